@@ -1,0 +1,348 @@
+//! The JSON interface of the server for people and scripts; `fleetctl` uses nothing else.
+//!
+//! Times are RFC 3339 in UTC. Lists come in [`Page`]s. Refusals are [`Problem`]s (RFC 9457).
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ApiKeyId, DeviceId, EnrollSecret, EnrollSecretId, OrgId, Permission, Role, TeamId, UserId,
+};
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Give it as `after` to get the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// The most items on a [`Page`], and how many there are when nothing is said.
+pub const MAX_PAGE: u32 = 500;
+pub const DEFAULT_PAGE: u32 = 100;
+
+/// Why a request was refused (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Problem {
+    /// What kind of problem, stable: `/problems/<name>`, where the server explains it.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The request's id, `/requests/<id>`; the server's log names it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Each field that is wrong, where a body is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// One wrong field of a request body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FieldError {
+    /// JSON pointer (RFC 6901) into the body, e.g. `/password`.
+    pub pointer: String,
+    pub detail: String,
+}
+
+/// A text that must not be printed: a password, a refresh token, a set-up code.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String))]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+/// `POST /auth/register`: the first person of an empty server, who becomes its owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRequest {
+    /// Printed by the server when it first starts; good once.
+    pub setup_code: Hidden,
+    pub email: String,
+    pub name: String,
+    pub password: Hidden,
+    /// What the organization is called.
+    pub organization: String,
+    #[serde(default)]
+    pub client: ClientKind,
+}
+
+/// `POST /auth/login`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LoginRequest {
+    pub email: String,
+    pub password: Hidden,
+    #[serde(default)]
+    pub client: ClientKind,
+}
+
+/// Where the refresh token goes: into an HttpOnly cookie, or into the body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ClientKind {
+    #[default]
+    Browser,
+    Cli,
+}
+
+/// `POST /auth/refresh`. A browser sends its cookie and `{}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRequest {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<Hidden>,
+}
+
+/// What signing in and refreshing give.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionTokens {
+    pub access_token: Hidden,
+    /// Always `Bearer`.
+    pub token_type: String,
+    /// Seconds until the access token ends.
+    pub expires_in: u64,
+    /// Only for [`ClientKind::Cli`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<Hidden>,
+    pub user: CurrentUser,
+}
+
+/// `GET /auth/user`: who the request comes from, a person or an API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CurrentUser {
+    pub id: UserId,
+    pub email: String,
+    pub name: String,
+    pub org_id: OrgId,
+    pub organization: String,
+    pub role: Role,
+    /// What this request may do: for an API key, its scopes as far as its creator still has them.
+    pub permissions: Vec<Permission>,
+    /// The API key that was presented, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_id: Option<ApiKeyId>,
+}
+
+/// A person, as `GET /users` shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct User {
+    pub id: UserId,
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+    pub created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_login_at: Option<Timestamp>,
+}
+
+/// `POST /users`. Nobody grants a role above their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+    pub password: Hidden,
+}
+
+/// An API key without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApiKey {
+    pub id: ApiKeyId,
+    pub name: String,
+    /// How the key begins, e.g. `fleetd_pk_live_`.
+    pub prefix: String,
+    pub last4: String,
+    pub scopes: Vec<Permission>,
+    pub created_by: UserId,
+    pub created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_ip: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// `POST /api-keys`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewApiKey {
+    /// 1 to 100 characters.
+    pub name: String,
+    /// Each must be a permission of the creator.
+    pub scopes: Vec<Permission>,
+    /// Never, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// `POST /api-keys/{id}/rotate`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RotateApiKey {
+    /// How long the old value still works, at most a day.
+    #[serde(default)]
+    pub overlap_seconds: u32,
+}
+
+/// An API key just made or rotated: the only time that its value is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CreatedApiKey {
+    #[serde(flatten)]
+    pub api_key: ApiKey,
+    pub key: Hidden,
+}
+
+/// A team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Team {
+    pub id: TeamId,
+    pub name: String,
+    pub created_at: Timestamp,
+    pub device_count: u64,
+}
+
+/// `POST /teams`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewTeam {
+    /// 1 to 100 characters, unique in the organization.
+    pub name: String,
+}
+
+/// An enroll secret without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EnrollSecretInfo {
+    pub id: EnrollSecretId,
+    pub name: String,
+    /// Devices join this team; the organization alone when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team_id: Option<TeamId>,
+    pub created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// How many enrollments it admits; any number when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_uses: Option<u32>,
+    /// How many it has admitted. orbit and osqueryd of one device count once.
+    pub use_count: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// `POST /enroll-secrets`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewEnrollSecret {
+    /// 1 to 100 characters.
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team_id: Option<TeamId>,
+    /// Chosen by the administrator, at least 16 bytes; made by the server when absent (24 random
+    /// bytes in base64).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<EnrollSecret>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// At least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_uses: Option<u32>,
+}
+
+/// An enroll secret just made: the only time that its value is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CreatedEnrollSecret {
+    #[serde(flatten)]
+    pub info: EnrollSecretInfo,
+    pub secret: EnrollSecret,
+}
+
+/// A device, as lists and `GET /devices/{id}` show it. Texts that are not known are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Device {
+    pub id: DeviceId,
+    pub hostname: String,
+    pub computer_name: String,
+    pub platform: String,
+    pub platform_like: String,
+    pub os_version: String,
+    pub cpu_type: String,
+    pub hardware_uuid: String,
+    pub hardware_serial: String,
+    pub hardware_model: String,
+    pub orbit_version: String,
+    pub osquery_version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team_id: Option<TeamId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_user_email: Option<String>,
+    pub status: DeviceStatus,
+    /// When it first enrolled.
+    pub enrolled_at: Timestamp,
+    /// When its agent last enrolled, if an agent did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orbit_enrolled_at: Option<Timestamp>,
+    /// When its osqueryd last enrolled, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub osquery_enrolled_at: Option<Timestamp>,
+    pub last_seen_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_ip: Option<String>,
+}
+
+/// Whether a device was heard of lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceStatus {
+    /// Heard of within [`ONLINE_WITHIN_SECONDS`].
+    Online,
+    Offline,
+}
+
+/// How long a device counts as online after it was last heard of: four agent polls and a little.
+pub const ONLINE_WITHIN_SECONDS: i64 = 150;

@@ -1,0 +1,26 @@
+//! What crosses a process boundary: between agent and server, between `fleetctl` and server, and
+//! between the package on a device's disk and the agent that it starts.
+//!
+//! - [`ids`] names things: [`DeviceId`], [`OrgId`], …
+//! - [`secret`] holds what must never be printed: [`EnrollSecret`], [`NodeKey`], …
+//! - [`orbit`] and [`osquery`] are the agent endpoints, compatible with Fleet's.
+//! - [`api`] is the JSON interface that people and scripts use.
+//! - [`role`] lists roles and the permissions that they grant.
+//! - [`settings`] is what a package tells the agent, as `ORBIT_*` variables.
+//! - [`envfile`] writes and reads those variables as systemd does.
+//!
+//! **Invariant:** no I/O, no clock, no randomness; nothing of ours is imported.
+
+pub mod api;
+pub mod envfile;
+pub mod ids;
+pub mod orbit;
+pub mod osquery;
+pub mod role;
+pub mod secret;
+pub mod settings;
+
+pub use ids::{ApiKeyId, DeviceId, EnrollSecretId, OrgId, TeamId, UserId};
+pub use role::{Permission, Role};
+pub use secret::{DesktopToken, EnrollSecret, NodeKey, OsqueryNodeKey};
+pub use settings::{AgentSettings, HostIdentifier};
