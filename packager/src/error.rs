@@ -1,0 +1,106 @@
+//! What can go wrong, an enum for each step. `Display` says what was being done to what; the
+//! cause is in `source()`.
+
+use std::{fmt, io};
+
+use camino::Utf8PathBuf;
+use wire::secret::SecretError;
+
+use crate::{
+    payload::{ComponentKind, Platform},
+    tree::InstallPath,
+};
+
+/// Something in a [`Draft`](crate::Draft) that no package can be built from. Never shows a value
+/// that may be secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    #[error("the {what} cannot be used: {reason}")]
+    Url { what: &'static str, reason: String },
+    #[error("a Fleet URL goes together with an enroll secret")]
+    UrlWithoutSecret,
+    #[error("an enroll secret goes together with a Fleet URL")]
+    SecretWithoutUrl,
+    #[error("the enroll secret cannot be used")]
+    Secret(#[source] SecretError),
+    #[error("a {what} contradicts insecure: it would not be looked at")]
+    InsecureWith { what: &'static str },
+    #[error("the {of} certificate is not PEM: {reason}")]
+    Certificate { of: &'static str, reason: String },
+    #[error("the {of} key is not PEM: {reason}")]
+    Key { of: &'static str, reason: String },
+    #[error("a {of} certificate goes together with its key")]
+    CertificateWithoutKey { of: &'static str },
+    #[error("a {of} key goes together with its certificate")]
+    KeyWithoutCertificate { of: &'static str },
+    #[error("the {what} is not JSON: {reason}")]
+    Json { what: &'static str, reason: String },
+    #[error("the {what} cannot be used: {reason}")]
+    Text { what: &'static str, reason: &'static str },
+    #[error("a CPU quota of {percent} % is not within 1 and {max} %", max = crate::spec::CpuQuota::MAX)]
+    CpuQuota { percent: u16 },
+    #[error("architecture `{given}` is neither `amd64` nor `arm64`")]
+    UnknownArch { given: String },
+    #[error("compression `{given}` cannot be used: {reason}")]
+    Compression { given: String, reason: String },
+}
+
+/// Everything that is wrong with a [`Draft`](crate::Draft), in the order of its fields; at least
+/// one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecErrors(pub Vec<SpecError>);
+
+impl std::error::Error for SpecErrors {}
+
+impl fmt::Display for SpecErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if index == 0 { "" } else { "; " })?;
+            if let Some(cause) = std::error::Error::source(error) {
+                write!(f, ": {cause}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why binaries cannot be a payload.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    #[error("could not read `{path}`")]
+    Read { path: Utf8PathBuf, source: io::Error },
+    #[error("`{path}` is not a file")]
+    NotAFile { path: Utf8PathBuf },
+    #[error("`{path}` is made for another architecture than {platform}")]
+    WrongArch { path: Utf8PathBuf, platform: Platform },
+    #[error("{kind} is given twice")]
+    Twice { kind: ComponentKind },
+    #[error("orbit is missing")]
+    NoOrbit,
+}
+
+/// Why a spec and a payload do not make a package.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssembleError {
+    #[error("two things want to be at `{path}`")]
+    Collision { path: InstallPath },
+    #[error("the spec wants {kind}, which the payload has not")]
+    Missing { kind: ComponentKind },
+}
+
+/// Why a package could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    #[error("could not read `{path}`")]
+    Read { path: Utf8PathBuf, source: io::Error },
+    #[error("`{path}` changed while it was read")]
+    Changed { path: Utf8PathBuf },
+    #[error("could not write the package")]
+    Write(#[source] io::Error),
+    #[error("the package is too big for its format: {what} is over {limit} bytes")]
+    TooBig { what: &'static str, limit: u64 },
+}

@@ -1,0 +1,3 @@
+//! From spec and payload to package, one file an operating system. Pure.
+
+pub(crate) mod linux;

@@ -1,0 +1,108 @@
+//! A tree with a name and a life cycle. Knows no format.
+
+use std::{str::FromStr, time::Duration};
+
+use semver::Version;
+
+use crate::{
+    payload::{ComponentKind, Platform},
+    tree::{FileTree, InstallPath},
+};
+
+/// The newest date that anything in a package carries, in seconds since 1970.
+///
+/// Comes from `SOURCE_DATE_EPOCH` or from the newest component, never from the clock. Installers
+/// hold it in 32 bits, so it ends in 2106.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceDate(u32);
+
+impl SourceDate {
+    #[must_use]
+    pub const fn from_unix(seconds: u32) -> Self {
+        Self(seconds)
+    }
+
+    #[must_use]
+    pub const fn unix(self) -> u32 {
+        self.0
+    }
+
+    /// As a calendar has it, in UTC.
+    #[must_use]
+    pub fn timestamp(self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(u64::from(self.0))
+    }
+}
+
+impl FromStr for SourceDate {
+    type Err = std::num::ParseIntError;
+
+    /// Reads what `SOURCE_DATE_EPOCH` holds.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// Everything that a format needs to know.
+#[derive(Debug, Clone)]
+pub struct Package {
+    pub metadata: Metadata,
+    pub tree: FileTree,
+    pub lifecycle: Lifecycle,
+    pub built_at: SourceDate,
+}
+
+impl Package {
+    /// Bytes of all its files.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+}
+
+/// What a package says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    pub name: &'static str,
+    pub version: Version,
+    pub platform: Platform,
+    /// One line, no full stop.
+    pub summary: &'static str,
+    /// Paragraphs.
+    pub description: &'static [&'static str],
+    pub homepage: &'static str,
+    pub vendor: &'static str,
+    /// Name and address, `Name <user@example.com>`.
+    pub maintainer: &'static str,
+    /// SPDX expression.
+    pub license: &'static str,
+    /// Packages that this one stands in for and cannot be beside of.
+    pub replaces: &'static [&'static str],
+    /// Whether a program in it needs the system's C library.
+    pub needs_libc: bool,
+}
+
+/// What must happen on a device besides files being laid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// The service's name as its manager knows it.
+    pub service: &'static str,
+    /// Enable and start the service on first installation.
+    pub start: bool,
+    pub pointers: Vec<Pointer>,
+    /// The agent's state: what removal keeps and purge deletes.
+    pub state: Vec<InstallPath>,
+}
+
+/// A symlink that is no part of the tree, because updates move it: it names the version of a
+/// component that is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    pub component: ComponentKind,
+    /// Where it is.
+    pub link: InstallPath,
+    /// The packaged file that it leads to unless an update has brought a newer version.
+    pub packaged: InstallPath,
+    /// Of the packaged file.
+    pub version: Version,
+}

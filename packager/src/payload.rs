@@ -1,0 +1,258 @@
+//! The binaries that go into a package, with their versions.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    io::{self, Read},
+    str::FromStr,
+};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use semver::Version;
+
+use crate::{
+    error::{PayloadError, SpecError},
+    tree::Source,
+};
+
+/// What a package runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Platform {
+    pub os: Os,
+    pub arch: Arch,
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.arch)
+    }
+}
+
+/// An operating system. Each has a file in [`layout`](crate::layout).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Os {
+    Linux,
+}
+
+impl fmt::Display for Os {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Linux => "linux",
+        })
+    }
+}
+
+/// A processor architecture, named as Debian and Go do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Arch {
+    Amd64,
+    Arm64,
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        })
+    }
+}
+
+impl FromStr for Arch {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        match text {
+            "amd64" => Ok(Self::Amd64),
+            "arm64" => Ok(Self::Arm64),
+            other => Err(SpecError::UnknownArch { given: other.to_owned() }),
+        }
+    }
+}
+
+/// A thing that is installed and updated by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ComponentKind {
+    /// The agent.
+    Orbit,
+    Osqueryd,
+    /// The tray icon.
+    Desktop,
+}
+
+impl ComponentKind {
+    pub const ALL: [Self; 3] = [Self::Orbit, Self::Osqueryd, Self::Desktop];
+
+    /// Its name in paths and repositories: `orbit`, `osqueryd`, `desktop`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Orbit => "orbit",
+            Self::Osqueryd => "osqueryd",
+            Self::Desktop => "desktop",
+        }
+    }
+
+    /// What its program file is called on Linux.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Orbit => "orbit",
+            Self::Osqueryd => "osqueryd",
+            Self::Desktop => "fleet-desktop",
+        }
+    }
+}
+
+impl fmt::Display for ComponentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One binary.
+#[derive(Debug, Clone)]
+pub struct Component {
+    pub kind: ComponentKind,
+    pub version: Version,
+    pub source: Source,
+    /// Whether a dynamic loader, hence the C library, is needed to start it.
+    pub dynamic: bool,
+}
+
+impl Component {
+    /// Looks at the start of the file at `path`. An ELF program must be made for `platform`;
+    /// anything else that can be started, like a script, is taken as it is.
+    pub fn open(
+        kind: ComponentKind,
+        version: Version,
+        path: &Utf8Path,
+        platform: Platform,
+    ) -> Result<Self, PayloadError> {
+        let failed = |source| PayloadError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(PayloadError::NotAFile { path: path.to_owned() });
+        }
+        let elf = Elf::read(file).map_err(failed)?;
+        if elf.as_ref().is_some_and(|elf| elf.machine != machine(platform.arch)) {
+            return Err(PayloadError::WrongArch { path: path.to_owned(), platform });
+        }
+        let source = Source::Path { path: path.to_owned(), size: metadata.len() };
+        Ok(Self { kind, version, source, dynamic: elf.is_some_and(|elf| elf.dynamic) })
+    }
+}
+
+/// The components of one package; orbit is always among them.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    platform: Platform,
+    orbit: Component,
+    others: BTreeMap<ComponentKind, Component>,
+}
+
+impl Payload {
+    /// Takes the components of a package for `platform`, in any order.
+    pub fn new(
+        platform: Platform,
+        components: impl IntoIterator<Item = Component>,
+    ) -> Result<Self, PayloadError> {
+        let mut all = BTreeMap::new();
+        for component in components {
+            let kind = component.kind;
+            if all.insert(kind, component).is_some() {
+                return Err(PayloadError::Twice { kind });
+            }
+        }
+        let orbit = all.remove(&ComponentKind::Orbit).ok_or(PayloadError::NoOrbit)?;
+        Ok(Self { platform, orbit, others: all })
+    }
+
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        self.platform
+    }
+
+    /// The package's version: that of orbit.
+    #[must_use]
+    pub fn version(&self) -> &Version {
+        &self.orbit.version
+    }
+
+    /// All components, orbit first.
+    pub fn components(&self) -> impl Iterator<Item = &Component> {
+        std::iter::once(&self.orbit).chain(self.others.values())
+    }
+
+    #[must_use]
+    pub fn has(&self, kind: ComponentKind) -> bool {
+        self.components().any(|component| component.kind == kind)
+    }
+}
+
+const EM_X86_64: u16 = 62;
+const EM_AARCH64: u16 = 183;
+
+const fn machine(arch: Arch) -> u16 {
+    match arch {
+        Arch::Amd64 => EM_X86_64,
+        Arch::Arm64 => EM_AARCH64,
+    }
+}
+
+/// What is asked of a 64-bit little-endian ELF file.
+struct Elf {
+    machine: u16,
+    dynamic: bool,
+}
+
+impl Elf {
+    /// How much of a file's start is looked at; program headers follow the ELF header.
+    const HEAD: u64 = 4096;
+    const PT_INTERP: u32 = 3;
+
+    /// None: not such a file.
+    fn read(file: File) -> io::Result<Option<Self>> {
+        let mut head = Vec::new();
+        file.take(Self::HEAD).read_to_end(&mut head)?;
+        Ok(Self::parse(&head))
+    }
+
+    fn parse(head: &[u8]) -> Option<Self> {
+        if !head.starts_with(b"\x7fELF\x02\x01") {
+            return None;
+        }
+        let machine = u16_at(head, 18)?;
+        let first = usize::try_from(u64_at(head, 32)?).ok()?;
+        let size = usize::from(u16_at(head, 54)?);
+        let count = usize::from(u16_at(head, 56)?);
+        let dynamic = (0..count)
+            .filter_map(|index| u32_at(head, first.checked_add(index * size)?))
+            .any(|kind| kind == Self::PT_INTERP);
+        Some(Self { machine, dynamic })
+    }
+}
+
+fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes_at(bytes, at).map(u16::from_le_bytes)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes_at(bytes, at).map(u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes_at(bytes, at).map(u64::from_le_bytes)
+}
+
+/// Where a component may lie below a folder of local files: its program's name.
+#[must_use]
+pub fn local_path(folder: &Utf8Path, kind: ComponentKind) -> Utf8PathBuf {
+    folder.join(kind.program())
+}

@@ -1,0 +1,262 @@
+//! What will be on the device's disk: a sorted value, settled before anything is written.
+
+use std::{collections::BTreeMap, fmt};
+
+use bytes::Bytes;
+use camino::Utf8PathBuf;
+
+use crate::error::AssembleError;
+
+/// An absolute path on a device: UTF-8, normal (no `.`, `..`, `//` or slash at the end), free of
+/// white space and control characters, so that lists and scripts need not quote it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstallPath(String);
+
+/// A text that is no [`InstallPath`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a normal absolute path")]
+pub struct InvalidPath(String);
+
+impl InstallPath {
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidPath> {
+        let text = text.into();
+        let normal = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(is_plain);
+        match text.strip_prefix('/') {
+            Some(rest) if rest.split('/').all(normal) => Ok(Self(text)),
+            _ => Err(InvalidPath(text)),
+        }
+    }
+
+    /// A path written in the source code.
+    pub(crate) fn fixed(text: &'static str) -> Self {
+        Self::new(text).expect("paths in the source code are normal")
+    }
+
+    /// `name` below this path, `name` being written in the source code.
+    pub(crate) fn join(&self, name: &'static str) -> Self {
+        Self::new(format!("{self}/{name}")).expect("names in the source code are normal")
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The folders above, outermost first, `/` not among them.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
+        self.0.match_indices('/').skip(1).map(|(end, _)| Self(self.0[..end].to_owned()))
+    }
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | '@' | '~')
+}
+
+impl fmt::Display for InstallPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Permission bits, at most `0o7777`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mode(u16);
+
+impl Mode {
+    pub const PROGRAM: Self = Self(0o755);
+    pub const DIR: Self = Self(0o755);
+    pub const PUBLIC: Self = Self(0o644);
+    /// For root alone.
+    pub const PRIVATE: Self = Self(0o600);
+    pub const SYMLINK: Self = Self(0o777);
+
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+}
+
+/// Who owns an entry, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    pub user: &'static str,
+    pub group: &'static str,
+}
+
+impl Owner {
+    pub const ROOT: Self = Self { user: "root", group: "root" };
+}
+
+/// Where a file's bytes come from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Source {
+    Bytes(Bytes),
+    /// A file on the machine that builds, which had `size` bytes when it was looked at.
+    Path {
+        path: Utf8PathBuf,
+        size: u64,
+    },
+}
+
+impl Source {
+    /// In bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Path { size, .. } => *size,
+        }
+    }
+}
+
+/// Bytes may be secret, so only their number is shown.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::Path { path, size } => write!(f, "Path({path}, {size})"),
+        }
+    }
+}
+
+/// What a file is for. Formats read the role, not the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Program,
+    /// Belongs to the administrator once installed: an edit survives upgrades.
+    Config,
+    /// Root alone may read it; the package's content wins on upgrade.
+    Secret,
+    /// Data that nobody edits.
+    Data,
+    /// Documentation.
+    Doc,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    Dir,
+    File { source: Source, role: Role },
+    Symlink { target: InstallPath },
+}
+
+/// What is at a path, and whose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub node: Node,
+    pub mode: Mode,
+    pub owner: Owner,
+}
+
+impl Entry {
+    #[must_use]
+    pub fn dir() -> Self {
+        Self { node: Node::Dir, mode: Mode::DIR, owner: Owner::ROOT }
+    }
+
+    #[must_use]
+    pub fn file(source: Source, role: Role) -> Self {
+        let mode = match role {
+            Role::Program => Mode::PROGRAM,
+            Role::Config | Role::Secret => Mode::PRIVATE,
+            Role::Data | Role::Doc => Mode::PUBLIC,
+        };
+        Self { node: Node::File { source, role }, mode, owner: Owner::ROOT }
+    }
+
+    #[must_use]
+    pub fn symlink(target: InstallPath) -> Self {
+        Self { node: Node::Symlink { target }, mode: Mode::SYMLINK, owner: Owner::ROOT }
+    }
+
+    /// In bytes; 0 unless it is a file.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match &self.node {
+            Node::File { source, .. } => source.size(),
+            Node::Dir | Node::Symlink { .. } => 0,
+        }
+    }
+}
+
+/// Entries sorted by path, so that a folder comes before what is in it.
+///
+/// Folders in it belong to the package; the system's own (`/usr/bin`, …) are not listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileTree {
+    entries: BTreeMap<InstallPath, Entry>,
+}
+
+impl FileTree {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `entry` at `path`, where nothing may be yet.
+    pub fn insert(&mut self, path: InstallPath, entry: Entry) -> Result<(), AssembleError> {
+        if self.entries.contains_key(&path) {
+            return Err(AssembleError::Collision { path });
+        }
+        self.entries.insert(path, entry);
+        Ok(())
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&InstallPath, &Entry)> {
+        self.entries.iter()
+    }
+
+    #[must_use]
+    pub fn get(&self, path: &InstallPath) -> Option<&Entry> {
+        self.entries.get(path)
+    }
+
+    /// Files with `role`.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &InstallPath> {
+        self.iter().filter_map(move |(path, entry)| match &entry.node {
+            Node::File { role: its, .. } if *its == role => Some(path),
+            Node::File { .. } | Node::Dir | Node::Symlink { .. } => None,
+        })
+    }
+
+    /// Bytes of all files.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.entries.values().map(Entry::size).sum()
+    }
+}
+
+/// A listing like that of `ls -l`, a line an entry.
+impl fmt::Display for FileTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.entries.values().map(|entry| entry.size().to_string().len()).max();
+        for (path, entry) in self.iter() {
+            let Owner { user, group } = entry.owner;
+            let (size, width) = (entry.size(), width.unwrap_or(1));
+            write!(f, "{} {user} {group} {size:>width$} {path}", Permissions(entry))?;
+            if let Node::Symlink { target } = &entry.node {
+                write!(f, " -> {target}")?;
+            }
+            f.write_str("\n")?;
+        }
+        Ok(())
+    }
+}
+
+struct Permissions<'a>(&'a Entry);
+
+impl fmt::Display for Permissions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::from(match self.0.node {
+            Node::Dir => "d",
+            Node::File { .. } => "-",
+            Node::Symlink { .. } => "l",
+        });
+        let bits = self.0.mode.bits();
+        for (index, letter) in "rwxrwxrwx".chars().enumerate() {
+            text.push(if bits >> (8 - index) & 1 == 1 { letter } else { '-' });
+        }
+        f.write_str(&text)
+    }
+}
