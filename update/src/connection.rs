@@ -1,7 +1,8 @@
 //! How the repository's server is reached.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
+use reqwest::{Certificate, Client, Identity, Proxy};
 use url::Url;
 
 /// Certificates and proxy for an update server. The default trusts what the system trusts.
@@ -26,4 +27,45 @@ impl fmt::Debug for Connection {
             .field("insecure", &self.insecure)
             .finish()
     }
+}
+
+impl Connection {
+    /// The HTTP client that this describes.
+    pub(crate) fn client(&self) -> Result<Client, ConnectionError> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("fleetd/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(15))
+            .read_timeout(Duration::from_secs(30))
+            .tls_danger_accept_invalid_certs(self.insecure);
+        if let Some(pem) = &self.ca_pem {
+            let authorities =
+                Certificate::from_pem_bundle(pem).map_err(ConnectionError::Authority)?;
+            builder = builder.tls_certs_merge(authorities);
+        }
+        if let Some(pem) = &self.identity_pem {
+            builder = builder.identity(Identity::from_pem(pem).map_err(ConnectionError::Identity)?);
+        }
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(Proxy::all(proxy.clone()).map_err(ConnectionError::Proxy)?);
+        }
+        builder.build().map_err(ConnectionError::Client)
+    }
+}
+
+/// Why a server cannot be reached the way that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The extra certificate authorities are no PEM certificates.
+    #[error("could not read the update server's certificate authorities")]
+    Authority(#[source] reqwest::Error),
+    /// The client certificate or its key is no PEM, or one of them is missing.
+    #[error("could not read the client certificate and key for the update server")]
+    Identity(#[source] reqwest::Error),
+    /// The proxy is none that can be used.
+    #[error("could not use the proxy for the update server")]
+    Proxy(#[source] reqwest::Error),
+    /// What was given does not fit together.
+    #[error("could not set up the connection to the update server")]
+    Client(#[source] reqwest::Error),
 }

@@ -1,11 +1,15 @@
 //! Making and changing a repository.
 //!
 //! ```text
-//! DIR/keys/<role>.pem            encrypted private keys; never published
-//! DIR/repository/                published as it is
-//!     timestamp.json, N.snapshot.json, N.targets.json, N.root.json
+//! DIR/keys/<role>.pem       encrypted private keys; never published
+//! DIR/staged/               files on their way in
+//! DIR/repository/           what is published, as it is
+//!     N.root.json  N.targets.json  N.snapshot.json  timestamp.json
 //!     targets/<component>/<platform>/<channel>/<sha256>.<file>
 //! ```
+//!
+//! What is written keeps to the part of the specification that every TUF client reads: expiry in whole seconds of UTC,
+//! consistent snapshots, key ids that are hashes of their keys, SHA-256 for everything, no empty or unknown fields.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +18,21 @@ use crate::{
     keys::{KeyDir, Passphrase, SigningKey, TufRole},
     names::{Channel, Component, TargetName, UpdatePlatform},
 };
+
+mod add;
+mod init;
+mod metadata;
+mod publication;
+mod published;
+mod staging;
+
+pub use add::{AddError, AdditionProblem};
+pub use init::{InitError, init};
+pub use metadata::SignError;
+pub use publication::{Publication, PublishError, Step};
+pub use published::OpenError;
+
+use published::Published;
 
 /// How long newly signed metadata is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +45,13 @@ pub struct Expiries {
     pub snapshot: SignedDuration,
     /// Of timestamp metadata; 7 days unless changed.
     pub timestamp: SignedDuration,
+}
+
+impl Default for Expiries {
+    fn default() -> Self {
+        let days = |count: i64| SignedDuration::from_hours(24 * count);
+        Self { root: days(365), targets: days(180), snapshot: days(30), timestamp: days(7) }
+    }
 }
 
 /// A passphrase for each role's new key.
@@ -41,17 +67,6 @@ pub struct InitPassphrases {
     pub timestamp: Passphrase,
 }
 
-/// Makes keys and an empty, signed repository in `dir`, which must hold neither.
-pub async fn init(
-    dir: &Utf8Path,
-    passphrases: &InitPassphrases,
-    expiries: &Expiries,
-    now: Timestamp,
-) -> Result<Editor, InitError> {
-    let _ = (dir, passphrases, expiries, now);
-    unimplemented!()
-}
-
 /// A file to publish.
 #[derive(Debug, Clone)]
 pub struct Addition {
@@ -61,7 +76,7 @@ pub struct Addition {
     pub component: Component,
     /// Where it runs.
     pub platform: UpdatePlatform,
-    /// Its version, `X.Y.Z`, which becomes a channel of its own.
+    /// Its version, a channel such as `1.2.3`. Once published, a version keeps its content for ever.
     pub version: Channel,
     /// The other channels it becomes the current file of, e.g. `stable`.
     pub tags: Vec<Channel>,
@@ -80,31 +95,44 @@ pub struct PublishKeys {
 
 /// A repository on this machine that can be changed.
 #[derive(Debug)]
-pub struct Editor {}
+pub struct Editor {
+    dir: Utf8PathBuf,
+    keys: KeyDir,
+    repository: Utf8PathBuf,
+    published: Published,
+}
 
 impl Editor {
     /// Opens the repository that [`init`] made in `dir`, verifying its metadata. Expired metadata is no obstacle.
     pub fn open(dir: &Utf8Path) -> Result<Self, OpenError> {
-        let _ = dir;
-        unimplemented!()
+        let repository = dir.join(REPOSITORY_DIR);
+        let published = Published::read(&repository)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            keys: KeyDir::new(dir.join(KEYS_DIR)),
+            repository,
+            published,
+        })
     }
 
     /// The key files beside the repository.
     pub fn keys(&self) -> &KeyDir {
-        unimplemented!()
+        &self.keys
     }
 
     /// The directory to publish.
     pub fn repository_dir(&self) -> &Utf8Path {
-        unimplemented!()
+        &self.repository
     }
 
     /// The newest root metadata, byte for byte: what clients pin.
     pub fn root_json(&self) -> &[u8] {
-        unimplemented!()
+        &self.published.root_bytes
     }
 
     /// Publishes `additions` in one step: a reader sees all of them or none. Returns the targets written.
+    ///
+    /// Adding a published version again with other tags promotes it.
     pub async fn add(
         &mut self,
         additions: &[Addition],
@@ -112,13 +140,26 @@ impl Editor {
         expiries: &Expiries,
         now: Timestamp,
     ) -> Result<Vec<TargetName>, AddError> {
-        let _ = (additions, keys, expiries, now);
-        unimplemented!()
+        let targets = self.prepare(additions, keys, expiries, now).await?.publish()?;
+        self.published = Published::read(&self.repository)?;
+        Ok(targets)
+    }
+
+    /// Signs what [`add`](Self::add) would publish, and stages its files; a reader sees nothing of it yet. Nobody else
+    /// can change the repository while the result is held.
+    pub async fn prepare(
+        &self,
+        additions: &[Addition],
+        keys: &PublishKeys,
+        expiries: &Expiries,
+        now: Timestamp,
+    ) -> Result<Publication, AddError> {
+        add::prepare(&self.dir, additions, keys, (expiries, now)).await
     }
 
     /// Versions, expiries and targets as they are.
     pub fn status(&self) -> Status {
-        unimplemented!()
+        self.published.status()
     }
 }
 
@@ -155,17 +196,7 @@ pub struct TargetStatus {
     pub sha256: String,
 }
 
-/// Why a repository cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InitError {}
-
-/// Why a repository cannot be opened for changes.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {}
-
-/// Why files cannot be published.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AddError {}
+const KEYS_DIR: &str = "keys";
+const REPOSITORY_DIR: &str = "repository";
+const STAGED_DIR: &str = "staged";
+const TARGETS_DIR: &str = "targets";

@@ -8,13 +8,18 @@
 //! - [`keys`]: signing keys as encrypted files
 //! - [`editor`]: making and changing a repository
 
+mod cache;
 pub mod component;
 pub mod connection;
+mod disk;
 pub mod editor;
 pub mod keys;
 pub mod local;
 pub mod names;
 pub mod repository;
+mod store;
+mod transport;
+mod verify;
 
 pub use component::{FetchedComponent, Progress};
 pub use connection::Connection;

@@ -1,9 +1,13 @@
 //! Components from a directory of files, for builds that publish nothing.
 
+use std::{fs, io};
+
 use camino::Utf8PathBuf;
+use jiff::Timestamp;
 
 use crate::{
-    component::{FetchedComponent, OnProgress},
+    cache,
+    component::{FetchedComponent, OnProgress, Progress},
     names::{Component, UpdatePlatform},
 };
 
@@ -20,18 +24,74 @@ pub struct LocalComponents {
 impl LocalComponents {
     /// Whether the directory has `component` for `platform`.
     pub fn has(&self, component: Component, platform: UpdatePlatform) -> bool {
-        let _ = (component, platform);
-        unimplemented!()
+        self.find(component, platform).is_some()
     }
 
-    /// Finds and hashes the programs of `wanted`, in that order.
+    /// Finds and hashes the programs of `wanted`, in that order. All that are missing are reported together.
     pub fn fetch(
         &self,
         wanted: &[(Component, UpdatePlatform)],
         progress: OnProgress<'_>,
     ) -> Result<Vec<FetchedComponent>, LocalError> {
-        let _ = (wanted, progress);
-        unimplemented!()
+        let found: Vec<_> = wanted
+            .iter()
+            .map(|&(what, platform)| (what, platform, self.find(what, platform)))
+            .collect();
+        let missing = found.iter().filter(|(_, _, path)| path.is_none());
+        let missing: Vec<_> =
+            missing.map(|(component, platform, _)| format!("{component} for {platform}")).collect();
+        if !missing.is_empty() {
+            return Err(LocalError::Missing { dir: self.dir.clone(), missing });
+        }
+        let present = found
+            .into_iter()
+            .filter_map(|(component, platform, path)| Some((component, platform, path?)));
+        present
+            .map(|(component, platform, path)| self.read(component, platform, path, progress))
+            .collect()
+    }
+
+    fn find(&self, component: Component, platform: UpdatePlatform) -> Option<Utf8PathBuf> {
+        let program = component.program(platform);
+        let by_platform = self.dir.join(component.as_str()).join(platform.as_str()).join(program);
+        [by_platform, self.dir.join(program)].into_iter().find(|path| path.is_file())
+    }
+
+    fn read(
+        &self,
+        component: Component,
+        platform: UpdatePlatform,
+        path: Utf8PathBuf,
+        progress: OnProgress<'_>,
+    ) -> Result<FetchedComponent, LocalError> {
+        let unreadable = |source| LocalError::Read { path: path.clone(), source };
+        let mut file = fs::File::open(&path).map_err(unreadable)?;
+        let about = file.metadata().map_err(unreadable)?;
+        let (length, modified) = (about.len(), about.modified().ok());
+        let sha256 = cache::hash(&mut file).map_err(unreadable)?;
+        progress(Progress { component, platform, done: length, total: length });
+        let modified = modified.and_then(|it| Timestamp::try_from(it).ok());
+        let modified = modified.and_then(|it| Timestamp::from_second(it.as_second()).ok());
+        Ok(FetchedComponent {
+            component,
+            platform,
+            version: self.version_of(&path)?,
+            sha256,
+            length,
+            modified,
+            path,
+        })
+    }
+
+    fn version_of(&self, program: &Utf8PathBuf) -> Result<String, LocalError> {
+        let path = Utf8PathBuf::from(format!("{program}.version"));
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.trim().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(self.default_version.clone())
+            }
+            Err(source) => Err(LocalError::Read { path, source }),
+        }
     }
 }
 
@@ -53,6 +113,6 @@ pub enum LocalError {
         /// The file.
         path: Utf8PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
 }

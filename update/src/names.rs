@@ -129,6 +129,11 @@ impl Channel {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether this is a version, as opposed to a track.
+    pub fn is_version(&self) -> bool {
+        is_version_prefix(&self.0)
+    }
 }
 
 /// One target of a repository; its `Display` is the path, e.g. `orbit/linux/stable/orbit`.

@@ -1,0 +1,156 @@
+//! Targets by the hash of their content, shared by every repository and process that uses the directory.
+//!
+//! A file appears under its hash whole or not at all. It is hashed again whenever it is asked for, so a damaged one is
+//! found, thrown away and fetched anew.
+
+use std::{
+    fs, io,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::disk::{self, Access};
+
+/// A directory of files named by their SHA-256.
+#[derive(Debug, Clone)]
+pub(crate) struct Cache {
+    dir: Utf8PathBuf,
+    /// Held, shared, by all who may be writing: whoever gets it alone knows that half-written files are leftovers.
+    _in_use: Arc<fs::File>,
+}
+
+impl Cache {
+    /// Opens, or makes, the cache below `cache_dir`, and removes what interrupted downloads left.
+    pub(crate) fn open(cache_dir: &Utf8Path) -> Result<Self, (PathBuf, io::Error)> {
+        let dir = cache_dir.join("targets");
+        let at = |path: &Utf8Path| {
+            let path = path.as_std_path().to_owned();
+            move |error| (path, error)
+        };
+        disk::make_dir(dir.as_std_path(), Access::Owner).map_err(at(&dir))?;
+        let lock_path = dir.join("lock");
+        let lock = fs::File::create(&lock_path).map_err(at(&lock_path))?;
+        if lock.try_lock().is_ok() {
+            remove_leftovers(&dir).map_err(at(&dir))?;
+        }
+        lock.lock_shared().map_err(at(&lock_path))?;
+        Ok(Self { dir, _in_use: Arc::new(lock) })
+    }
+
+    /// The file whose content hashes to `sha256`, if it is here and does.
+    pub(crate) fn find(&self, sha256: &str) -> Result<Option<Utf8PathBuf>, CacheError> {
+        let path = self.path(sha256);
+        let found = match fs::File::open(&path) {
+            Ok(mut file) => {
+                hash(&mut file).map_err(|source| CacheError { path: path.clone(), source })?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CacheError { path, source }),
+        };
+        if found == sha256 {
+            return Ok(Some(path));
+        }
+        tracing::warn!(%path, "a cached file is damaged and is fetched again");
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(CacheError { path, source })
+            }
+            Ok(()) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Starts a file whose hash is not known yet.
+    pub(crate) fn create(&self) -> Result<CacheWriter, CacheError> {
+        let file = tempfile::Builder::new().prefix(LEFTOVER_PREFIX).tempfile_in(&self.dir);
+        let file = file.map_err(|source| CacheError { path: self.dir.clone(), source })?;
+        Ok(CacheWriter { cache: self.clone(), file, hasher: Sha256::new(), length: 0 })
+    }
+
+    fn path(&self, sha256: &str) -> Utf8PathBuf {
+        self.dir.join(sha256)
+    }
+}
+
+/// A file of the cache that is being written.
+#[derive(Debug)]
+pub(crate) struct CacheWriter {
+    cache: Cache,
+    file: NamedTempFile,
+    hasher: Sha256,
+    length: u64,
+}
+
+impl CacheWriter {
+    /// Appends `bytes`.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), CacheError> {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        self.file
+            .write_all(bytes)
+            .map_err(|source| CacheError { path: self.cache.dir.clone(), source })
+    }
+
+    /// Bytes so far.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The hash of the bytes so far, in hexadecimal.
+    pub(crate) fn sha256(&self) -> String {
+        hex::encode(self.hasher.clone().finalize())
+    }
+
+    /// Keeps the file under its hash. Without this call it is removed.
+    pub(crate) fn keep(self) -> Result<Utf8PathBuf, CacheError> {
+        let path = self.cache.path(&self.sha256());
+        disk::persist(self.file, path.as_std_path(), Access::Owner)
+            .map_err(|source| CacheError { path: path.clone(), source })?;
+        Ok(path)
+    }
+}
+
+/// The cache cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("could not use the cached file `{path}`")]
+pub struct CacheError {
+    /// The file.
+    pub path: Utf8PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// The SHA-256 of what is left to read of `file`, in hexadecimal.
+pub(crate) fn hash(file: &mut dyn Read) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+}
+
+const LEFTOVER_PREFIX: &str = ".partial-";
+
+fn remove_leftovers(dir: &Utf8Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(LEFTOVER_PREFIX) {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,86 @@
+//! Files that are whole or absent, and directories that are private.
+
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use tempfile::NamedTempFile;
+
+/// Who may read a file or directory besides its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nobody.
+    Owner,
+    /// Everybody.
+    World,
+}
+
+/// Makes `dir` and what is missing above it; each directory made gets `access`, whatever the umask.
+pub(crate) fn make_dir(dir: &Path, access: Access) -> io::Result<()> {
+    let missing: Vec<PathBuf> = dir
+        .ancestors()
+        .take_while(|it| !it.as_os_str().is_empty() && !it.is_dir())
+        .map(Path::to_owned)
+        .collect();
+    for dir in missing.iter().rev() {
+        match fs::create_dir(dir) {
+            Ok(()) => set_access(dir, access, 0o700)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Puts `bytes` at `path` in one step: a reader, or a power cut, meets the old file or the new one.
+pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    let mut file = NamedTempFile::new_in(parent(path))?;
+    file.write_all(bytes)?;
+    persist(file, path, access)
+}
+
+/// Moves a finished temporary file, made in the same directory or file system, to `path`, durably.
+pub(crate) fn persist(file: NamedTempFile, path: &Path, access: Access) -> io::Result<()> {
+    set_access(file.path(), access, 0o600)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_dir(parent(path))
+}
+
+/// Makes renames in `dir` durable.
+#[cfg(unix)]
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
+}
+
+/// NTFS journals renames; a directory cannot be opened for syncing.
+#[cfg(not(unix))]
+pub(crate) fn sync_dir(_dir: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// The directory of `path`.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+#[cfg(unix)]
+fn set_access(path: &Path, access: Access, private: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = match access {
+        Access::Owner => private,
+        Access::World => private | (private & 0o500) >> 3 | (private & 0o500) >> 6,
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// Files inherit the access rules of the directory they are made in.
+#[cfg(not(unix))]
+fn set_access(_path: &Path, _access: Access, _private: u32) -> io::Result<()> {
+    Ok(())
+}

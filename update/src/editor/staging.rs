@@ -1,0 +1,81 @@
+//! Files to publish: looked at, hashed, and copied to where publishing takes one step.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::{Addition, add::AdditionProblem};
+use crate::disk::{self, Access};
+
+/// A copy of a file to publish, named by its hash.
+#[derive(Debug)]
+pub(super) struct StagedFile {
+    pub(super) path: Utf8PathBuf,
+    pub(super) sha256: [u8; 32],
+    pub(super) length: u64,
+    /// When the file was made, in whole seconds.
+    pub(super) modified: Option<Timestamp>,
+}
+
+/// Copies the file of `addition` into `staged`, hashing it on the way.
+pub(super) fn stage(addition: &Addition, staged: &Utf8Path) -> Result<StagedFile, AdditionProblem> {
+    let unreadable = |source| AdditionProblem::Unreadable { file: addition.file.clone(), source };
+    let mut source = fs::File::open(&addition.file).map_err(unreadable)?;
+    let about = source.metadata().map_err(unreadable)?;
+    if !about.is_file() {
+        return Err(AdditionProblem::NotAFile { file: addition.file.clone() });
+    }
+    let modified = about.modified().ok().and_then(|it| Timestamp::try_from(it).ok());
+    let copy = copy_hashing(&mut source, staged).map_err(unreadable)?;
+    check_kind(addition, &copy)?;
+    let path = staged.join(hex::encode(copy.sha256));
+    disk::persist(copy.file, path.as_std_path(), Access::World).map_err(unreadable)?;
+    let modified = modified.and_then(|it| Timestamp::from_second(it.as_second()).ok());
+    Ok(StagedFile { path, sha256: copy.sha256, length: copy.length, modified })
+}
+
+struct HashedCopy {
+    file: NamedTempFile,
+    sha256: [u8; 32],
+    length: u64,
+    first: [u8; 2],
+}
+
+fn copy_hashing(source: &mut dyn Read, staged: &Utf8Path) -> io::Result<HashedCopy> {
+    let mut file = NamedTempFile::new_in(staged)?;
+    let (mut hasher, mut length, mut first) = (Sha256::new(), 0_u64, [0; 2]);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(HashedCopy { file, sha256: hasher.finalize().into(), length, first });
+        }
+        if length == 0 && read >= 2 {
+            first.copy_from_slice(&buffer[..2]);
+        }
+        hasher.update(&buffer[..read]);
+        file.write_all(&buffer[..read])?;
+        length += read as u64;
+    }
+}
+
+/// An empty file, or a program where agents expect an archive (or the other way round), would only fail on devices.
+fn check_kind(addition: &Addition, copy: &HashedCopy) -> Result<(), AdditionProblem> {
+    let file = || addition.file.clone();
+    if copy.length == 0 {
+        return Err(AdditionProblem::Empty { file: file() });
+    }
+    let wanted = addition.component.file_name(addition.platform);
+    let is_gzip = copy.first == [0x1f, 0x8b];
+    if wanted.ends_with(".tar.gz") == is_gzip {
+        Ok(())
+    } else {
+        Err(AdditionProblem::WrongKind { file: file(), wanted })
+    }
+}

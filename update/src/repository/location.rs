@@ -1,0 +1,66 @@
+//! Where a repository is published.
+
+use std::{fmt, str::FromStr};
+
+use camino::Utf8PathBuf;
+use url::Url;
+
+use crate::{
+    connection::{Connection, ConnectionError},
+    transport::{self, Transport},
+};
+
+/// The directory that holds `timestamp.json`, on a server or on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// An `https` (or `http`) URL.
+    Url(Url),
+    /// A directory on this machine.
+    Directory(Utf8PathBuf),
+}
+
+impl Location {
+    pub(crate) fn transport(&self, connection: &Connection) -> Result<Transport, ConnectionError> {
+        match self {
+            Self::Url(url) => {
+                Ok(Transport::Http { client: connection.client()?, base: url.clone() })
+            }
+            Self::Directory(dir) => Ok(Transport::Directory(dir.clone())),
+        }
+    }
+}
+
+impl FromStr for Location {
+    type Err = LocationError;
+
+    /// Takes an `https`, `http` or `file` URL, or a path.
+    fn from_str(text: &str) -> Result<Self, LocationError> {
+        let bad = || LocationError(text.to_owned());
+        if !text.contains("://") {
+            return if text.is_empty() { Err(bad()) } else { Ok(Self::Directory(text.into())) };
+        }
+        let url: Url = text.parse().map_err(|_| bad())?;
+        match url.scheme() {
+            "https" | "http" => Ok(Self::Url(url)),
+            "file" => {
+                let path = url.to_file_path().map_err(|()| bad())?;
+                Utf8PathBuf::from_path_buf(path).map(Self::Directory).map_err(|_| bad())
+            }
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => f.write_str(&transport::shown(url)),
+            Self::Directory(dir) => f.write_str(dir.as_str()),
+        }
+    }
+}
+
+/// Text that is neither an `https`, `http` or `file` URL nor a path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither an https URL nor a directory")]
+pub struct LocationError(pub String);

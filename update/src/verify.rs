@@ -1,0 +1,261 @@
+//! Verification of a repository's metadata, behind one trait.
+//!
+//! `tough` signs and `sigstore-tuf` verifies.
+
+use std::io;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sigstore_tuf::{Error as TufError, Updater, UpdaterConfig, transport::FetchFuture};
+
+use crate::{
+    store::Store,
+    transport::{Transport, TransportError},
+};
+
+/// What this crate asks of a TUF client: the workflow of the specification's chapter 5, up to the point where a
+/// target's length and hash are known. Downloading is not part of it.
+pub(crate) trait Verifier {
+    /// Root chain, timestamp, snapshot, targets.
+    async fn refresh(&mut self, now: Timestamp) -> Result<(), VerifyError>;
+
+    /// Looks `target` up, through delegations where there are any. Needs a refresh before.
+    async fn resolve(
+        &mut self,
+        target: &str,
+        now: Timestamp,
+    ) -> Result<Option<SignedTarget>, VerifyError>;
+}
+
+/// What signed metadata says of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SignedTarget {
+    /// In bytes.
+    pub(crate) length: u64,
+    /// In lower-case hexadecimal.
+    pub(crate) sha256: String,
+    /// Where its file is, relative to the directory of targets.
+    pub(crate) file: String,
+    /// `custom.version`.
+    pub(crate) version: Option<String>,
+    /// `custom.modified`.
+    pub(crate) modified: Option<Timestamp>,
+}
+
+/// Metadata that is not to be trusted, or cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// Too old to be relied upon.
+    #[error("the {role} metadata expired at {expires}")]
+    Expired {
+        /// Whose key must sign anew.
+        role: String,
+        /// When.
+        expires: Timestamp,
+    },
+    /// Older than what was seen before: a stale mirror, or somebody who holds back updates.
+    #[error(
+        "the {role} metadata is version {offered}, older than version {trusted} that was seen before"
+    )]
+    Rollback {
+        /// Which metadata.
+        role: String,
+        /// The version seen before.
+        trusted: u64,
+        /// The version that came.
+        offered: u64,
+    },
+    /// Too few signatures by the keys that count.
+    #[error(
+        "the {role} metadata has {found} of the {threshold} signatures that the root of trust asks for"
+    )]
+    Unsigned {
+        /// Which metadata.
+        role: String,
+        /// Valid signatures.
+        found: usize,
+        /// Signatures needed.
+        threshold: usize,
+    },
+    /// Files that do not belong together, or were changed.
+    #[error("the metadata does not fit together: {detail}")]
+    Mismatch {
+        /// What differs.
+        detail: String,
+    },
+    /// A root that does not follow the one before it.
+    #[error("root metadata of version {offered} cannot follow version {trusted}")]
+    RootOrder {
+        /// The newest trusted version.
+        trusted: u64,
+        /// The version that came.
+        offered: u64,
+    },
+    /// Metadata, or a key in it, that makes no sense.
+    #[error("the metadata cannot be read")]
+    Malformed(#[source] Box<TufError>),
+    /// A target without a SHA-256.
+    #[error("`{target}` is signed for without a SHA-256")]
+    NoSha256 {
+        /// The target's name.
+        target: String,
+    },
+    /// A file that a repository must have.
+    #[error("there is no `{name}`")]
+    Missing {
+        /// Its name, e.g. `timestamp.json`.
+        name: String,
+    },
+    /// What was stored before cannot be read.
+    #[error("could not read stored metadata")]
+    Stored(#[source] io::Error),
+    /// The file did not come.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+/// `sigstore-tuf`'s client over our transport and store.
+#[derive(Debug)]
+pub(crate) struct SigstoreVerifier(Updater);
+
+impl SigstoreVerifier {
+    /// Starts from `pinned_root` and the newest stored root that chains from it.
+    pub(crate) fn new(
+        pinned_root: &[u8],
+        source: MetadataSource,
+        store: Store,
+    ) -> Result<Self, VerifyError> {
+        Ok(Self(Updater::new(source, pinned_root)?.with_config(limits()).with_store(store)))
+    }
+
+    /// The name a target's file is published under.
+    fn file_of(&self, target: &str, sha256: &str) -> String {
+        if !self.0.trusted().root().consistent_snapshot {
+            return target.to_owned();
+        }
+        match target.rsplit_once('/') {
+            Some((dir, name)) => format!("{dir}/{sha256}.{name}"),
+            None => format!("{sha256}.{target}"),
+        }
+    }
+}
+
+impl Verifier for SigstoreVerifier {
+    async fn refresh(&mut self, now: Timestamp) -> Result<(), VerifyError> {
+        Ok(self.0.refresh(now).await?)
+    }
+
+    async fn resolve(
+        &mut self,
+        target: &str,
+        now: Timestamp,
+    ) -> Result<Option<SignedTarget>, VerifyError> {
+        let Some(found) = self.0.get_target_info(target, now).await? else { return Ok(None) };
+        let no_sha256 = || VerifyError::NoSha256 { target: target.to_owned() };
+        let sha256 = found
+            .hashes
+            .get("sha256")
+            .filter(|it| is_sha256(it))
+            .ok_or_else(no_sha256)?
+            .to_lowercase();
+        let custom = |key| found.custom.as_ref().and_then(|it: &Value| it.get(key)?.as_str());
+        Ok(Some(SignedTarget {
+            length: found.length,
+            file: self.file_of(target, &sha256),
+            version: custom("version").map(str::to_owned),
+            modified: custom("modified").and_then(|it| it.parse().ok()),
+            sha256,
+        }))
+    }
+}
+
+/// How much of everything is accepted, so that no server makes us wait or remember without end.
+fn limits() -> UpdaterConfig {
+    let mut limits = UpdaterConfig::default();
+    limits.root_max_length = 1 << 20;
+    limits.timestamp_max_length = 64 << 10;
+    limits.snapshot_max_length = 4 << 20;
+    limits.targets_max_length = 16 << 20;
+    limits.target_max_length = 0;
+    limits.max_root_rotations = 1024;
+    limits.max_delegations = 64;
+    limits
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Where metadata is read from.
+#[derive(Debug)]
+pub(crate) enum MetadataSource {
+    /// Where the repository is published.
+    Published(Transport),
+    /// What was stored before, and nothing else.
+    Stored(Store),
+}
+
+impl sigstore_tuf::Repository for MetadataSource {
+    fn fetch_metadata<'a>(&'a self, name: &'a str, max_length: u64) -> FetchFuture<'a> {
+        Box::pin(async move {
+            let found = match self {
+                Self::Published(transport) => {
+                    transport.read(name, max_length).await.map_err(VerifyError::Transport)
+                }
+                Self::Stored(store) => store.read(name).map_err(VerifyError::Stored),
+            };
+            match found {
+                // The end of the root chain is where there is no further root.
+                Ok(None) if !name.ends_with(".root.json") => {
+                    Err(VerifyError::Missing { name: name.to_owned() })
+                }
+                other => other,
+            }
+            .map_err(|error| TufError::transport_with_source(name, error))
+        })
+    }
+
+    /// Targets are downloaded by [`crate::repository`], as a stream.
+    fn fetch_target<'a>(&'a self, _path: &'a str, _max_length: u64) -> FetchFuture<'a> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+impl From<TufError> for VerifyError {
+    fn from(error: TufError) -> Self {
+        match error {
+            TufError::Expired { role, expires } => Self::Expired { role, expires },
+            TufError::Rollback { role, trusted, new } => {
+                Self::Rollback { role, trusted, offered: new }
+            }
+            TufError::ThresholdNotMet { role, found, threshold } => {
+                Self::Unsigned { role, found, threshold }
+            }
+            TufError::IntegrityMismatch(detail) => Self::Mismatch { detail },
+            TufError::BadRootVersion { trusted, new } => Self::RootOrder { trusted, offered: new },
+            TufError::Transport { message, source: Some(source) } => {
+                match source.downcast::<Self>() {
+                    Ok(ours) => *ours,
+                    Err(source) => {
+                        Self::Malformed(Box::new(TufError::transport_with_source(message, source)))
+                    }
+                }
+            }
+            other @ (TufError::Transport { source: None, .. }
+            | TufError::Json(_)
+            | TufError::Malformed(_)
+            | TufError::NonIntegerNumber
+            | TufError::UnusableKey { .. }
+            | TufError::UnsupportedScheme { .. }
+            | TufError::UnknownRole(_)
+            | TufError::DuplicateSignature { .. }
+            | TufError::EqualVersion { .. }
+            | TufError::Crypto(_)
+            | TufError::NotRefreshed
+            | TufError::TargetNotFound(_)
+            | TufError::Io { .. }
+            | _) => Self::Malformed(Box::new(other)),
+        }
+    }
+}
