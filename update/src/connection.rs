@@ -59,6 +59,9 @@ pub enum ConnectionError {
     /// The extra certificate authorities are no PEM certificates.
     #[error("could not read the update server's certificate authorities")]
     Authority(#[source] reqwest::Error),
+    /// The PEM given as certificate authorities holds none.
+    #[error("there is no certificate among the update server's certificate authorities")]
+    NoAuthority,
     /// The client certificate or its key is no PEM, or one of them is missing.
     #[error("could not read the client certificate and key for the update server")]
     Identity(#[source] reqwest::Error),

@@ -27,28 +27,41 @@ impl LocalComponents {
         self.find(component, platform).is_some()
     }
 
+    /// Finds the programs of `wanted`, in that order, without reading them: path and version of each. All that are
+    /// missing are reported together.
+    pub fn locate(
+        &self,
+        wanted: &[(Component, UpdatePlatform)],
+    ) -> Result<Vec<(Utf8PathBuf, String)>, LocalError> {
+        let found: Vec<_> =
+            wanted.iter().map(|&(component, platform)| self.find(component, platform)).collect();
+        let missing: Vec<_> = wanted
+            .iter()
+            .zip(&found)
+            .filter(|(_, path)| path.is_none())
+            .map(|((component, platform), _)| format!("{component} for {platform}"))
+            .collect();
+        if !missing.is_empty() {
+            return Err(LocalError::Missing { dir: self.dir.clone(), missing });
+        }
+        let present = found.into_iter().flatten();
+        present.map(|path| self.version_of(&path).map(|version| (path, version))).collect()
+    }
+
     /// Finds and hashes the programs of `wanted`, in that order. All that are missing are reported together.
     pub fn fetch(
         &self,
         wanted: &[(Component, UpdatePlatform)],
         progress: OnProgress<'_>,
     ) -> Result<Vec<FetchedComponent>, LocalError> {
-        let found: Vec<_> = wanted
-            .iter()
-            .map(|&(what, platform)| (what, platform, self.find(what, platform)))
-            .collect();
-        let missing = found.iter().filter(|(_, _, path)| path.is_none());
-        let missing: Vec<_> =
-            missing.map(|(component, platform, _)| format!("{component} for {platform}")).collect();
-        if !missing.is_empty() {
-            return Err(LocalError::Missing { dir: self.dir.clone(), missing });
-        }
-        let present = found
-            .into_iter()
-            .filter_map(|(component, platform, path)| Some((component, platform, path?)));
-        present
-            .map(|(component, platform, path)| self.read(component, platform, path, progress))
-            .collect()
+        let located = self.locate(wanted)?;
+        let all = wanted.iter().zip(located);
+        all.map(|(&(component, platform), (path, version))| {
+            let fetched = Self::read(component, platform, path, version)?;
+            progress(Progress { component, platform, done: fetched.length, total: fetched.length });
+            Ok(fetched)
+        })
+        .collect()
     }
 
     fn find(&self, component: Component, platform: UpdatePlatform) -> Option<Utf8PathBuf> {
@@ -58,29 +71,19 @@ impl LocalComponents {
     }
 
     fn read(
-        &self,
         component: Component,
         platform: UpdatePlatform,
         path: Utf8PathBuf,
-        progress: OnProgress<'_>,
+        version: String,
     ) -> Result<FetchedComponent, LocalError> {
         let unreadable = |source| LocalError::Read { path: path.clone(), source };
         let mut file = fs::File::open(&path).map_err(unreadable)?;
         let about = file.metadata().map_err(unreadable)?;
         let (length, modified) = (about.len(), about.modified().ok());
         let sha256 = cache::hash(&mut file).map_err(unreadable)?;
-        progress(Progress { component, platform, done: length, total: length });
         let modified = modified.and_then(|it| Timestamp::try_from(it).ok());
         let modified = modified.and_then(|it| Timestamp::from_second(it.as_second()).ok());
-        Ok(FetchedComponent {
-            component,
-            platform,
-            version: self.version_of(&path)?,
-            sha256,
-            length,
-            modified,
-            path,
-        })
+        Ok(FetchedComponent { component, platform, version, sha256, length, modified, path })
     }
 
     fn version_of(&self, program: &Utf8PathBuf) -> Result<String, LocalError> {

@@ -192,6 +192,24 @@ impl RefreshError {
     }
 }
 
+impl FetchError {
+    /// What to do next, for the errors where that is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::NoSuchTargets { .. } => {
+                Some("`fleetctl updates add` publishes files for a channel".to_owned())
+            }
+            Self::NoVersion { .. } => {
+                Some("publish it again with `fleetctl updates add`".to_owned())
+            }
+            Self::NotCached { .. } => Some("fetch once without being offline".to_owned()),
+            Self::Resolve { source, .. } => source.help(),
+            Self::Download { source, .. } => source.help(),
+            Self::Cache(_) | Self::Unpack { .. } => None,
+        }
+    }
+}
+
 impl VerifyError {
     /// What to do next, for the errors where that is known.
     pub fn help(&self) -> Option<String> {

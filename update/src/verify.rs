@@ -1,6 +1,12 @@
 //! Verification of a repository's metadata, behind one trait.
 //!
-//! `tough` signs and `sigstore-tuf` verifies.
+//! `tough` signs and `sigstore-tuf` verifies. Tried on a repository written by python-tuf 7.0.1, with consistent
+//! snapshots and the target `orbit/linux/stable/orbit`: `tough` 0.24 lists the target but asks for its file as
+//! `HASH.orbit/linux/stable/orbit`, which is not there, where the specification (6.2) has `orbit/linux/stable/HASH.orbit`;
+//! `sigstore-tuf` 0.15.1 finds it, and asks for two small files when nothing has changed. It keeps whole targets in
+//! memory, so it only looks them up here and [`crate::repository`] streams them; it signs nothing, so the editor uses
+//! `tough`'s types, canonical form and signatures, which every client tried reads. Its releases change the interface:
+//! the version is pinned, and nothing outside this module names it but the store that it writes to.
 
 use std::io;
 
@@ -177,6 +183,7 @@ fn limits() -> UpdaterConfig {
     limits.timestamp_max_length = 64 << 10;
     limits.snapshot_max_length = 4 << 20;
     limits.targets_max_length = 16 << 20;
+    // It downloads no targets.
     limits.target_max_length = 0;
     limits.max_root_rotations = 1024;
     limits.max_delegations = 64;

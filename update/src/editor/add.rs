@@ -23,7 +23,7 @@ use crate::{
     names::TargetName,
 };
 
-/// Stages the files of `additions` and signs the metadata that lists them.
+/// Stages the files of `additions` and signs the metadata that lists them. When that fails, nothing stays staged.
 pub(super) async fn prepare(
     dir: &Utf8Path,
     additions: &[Addition],
@@ -31,12 +31,26 @@ pub(super) async fn prepare(
     validity: (&Expiries, Timestamp),
 ) -> Result<Publication, AddError> {
     let lock = lock(dir).await?;
-    let repository = dir.join(REPOSITORY_DIR);
     let staged = dir.join(STAGED_DIR);
-    let published = Published::read(&repository)?;
-    check_keys(&published, keys)?;
+    match stage_and_sign(&dir.join(REPOSITORY_DIR), &staged, additions, (keys, validity)).await {
+        Ok((steps, targets)) => Ok(Publication { steps, targets, staged, lock }),
+        Err(error) => {
+            clear(&staged).map_err(|source| AddError::Stage { path: staged, source })?;
+            Err(error)
+        }
+    }
+}
+
+async fn stage_and_sign(
+    repository: &Utf8Path,
+    staged: &Utf8Path,
+    additions: &[Addition],
+    signing: (&PublishKeys, (&Expiries, Timestamp)),
+) -> Result<(Vec<Step>, Vec<TargetName>), AddError> {
+    let published = Published::read(repository)?;
+    check_keys(&published, signing.0)?;
     let names = name_targets(additions)?;
-    let files = stage_all(additions, &staged)?;
+    let files = stage_all(additions, staged)?;
     let additions: Vec<_> = additions.iter().zip(&files).collect();
     check_versions(&published, &additions)?;
 
@@ -44,16 +58,16 @@ pub(super) async fn prepare(
     let mut targets = published.targets.clone();
     for (addition, file) in additions {
         for name in targets_of(addition) {
-            steps.push(link_step(&repository, &name, file));
+            steps.push(link_step(repository, &name, file));
             targets.add_target(tuf_name(&name), describe(addition, file));
         }
     }
-    let signed = sign_all(&repository, &published, targets, (keys, validity)).await?;
+    let signed = sign_all(repository, &published, targets, signing).await?;
     steps.extend(signed.into_iter().map(|file| {
         let path = repository.join(file.name());
         Step::Write { path, bytes: file.into_bytes() }
     }));
-    Ok(Publication { steps, targets: names, staged, lock })
+    Ok((steps, names))
 }
 
 /// Signs new targets metadata and what stands above it, in the order in which it is to be published.

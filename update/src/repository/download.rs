@@ -147,6 +147,18 @@ pub enum DownloadError {
     Cache(#[from] CacheError),
 }
 
+impl DownloadError {
+    /// What to do next, for the errors where that is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Missing { .. } | Self::Endless { .. } | Self::Truncated { .. } | Self::Tampered { .. } => {
+                Some("the mirror is damaged or in the middle of an update: try again later, or another one".to_owned())
+            }
+            Self::TooLong { .. } | Self::Transport(_) | Self::Cache(_) => None,
+        }
+    }
+}
+
 /// Looks `sha256` up in the cache, off the runtime's threads since the whole file is hashed.
 async fn find(cache: &Cache, sha256: &str) -> Result<Option<Utf8PathBuf>, CacheError> {
     let (cache, sha256) = (cache.clone(), sha256.to_owned());

@@ -1,0 +1,221 @@
+//! What a hostile or broken server can do, and the error it earns.
+
+use std::{error::Error, fs};
+
+use update::{
+    Location, Repository, RepositoryConfig,
+    repository::{DownloadError, FetchError, RefreshError, TransportError, VerifyError},
+};
+
+use crate::{
+    fixture::{Fixture, days_later, fetch_stable, now},
+    server::{Answer, Server},
+};
+
+/// Where the server has the file of `orbit/linux/stable/orbit`.
+fn stable_file(fixture: &Fixture) -> String {
+    let status = fixture.editor.status();
+    let stable = status.targets.iter().find(|it| it.name == "orbit/linux/stable/orbit").unwrap();
+    format!("targets/orbit/linux/stable/{}.orbit", stable.sha256)
+}
+
+async fn refused_metadata(reader: &mut Repository) -> VerifyError {
+    match reader.refresh(now()).await {
+        Err(RefreshError::Refused { source, .. }) => source,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn refused_download(fixture: &Fixture, server: &Server) -> DownloadError {
+    let outcome = fetch_stable(&mut fixture.reader(server.location())).await;
+    let kept: Vec<_> = fs::read_dir(fixture.path("cache/targets"))
+        .unwrap()
+        .map(|it| it.unwrap().file_name())
+        .collect();
+    assert_eq!(kept, ["lock"], "nothing of a refused file is kept");
+    match outcome {
+        Err(FetchError::Download { source, .. }) => source,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_older_timestamp_is_a_rollback() {
+    let mut fixture = Fixture::with_orbit().await;
+    let old = fixture.snapshot("old");
+    fixture.publish_orbit("1.1.0", b"orbit, the second").await;
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    fetch_stable(&mut fixture.reader(server.location())).await.unwrap();
+    server.switch_to(old);
+    let error = refused_metadata(&mut fixture.reader(server.location())).await;
+    assert!(matches!(error, VerifyError::Rollback { trusted: 3, offered: 2, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_rollback_is_noticed_through_another_mirror_and_after_expiry() {
+    let mut fixture = Fixture::with_orbit().await;
+    let old = fixture.snapshot("old");
+    fixture.publish_orbit("1.1.0", b"orbit, the second").await;
+    let newest = Location::Directory(fixture.editor.repository_dir().to_owned());
+    fetch_stable(&mut fixture.reader(newest)).await.unwrap();
+    let mut mirror = fixture.reader(Location::Directory(old));
+    let error = mirror.refresh(days_later(8)).await.unwrap_err();
+    assert!(
+        matches!(error, RefreshError::Refused { source: VerifyError::Rollback { .. }, .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn metadata_that_nobody_signs_any_more_expires() {
+    let fixture = Fixture::with_orbit().await;
+    let location = Location::Directory(fixture.editor.repository_dir().to_owned());
+    for (days, expected) in [(8, "timestamp"), (400, "root")] {
+        let error = fixture.reader(location.clone()).refresh(days_later(days)).await.unwrap_err();
+        let RefreshError::Refused { source: VerifyError::Expired { role, .. }, .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(role, expected);
+        assert!(error.help().unwrap().contains(expected));
+    }
+}
+
+#[tokio::test]
+async fn another_repository_is_refused_whatever_its_keys() {
+    let (ours, theirs) = (Fixture::with_orbit().await, Fixture::with_orbit().await);
+    let location = Location::Directory(theirs.editor.repository_dir().to_owned());
+    let error = refused_metadata(&mut ours.reader(location)).await;
+    assert!(matches!(error, VerifyError::Unsigned { found: 0, threshold: 1, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn edited_metadata_is_refused() {
+    let fixture = Fixture::with_orbit().await;
+    let path = fixture.editor.repository_dir().join("timestamp.json");
+    let edited = fs::read_to_string(&path).unwrap().replace("2026-03-08", "2036-03-08");
+    fs::write(&path, edited).unwrap();
+    let location = Location::Directory(fixture.editor.repository_dir().to_owned());
+    let error = refused_metadata(&mut fixture.reader(location)).await;
+    assert!(
+        matches!(&error, VerifyError::Unsigned { role, .. } if role == "timestamp"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn metadata_of_different_times_is_not_mixed() {
+    let mut fixture = Fixture::with_orbit().await;
+    fixture.publish_orbit("1.1.0", b"orbit, the second").await;
+    let dir = fixture.editor.repository_dir();
+    for role in ["snapshot", "targets"] {
+        let server = Server::start(dir).await;
+        let old = fs::read(dir.join(format!("2.{role}.json"))).unwrap();
+        server.answer(&format!("3.{role}.json"), Answer::Bytes(old));
+        let error = refused_metadata(&mut fixture.reader(server.location())).await;
+        assert!(
+            matches!(&error, VerifyError::Mismatch { detail } if detail.contains(role)),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn metadata_without_end_is_cut_off() {
+    let fixture = Fixture::with_orbit().await;
+    for file in ["2.root.json", "timestamp.json", "2.snapshot.json", "2.targets.json"] {
+        let server = Server::start(fixture.editor.repository_dir()).await;
+        server.answer(file, Answer::Endless);
+        let error = refused_metadata(&mut fixture.reader(server.location())).await;
+        let VerifyError::Transport(TransportError::TooLong { at, .. }) = &error else {
+            panic!("{error:?}")
+        };
+        assert!(at.ends_with(file), "{at}");
+    }
+}
+
+#[tokio::test]
+async fn a_tampered_target_is_refused() {
+    let fixture = Fixture::with_orbit().await;
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    server.answer(&stable_file(&fixture), Answer::Bytes(b"orbit, the worst".to_vec()));
+    let error = refused_download(&fixture, &server).await;
+    assert!(matches!(error, DownloadError::Tampered { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_target_without_end_is_cut_off_at_its_length() {
+    let fixture = Fixture::with_orbit().await;
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    server.answer(&stable_file(&fixture), Answer::Endless);
+    let error = refused_download(&fixture, &server).await;
+    assert!(matches!(error, DownloadError::Endless { length: 16, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_truncated_target_is_refused() {
+    let fixture = Fixture::with_orbit().await;
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    server.answer(&stable_file(&fixture), Answer::Bytes(b"orbit".to_vec()));
+    let error = refused_download(&fixture, &server).await;
+    assert!(matches!(error, DownloadError::Truncated { received: 5, length: 16, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_told_and_leaves_nothing() {
+    let fixture = Fixture::with_orbit().await;
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    server.answer(&stable_file(&fixture), Answer::CutOff(b"orbit".to_vec()));
+    let error = refused_download(&fixture, &server).await;
+    assert!(matches!(error, DownloadError::Transport(TransportError::Request { .. })), "{error:?}");
+    assert!(error.to_string().contains(server.url()));
+}
+
+#[tokio::test]
+async fn a_listed_target_that_is_not_there_is_told() {
+    let fixture = Fixture::with_orbit().await;
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    server.answer(&stable_file(&fixture), Answer::Status(axum::http::StatusCode::NOT_FOUND));
+    let error = refused_download(&fixture, &server).await;
+    assert!(matches!(error, DownloadError::Missing { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_failing_server_is_no_missing_repository() {
+    let fixture = Fixture::with_orbit().await;
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    server.answer("2.root.json", Answer::Status(axum::http::StatusCode::BAD_GATEWAY));
+    let error = refused_metadata(&mut fixture.reader(server.location())).await;
+    assert!(matches!(error, VerifyError::Transport(TransportError::Status { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_named_once() {
+    let fixture = Fixture::new().await;
+    let location: Location = "http://127.0.0.1:9".parse().unwrap();
+    let error = fixture.reader(location).refresh(now()).await.unwrap_err();
+    let mut chain = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        chain.push(it.to_string());
+        cause = it.source();
+    }
+    assert_eq!(chain[0], "could not verify the repository at `http://127.0.0.1:9/`");
+    assert_eq!(chain[1], "could not fetch `http://127.0.0.1:9/2.root.json`");
+    assert!(!chain[2].contains("127.0.0.1:9/2.root.json"), "{chain:?}");
+}
+
+#[tokio::test]
+async fn nothing_verified_is_forgotten_when_it_cannot_be_kept() {
+    let fixture = Fixture::with_orbit().await;
+    let location = Location::Directory(fixture.editor.repository_dir().to_owned());
+    let config: RepositoryConfig = fixture.config(location);
+    let mut reader = Repository::open(config).unwrap();
+    let store =
+        fs::read_dir(fixture.path("cache/metadata")).unwrap().next().unwrap().unwrap().path();
+    fs::create_dir_all(store.join("timestamp.json/in-the-way")).unwrap();
+    let error = reader.refresh(now()).await.unwrap_err();
+    assert!(
+        matches!(&error, RefreshError::Store { path, .. } if path.ends_with("timestamp.json")),
+        "{error:?}"
+    );
+}

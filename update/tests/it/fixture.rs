@@ -1,0 +1,162 @@
+//! A signed repository in a temporary directory, and readers of it.
+
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+use update::{
+    Addition, Channel, Component, Connection, Editor, Expiries, FetchedComponent, Location,
+    Passphrase, Progress, Repository, RepositoryConfig, TargetName, TufRole, UpdatePlatform,
+    editor::{InitPassphrases, PublishKeys},
+    repository::FetchError,
+};
+
+/// The passphrase of every key.
+pub(crate) const PASSPHRASE: &str = "correct horse: \"battery\" $taple";
+
+/// The moment of every test.
+pub(crate) fn now() -> Timestamp {
+    "2026-03-01T12:00:00.5Z".parse().unwrap()
+}
+
+/// `now()` and so many days.
+pub(crate) fn days_later(days: i64) -> Timestamp {
+    now() + SignedDuration::from_hours(24 * days)
+}
+
+pub(crate) fn passphrase() -> Passphrase {
+    Passphrase::new(PASSPHRASE.to_owned()).unwrap()
+}
+
+pub(crate) fn passphrases() -> InitPassphrases {
+    InitPassphrases {
+        root: passphrase(),
+        targets: passphrase(),
+        snapshot: passphrase(),
+        timestamp: passphrase(),
+    }
+}
+
+/// A repository, the files that go into it, and a cache.
+pub(crate) struct Fixture {
+    dir: TempDir,
+    pub(crate) editor: Editor,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = utf8(dir.path()).join("tuf");
+        let editor =
+            update::init(&root, &passphrases(), &Expiries::default(), now()).await.unwrap();
+        Self { dir, editor }
+    }
+
+    /// A repository with orbit 1.0.0 on `stable`.
+    pub(crate) async fn with_orbit() -> Self {
+        let mut fixture = Self::new().await;
+        fixture.publish_orbit("1.0.0", b"orbit, the first").await;
+        fixture
+    }
+
+    pub(crate) async fn publish_orbit(&mut self, version: &str, content: &[u8]) {
+        let addition = self.orbit(version, content);
+        self.add(&[addition]).await;
+    }
+
+    pub(crate) async fn add(&mut self, additions: &[Addition]) -> Vec<TargetName> {
+        let keys = self.publish_keys();
+        self.editor.add(additions, &keys, &Expiries::default(), now()).await.unwrap()
+    }
+
+    /// An orbit for Linux, tagged `stable`.
+    pub(crate) fn orbit(&self, version: &str, content: &[u8]) -> Addition {
+        let file = self.write(&format!("orbit-{version}"), content);
+        Addition {
+            file,
+            component: Component::Orbit,
+            platform: UpdatePlatform::Linux,
+            version: version.parse().unwrap(),
+            tags: vec![Channel::stable()],
+        }
+    }
+
+    pub(crate) fn publish_keys(&self) -> PublishKeys {
+        let unlock = |role| self.editor.keys().unlock(role, &passphrase()).unwrap();
+        PublishKeys {
+            targets: unlock(TufRole::Targets),
+            snapshot: unlock(TufRole::Snapshot),
+            timestamp: unlock(TufRole::Timestamp),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> Utf8PathBuf {
+        utf8(self.dir.path()).join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Utf8PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The repository as it is now, in a directory that stays as it is.
+    pub(crate) fn snapshot(&self, name: &str) -> Utf8PathBuf {
+        let to = self.path(name);
+        copy_tree(self.editor.repository_dir(), &to);
+        to
+    }
+
+    /// A reader at `location` that shares this fixture's cache.
+    pub(crate) fn reader(&self, location: Location) -> Repository {
+        Repository::open(self.config(location)).unwrap()
+    }
+
+    pub(crate) fn config(&self, location: Location) -> RepositoryConfig {
+        RepositoryConfig {
+            location,
+            pinned_root: self.editor.root_json().to_vec(),
+            cache_dir: self.path("cache"),
+            connection: Connection::default(),
+            offline: false,
+        }
+    }
+}
+
+/// The target of orbit for Linux on `channel`.
+pub(crate) fn orbit_on(channel: &str) -> TargetName {
+    TargetName {
+        component: Component::Orbit,
+        platform: UpdatePlatform::Linux,
+        channel: channel.parse().unwrap(),
+    }
+}
+
+/// Refreshes, which must work, and fetches orbit's stable version.
+pub(crate) async fn fetch_stable(
+    repository: &mut Repository,
+) -> Result<FetchedComponent, FetchError> {
+    repository.refresh(now()).await.unwrap();
+    let fetched = repository.fetch(&[orbit_on("stable")], now(), &ignore).await?;
+    Ok(fetched.into_iter().next().unwrap())
+}
+
+pub(crate) fn ignore(_: Progress) {}
+
+pub(crate) fn utf8(path: &std::path::Path) -> &Utf8Path {
+    Utf8Path::from_path(path).unwrap()
+}
+
+pub(crate) fn copy_tree(from: &Utf8Path, to: &Utf8Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in from.read_dir_utf8().unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
