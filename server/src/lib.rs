@@ -1,1 +1,23 @@
-//! The server.
+//! `fleet-server`: admits devices and people, and answers their agents, browsers and scripts.
+//!
+//! - [`config`] is what an operator may set.
+//! - [`fleet`] is everything the server can do, with no word of HTTP; its `store` holds the SQL.
+//! - [`http`] gives it routes, status codes and problems.
+//! - [`clock`] tells the time, and lets tests tell it.
+//! - [`serve`] binds, ends TLS, and stops gracefully.
+//! - [`certificate`] makes a private CA for trial use.
+//!
+//! ```text
+//! request ─▶ route (http.rs) ─▶ extractors (who? what?) ─▶ Fleet method (may they? do it) ─▶ Store method (SQL) ─▶ Json
+//! ```
+//!
+//! **Invariant:** `http` cannot reach the store, and `fleet` knows nothing of HTTP.
+
+pub mod certificate;
+pub mod clock;
+pub mod config;
+pub mod fleet;
+pub mod http;
+pub mod serve;
+
+pub use self::{clock::Clock, config::Config, fleet::Fleet, http::app};

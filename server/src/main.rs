@@ -1,3 +1,198 @@
-//! Entry point.
+//! `fleet-server`: arguments in, exit code out.
 
-fn main() {}
+use std::{net::SocketAddr, process::ExitCode};
+
+use anyhow::Context as _;
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use server::{
+    Clock, Config, Fleet, certificate,
+    config::{ConfigError, Overrides},
+    http::openapi,
+    serve::Bound,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Admits devices and people, and answers their agents, browsers and scripts.
+#[derive(Debug, Parser)]
+#[command(name = "fleet-server", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log: a level, or `target=level,…`.
+    #[arg(long, global = true, env = "FLEET_SERVER_LOG", default_value = "info")]
+    log: String,
+    /// How to log.
+    #[arg(long, global = true, env = "FLEET_SERVER_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT.
+    Serve(ServeArgs),
+    /// Make a private CA and a server certificate, for trial use.
+    Cert(CertArgs),
+    /// Print the OpenAPI 3.1 document.
+    Openapi,
+    /// About the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Report every problem, or print the effective configuration, secrets masked.
+    Check(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Configuration file (YAML).
+    #[arg(long, env = "FLEET_SERVER_CONFIG", value_name = "FILE")]
+    config: Option<Utf8PathBuf>,
+    /// Address and port to listen on [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Where the database and logs are kept [default: /var/lib/fleet-server for root, else below
+    /// $XDG_DATA_HOME].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<Utf8PathBuf>,
+    /// `postgres://…`, or `sqlite:` and a path [default: fleet.db in the data directory].
+    #[arg(long, env = "FLEET_SERVER_DATABASE", hide_env_values = true, value_name = "URL")]
+    database: Option<String>,
+    /// The server's certificate and chain.
+    #[arg(long, value_name = "PEM")]
+    tls_certificate: Option<Utf8PathBuf>,
+    /// Its private key.
+    #[arg(long, value_name = "PEM")]
+    tls_key: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CertArgs {
+    /// Where to write ca.pem, server.pem and server.key.
+    #[arg(long, value_name = "DIR")]
+    out_dir: Utf8PathBuf,
+    /// A name or address that the server is reached by; may be repeated.
+    #[arg(long = "host", value_name = "NAME", required = true, num_args = 1..)]
+    hosts: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(&cli);
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(args) => serve(args.load()?),
+        Command::Cert(args) => make_certificate(&args),
+        Command::Openapi => {
+            print(&(serde_json::to_string_pretty(&openapi::document())? + "\n"));
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Check(args)) => {
+            print(&serde_norway::to_string(&args.load()?)?);
+            Ok(())
+        }
+    }
+}
+
+fn make_certificate(args: &CertArgs) -> anyhow::Result<()> {
+    let files = certificate::make(&args.out_dir, &args.hosts, &Clock::System)?;
+    say(&format!("wrote {}, {} and {}", files.authority, files.certificate, files.key));
+    Ok(())
+}
+
+#[tokio::main]
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let fleet = Fleet::open(config, Clock::System).await?;
+    let stop = stop_requested().context("could not watch for signals")?;
+    let code = fleet.new_setup_code().await.context("could not make a set-up code")?;
+    let bound = Bound::new(fleet.clone())?;
+    let url = bound.url();
+    say(&format!("listening on {url}"));
+    if let Some(code) = code {
+        let public =
+            fleet.config().server.url.as_ref().map(|url| url.as_str().trim_end_matches('/'));
+        let url = public.unwrap_or(&url);
+        say(&format!("set it up with: fleetctl setup --url {url} --code {}", code.0));
+    }
+    bound.serve(stop).await?;
+    Ok(())
+}
+
+/// Done when SIGTERM or SIGINT arrives.
+fn stop_requested() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    })
+}
+
+impl ServeArgs {
+    fn load(self) -> Result<Config, ConfigError> {
+        let overrides = Overrides {
+            listen: self.listen,
+            data_dir: self.data_dir,
+            database: self.database,
+            tls_certificate: self.tls_certificate,
+            tls_key: self.tls_key,
+        };
+        Config::load(self.config.as_deref(), overrides, default_data_dir())
+    }
+}
+
+/// `/var/lib/fleet-server` for root, else below `$XDG_DATA_HOME` or `~/.local/share`.
+#[expect(clippy::disallowed_methods, reason = "part of the configuration")]
+fn default_data_dir() -> Utf8PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return Utf8PathBuf::from("/var/lib/fleet-server");
+    }
+    let share = std::env::var("XDG_DATA_HOME").ok().filter(|dir| dir.starts_with('/'));
+    let share = share.map(Utf8PathBuf::from).or_else(|| {
+        let home = std::env::var("HOME").ok()?;
+        Some(Utf8PathBuf::from(home).join(".local/share"))
+    });
+    share.unwrap_or_else(|| Utf8PathBuf::from(".")).join("fleet-server")
+}
+
+fn start_logging(cli: &Cli) {
+    let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what an operator reads at start and at failure")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for on the command line")]
+fn print(text: &str) {
+    print!("{text}");
+}

@@ -1,0 +1,156 @@
+//! What an operator may set: one YAML file, flags over it, and a default for everything.
+//!
+//! Each concern has a file of its own below `config/`. Problems are found all at once, before
+//! anything is opened: unknown keys and wrong types with their line, contradictions by name.
+
+pub mod agents;
+pub mod auth;
+pub mod database;
+pub mod limits;
+pub mod listen;
+mod period;
+mod yaml;
+
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    agents::{OrbitAgents, OsqueryAgents},
+    auth::Auth,
+    database::Database,
+    limits::Limits,
+    listen::{Listen, Proxies, Tls},
+    period::Period,
+};
+
+/// Everything that is set. Serialises as the file that would say the same, secrets masked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Config {
+    pub listen: Listen,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    pub server: Proxies,
+    pub data_dir: Utf8PathBuf,
+    pub database: Database,
+    pub limits: Limits,
+    pub auth: Auth,
+    pub osquery: OsqueryAgents,
+    pub orbit: OrbitAgents,
+}
+
+/// The file as it is written: everything may be left out.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    listen: Listen,
+    tls: Option<Tls>,
+    server: Proxies,
+    data_dir: Option<Utf8PathBuf>,
+    database: database::DatabaseFile,
+    limits: Limits,
+    auth: Auth,
+    osquery: OsqueryAgents,
+    orbit: OrbitAgents,
+}
+
+/// What flags say; each wins over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub listen: Option<std::net::SocketAddr>,
+    pub data_dir: Option<Utf8PathBuf>,
+    /// `postgres://…`, or `sqlite:` and a path.
+    pub database: Option<String>,
+    pub tls_certificate: Option<Utf8PathBuf>,
+    pub tls_key: Option<Utf8PathBuf>,
+}
+
+/// Why the configuration cannot be used: every problem found, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used:\n{}", .problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError {
+    pub problems: Vec<String>,
+}
+
+impl Config {
+    /// Reads `path`, if there is one, and lays `overrides` over it. `default_data_dir` is where
+    /// data goes when nobody says.
+    pub fn load(
+        path: Option<&Utf8Path>,
+        overrides: Overrides,
+        default_data_dir: Utf8PathBuf,
+    ) -> Result<Self, ConfigError> {
+        let (file, mut problems) = match path {
+            Some(path) => read(path),
+            None => (File::default(), Vec::new()),
+        };
+        let config = Self::resolve(file, overrides, default_data_dir, &mut problems);
+        config.check(&mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    }
+
+    /// Every default, with data below `data_dir`.
+    #[must_use]
+    pub fn in_dir(data_dir: Utf8PathBuf) -> Self {
+        Self::resolve(File::default(), Overrides::default(), data_dir, &mut Vec::new())
+    }
+
+    fn resolve(
+        file: File,
+        overrides: Overrides,
+        default_data_dir: Utf8PathBuf,
+        problems: &mut Vec<String>,
+    ) -> Self {
+        let data_dir = overrides.data_dir.or(file.data_dir).unwrap_or(default_data_dir);
+        let tls =
+            listen::resolve_tls(file.tls, overrides.tls_certificate, overrides.tls_key, problems);
+        let database = file.database.resolve(overrides.database, &data_dir);
+        let listen = match overrides.listen {
+            Some(address) => Listen { address },
+            None => file.listen,
+        };
+        Self {
+            listen,
+            tls,
+            server: file.server,
+            data_dir,
+            database,
+            limits: file.limits,
+            auth: file.auth,
+            osquery: file.osquery,
+            orbit: file.orbit,
+        }
+    }
+
+    fn check(&self, problems: &mut Vec<String>) {
+        if self.is_plain_http_in_the_open() {
+            problems.push(format!(
+                "listen.address: {} would carry secrets over plain HTTP; set tls.certificate and \
+                 tls.key (`fleet-server cert` makes them), listen on loopback, or name the proxy \
+                 that ends TLS in server.trusted_proxies",
+                self.listen.address
+            ));
+        }
+        self.database.check(problems);
+        self.limits.check(problems);
+        self.auth.check(problems);
+        self.osquery.check(problems);
+    }
+
+    fn is_plain_http_in_the_open(&self) -> bool {
+        self.tls.is_none()
+            && !self.listen.address.ip().is_loopback()
+            && self.server.trusted_proxies.is_empty()
+    }
+}
+
+fn read(path: &Utf8Path) -> (File, Vec<String>) {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let (file, problems) = yaml::parse(&text);
+            (file, problems.into_iter().map(|problem| format!("{path}:{problem}")).collect())
+        }
+        Err(error) => (File::default(), vec![format!("could not read `{path}`: {error}")]),
+    }
+}

@@ -1,0 +1,80 @@
+//! What agents and their osqueryd are told, and where osqueryd's logs go.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::Period;
+
+/// `orbit:`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrbitAgents {
+    /// osqueryd flags by name, without dashes. Agents restart osqueryd when they change.
+    pub command_line_startup_flags: BTreeMap<String, Value>,
+}
+
+/// `osquery:`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OsqueryAgents {
+    /// osquery's configuration, served as it stands: `options`, `decorators`, `schedule`, …
+    pub config: Map<String, Value>,
+    /// How often a device is asked about its system.
+    pub details_interval: Period,
+    pub logs: OsqueryLogs,
+}
+
+/// `osquery.logs:` files below the data directory, one a log type.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OsqueryLogs {
+    /// A file that grows beyond this, in bytes, is put aside.
+    pub max_bytes: u64,
+    /// How many files are kept aside; older ones are deleted.
+    pub keep: u32,
+}
+
+impl Default for OsqueryAgents {
+    fn default() -> Self {
+        Self {
+            config: default_config(),
+            details_interval: Period::seconds(60 * 60),
+            logs: OsqueryLogs::default(),
+        }
+    }
+}
+
+impl Default for OsqueryLogs {
+    fn default() -> Self {
+        Self { max_bytes: 50_000_000, keep: 5 }
+    }
+}
+
+impl OsqueryAgents {
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        if self.logs.max_bytes < 4096 {
+            problems.push("osquery.logs.max_bytes: must be at least 4096".to_owned());
+        }
+    }
+}
+
+fn default_config() -> Map<String, Value> {
+    let config = json!({
+        "options": {
+            "disable_distributed": false,
+            "distributed_interval": 10,
+            "distributed_tls_max_attempts": 3,
+            "logger_tls_period": 10,
+            "pack_delimiter": "/"
+        },
+        "decorators": {
+            "load": [
+                "SELECT uuid AS host_uuid FROM system_info;",
+                "SELECT hostname AS hostname FROM system_info;"
+            ]
+        }
+    });
+    if let Value::Object(map) = config { map } else { Map::new() }
+}

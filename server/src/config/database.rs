@@ -1,0 +1,88 @@
+//! Which database, and how many connections to it.
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize, Serializer};
+use url::Url;
+
+/// `database:` as the file has it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DatabaseFile {
+    url: Option<String>,
+    max_connections: Option<u32>,
+}
+
+/// `database:`
+#[derive(Debug, Clone, Serialize)]
+pub struct Database {
+    /// `sqlite:` and a path, or `postgres://…`. It may hold a password, which is shown as `***`.
+    #[serde(serialize_with = "masked")]
+    pub url: String,
+    /// At least 1. SQLite writes on one at a time, whatever this says.
+    pub max_connections: u32,
+}
+
+/// The file below the data directory that SQLite uses.
+const SQLITE_FILE: &str = "fleet.db";
+
+impl DatabaseFile {
+    pub(super) fn resolve(self, flag: Option<String>, data_dir: &Utf8Path) -> Database {
+        let url =
+            flag.or(self.url).unwrap_or_else(|| format!("sqlite:{}", data_dir.join(SQLITE_FILE)));
+        Database { url, max_connections: self.max_connections.unwrap_or(10) }
+    }
+}
+
+impl Database {
+    /// Whether the database is PostgreSQL; otherwise it is SQLite.
+    #[must_use]
+    pub fn is_postgres(&self) -> bool {
+        self.url.starts_with("postgres:") || self.url.starts_with("postgresql:")
+    }
+
+    /// The file that SQLite uses.
+    #[must_use]
+    pub fn sqlite_path(&self) -> Option<&Utf8Path> {
+        self.url.strip_prefix("sqlite:").map(|path| Utf8Path::new(path.trim_start_matches("//")))
+    }
+
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        if !self.is_postgres() && self.sqlite_path().is_none_or(|path| path.as_str().is_empty()) {
+            problems
+                .push("database.url: must be `postgres://…`, or `sqlite:` and a path".to_owned());
+        }
+        if self.is_postgres() && self.url.parse::<Url>().is_err() {
+            problems.push("database.url: is not a URL".to_owned());
+        }
+        if self.max_connections == 0 {
+            problems.push("database.max_connections: must be at least 1".to_owned());
+        }
+    }
+}
+
+fn masked<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    match url.parse::<Url>() {
+        Ok(mut parsed) if parsed.password().is_some() => {
+            // Fails only for URLs that cannot have a password.
+            let _ = parsed.set_password(Some("***"));
+            serializer.serialize_str(mask_query(&mut parsed).as_str())
+        }
+        Ok(mut parsed) => serializer.serialize_str(mask_query(&mut parsed).as_str()),
+        Err(_) => serializer.serialize_str(url),
+    }
+}
+
+/// PostgreSQL takes `?password=` as well.
+fn mask_query(url: &mut Url) -> &Url {
+    if url.query_pairs().any(|(name, _)| name == "password") {
+        let pairs: Vec<(String, String)> = url
+            .query_pairs()
+            .map(|(name, value)| {
+                let value = if name == "password" { "***".into() } else { value };
+                (name.into_owned(), value.into_owned())
+            })
+            .collect();
+        url.query_pairs_mut().clear().extend_pairs(pairs);
+    }
+    url
+}

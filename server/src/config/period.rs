@@ -1,0 +1,88 @@
+//! Lengths of time as people write them: `30s`, `15m`, `7d`.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A length of time, longer than nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(Duration);
+
+impl Period {
+    /// So many seconds.
+    #[must_use]
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    #[must_use]
+    pub const fn as_duration(self) -> Duration {
+        self.0
+    }
+
+    /// For arithmetic with times.
+    #[must_use]
+    pub fn as_signed(self) -> SignedDuration {
+        SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX)
+    }
+}
+
+/// Why a text is no length of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a length of time such as `30s`, `15m` or `7d`")]
+pub struct PeriodError(String);
+
+impl FromStr for Period {
+    type Err = PeriodError;
+
+    fn from_str(text: &str) -> Result<Self, PeriodError> {
+        let refuse = || PeriodError(text.to_owned());
+        let span: Span = text.parse().map_err(|_| refuse())?;
+        let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| refuse())?;
+        match Duration::try_from(length) {
+            Ok(length) if !length.is_zero() => Ok(Self(length)),
+            Ok(_) | Err(_) => Err(refuse()),
+        }
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            _ if self.0.subsec_nanos() != 0 => write!(f, "{}ms", self.0.as_millis()),
+            _ if seconds % 86_400 == 0 => write!(f, "{}d", seconds / 86_400),
+            _ if seconds % 3600 == 0 => write!(f, "{}h", seconds / 3600),
+            _ if seconds % 60 == 0 => write!(f, "{}m", seconds / 60),
+            _ => write!(f, "{seconds}s"),
+        }
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        for text in ["15m", "7d", "90s", "36h", "250ms"] {
+            assert_eq!(text.parse::<Period>().unwrap().to_string(), text);
+        }
+        for bad in ["", "0s", "-1m", "soon", "15", "1y"] {
+            assert!(bad.parse::<Period>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Everything the server can do. Who asks is a parameter, and whether they may is decided here.
+//!
+//! A file a noun: [`setup`] (the first owner), [`sessions`], [`users`], [`api_keys`], [`teams`],
+//! [`enroll_secrets`], [`devices`] for people; [`enroll`] and [`nodes`] for agents. [`actor`] is
+//! who asks, [`proof`] how they show it.
+
+pub mod actor;
+pub mod api_keys;
+mod audit;
+pub mod devices;
+pub mod enroll;
+pub mod enroll_secrets;
+pub mod errors;
+mod identity;
+mod limiter;
+pub mod nodes;
+pub mod organizations;
+mod osquery_details;
+mod osquery_logs;
+pub mod page;
+mod passwords;
+pub mod proof;
+mod secrets;
+pub mod sessions;
+pub mod setup;
+mod store;
+pub mod teams;
+pub mod users;
+
+use std::{fs, io, os::unix::fs::DirBuilderExt as _, os::unix::fs::OpenOptionsExt as _, sync::Arc};
+
+use camino::Utf8PathBuf;
+use jiff::{SignedDuration, Timestamp};
+
+pub use self::{actor::Actor, store::StoreError};
+use self::{
+    limiter::Limiter,
+    osquery_logs::OsqueryLogs,
+    passwords::Passwords,
+    store::{Access, Store},
+};
+use crate::{clock::Clock, config::Config};
+
+/// The server without HTTP. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Fleet(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    clock: Clock,
+    config: Config,
+    passwords: Passwords,
+    osquery_logs: OsqueryLogs,
+    enroll_failures: Limiter,
+    logins: Limiter,
+    setup_attempts: Limiter,
+}
+
+/// Why the server could not start its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    #[error("could not make the data directory `{path}`")]
+    DataDir { path: Utf8PathBuf, source: io::Error },
+    #[error("could not make the database file `{path}`")]
+    DatabaseFile { path: Utf8PathBuf, source: io::Error },
+    #[error("could not open the database")]
+    Database(#[source] StoreError),
+}
+
+impl Fleet {
+    /// Makes the data directory (0700), opens the database and brings its schema up to date.
+    pub async fn open(config: Config, clock: Clock) -> Result<Self, OpenError> {
+        make_data_dir(&config)?;
+        make_sqlite_file(&config)?;
+        let store = Store::open(&config.database).await.map_err(OpenError::Database)?;
+        let minute = SignedDuration::from_mins(1);
+        Ok(Self(Arc::new(Inner {
+            store,
+            clock,
+            passwords: Passwords::new(),
+            osquery_logs: OsqueryLogs::new(
+                config.data_dir.join("osquery-logs"),
+                &config.osquery.logs,
+            ),
+            enroll_failures: Limiter::new(config.limits.enroll_failures_per_minute, minute),
+            logins: Limiter::new(
+                config.limits.login_attempts,
+                config.limits.login_window.as_signed(),
+            ),
+            setup_attempts: Limiter::new(10, minute * 15),
+            config,
+        })))
+    }
+
+    /// Whether the database answers.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.0.store.ping().await
+    }
+
+    /// Ends all connections to the database. Whatever is asked afterwards is refused.
+    pub async fn close(&self) {
+        self.0.store.close().await;
+    }
+
+    /// Deletes what ended long ago. To be called once in a while.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        let now = self.now();
+        for org_id in self.0.store.organizations().await? {
+            let mut org = self.0.store.org(org_id, Access::Write).await?;
+            org.sweep_sessions(now).await?;
+            org.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// What the operator set.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+}
+
+fn make_data_dir(config: &Config) -> Result<(), OpenError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
+        .map_err(|source| OpenError::DataDir { path: config.data_dir.clone(), source })
+}
+
+/// Makes the file before SQLite does, so that nobody else may ever read it.
+fn make_sqlite_file(config: &Config) -> Result<(), OpenError> {
+    let Some(path) = config.database.sqlite_path() else { return Ok(()) };
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|source| OpenError::DatabaseFile { path: path.to_owned(), source })
+}

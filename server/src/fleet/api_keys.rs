@@ -1,0 +1,136 @@
+//! API keys: what scripts present. A key may never do more than its creator, nor manage keys.
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+use wire::{
+    ApiKeyId, Permission,
+    api::{ApiKey, CreatedApiKey, NewApiKey, RotateApiKey},
+};
+
+use super::{
+    Access, Actor, Fleet,
+    errors::{FieldErrors, ManageError},
+    page::{Listed, Page},
+    secrets::{self, API_KEY_PREFIX},
+    store::{Hash, NewApiKeyRow},
+};
+
+/// The longest that an old value works beside a new one.
+const MAX_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
+
+impl Fleet {
+    /// A page of the organization's API keys, without their values.
+    pub async fn api_keys(&self, actor: &Actor, page: Page) -> Result<Listed<ApiKey>, ManageError> {
+        actor.require_in_person(Permission::ApiKeysRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let keys = org.api_keys(&page.keyset()).await?;
+        org.commit().await?;
+        Ok(page.list(keys, |key| key.id.to_string()))
+    }
+
+    pub async fn api_key(&self, actor: &Actor, id: ApiKeyId) -> Result<ApiKey, ManageError> {
+        actor.require_in_person(Permission::ApiKeysRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let key = org.api_key(&id.to_string()).await?;
+        org.commit().await?;
+        key.map(|row| row.key).ok_or(ManageError::Unknown("API key"))
+    }
+
+    /// Makes an API key. Its value is told here and never again: only its hash is kept.
+    pub async fn add_api_key(
+        &self,
+        actor: &Actor,
+        new: NewApiKey,
+    ) -> Result<CreatedApiKey, ManageError> {
+        actor.require_in_person(Permission::ApiKeysWrite)?;
+        let now = self.now();
+        let scopes = check_api_key(actor, &new, now)?;
+        let key = secrets::new_api_key();
+        let id = ApiKeyId(Uuid::now_v7());
+        let row = NewApiKeyRow {
+            id,
+            name: &new.name,
+            prefix: API_KEY_PREFIX,
+            last4: last4(&key.0),
+            scopes: &scopes,
+            created_by: actor.user_id,
+            expires_at: new.expires_at,
+        };
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.add_api_key(&row, &Hash::of(&key.0), now).await?;
+        let made = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
+        org.commit().await?;
+        actor.did("api_key.created", format!("api key {id}"));
+        Ok(CreatedApiKey { api_key: made.key, key })
+    }
+
+    /// Gives a key a new value. Id, name and scopes stay; the old value works for as long as the
+    /// request says, at most a day.
+    pub async fn rotate_api_key(
+        &self,
+        actor: &Actor,
+        id: ApiKeyId,
+        request: RotateApiKey,
+    ) -> Result<CreatedApiKey, ManageError> {
+        actor.require_in_person(Permission::ApiKeysWrite)?;
+        let overlap = SignedDuration::from_secs(i64::from(request.overlap_seconds));
+        let mut errors = FieldErrors::default();
+        errors.refuse_if(overlap > MAX_OVERLAP, "/overlap_seconds", "must be at most 86400");
+        errors.into_result().map_err(ManageError::Invalid)?;
+        let key = secrets::new_api_key();
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let old = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
+        if old.key.revoked_at.is_some() {
+            return Err(ManageError::KeyRevoked);
+        }
+        let new_value = (&Hash::of(&key.0), last4(&key.0));
+        if !org.rotate_api_key(&old, new_value, self.now() + overlap).await? {
+            return Err(ManageError::KeyRotated);
+        }
+        let made = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
+        org.commit().await?;
+        actor.did("api_key.rotated", format!("api key {id}"));
+        Ok(CreatedApiKey { api_key: made.key, key })
+    }
+
+    /// Refuses a key from here on.
+    pub async fn revoke_api_key(&self, actor: &Actor, id: ApiKeyId) -> Result<(), ManageError> {
+        actor.require_in_person(Permission::ApiKeysWrite)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
+        org.revoke_api_key(id, self.now()).await?;
+        org.commit().await?;
+        actor.did("api_key.revoked", format!("api key {id}"));
+        Ok(())
+    }
+}
+
+/// The scopes to keep: sorted, each once, none beyond what the creator may do.
+fn check_api_key(
+    actor: &Actor,
+    new: &NewApiKey,
+    now: Timestamp,
+) -> Result<Vec<Permission>, ManageError> {
+    let mut errors = FieldErrors::default();
+    errors.check_name(&new.name, "/name");
+    errors.refuse_if(new.scopes.is_empty(), "/scopes", "must name at least one permission");
+    errors.refuse_if(
+        new.scopes.contains(&Permission::ApiKeysWrite),
+        "/scopes",
+        "an API key cannot manage API keys",
+    );
+    let past = new.expires_at.is_some_and(|end| end <= now);
+    errors.refuse_if(past, "/expires_at", "must be in the future");
+    errors.into_result().map_err(ManageError::Invalid)?;
+    let mut scopes = new.scopes.clone();
+    scopes.sort_unstable();
+    scopes.dedup();
+    match scopes.iter().find(|scope| actor.require(**scope).is_err()) {
+        Some(scope) => Err(ManageError::ScopeTooWide(*scope)),
+        None => Ok(scopes),
+    }
+}
+
+fn last4(key: &str) -> &str {
+    &key[key.len() - 4..]
+}

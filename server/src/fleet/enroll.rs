@@ -1,0 +1,233 @@
+//! Enrollment: a device shows an enroll secret and gets a key of its own. orbit and osqueryd of one
+//! device enroll apart, land on the same row, and count one use of the secret.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+use wire::{
+    DeviceId, EnrollSecret, EnrollSecretId, NodeKey, OsqueryNodeKey,
+    api::{EnrollSecretInfo, FieldError},
+    orbit::DeviceIdentity,
+    osquery,
+};
+
+use super::{
+    Access, Fleet, StoreError, audit,
+    errors::{FieldErrors, TooMany},
+    identity::{check_identifier, tidy_identity},
+    limiter::network_of,
+    osquery_details::{self, identity_of},
+    secrets,
+    store::{Credential, CredentialKind, Half, Hash, NodeRow, OrgStore},
+};
+
+/// Why a device was not admitted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrollError {
+    /// Unknown, expired, revoked, used up: the caller is not told which.
+    #[error("the enroll secret is not valid (unknown, expired, revoked or used up)")]
+    Refused,
+    #[error("{}", .0.iter().map(|error| format!("{} {}", error.pointer, error.detail)).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<FieldError>),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What an enrollment is about: who it is for, and how to find their row.
+struct Application<'a> {
+    half: Half,
+    device: &'a DeviceIdentity,
+    address: String,
+    now: Timestamp,
+}
+
+impl Fleet {
+    /// Admits a device whose orbit knows an enroll secret, and gives it a fresh node key. A device
+    /// that is known keeps its row, and its old key ends.
+    pub async fn enroll(
+        &self,
+        secret: &EnrollSecret,
+        device: DeviceIdentity,
+        address: IpAddr,
+    ) -> Result<NodeKey, EnrollError> {
+        let device = tidy_identity(device).map_err(EnrollError::Invalid)?;
+        let key = self.admit(secret, Half::Orbit, &device, address).await?;
+        Ok(NodeKey::new(key).expect("base64 of 24 bytes is a key"))
+    }
+
+    /// The same for osqueryd, which finds the row that orbit made.
+    pub async fn enroll_osquery(
+        &self,
+        request: osquery::EnrollRequest,
+        address: IpAddr,
+    ) -> Result<OsqueryNodeKey, EnrollError> {
+        let identifier = request.host_identifier.trim();
+        let mut errors = FieldErrors::default();
+        errors.refuse_if(identifier.is_empty(), "/host_identifier", "must not be empty");
+        check_identifier(&mut errors, identifier, "/host_identifier");
+        errors.into_result().map_err(EnrollError::Invalid)?;
+        let device = identity_of(identifier, &request.host_details);
+        let key = self.admit(&request.enroll_secret, Half::Osquery, &device, address).await?;
+        Ok(OsqueryNodeKey::new(key).expect("base64 of 24 bytes is a key"))
+    }
+
+    /// Limits, admits and logs.
+    async fn admit(
+        &self,
+        secret: &EnrollSecret,
+        half: Half,
+        device: &DeviceIdentity,
+        address: IpAddr,
+    ) -> Result<String, EnrollError> {
+        let now = self.now();
+        let network = network_of(address);
+        if let Err(too_many) = self.0.enroll_failures.check(&network, now) {
+            log_enrollment(half, device, address, "limited");
+            return Err(too_many.into());
+        }
+        let application = Application { half, device, address: address.to_string(), now };
+        match self.admit_application(secret, &application).await {
+            Ok(Ok(key)) => {
+                log_enrollment(half, device, address, "ok");
+                Ok(key)
+            }
+            Ok(Err(refusal)) => {
+                self.0.enroll_failures.note(&network, now);
+                log_enrollment(half, device, address, refusal);
+                Err(EnrollError::Refused)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The new key, or the reason for a refusal, as the log has it.
+    async fn admit_application(
+        &self,
+        secret: &EnrollSecret,
+        application: &Application<'_>,
+    ) -> Result<Result<String, &'static str>, StoreError> {
+        let hash = Hash::of(secret.expose());
+        let found = self.0.store.credential(CredentialKind::EnrollSecret, &hash).await?;
+        let Some(Credential { org_id, subject_id }) = found else {
+            return Ok(Err("unknown secret"));
+        };
+        let mut org = self.0.store.org(org_id, Access::Write).await?;
+        org.lock(&application.lock_name()).await?;
+        let Some(secret) = org.enroll_secret(&subject_id).await? else {
+            return Ok(Err("unknown secret"));
+        };
+        let row = application.find(&mut org).await?;
+        if let Err(refusal) = application.use_secret(&mut org, row.as_ref(), &secret).await? {
+            return Ok(Err(refusal));
+        }
+        let key = application.settle(&mut org, row, &secret).await?;
+        org.commit().await?;
+        Ok(Ok(key))
+    }
+}
+
+impl Application<'_> {
+    /// Two enrollments of one device wait for each other, so that it gets one row.
+    fn lock_name(&self) -> String {
+        format!("device/{}", self.identifier().to_lowercase())
+    }
+
+    fn identifier(&self) -> &str {
+        if self.device.osquery_identifier.is_empty() {
+            &self.device.hardware_uuid
+        } else {
+            &self.device.osquery_identifier
+        }
+    }
+
+    /// The device's row, if it has one.
+    async fn find(&self, org: &mut OrgStore) -> Result<Option<NodeRow>, StoreError> {
+        let device = self.device;
+        match self.half {
+            Half::Orbit if device.osquery_identifier.is_empty() => {
+                org.device_by_hardware(&device.hardware_uuid, device.machine_id.as_deref()).await
+            }
+            Half::Orbit | Half::Osquery => org.device_by_identifier(self.identifier()).await,
+        }
+    }
+
+    /// Counts a use of the secret, unless the device's other half was admitted by the same.
+    async fn use_secret(
+        &self,
+        org: &mut OrgStore,
+        row: Option<&NodeRow>,
+        secret: &EnrollSecretInfo,
+    ) -> Result<Result<(), &'static str>, StoreError> {
+        let admitted = if row.is_some_and(|row| self.shares_use(row, secret.id)) {
+            org.share_enroll_secret(secret.id, self.now).await?
+        } else {
+            org.use_enroll_secret(secret.id, self.now).await?
+        };
+        Ok(if admitted { Ok(()) } else { Err(why_refused(secret, self.now)) })
+    }
+
+    /// osqueryd follows orbit at any time; orbit follows an osqueryd that came first, once.
+    fn shares_use(&self, row: &NodeRow, secret_id: EnrollSecretId) -> bool {
+        match self.half {
+            Half::Osquery => row.orbit_secret_id == Some(secret_id),
+            Half::Orbit => {
+                row.osquery_secret_id == Some(secret_id) && row.orbit_secret_id.is_none()
+            }
+        }
+    }
+
+    /// Writes the device's row, new or known, and gives this half its key.
+    async fn settle(
+        &self,
+        org: &mut OrgStore,
+        row: Option<NodeRow>,
+        secret: &EnrollSecretInfo,
+    ) -> Result<String, StoreError> {
+        let id = match row {
+            Some(row) => row.id,
+            None => {
+                let id = DeviceId(Uuid::now_v7());
+                org.add_device(id, self.device, (secret.team_id, &self.address), self.now).await?;
+                id
+            }
+        };
+        match self.half {
+            Half::Orbit => org.update_device(id, self.device, secret.team_id).await?,
+            Half::Osquery => {
+                org.set_details(id, osquery_details::of_identity(self.device), self.now).await?;
+            }
+        }
+        let key = secrets::new_key();
+        let hash = Hash::of(&key);
+        org.set_node_key((id, self.half), &hash, secret.id, (&self.address, self.now)).await?;
+        Ok(key)
+    }
+}
+
+fn why_refused(secret: &EnrollSecretInfo, now: Timestamp) -> &'static str {
+    if secret.revoked_at.is_some() {
+        "revoked secret"
+    } else if secret.expires_at.is_some_and(|end| end <= now) {
+        "expired secret"
+    } else {
+        "used-up secret"
+    }
+}
+
+fn log_enrollment(half: Half, device: &DeviceIdentity, address: IpAddr, outcome: &str) {
+    audit::record(&audit::Event {
+        name: "device.enrollment",
+        org_id: None,
+        actor: match half {
+            Half::Orbit => "orbit",
+            Half::Osquery => "osqueryd",
+        },
+        subject: &device.hardware_uuid,
+        address,
+        outcome,
+    });
+}

@@ -1,0 +1,115 @@
+//! Enroll secrets: many at once, for the organization or a team.
+
+use uuid::Uuid;
+use wire::{
+    EnrollSecret, EnrollSecretId, Permission,
+    api::{CreatedEnrollSecret, EnrollSecretInfo, NewEnrollSecret},
+};
+
+use super::{
+    Access, Actor, Fleet,
+    errors::{FieldErrors, ManageError, taken},
+    page::{Listed, Page},
+    secrets,
+    store::{Hash, NewEnrollSecretRow},
+};
+
+/// The shortest secret that an administrator may choose, in bytes (128 bits).
+const MIN_SECRET_LEN: usize = 16;
+
+impl Fleet {
+    /// A page of the organization's enroll secrets, without their values.
+    pub async fn enroll_secrets(
+        &self,
+        actor: &Actor,
+        page: Page,
+    ) -> Result<Listed<EnrollSecretInfo>, ManageError> {
+        actor.require(Permission::EnrollSecretsRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let secrets = org.enroll_secrets(&page.keyset()).await?;
+        org.commit().await?;
+        Ok(page.list(secrets, |secret| secret.id.to_string()))
+    }
+
+    pub async fn enroll_secret(
+        &self,
+        actor: &Actor,
+        id: EnrollSecretId,
+    ) -> Result<EnrollSecretInfo, ManageError> {
+        actor.require(Permission::EnrollSecretsRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let secret = org.enroll_secret(&id.to_string()).await?;
+        org.commit().await?;
+        secret.ok_or(ManageError::Unknown("enroll secret"))
+    }
+
+    /// Makes an enroll secret, of 24 random bytes unless a value is given. The value is told here
+    /// and never again: only its hash is kept.
+    pub async fn add_enroll_secret(
+        &self,
+        actor: &Actor,
+        new: NewEnrollSecret,
+    ) -> Result<CreatedEnrollSecret, ManageError> {
+        actor.require(Permission::EnrollSecretsWrite)?;
+        let now = self.now();
+        self.check_enroll_secret(&new)?;
+        let secret = match new.secret {
+            Some(secret) => secret,
+            None => EnrollSecret::new(secrets::new_key()).expect("base64 of 24 bytes is a secret"),
+        };
+        let id = EnrollSecretId(Uuid::now_v7());
+        let row = NewEnrollSecretRow {
+            id,
+            name: &new.name,
+            team_id: new.team_id,
+            expires_at: new.expires_at,
+            max_uses: new.max_uses,
+        };
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        if let Some(team_id) = new.team_id {
+            org.team(team_id).await?.ok_or(ManageError::Unknown("team"))?;
+        }
+        org.add_enroll_secret(&row, &Hash::of(secret.expose()), now)
+            .await
+            .map_err(taken("an enroll secret with this value"))?;
+        let info = org
+            .enroll_secret(&id.to_string())
+            .await?
+            .ok_or(ManageError::Unknown("enroll secret"))?;
+        org.commit().await?;
+        actor.did("enroll_secret.created", format!("enroll secret {id}"));
+        Ok(CreatedEnrollSecret { info, secret })
+    }
+
+    fn check_enroll_secret(&self, new: &NewEnrollSecret) -> Result<(), ManageError> {
+        let mut errors = FieldErrors::default();
+        errors.check_name(&new.name, "/name");
+        let too_short =
+            new.secret.as_ref().is_some_and(|secret| secret.expose().len() < MIN_SECRET_LEN);
+        errors.refuse_if(
+            too_short,
+            "/secret",
+            format!("must have at least {MIN_SECRET_LEN} bytes"),
+        );
+        let past = new.expires_at.is_some_and(|end| end <= self.now());
+        errors.refuse_if(past, "/expires_at", "must be in the future");
+        errors.refuse_if(new.max_uses == Some(0), "/max_uses", "must be at least 1");
+        errors.into_result().map_err(ManageError::Invalid)
+    }
+
+    /// Refuses an enroll secret from here on. Devices that enrolled by it stay.
+    pub async fn revoke_enroll_secret(
+        &self,
+        actor: &Actor,
+        id: EnrollSecretId,
+    ) -> Result<(), ManageError> {
+        actor.require(Permission::EnrollSecretsWrite)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        if !org.revoke_enroll_secret(id, self.now()).await? {
+            return Err(ManageError::Unknown("enroll secret"));
+        }
+        org.commit().await?;
+        actor.did("enroll_secret.revoked", format!("enroll secret {id}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Why people's requests are refused. Each error says what, [`http`](crate::http) alone says how.
+
+use jiff::SignedDuration;
+use wire::{Permission, api::FieldError};
+
+use super::{StoreError, actor::Forbidden};
+
+/// Why something of an organization could not be shown, made, changed or deleted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManageError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// It does not exist, or belongs to another organization: which, is not told.
+    #[error("there is no such {0}")]
+    Unknown(&'static str),
+    #[error("{}", first_detail(.0))]
+    Invalid(Vec<FieldError>),
+    #[error("there is such {0} already")]
+    Duplicate(&'static str),
+    #[error("the team has devices; move or delete them first")]
+    TeamInUse,
+    #[error("an organization keeps at least one owner")]
+    LastOwner,
+    #[error("the API key is revoked")]
+    KeyRevoked,
+    #[error("the API key was rotated by somebody else just now")]
+    KeyRotated,
+    #[error("`{0}` is not yours to pass on")]
+    ScopeTooWide(Permission),
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why somebody could not sign in, refresh, or set up the server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignInError {
+    /// Unknown address, wrong password, disabled person: the same for all.
+    #[error("the e-mail address or the password is wrong")]
+    WrongLogin,
+    #[error("the refresh token is unknown, used, or has run out")]
+    WrongRefreshToken,
+    #[error("the set-up code is wrong")]
+    WrongSetupCode,
+    /// The server is set up already.
+    #[error("the server is set up already")]
+    AlreadySetUp,
+    #[error("{}", first_detail(.0))]
+    Invalid(Vec<FieldError>),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Somebody tried too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many attempts; wait {} seconds", .retry_after.as_secs())]
+pub struct TooMany {
+    /// When the next attempt will be looked at.
+    pub retry_after: SignedDuration,
+}
+
+/// More passwords wait to be checked than the server will keep waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server is busy checking passwords; try again in a moment")]
+pub struct Busy;
+
+/// Turns a unique value that exists already into a refusal that says what of.
+pub(super) fn taken(what: &'static str) -> impl Fn(StoreError) -> ManageError {
+    move |error| {
+        if error.is_duplicate() { ManageError::Duplicate(what) } else { ManageError::Store(error) }
+    }
+}
+
+fn first_detail(errors: &[FieldError]) -> String {
+    match errors {
+        [] => "a field is wrong".to_owned(),
+        [first, ..] => format!("{}: {}", first.pointer, first.detail),
+    }
+}
+
+/// Collects what is wrong with a request's fields.
+#[derive(Debug, Default)]
+pub(super) struct FieldErrors(Vec<FieldError>);
+
+impl FieldErrors {
+    /// Notes `detail` against `pointer` when `wrong`.
+    pub(super) fn refuse_if(&mut self, wrong: bool, pointer: &str, detail: impl Into<String>) {
+        if wrong {
+            self.0.push(FieldError { pointer: pointer.to_owned(), detail: detail.into() });
+        }
+    }
+
+    /// A name that people gave: 1 to 100 characters, none of them control characters.
+    pub(super) fn check_name(&mut self, name: &str, pointer: &str) {
+        let length = name.chars().count();
+        let blank = name.trim().is_empty();
+        self.refuse_if(blank || length > 100, pointer, "must have 1 to 100 characters");
+        self.refuse_if(
+            name.chars().any(char::is_control),
+            pointer,
+            "must not contain control characters",
+        );
+    }
+
+    pub(super) fn into_result(self) -> Result<(), Vec<FieldError>> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
+    }
+}

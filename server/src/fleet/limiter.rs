@@ -1,0 +1,155 @@
+//! An exact sliding window: never more than `limit` within any `window`. In memory, bounded.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::errors::TooMany;
+
+/// How many callers are remembered. Beyond it the quietest are forgotten first.
+const MAX_KEYS: usize = 50_000;
+
+/// Counts attempts by key.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    limit: usize,
+    window: SignedDuration,
+    attempts: Mutex<BTreeMap<String, VecDeque<Timestamp>>>,
+}
+
+impl Limiter {
+    pub(super) fn new(limit: u32, window: SignedDuration) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Self { limit, window, attempts: Mutex::default() }
+    }
+
+    /// Passes if `key` has an attempt left at `now`; takes none.
+    pub(super) fn check(&self, key: &str, now: Timestamp) -> Result<(), TooMany> {
+        let mut attempts = self.attempts();
+        let Some(times) = attempts.get_mut(key) else { return Ok(()) };
+        self.forget_old(times, now);
+        self.check_times(times, now)
+    }
+
+    /// Takes an attempt of `key`, or refuses. Of many at once, exactly `limit` pass.
+    pub(super) fn take(&self, key: &str, now: Timestamp) -> Result<(), TooMany> {
+        let mut attempts = self.attempts();
+        self.make_room(&mut attempts, now);
+        let times = attempts.entry(key.to_owned()).or_default();
+        self.forget_old(times, now);
+        self.check_times(times, now)?;
+        times.push_back(now);
+        Ok(())
+    }
+
+    /// Counts an attempt of `key`, whether or not it had one left.
+    pub(super) fn note(&self, key: &str, now: Timestamp) {
+        let mut attempts = self.attempts();
+        self.make_room(&mut attempts, now);
+        let times = attempts.entry(key.to_owned()).or_default();
+        self.forget_old(times, now);
+        times.push_back(now);
+        if times.len() > self.limit {
+            times.pop_front();
+        }
+    }
+
+    /// Gives back the attempt that `key` took at `taken_at`.
+    pub(super) fn give_back(&self, key: &str, taken_at: Timestamp) {
+        let mut attempts = self.attempts();
+        let Some(times) = attempts.get_mut(key) else { return };
+        if let Some(index) = times.iter().position(|time| *time == taken_at) {
+            times.remove(index);
+        }
+        if times.is_empty() {
+            attempts.remove(key);
+        }
+    }
+
+    fn check_times(&self, times: &VecDeque<Timestamp>, now: Timestamp) -> Result<(), TooMany> {
+        match times.front() {
+            Some(oldest) if times.len() >= self.limit => Err(TooMany {
+                retry_after: (self.window - now.duration_since(*oldest)).max(SignedDuration::ZERO),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn forget_old(&self, times: &mut VecDeque<Timestamp>, now: Timestamp) {
+        while times.front().is_some_and(|time| now.duration_since(*time) >= self.window) {
+            times.pop_front();
+        }
+    }
+
+    fn make_room(&self, attempts: &mut BTreeMap<String, VecDeque<Timestamp>>, now: Timestamp) {
+        if attempts.len() < MAX_KEYS {
+            return;
+        }
+        attempts.retain(|_, times| {
+            self.forget_old(times, now);
+            !times.is_empty()
+        });
+        while attempts.len() >= MAX_KEYS {
+            let quietest = attempts.iter().min_by_key(|(_, times)| times.len());
+            let Some(key) = quietest.map(|(key, _)| key.clone()) else { return };
+            attempts.remove(&key);
+        }
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, BTreeMap<String, VecDeque<Timestamp>>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How limits name a caller: an address, or of IPv6 the /64 that one customer usually gets.
+pub(super) fn network_of(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn never_more_than_the_limit_within_any_window(gaps in prop::collection::vec(0_i64..400, 1..200)) {
+            let limiter = Limiter::new(5, SignedDuration::from_millis(1000));
+            let mut now = Timestamp::UNIX_EPOCH;
+            let mut passed: Vec<Timestamp> = Vec::new();
+            for gap in gaps {
+                now += SignedDuration::from_millis(gap);
+                match limiter.take("k", now) {
+                    Ok(()) => passed.push(now),
+                    Err(too_many) => {
+                        let later = now + too_many.retry_after;
+                        prop_assert!(limiter.check("k", later).is_ok());
+                        prop_assert!(limiter.check("k", later - SignedDuration::from_millis(1)).is_err());
+                    }
+                }
+            }
+            for window in passed.windows(6) {
+                prop_assert!(window[5].duration_since(window[0]) >= SignedDuration::from_millis(1000));
+            }
+        }
+    }
+
+    #[test]
+    fn neighbours_in_one_ipv6_network_are_one_caller() {
+        let network = |text: &str| network_of(text.parse().unwrap());
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+    }
+}

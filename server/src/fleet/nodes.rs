@@ -1,0 +1,169 @@
+//! Enrolled agents: what they ask once they have a key.
+
+use std::{io, net::IpAddr};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use wire::{
+    DesktopToken, NodeKey, OrgId, OsqueryNodeKey,
+    orbit::{AgentConfig, ConfigRequest},
+    osquery::{DistributedQueries, DistributedResults, LogRequest},
+};
+
+use super::{
+    Access, Fleet, StoreError,
+    identity::tidy_optional,
+    osquery_details::{detail_queries, details_in},
+    store::{Credential, Half, Hash, SeenDevice},
+};
+
+/// How old the last sighting of a device is before it is written down anew, in milliseconds.
+const SEEN_EVERY_MS: i64 = 30_000;
+
+/// Why an agent's request was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// Unknown or replaced, or its device was deleted: the agent has to enroll again.
+    #[error("the node key is not valid; enroll again")]
+    UnknownKey,
+    #[error("the desktop token is another device's")]
+    TokenTaken,
+    #[error("could not write the osquery log")]
+    Log(#[source] io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A device that showed a good key.
+struct Node {
+    org_id: OrgId,
+    device: SeenDevice,
+    now: Timestamp,
+}
+
+impl Fleet {
+    /// What the server wants of an agent.
+    pub async fn agent_config(
+        &self,
+        request: ConfigRequest,
+        address: IpAddr,
+    ) -> Result<AgentConfig, NodeError> {
+        let version = tidy_optional(request.orbit_version.as_deref());
+        self.orbit(&request.orbit_node_key, version, address).await?;
+        let flags = self.0.config.orbit.command_line_startup_flags.clone();
+        Ok(AgentConfig { command_line_startup_flags: flags })
+    }
+
+    /// Takes the token that opens the end user's page of this device.
+    pub async fn set_desktop_token(
+        &self,
+        key: &NodeKey,
+        token: &DesktopToken,
+        address: IpAddr,
+    ) -> Result<(), NodeError> {
+        let node = self.orbit(key, None, address).await?;
+        let hash = Hash::of(token.expose());
+        let mut org = self.0.store.org(node.org_id, Access::Write).await?;
+        org.set_desktop_token(node.device.id, &hash, node.now).await.map_err(|error| {
+            if error.is_duplicate() { NodeError::TokenTaken } else { error.into() }
+        })?;
+        org.commit().await?;
+        Ok(())
+    }
+
+    /// osquery's configuration.
+    pub async fn osquery_config(
+        &self,
+        key: &OsqueryNodeKey,
+        address: IpAddr,
+    ) -> Result<Map<String, Value>, NodeError> {
+        self.osquery(key, address).await?;
+        Ok(self.0.config.osquery.config.clone())
+    }
+
+    /// The queries that a device is to answer: about its system, when that was long ago.
+    pub async fn queries_for(
+        &self,
+        key: &OsqueryNodeKey,
+        address: IpAddr,
+    ) -> Result<DistributedQueries, NodeError> {
+        let node = self.osquery(key, address).await?;
+        let interval = self.0.config.osquery.details_interval.as_signed();
+        Ok(match node.device.details_at {
+            None => detail_queries(true),
+            Some(at) if node.now.duration_since(at) >= interval => detail_queries(false),
+            Some(_) => DistributedQueries::default(),
+        })
+    }
+
+    /// Keeps what a device answered.
+    pub async fn take_results(
+        &self,
+        results: DistributedResults,
+        address: IpAddr,
+    ) -> Result<(), NodeError> {
+        let node = self.osquery(&results.node_key, address).await?;
+        let Some(details) = details_in(&results) else { return Ok(()) };
+        let mut org = self.0.store.org(node.org_id, Access::Write).await?;
+        org.set_details(node.device.id, details, node.now).await?;
+        org.commit().await?;
+        Ok(())
+    }
+
+    /// Keeps log lines.
+    pub async fn log(&self, request: LogRequest, address: IpAddr) -> Result<(), NodeError> {
+        let node = self.osquery(&request.node_key, address).await?;
+        let mut lines = Vec::new();
+        for line in request.data {
+            let entry = json!({
+                "device_id": node.device.id,
+                "org_id": node.org_id,
+                "received_at": node.now.to_string(),
+                "line": line,
+            });
+            lines.extend_from_slice(entry.to_string().as_bytes());
+            lines.push(b'\n');
+        }
+        self.0.osquery_logs.append(request.log_type, lines).await.map_err(NodeError::Log)
+    }
+
+    async fn orbit(
+        &self,
+        key: &NodeKey,
+        version: Option<String>,
+        address: IpAddr,
+    ) -> Result<Node, NodeError> {
+        self.node(Half::Orbit, key.expose(), (address, version)).await
+    }
+
+    async fn osquery(&self, key: &OsqueryNodeKey, address: IpAddr) -> Result<Node, NodeError> {
+        self.node(Half::Osquery, key.expose(), (address, None)).await
+    }
+
+    /// Finds the device that shows `key`, and notes that it was heard of.
+    async fn node(
+        &self,
+        half: Half,
+        key: &str,
+        (address, version): (IpAddr, Option<String>),
+    ) -> Result<Node, NodeError> {
+        let now = self.now();
+        let hash = Hash::of(key);
+        let found = self.0.store.credential(half.key_kind(), &hash).await?;
+        let Credential { org_id, subject_id } = found.ok_or(NodeError::UnknownKey)?;
+        let mut org = self.0.store.org(org_id, Access::Read).await?;
+        let device = org.seen_device(&subject_id).await?;
+        org.commit().await?;
+        let device =
+            device.filter(|device| device.has_key(half, &hash)).ok_or(NodeError::UnknownKey)?;
+        let stale = now.as_millisecond() - device.last_seen_at.as_millisecond() >= SEEN_EVERY_MS;
+        let updated = version.as_ref().is_some_and(|version| *version != device.orbit_version);
+        if stale || updated {
+            let mut org = self.0.store.org(org_id, Access::Write).await?;
+            org.note_seen(device.id, (&address.to_string(), version.as_deref()), now).await?;
+            org.commit().await?;
+        }
+        Ok(Node { org_id, device, now })
+    }
+}

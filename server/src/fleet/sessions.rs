@@ -1,0 +1,253 @@
+//! Signing in with a password, and the session that follows: an opaque access token, and an opaque
+//! refresh token that is replaced whenever it is used.
+
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+use wire::{
+    OrgId, UserId,
+    api::{ClientKind, CurrentUser, Hidden, LoginRequest, User},
+};
+
+use super::{
+    Access, Actor, Fleet, StoreError,
+    actor::{Forbidden, Proof},
+    audit,
+    errors::{ManageError, SignInError},
+    limiter::network_of,
+    secrets,
+    store::{Credential, CredentialKind, Hash, Login, NewTokens, OrgStore, SessionRow},
+};
+
+/// How long after a refresh the token before it is refused without ending the session: two
+/// requests of one client may have been under way at the same moment.
+const REUSE_GRACE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Who asks for a session: where from, and with which program.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    pub address: IpAddr,
+    pub user_agent: &'a str,
+}
+
+/// The tokens of a session, in the clear: to be handed over and forgotten.
+#[derive(Debug)]
+pub struct Tokens {
+    pub access: Hidden,
+    /// How long the access token lasts.
+    pub access_ttl: SignedDuration,
+    pub refresh: Hidden,
+    /// How long the session can still be refreshed.
+    pub refresh_ttl: SignedDuration,
+    /// Where the refresh token goes.
+    pub client: ClientKind,
+    pub user: CurrentUser,
+}
+
+impl Fleet {
+    /// Signs a person in. Wrong guesses are limited per account and address.
+    pub async fn login(
+        &self,
+        request: LoginRequest,
+        caller: Caller<'_>,
+    ) -> Result<Tokens, SignInError> {
+        let email = request.email.trim().to_lowercase();
+        let now = self.now();
+        let account = format!("{email} from {}", network_of(caller.address));
+        if let Err(too_many) = self.0.logins.take(&account, now) {
+            log_login(&email, caller.address, "limited");
+            return Err(too_many.into());
+        }
+        let outcome = self.check_login(&email, request.password).await;
+        match outcome {
+            Ok((user_id, org_id)) => {
+                self.0.logins.give_back(&account, now);
+                log_login(&email, caller.address, "ok");
+                let org = self.0.store.org(org_id, Access::Write).await?;
+                self.begin_session(org, (org_id, user_id), request.client, caller).await
+            }
+            Err(SignInError::WrongLogin) => {
+                log_login(&email, caller.address, "refused");
+                Err(SignInError::WrongLogin)
+            }
+            Err(error) => {
+                self.0.logins.give_back(&account, now);
+                Err(error)
+            }
+        }
+    }
+
+    async fn check_login(
+        &self,
+        email: &str,
+        password: Hidden,
+    ) -> Result<(UserId, OrgId), SignInError> {
+        let found = if email.contains('\0') { None } else { self.0.store.login(email).await? };
+        let hash = found.as_ref().map(|login| login.password_hash.clone());
+        let matches = self.0.passwords.verify(password, hash).await?;
+        match found {
+            Some(Login { user_id, org_id: Some(org_id), .. }) if matches => Ok((user_id, org_id)),
+            Some(_) | None => Err(SignInError::WrongLogin),
+        }
+    }
+
+    /// Begins a session of a person who proved who they are, and commits.
+    pub(super) async fn begin_session(
+        &self,
+        mut org: OrgStore,
+        (org_id, user_id): (OrgId, UserId),
+        client: ClientKind,
+        caller: Caller<'_>,
+    ) -> Result<Tokens, SignInError> {
+        let now = self.now();
+        let (access, refresh) = (Hidden(secrets::new_token()), Hidden(secrets::new_token()));
+        let tokens = self.new_tokens(&access, &refresh, now);
+        let session = SessionRow {
+            id: Uuid::now_v7().to_string(),
+            user_id,
+            expires_at: now + self.0.config.auth.refresh_ttl.as_signed(),
+            client,
+            access_hash: String::new(),
+            access_expires_at: tokens.access_expires_at,
+            previous_refresh_hash: None,
+            refreshed_at: now,
+        };
+        let address = caller.address.to_string();
+        org.add_session(&session, &tokens, (&address, &super::identity::tidy(caller.user_agent)))
+            .await?;
+        org.note_login(user_id, now).await?;
+        let user = org.user(user_id).await?.ok_or(SignInError::WrongLogin)?;
+        let user = current_user(&mut org, org_id, user).await?;
+        org.commit().await?;
+        Ok(self.hand_over((access, refresh), &session, user, now))
+    }
+
+    /// Replaces a session's tokens. The old refresh token is worthless afterwards, and using it
+    /// once more ends the session: somebody else has it.
+    pub async fn refresh(&self, token: &str, caller: Caller<'_>) -> Result<Tokens, SignInError> {
+        let now = self.now();
+        let hash = Hash::of(token);
+        let found = self.0.store.credential(CredentialKind::RefreshToken, &hash).await?;
+        let Credential { org_id, subject_id } = found.ok_or(SignInError::WrongRefreshToken)?;
+        let mut org = self.0.store.org(org_id, Access::Write).await?;
+        let session = org.session(&subject_id, now).await?.ok_or(SignInError::WrongRefreshToken)?;
+        let (access, refresh) = (Hidden(secrets::new_token()), Hidden(secrets::new_token()));
+        let tokens = self.new_tokens(&access, &refresh, now);
+        if !org.rotate_tokens(&session.id, &hash, &tokens, now).await? {
+            return self.refuse_reuse(org, (org_id, session), &hash, caller).await;
+        }
+        let user = org.user(session.user_id).await?.ok_or(SignInError::WrongRefreshToken)?;
+        let user = current_user(&mut org, org_id, user).await?;
+        org.commit().await?;
+        Ok(self.hand_over((access, refresh), &session, user, now))
+    }
+
+    /// Refuses a refresh token that was used before, and ends its session unless the one that
+    /// replaced it is seconds old.
+    async fn refuse_reuse(
+        &self,
+        mut org: OrgStore,
+        (org_id, seen): (OrgId, SessionRow),
+        hash: &Hash,
+        caller: Caller<'_>,
+    ) -> Result<Tokens, SignInError> {
+        let now = self.now();
+        // Read again: the request that won the race may have committed after the first look.
+        let session = org.session(&seen.id, now).await?.unwrap_or(seen);
+        let is_previous =
+            session.previous_refresh_hash.as_deref().is_some_and(|previous| hash.is(previous));
+        if is_previous && now.duration_since(session.refreshed_at) <= REUSE_GRACE {
+            return Err(SignInError::WrongRefreshToken);
+        }
+        org.end_session(&session.id, now).await?;
+        org.commit().await?;
+        audit::record(&audit::Event {
+            name: "session.refresh_token_reused",
+            org_id: Some(org_id),
+            actor: &format!("user {}", session.user_id),
+            subject: &session.id,
+            address: caller.address,
+            outcome: "session ended",
+        });
+        Err(SignInError::WrongRefreshToken)
+    }
+
+    /// Ends the actor's session; its tokens are refused at once. An API key has none.
+    pub async fn logout(&self, actor: &Actor) -> Result<(), ManageError> {
+        let Proof::Session { id } = &actor.proof else {
+            return Err(Forbidden::PeopleOnly.into());
+        };
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.end_session(id, self.now()).await?;
+        org.commit().await?;
+        actor.did("session.ended", id);
+        Ok(())
+    }
+
+    /// Who the actor is, and what they may do.
+    pub async fn current_user(&self, actor: &Actor) -> Result<CurrentUser, ManageError> {
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let user = org.user(actor.user_id).await?.ok_or(ManageError::Unknown("user"))?;
+        let mut current = current_user(&mut org, actor.org_id, user).await?;
+        org.commit().await?;
+        if let Proof::ApiKey { id } = actor.proof {
+            current.api_key_id = Some(id);
+            current.permissions = actor.permissions.iter().copied().collect();
+        }
+        Ok(current)
+    }
+
+    fn new_tokens(&self, access: &Hidden, refresh: &Hidden, now: Timestamp) -> NewTokens {
+        NewTokens {
+            access: Hash::of(&access.0),
+            access_expires_at: now + self.0.config.auth.access_ttl.as_signed(),
+            refresh: Hash::of(&refresh.0),
+        }
+    }
+
+    fn hand_over(
+        &self,
+        (access, refresh): (Hidden, Hidden),
+        session: &SessionRow,
+        user: CurrentUser,
+        now: Timestamp,
+    ) -> Tokens {
+        Tokens {
+            access,
+            access_ttl: self.0.config.auth.access_ttl.as_signed(),
+            refresh,
+            refresh_ttl: session.expires_at.duration_since(now),
+            client: session.client,
+            user,
+        }
+    }
+}
+
+async fn current_user(
+    org: &mut OrgStore,
+    org_id: OrgId,
+    user: User,
+) -> Result<CurrentUser, StoreError> {
+    Ok(CurrentUser {
+        id: user.id,
+        email: user.email,
+        name: user.name,
+        org_id,
+        organization: org.organization_name().await?,
+        role: user.role,
+        permissions: user.role.permissions().collect(),
+        api_key_id: None,
+    })
+}
+
+fn log_login(email: &str, address: IpAddr, outcome: &str) {
+    audit::record(&audit::Event {
+        name: "session.login",
+        org_id: None,
+        actor: &super::identity::tidy(email),
+        subject: "session",
+        address,
+        outcome,
+    });
+}

@@ -1,0 +1,82 @@
+//! The first owner: made with a code that the server prints while nobody exists. There is no
+//! default password.
+
+use uuid::Uuid;
+use wire::{
+    OrgId, Role, UserId,
+    api::{Hidden, RegisterRequest},
+};
+
+use super::{
+    Fleet, StoreError, audit,
+    errors::{FieldErrors, SignInError},
+    identity::tidy_email,
+    limiter::network_of,
+    passwords::check_password,
+    secrets,
+    sessions::{Caller, Tokens},
+    store::{Hash, NewUserRow},
+};
+
+impl Fleet {
+    /// While nobody exists: a fresh set-up code; codes made before are worthless. Afterwards: none.
+    pub async fn new_setup_code(&self) -> Result<Option<Hidden>, StoreError> {
+        if self.0.store.has_users().await? {
+            return Ok(None);
+        }
+        let code = secrets::new_setup_code();
+        self.0.store.put_setup_code(&Hash::of(&code.0), self.now()).await?;
+        Ok(Some(code))
+    }
+
+    /// Makes the first organization and its owner, and signs them in. The code works once.
+    pub async fn register(
+        &self,
+        request: RegisterRequest,
+        caller: Caller<'_>,
+    ) -> Result<Tokens, SignInError> {
+        if self.0.store.has_users().await? {
+            return Err(SignInError::AlreadySetUp);
+        }
+        let network = network_of(caller.address);
+        self.0.setup_attempts.take(&network, self.now())?;
+        let code = Hash::of(&secrets::tidy_setup_code(&request.setup_code.0));
+        if !self.0.store.is_setup_code(&code).await? {
+            log_setup(caller, "refused");
+            return Err(SignInError::WrongSetupCode);
+        }
+        let email = self.check_registration(&request)?;
+        let password_hash = self.0.passwords.hash(request.password).await?;
+        let (org_id, user_id) = (OrgId(Uuid::now_v7()), UserId(Uuid::now_v7()));
+        let now = self.now();
+        let founded =
+            self.0.store.redeem_setup_code(&code, (org_id, &request.organization), now).await?;
+        let mut org = founded.ok_or(SignInError::WrongSetupCode)?;
+        let user = NewUserRow { email: &email, name: &request.name, password_hash: &password_hash };
+        org.add_user(user_id, user, Role::Owner, now).await?;
+        let tokens = self.begin_session(org, (org_id, user_id), request.client, caller).await?;
+        log_setup(caller, "ok");
+        Ok(tokens)
+    }
+
+    fn check_registration(&self, request: &RegisterRequest) -> Result<String, SignInError> {
+        let mut errors = FieldErrors::default();
+        let email = tidy_email(&mut errors, &request.email);
+        errors.check_name(&request.name, "/name");
+        errors.check_name(&request.organization, "/organization");
+        check_password(&mut errors, &request.password.0, &self.0.config.auth.password);
+        errors.into_result().map_err(SignInError::Invalid)?;
+        Ok(email)
+    }
+}
+
+fn log_setup(caller: Caller<'_>, outcome: &str) {
+    audit::record(&audit::Event {
+        name: "server.set_up",
+        org_id: None,
+        actor: "set-up code",
+        subject: "organization",
+        address: caller.address,
+        outcome,
+    });
+}

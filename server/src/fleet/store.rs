@@ -1,0 +1,254 @@
+//! The database, and the only SQL. SQLite and PostgreSQL are fed the same text.
+//!
+//! House dialect: `$1` placeholders; ids TEXT, times BIGINT milliseconds, JSON TEXT, booleans
+//! BIGINT 0/1. Only migrations differ, and what [`postgres`] holds.
+//!
+//! **Invariant:** what belongs to an organization is reached through an [`OrgStore`] alone, and
+//! `$1` of each of its statements is that organization.
+
+mod api_keys;
+mod credentials;
+mod devices;
+mod enroll_secrets;
+mod node_keys;
+mod postgres;
+mod row;
+mod sessions;
+mod teams;
+mod tenants;
+mod users;
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    Any, AnyPool, Executor as _, Transaction,
+    any::{AnyArguments, AnyPoolOptions},
+    migrate::{Migration, MigrationType, Migrator},
+    query::Query,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wire::OrgId;
+
+pub(super) use self::{
+    api_keys::{ApiKeyRow, NewApiKeyRow},
+    credentials::{Credential, CredentialKind, Hash},
+    devices::{Details, DeviceFilter},
+    enroll_secrets::NewEnrollSecretRow,
+    node_keys::{Half, NodeRow, SeenDevice},
+    row::Keyset,
+    sessions::{NewTokens, SessionRow},
+    users::{Login, NewUserRow},
+};
+use crate::config::Database;
+
+/// Why the database could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    #[error("the database does not answer")]
+    Unavailable(#[source] sqlx::Error),
+    #[error("the database refused a statement")]
+    Statement(#[source] sqlx::Error),
+    #[error("the database holds a value that cannot be read: {0}")]
+    Corrupt(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            sqlx::Error::Database(ref cause)
+                if cause.code().is_some_and(|code| is_outage(&code)) =>
+            {
+                Self::Unavailable(error)
+            }
+            error => Self::Statement(error),
+        }
+    }
+}
+
+/// Whether an SQLSTATE (or SQLite result code) says that the database is away, not the query wrong:
+/// connection exceptions, too many connections, operator intervention; SQLITE_BUSY.
+fn is_outage(code: &str) -> bool {
+    code.starts_with("08") || code.starts_with("57P") || code == "53300" || code == "5"
+}
+
+impl StoreError {
+    /// Whether a row with the same unique value exists already.
+    pub(super) fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Statement(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+
+    /// Whether a row that was pointed to does not exist, or one to be deleted is pointed to.
+    pub(super) fn is_broken_reference(&self) -> bool {
+        matches!(self, Self::Statement(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
+    }
+}
+
+/// Which database is behind the [`Store`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Whether a transaction only reads. SQLite admits one writer at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// The whole database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    pool: AnyPool,
+    engine: Engine,
+    /// Writers of SQLite queue here in order, so that none starves in its busy handler.
+    writers: Arc<Semaphore>,
+}
+
+/// A transaction, and on SQLite the turn to write.
+pub(super) struct Tx {
+    inner: Transaction<'static, Any>,
+    engine: Engine,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+/// One organization's part of the database, inside one transaction: nothing is kept unless
+/// [`OrgStore::commit`] is called.
+pub(super) struct OrgStore {
+    tx: Tx,
+    org_id: OrgId,
+}
+
+impl Store {
+    /// Connects, and brings the schema up to date.
+    pub(super) async fn open(database: &Database) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let engine = if database.is_postgres() { Engine::Postgres } else { Engine::Sqlite };
+        let pool = AnyPoolOptions::new()
+            .max_connections(database.max_connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if engine == Engine::Sqlite {
+                        connection.execute(SQLITE_SETTINGS).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect(&database.url)
+            .await?;
+        let store = Self { pool, engine, writers: Arc::new(Semaphore::new(1)) };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let sql = match self.engine {
+            Engine::Sqlite => include_str!("../../migrations/sqlite/0001_tenants.sql"),
+            Engine::Postgres => include_str!("../../migrations/postgres/0001_tenants.sql"),
+        };
+        let first = Migration::new(
+            1,
+            "tenants".into(),
+            MigrationType::Simple,
+            sqlx::SqlSafeStr::into_sql_str(sql),
+            false,
+        );
+        Migrator::with_migrations(vec![first])
+            .run(&self.pool)
+            .await
+            .map_err(|error| StoreError::Statement(error.into()))
+    }
+
+    /// Whether the database answers.
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Ends all connections; whatever is asked afterwards is refused as unavailable.
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Opens one organization's part of the database.
+    pub(super) async fn org(&self, org_id: OrgId, access: Access) -> Result<OrgStore, StoreError> {
+        self.begin(access).await?.enter(org_id).await
+    }
+
+    async fn begin(&self, access: Access) -> Result<Tx, StoreError> {
+        let (turn, statement) = match (self.engine, access) {
+            (Engine::Sqlite, Access::Write) => {
+                let turn = Arc::clone(&self.writers)
+                    .acquire_owned()
+                    .await
+                    .expect("the semaphore is never closed");
+                (Some(turn), "BEGIN IMMEDIATE")
+            }
+            (Engine::Sqlite | Engine::Postgres, _) => (None, "BEGIN"),
+        };
+        Ok(Tx { inner: self.pool.begin_with(statement).await?, engine: self.engine, turn })
+    }
+}
+
+const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+     PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON;";
+
+impl Tx {
+    /// Goes on within one organization.
+    async fn enter(mut self, org_id: OrgId) -> Result<OrgStore, StoreError> {
+        self.set("app.org_id", &org_id.to_string()).await?;
+        Ok(OrgStore { tx: self, org_id })
+    }
+
+    /// Tells row-level security about a value, for the rest of this transaction.
+    async fn set(&mut self, name: &'static str, value: &str) -> Result<(), StoreError> {
+        match self.engine {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres => postgres::set(&mut self.inner, name, value).await,
+        }
+    }
+
+    async fn commit(self) -> Result<(), StoreError> {
+        let Self { inner, turn, engine: _ } = self;
+        inner.commit().await?;
+        drop(turn);
+        Ok(())
+    }
+}
+
+impl OrgStore {
+    /// Keeps what was written.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        self.tx.commit().await
+    }
+
+    /// A statement about this organization, which is its `$1`; bind from `$2` on.
+    fn query(&self, sql: &'static str) -> Query<'static, Any, AnyArguments> {
+        debug_assert!(sql.contains("$1"), "a statement without its organization: {sql}");
+        sqlx::query(sql).bind(self.org_id.to_string())
+    }
+
+    fn connection(&mut self) -> &mut sqlx::AnyConnection {
+        &mut self.tx.inner
+    }
+
+    /// Waits until no other transaction of this organization holds the same `name`.
+    /// On SQLite a write transaction is alone anyway.
+    pub(super) async fn lock(&mut self, name: &str) -> Result<(), StoreError> {
+        match self.tx.engine {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres => {
+                let name = format!("{}/{name}", self.org_id);
+                postgres::lock(&mut self.tx.inner, &name).await
+            }
+        }
+    }
+}

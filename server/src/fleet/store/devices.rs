@@ -1,0 +1,164 @@
+//! Devices as people see them, and what osqueryd tells about them.
+
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
+use wire::{
+    DeviceId, TeamId,
+    api::{Device, DeviceStatus, ONLINE_WITHIN_SECONDS},
+};
+
+use super::{Keyset, OrgStore, StoreError, row::Columns as _};
+
+/// Which devices a list shows.
+#[derive(Debug, Default)]
+pub(in crate::fleet) struct DeviceFilter {
+    /// Part of the host name, serial number or hardware UUID, in any case; empty for all.
+    pub text: String,
+    pub team_id: Option<TeamId>,
+}
+
+impl DeviceFilter {
+    /// The text as a pattern for `LIKE`: what is special in one stands for itself.
+    fn pattern(&self) -> String {
+        let text = self.text.to_lowercase();
+        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        format!("%{escaped}%")
+    }
+}
+
+/// What detail queries found. What is absent stays as it was.
+#[derive(Debug, Default)]
+pub(in crate::fleet) struct Details {
+    pub hostname: Option<String>,
+    pub computer_name: Option<String>,
+    pub platform: Option<String>,
+    pub platform_like: Option<String>,
+    pub os_version: Option<String>,
+    pub cpu_type: Option<String>,
+    pub hardware_serial: Option<String>,
+    pub hardware_model: Option<String>,
+    pub osquery_version: Option<String>,
+}
+
+impl OrgStore {
+    /// A page of this organization's devices.
+    pub(in crate::fleet) async fn devices(
+        &mut self,
+        filter: &DeviceFilter,
+        page: &Keyset,
+        now: Timestamp,
+    ) -> Result<Vec<Device>, StoreError> {
+        let rows = self
+            .query(
+                "SELECT * FROM devices WHERE org_id = $1 AND id > $2
+                 AND ($4 = '' OR team_id = $4)
+                 AND ($5 = '%%' OR lower(hostname) LIKE $5 ESCAPE '\\'
+                      OR lower(hardware_serial) LIKE $5 ESCAPE '\\'
+                      OR lower(hardware_uuid) LIKE $5 ESCAPE '\\')
+                 ORDER BY id LIMIT $3",
+            )
+            .bind(page.after.clone())
+            .bind(page.limit)
+            .bind(filter.team_id.map(|id| id.to_string()).unwrap_or_default())
+            .bind(filter.pattern())
+            .fetch_all(self.connection())
+            .await?;
+        rows.iter().map(|row| device(row, now)).collect()
+    }
+
+    pub(in crate::fleet) async fn device(
+        &mut self,
+        id: DeviceId,
+        now: Timestamp,
+    ) -> Result<Option<Device>, StoreError> {
+        let row = self
+            .query("SELECT * FROM devices WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .fetch_optional(self.connection())
+            .await?;
+        row.map(|row| device(&row, now)).transpose()
+    }
+
+    /// Deletes a device with all its keys. `false` when there is no such device.
+    pub(in crate::fleet) async fn remove_device(
+        &mut self,
+        id: DeviceId,
+    ) -> Result<bool, StoreError> {
+        self.query("DELETE FROM credentials WHERE org_id = $1 AND subject_id = $2")
+            .bind(id.to_string())
+            .execute(self.connection())
+            .await?;
+        let removed = self
+            .query("DELETE FROM devices WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .execute(self.connection())
+            .await?;
+        Ok(removed.rows_affected() == 1)
+    }
+
+    /// Keeps what detail queries found out.
+    pub(in crate::fleet) async fn set_details(
+        &mut self,
+        id: DeviceId,
+        details: Details,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "UPDATE devices SET hostname = COALESCE($3, hostname),
+             computer_name = COALESCE($4, computer_name), platform = COALESCE($5, platform),
+             platform_like = COALESCE($6, platform_like), os_version = COALESCE($7, os_version),
+             cpu_type = COALESCE($8, cpu_type), hardware_serial = COALESCE($9, hardware_serial),
+             hardware_model = COALESCE($10, hardware_model),
+             osquery_version = COALESCE($11, osquery_version), details_at = $12
+             WHERE org_id = $1 AND id = $2",
+        )
+        .bind(id.to_string())
+        .bind(details.hostname)
+        .bind(details.computer_name)
+        .bind(details.platform)
+        .bind(details.platform_like)
+        .bind(details.os_version)
+        .bind(details.cpu_type)
+        .bind(details.hardware_serial)
+        .bind(details.hardware_model)
+        .bind(details.osquery_version)
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+}
+
+fn device(row: &AnyRow, now: Timestamp) -> Result<Device, StoreError> {
+    let last_seen_at = row.time("last_seen_at")?;
+    Ok(Device {
+        id: row.parsed("id")?,
+        hostname: row.text("hostname")?,
+        computer_name: row.text("computer_name")?,
+        platform: row.text("platform")?,
+        platform_like: row.text("platform_like")?,
+        os_version: row.text("os_version")?,
+        cpu_type: row.text("cpu_type")?,
+        hardware_uuid: row.text("hardware_uuid")?,
+        hardware_serial: row.text("hardware_serial")?,
+        hardware_model: row.text("hardware_model")?,
+        orbit_version: row.text("orbit_version")?,
+        osquery_version: row.text("osquery_version")?,
+        team_id: row.optional_parsed("team_id")?,
+        end_user_email: row.optional_text("end_user_email")?,
+        status: status(last_seen_at, now),
+        enrolled_at: row.time("enrolled_at")?,
+        orbit_enrolled_at: row.optional_time("orbit_enrolled_at")?,
+        osquery_enrolled_at: row.optional_time("osquery_enrolled_at")?,
+        last_seen_at,
+        last_seen_ip: row.optional_text("last_seen_ip")?,
+    })
+}
+
+fn status(last_seen_at: Timestamp, now: Timestamp) -> DeviceStatus {
+    if now.as_second() - last_seen_at.as_second() <= ONLINE_WITHIN_SECONDS {
+        DeviceStatus::Online
+    } else {
+        DeviceStatus::Offline
+    }
+}

@@ -1,0 +1,285 @@
+//! Enrollment: finding the row of the device that asks, and the keys of its two halves.
+
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
+use wire::{DeviceId, EnrollSecretId, TeamId, orbit::DeviceIdentity};
+
+use super::{CredentialKind, Hash, OrgStore, StoreError, row::Columns as _};
+
+/// Which of a device's two programs is meant; each has a key of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::fleet) enum Half {
+    Orbit,
+    Osquery,
+}
+
+impl Half {
+    pub(in crate::fleet) fn key_kind(self) -> CredentialKind {
+        match self {
+            Self::Orbit => CredentialKind::NodeKey,
+            Self::Osquery => CredentialKind::OsqueryNodeKey,
+        }
+    }
+}
+
+/// The row of a device that is enrolling.
+#[derive(Debug)]
+pub(in crate::fleet) struct NodeRow {
+    pub id: DeviceId,
+    pub orbit_secret_id: Option<EnrollSecretId>,
+    pub osquery_secret_id: Option<EnrollSecretId>,
+}
+
+/// A device that showed a key.
+#[derive(Debug)]
+pub(in crate::fleet) struct SeenDevice {
+    pub id: DeviceId,
+    pub last_seen_at: Timestamp,
+    /// When detail queries last brought something.
+    pub details_at: Option<Timestamp>,
+    pub orbit_version: String,
+    orbit_key_hash: Option<String>,
+    osquery_key_hash: Option<String>,
+}
+
+impl SeenDevice {
+    /// Whether `hash` is the key that this half has at present.
+    pub(in crate::fleet) fn has_key(&self, half: Half, hash: &Hash) -> bool {
+        let stored = match half {
+            Half::Orbit => &self.orbit_key_hash,
+            Half::Osquery => &self.osquery_key_hash,
+        };
+        stored.as_deref().is_some_and(|stored| hash.is(stored))
+    }
+}
+
+impl OrgStore {
+    /// The device that an agent in `uuid` mode speaks for: the same hardware, and the same machine
+    /// id as far as both sides know one. The best match first: same machine id, then latest.
+    pub(in crate::fleet) async fn device_by_hardware(
+        &mut self,
+        hardware_uuid: &str,
+        machine_id: Option<&str>,
+    ) -> Result<Option<NodeRow>, StoreError> {
+        let row = self
+            .query(
+                "SELECT id, orbit_secret_id, osquery_secret_id FROM devices
+                 WHERE org_id = $1 AND lower(hardware_uuid) = lower($2)
+                 AND (osquery_identifier = '' OR lower(osquery_identifier) = lower($2))
+                 AND ($3 = '' OR machine_id IS NULL OR machine_id = $3)
+                 ORDER BY CASE WHEN machine_id = $3 THEN 0 ELSE 1 END,
+                          COALESCE(orbit_enrolled_at, 0) DESC, id DESC LIMIT 1",
+            )
+            .bind(hardware_uuid.to_owned())
+            .bind(machine_id.unwrap_or_default().to_owned())
+            .fetch_optional(self.connection())
+            .await?;
+        row.as_ref().map(node).transpose()
+    }
+
+    /// The device that calls itself `identifier` (osquery's host identifier), the most recently
+    /// enrolled first.
+    pub(in crate::fleet) async fn device_by_identifier(
+        &mut self,
+        identifier: &str,
+    ) -> Result<Option<NodeRow>, StoreError> {
+        let row = self
+            .query(
+                "SELECT id, orbit_secret_id, osquery_secret_id FROM devices
+                 WHERE org_id = $1 AND (lower(osquery_identifier) = lower($2)
+                       OR (osquery_identifier = '' AND lower(hardware_uuid) = lower($2)))
+                 ORDER BY COALESCE(orbit_enrolled_at, 0) DESC, id DESC LIMIT 1",
+            )
+            .bind(identifier.to_owned())
+            .fetch_optional(self.connection())
+            .await?;
+        row.as_ref().map(node).transpose()
+    }
+
+    /// Adds a device that has no key yet.
+    pub(in crate::fleet) async fn add_device(
+        &mut self,
+        id: DeviceId,
+        device: &DeviceIdentity,
+        (team_id, address): (Option<TeamId>, &str),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "INSERT INTO devices (org_id, id, team_id, hardware_uuid, machine_id, osquery_identifier,
+             hostname, computer_name, platform, platform_like, os_version, cpu_type, hardware_serial,
+             hardware_model, orbit_version, osquery_version, end_user_email, enrolled_at,
+             last_seen_at, last_seen_ip)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, '', $16, $17,
+             $17, $18)",
+        )
+        .bind(id.to_string())
+        .bind(team_id.map(|id| id.to_string()))
+        .bind(device.hardware_uuid.clone())
+        .bind(device.machine_id.clone())
+        .bind(device.osquery_identifier.clone())
+        .bind(device.hostname.clone())
+        .bind(device.computer_name.clone())
+        .bind(device.platform.clone())
+        .bind(device.platform_like.clone())
+        .bind(device.os_version.clone().unwrap_or_default())
+        .bind(device.cpu_type.clone().unwrap_or_default())
+        .bind(device.hardware_serial.clone())
+        .bind(device.hardware_model.clone())
+        .bind(device.orbit_version.clone().unwrap_or_default())
+        .bind(device.end_user_email.clone())
+        .bind(now.as_millisecond())
+        .bind(now.as_millisecond())
+        .bind(address.to_owned())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Brings a known device up to date with what its agent tells. What the agent does not know
+    /// (empty or absent) stays as it was.
+    pub(in crate::fleet) async fn update_device(
+        &mut self,
+        id: DeviceId,
+        device: &DeviceIdentity,
+        team_id: Option<TeamId>,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "UPDATE devices SET team_id = $3, hardware_uuid = $4,
+             machine_id = COALESCE($5, machine_id), osquery_identifier = $6,
+             hostname = COALESCE(NULLIF($7, ''), hostname),
+             computer_name = COALESCE(NULLIF($8, ''), computer_name),
+             platform = COALESCE(NULLIF($9, ''), platform),
+             platform_like = COALESCE(NULLIF($10, ''), platform_like),
+             os_version = COALESCE($11, os_version), cpu_type = COALESCE($12, cpu_type),
+             hardware_serial = COALESCE(NULLIF($13, ''), hardware_serial),
+             hardware_model = COALESCE(NULLIF($14, ''), hardware_model),
+             orbit_version = COALESCE($15, orbit_version),
+             end_user_email = COALESCE($16, end_user_email)
+             WHERE org_id = $1 AND id = $2",
+        )
+        .bind(id.to_string())
+        .bind(team_id.map(|id| id.to_string()))
+        .bind(device.hardware_uuid.clone())
+        .bind(device.machine_id.clone())
+        .bind(device.osquery_identifier.clone())
+        .bind(device.hostname.clone())
+        .bind(device.computer_name.clone())
+        .bind(device.platform.clone())
+        .bind(device.platform_like.clone())
+        .bind(device.os_version.clone())
+        .bind(device.cpu_type.clone())
+        .bind(device.hardware_serial.clone())
+        .bind(device.hardware_model.clone())
+        .bind(device.orbit_version.clone())
+        .bind(device.end_user_email.clone())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Gives one half of a device a new key in place of the old one.
+    pub(in crate::fleet) async fn set_node_key(
+        &mut self,
+        (id, half): (DeviceId, Half),
+        hash: &Hash,
+        secret_id: EnrollSecretId,
+        (address, now): (&str, Timestamp),
+    ) -> Result<(), StoreError> {
+        self.remove_credentials(half.key_kind(), &id.to_string()).await?;
+        self.add_credential(half.key_kind(), hash, &id.to_string()).await?;
+        let sql = match half {
+            Half::Orbit => {
+                "UPDATE devices SET orbit_key_hash = $3, orbit_secret_id = $4,
+                 orbit_enrolled_at = $5, last_seen_at = $5, last_seen_ip = $6
+                 WHERE org_id = $1 AND id = $2"
+            }
+            Half::Osquery => {
+                "UPDATE devices SET osquery_key_hash = $3, osquery_secret_id = $4,
+                 osquery_enrolled_at = $5, last_seen_at = $5, last_seen_ip = $6, details_at = NULL
+                 WHERE org_id = $1 AND id = $2"
+            }
+        };
+        self.query(sql)
+            .bind(id.to_string())
+            .bind(hash.as_text())
+            .bind(secret_id.to_string())
+            .bind(now.as_millisecond())
+            .bind(address.to_owned())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// The device that a key led to.
+    pub(in crate::fleet) async fn seen_device(
+        &mut self,
+        id: &str,
+    ) -> Result<Option<SeenDevice>, StoreError> {
+        let row = self
+            .query(
+                "SELECT id, last_seen_at, details_at, orbit_version, orbit_key_hash, osquery_key_hash
+                 FROM devices WHERE org_id = $1 AND id = $2",
+            )
+            .bind(id.to_owned())
+            .fetch_optional(self.connection())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(SeenDevice {
+            id: row.parsed("id")?,
+            last_seen_at: row.time("last_seen_at")?,
+            details_at: row.optional_time("details_at")?,
+            orbit_version: row.text("orbit_version")?,
+            orbit_key_hash: row.optional_text("orbit_key_hash")?,
+            osquery_key_hash: row.optional_text("osquery_key_hash")?,
+        }))
+    }
+
+    /// Notes that a device was heard of.
+    pub(in crate::fleet) async fn note_seen(
+        &mut self,
+        id: DeviceId,
+        (address, orbit_version): (&str, Option<&str>),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "UPDATE devices SET last_seen_at = $3, last_seen_ip = $4,
+             orbit_version = COALESCE($5, orbit_version) WHERE org_id = $1 AND id = $2",
+        )
+        .bind(id.to_string())
+        .bind(now.as_millisecond())
+        .bind(address.to_owned())
+        .bind(orbit_version.map(str::to_owned))
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Puts a new desktop token in place of the old one. A token of another device is a duplicate.
+    pub(in crate::fleet) async fn set_desktop_token(
+        &mut self,
+        id: DeviceId,
+        hash: &Hash,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.remove_credentials(CredentialKind::DesktopToken, &id.to_string()).await?;
+        self.add_credential(CredentialKind::DesktopToken, hash, &id.to_string()).await?;
+        self.query(
+            "UPDATE devices SET desktop_token_hash = $3, desktop_token_at = $4
+             WHERE org_id = $1 AND id = $2",
+        )
+        .bind(id.to_string())
+        .bind(hash.as_text())
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+}
+
+fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
+    Ok(NodeRow {
+        id: row.parsed("id")?,
+        orbit_secret_id: row.optional_parsed("orbit_secret_id")?,
+        osquery_secret_id: row.optional_parsed("osquery_secret_id")?,
+    })
+}

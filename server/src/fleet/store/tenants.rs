@@ -1,0 +1,92 @@
+//! Organizations, and the set-up code that makes the first.
+
+use jiff::Timestamp;
+use wire::{OrgId, Role, UserId};
+
+use super::{Access, Hash, NewUserRow, OrgStore, Store, StoreError, row::Columns as _};
+
+impl Store {
+    /// Whether anybody can sign in yet.
+    pub(in crate::fleet) async fn has_users(&self) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM users").fetch_one(&self.pool).await?;
+        Ok(row.number("n")? > 0)
+    }
+
+    /// Every organization's id, for work that goes through all of them.
+    pub(in crate::fleet) async fn organizations(&self) -> Result<Vec<OrgId>, StoreError> {
+        let rows =
+            sqlx::query("SELECT id FROM organizations ORDER BY id").fetch_all(&self.pool).await?;
+        rows.iter().map(|row| row.parsed("id")).collect()
+    }
+
+    /// Puts a new set-up code in place of an older one.
+    pub(in crate::fleet) async fn put_setup_code(
+        &self,
+        code: &Hash,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin(Access::Write).await?;
+        sqlx::query(
+            "INSERT INTO setup_code (id, code_hash, created_at) VALUES (1, $1, $2)
+             ON CONFLICT (id) DO UPDATE SET code_hash = excluded.code_hash, created_at = excluded.created_at",
+        )
+        .bind(code.as_text())
+        .bind(now.as_millisecond())
+        .execute(&mut *tx.inner)
+        .await?;
+        tx.commit().await
+    }
+
+    /// Whether `code` is the set-up code.
+    pub(in crate::fleet) async fn is_setup_code(&self, code: &Hash) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM setup_code WHERE code_hash = $1")
+            .bind(code.as_text())
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(row.number("n")? > 0)
+    }
+
+    /// Uses up the set-up code and makes the organization, in one step. `None` when the code is
+    /// not (or no longer) the one in place.
+    pub(in crate::fleet) async fn redeem_setup_code(
+        &self,
+        code: &Hash,
+        (org_id, name): (OrgId, &str),
+        now: Timestamp,
+    ) -> Result<Option<OrgStore>, StoreError> {
+        let mut tx = self.begin(Access::Write).await?;
+        let spent = sqlx::query("DELETE FROM setup_code WHERE code_hash = $1")
+            .bind(code.as_text())
+            .execute(&mut *tx.inner)
+            .await?;
+        if spent.rows_affected() != 1 {
+            return Ok(None);
+        }
+        sqlx::query("INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)")
+            .bind(org_id.to_string())
+            .bind(name.to_owned())
+            .bind(now.as_millisecond())
+            .execute(&mut *tx.inner)
+            .await?;
+        tx.enter(org_id).await.map(Some)
+    }
+
+    /// Makes an organization with its owner.
+    pub(in crate::fleet) async fn add_organization(
+        &self,
+        (org_id, name): (OrgId, &str),
+        owner: (UserId, NewUserRow<'_>),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin(Access::Write).await?;
+        sqlx::query("INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)")
+            .bind(org_id.to_string())
+            .bind(name.to_owned())
+            .bind(now.as_millisecond())
+            .execute(&mut *tx.inner)
+            .await?;
+        let mut org = tx.enter(org_id).await?;
+        org.add_user(owner.0, owner.1, Role::Owner, now).await?;
+        org.commit().await
+    }
+}

@@ -1,0 +1,186 @@
+//! People, and which organizations they belong to with which role.
+
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
+use wire::{OrgId, Role, UserId, api::User};
+
+use super::{Access, Keyset, OrgStore, Store, StoreError, row::Columns as _};
+
+/// What signing in needs to know about a person.
+#[derive(Debug)]
+pub(in crate::fleet) struct Login {
+    pub user_id: UserId,
+    /// PHC string (argon2id).
+    pub password_hash: String,
+    /// The organization that they belong to longest; `None` if they belong to none.
+    pub org_id: Option<OrgId>,
+}
+
+/// A person to be added.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::fleet) struct NewUserRow<'a> {
+    pub email: &'a str,
+    pub name: &'a str,
+    pub password_hash: &'a str,
+}
+
+impl Store {
+    /// Finds a person who may sign in by their address, which is in lower case.
+    pub(in crate::fleet) async fn login(&self, email: &str) -> Result<Option<Login>, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        let row = sqlx::query(
+            "SELECT id, password_hash FROM users WHERE email = $1 AND disabled_at IS NULL",
+        )
+        .bind(email.to_owned())
+        .fetch_optional(&mut *tx.inner)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let user_id: UserId = row.parsed("id")?;
+        tx.set("app.user_id", &user_id.to_string()).await?;
+        let membership = sqlx::query(
+            "SELECT org_id FROM memberships WHERE user_id = $1 ORDER BY created_at, org_id LIMIT 1",
+        )
+        .bind(user_id.to_string())
+        .fetch_optional(&mut *tx.inner)
+        .await?;
+        tx.commit().await?;
+        Ok(Some(Login {
+            user_id,
+            password_hash: row.text("password_hash")?,
+            org_id: membership.map(|row| row.parsed("org_id")).transpose()?,
+        }))
+    }
+}
+
+impl OrgStore {
+    /// Adds a person to the server and to this organization.
+    pub(in crate::fleet) async fn add_user(
+        &mut self,
+        id: UserId,
+        user: NewUserRow<'_>,
+        role: Role,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO users (id, email, name, password_hash, created_at)
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(id.to_string())
+        .bind(user.email.to_owned())
+        .bind(user.name.to_owned())
+        .bind(user.password_hash.to_owned())
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        self.query(
+            "INSERT INTO memberships (org_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(id.to_string())
+        .bind(role.as_str())
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// A page of this organization's people.
+    pub(in crate::fleet) async fn users(&mut self, page: &Keyset) -> Result<Vec<User>, StoreError> {
+        let rows = self
+            .query(
+                "SELECT u.id, u.email, u.name, m.role, u.created_at, u.last_login_at
+                 FROM memberships m JOIN users u ON u.id = m.user_id
+                 WHERE m.org_id = $1 AND u.id > $2 ORDER BY u.id LIMIT $3",
+            )
+            .bind(page.after.clone())
+            .bind(page.limit)
+            .fetch_all(self.connection())
+            .await?;
+        rows.iter().map(user).collect()
+    }
+
+    /// One of this organization's people.
+    pub(in crate::fleet) async fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError> {
+        let row = self
+            .query(
+                "SELECT u.id, u.email, u.name, m.role, u.created_at, u.last_login_at
+                 FROM memberships m JOIN users u ON u.id = m.user_id
+                 WHERE m.org_id = $1 AND u.id = $2 AND u.disabled_at IS NULL",
+            )
+            .bind(id.to_string())
+            .fetch_optional(self.connection())
+            .await?;
+        row.as_ref().map(user).transpose()
+    }
+
+    /// What this organization is called.
+    pub(in crate::fleet) async fn organization_name(&mut self) -> Result<String, StoreError> {
+        self.query("SELECT name FROM organizations WHERE id = $1")
+            .fetch_one(self.connection())
+            .await?
+            .text("name")
+    }
+
+    /// Keeps the owners as they are until this transaction ends, and counts them.
+    pub(in crate::fleet) async fn count_owners(&mut self) -> Result<i64, StoreError> {
+        self.lock("owners").await?;
+        self.query("SELECT COUNT(*) AS n FROM memberships WHERE org_id = $1 AND role = 'owner'")
+            .fetch_one(self.connection())
+            .await?
+            .number("n")
+    }
+
+    /// Takes a person out of this organization, ends their sessions in it, and forgets them
+    /// altogether when they belong to no other.
+    pub(in crate::fleet) async fn remove_user(&mut self, id: UserId) -> Result<(), StoreError> {
+        let user_id = id.to_string();
+        self.query(
+            "DELETE FROM credentials WHERE org_id = $1 AND subject_id IN
+             (SELECT id FROM sessions WHERE org_id = $1 AND user_id = $2)",
+        )
+        .bind(user_id.clone())
+        .execute(self.connection())
+        .await?;
+        self.query("DELETE FROM sessions WHERE org_id = $1 AND user_id = $2")
+            .bind(user_id.clone())
+            .execute(self.connection())
+            .await?;
+        self.query("DELETE FROM memberships WHERE org_id = $1 AND user_id = $2")
+            .bind(user_id.clone())
+            .execute(self.connection())
+            .await?;
+        self.tx.set("app.user_id", &user_id).await?;
+        sqlx::query(
+            "DELETE FROM users WHERE id = $1
+             AND NOT EXISTS (SELECT 1 FROM memberships WHERE user_id = $1)",
+        )
+        .bind(user_id)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Remembers that a person signed in.
+    pub(in crate::fleet) async fn note_login(
+        &mut self,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE users SET last_login_at = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(now.as_millisecond())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+}
+
+fn user(row: &AnyRow) -> Result<User, StoreError> {
+    Ok(User {
+        id: row.parsed("id")?,
+        email: row.text("email")?,
+        name: row.text("name")?,
+        role: row.parsed("role")?,
+        created_at: row.time("created_at")?,
+        last_login_at: row.optional_time("last_login_at")?,
+    })
+}

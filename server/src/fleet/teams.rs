@@ -1,0 +1,64 @@
+//! Teams: parts of an organization that devices are members of.
+
+use uuid::Uuid;
+use wire::{
+    Permission, TeamId,
+    api::{NewTeam, Team},
+};
+
+use super::{
+    Access, Actor, Fleet,
+    errors::{FieldErrors, ManageError, taken},
+    page::{Listed, Page},
+};
+
+impl Fleet {
+    /// A page of the organization's teams.
+    pub async fn teams(&self, actor: &Actor, page: Page) -> Result<Listed<Team>, ManageError> {
+        actor.require(Permission::TeamsRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let teams = org.teams(&page.keyset()).await?;
+        org.commit().await?;
+        Ok(page.list(teams, |team| team.id.to_string()))
+    }
+
+    pub async fn team(&self, actor: &Actor, id: TeamId) -> Result<Team, ManageError> {
+        actor.require(Permission::TeamsRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let team = org.team(id).await?;
+        org.commit().await?;
+        team.ok_or(ManageError::Unknown("team"))
+    }
+
+    /// Makes a team. Names are unique in an organization.
+    pub async fn add_team(&self, actor: &Actor, new: NewTeam) -> Result<Team, ManageError> {
+        actor.require(Permission::TeamsWrite)?;
+        let mut errors = FieldErrors::default();
+        errors.check_name(&new.name, "/name");
+        errors.into_result().map_err(ManageError::Invalid)?;
+        let id = TeamId(Uuid::now_v7());
+        let team = Team { id, name: new.name, created_at: self.now(), device_count: 0 };
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.add_team(&team).await.map_err(taken("a team with this name"))?;
+        org.commit().await?;
+        actor.did("team.created", format!("team {id}"));
+        Ok(team)
+    }
+
+    /// Deletes a team that has no devices. Its enroll secrets are revoked.
+    pub async fn remove_team(&self, actor: &Actor, id: TeamId) -> Result<(), ManageError> {
+        actor.require(Permission::TeamsWrite)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.close_team(id, self.now()).await?;
+        let team = org.team(id).await?.ok_or(ManageError::Unknown("team"))?;
+        if team.device_count > 0 {
+            return Err(ManageError::TeamInUse);
+        }
+        org.remove_team(id).await.map_err(|error| {
+            if error.is_broken_reference() { ManageError::TeamInUse } else { error.into() }
+        })?;
+        org.commit().await?;
+        actor.did("team.deleted", format!("team {id}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! The server over HTTP: routes, extractors, views. Rules live in [`Fleet`].
+//!
+//! [`routes`] is the whole list. [`error`] alone knows status codes of refusals; [`auth`] finds
+//! out who asks; [`agent`] keeps Fleet's names and shapes; [`api`] has a file a noun.
+
+pub mod agent;
+pub mod api;
+pub mod auth;
+pub mod body;
+pub mod envelope;
+pub mod error;
+pub mod openapi;
+pub mod pagination;
+pub mod problems;
+
+use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::error::ApiError;
+use crate::Fleet;
+
+/// Every route, with what OpenAPI says about it. Methods and paths below a prefix stand at the
+/// functions.
+fn routes() -> OpenApiRouter<Fleet> {
+    OpenApiRouter::with_openapi(openapi::about())
+        // People and scripts
+        .routes(routes!(api::sessions::register)) //           POST   /auth/register
+        .routes(routes!(api::sessions::login)) //              POST   /auth/login
+        .routes(routes!(api::sessions::refresh)) //            POST   /auth/refresh
+        .routes(routes!(api::sessions::logout)) //             POST   /auth/logout
+        .routes(routes!(api::sessions::user)) //               GET    /auth/user
+        .routes(routes!(api::users::list, api::users::create)) //                    /users
+        .routes(routes!(api::users::delete)) //                DELETE /users/{id}
+        .routes(routes!(api::teams::list, api::teams::create)) //                    /teams
+        .routes(routes!(api::teams::show, api::teams::delete)) //                    /teams/{id}
+        .routes(routes!(api::api_keys::list, api::api_keys::create)) //              /api-keys
+        .routes(routes!(api::api_keys::show, api::api_keys::revoke)) //              /api-keys/{id}
+        .routes(routes!(api::api_keys::rotate)) //             POST   /api-keys/{id}/rotate
+        .routes(routes!(api::enroll_secrets::list, api::enroll_secrets::create)) //  /enroll-secrets
+        .routes(routes!(api::enroll_secrets::show, api::enroll_secrets::revoke)) //  /enroll-secrets/{id}
+        .routes(routes!(api::devices::list)) //                GET    /devices
+        .routes(routes!(api::devices::show, api::devices::delete)) //                /devices/{id}
+        // Anybody
+        .routes(routes!(api::server::live)) //                 GET    /health/live
+        .routes(routes!(api::server::ready)) //                GET    /health/ready
+        .routes(routes!(api::server::openapi)) //              GET    /openapi.json
+        .routes(routes!(api::server::problem)) //              GET    /problems/{name}
+        // Agents
+        .nest(wire::orbit::PREFIX, orbit_routes())
+        .nest(wire::osquery::PREFIXES[0], osquery_routes())
+        .nest(wire::osquery::PREFIXES[1], osquery_routes())
+}
+
+fn orbit_routes() -> OpenApiRouter<Fleet> {
+    OpenApiRouter::default()
+        .routes(routes!(agent::ping)) //                       GET, HEAD ping
+        .routes(routes!(agent::orbit_enroll)) //               POST   enroll
+        .routes(routes!(agent::orbit_config)) //               POST   config
+        .routes(routes!(agent::device_token)) //               POST   device_token
+}
+
+fn osquery_routes() -> OpenApiRouter<Fleet> {
+    OpenApiRouter::default()
+        .routes(routes!(agent::osquery_enroll)) //             POST   enroll
+        .routes(routes!(agent::osquery_config)) //             POST   config
+        .routes(routes!(agent::distributed_read)) //           POST   distributed/read
+        .routes(routes!(agent::distributed_write)) //          POST   distributed/write
+        .routes(routes!(agent::log)) //                        POST   log
+}
+
+/// The server's HTTP face. Requests must carry `ConnectInfo<SocketAddr>`.
+pub fn app(fleet: Fleet) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .fallback(|| async { ApiError::of(problems::NOT_FOUND) })
+        .method_not_allowed_fallback(|| async { ApiError::of(problems::METHOD_NOT_ALLOWED) })
+        .layer(DefaultBodyLimit::disable())
+        .layer(CatchPanicLayer::custom(envelope::on_panic))
+        .layer(from_fn_with_state(fleet.clone(), envelope::wrap))
+        .with_state(fleet)
+}

@@ -1,0 +1,10 @@
+//! The JSON interface for people and scripts, a file a noun. Each handler unpacks, calls one
+//! [`Fleet`](crate::Fleet) method, and wraps.
+
+pub mod api_keys;
+pub mod devices;
+pub mod enroll_secrets;
+pub mod server;
+pub mod sessions;
+pub mod teams;
+pub mod users;

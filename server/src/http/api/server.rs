@@ -1,0 +1,45 @@
+//! About the server itself: health, its description, its problems.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+
+use crate::{
+    Fleet,
+    http::{error::ApiError, openapi::document, pagination::Id, problems},
+};
+
+/// The process answers.
+#[utoipa::path(get, path = "/health/live", tag = "server",
+    responses((status = 200, description = "It does.", body = String, content_type = "text/plain")))]
+pub async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// The server can do its work: the database answers.
+#[utoipa::path(get, path = "/health/ready", tag = "server",
+    responses((status = 200, description = "It can.", body = String, content_type = "text/plain")))]
+pub async fn ready(State(fleet): State<Fleet>) -> Result<&'static str, ApiError> {
+    fleet.ready().await?;
+    Ok("ok\n")
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "server",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
+pub async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(document())
+}
+
+/// Explains a kind of problem.
+#[utoipa::path(get, path = "/problems/{name}", tag = "server", params(("name" = String, Path)),
+    responses((status = 200, description = "What it means.", body = String, content_type = "text/markdown")))]
+pub async fn problem(Id(name): Id<String>) -> Result<impl IntoResponse, ApiError> {
+    let kind = problems::ALL.iter().find(|kind| kind.name == name);
+    let kind = kind.ok_or_else(|| ApiError::of(problems::NOT_FOUND))?;
+    let content_type = [(header::CONTENT_TYPE, "text/markdown; charset=utf-8")];
+    Ok((StatusCode::OK, content_type, kind.page()))
+}

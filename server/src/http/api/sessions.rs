@@ -1,0 +1,129 @@
+//! `/auth`: set-up, signing in and out, and who one is. A browser keeps its refresh token in a
+//! cookie that no script can read; other clients get it in the body.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri, header},
+};
+use axum_extra::extract::cookie::{Cookie, CookieJar};
+use wire::api::{
+    ClientKind, CurrentUser, LoginRequest, RefreshRequest, RegisterRequest, SessionTokens,
+};
+
+use crate::{
+    Fleet,
+    fleet::sessions::Tokens,
+    http::{
+        auth::{Caller, SignedIn},
+        body::ApiJson,
+        error::ApiError,
+        problems,
+    },
+};
+
+/// The refresh token's cookie. `__Host-` pins it to this host, `Secure` and `Path=/`.
+const COOKIE: &str = "__Host-fleetd_rt";
+
+/// Makes the first organization and its owner, with the set-up code that the server printed.
+#[utoipa::path(post, path = "/auth/register", tag = "sessions", request_body = RegisterRequest,
+    responses((status = 201, body = SessionTokens), (status = 403, body = wire::api::Problem), (status = 404, body = wire::api::Problem), (status = 429, body = wire::api::Problem)))]
+pub async fn register(
+    State(fleet): State<Fleet>,
+    caller: Caller,
+    ApiJson(request): ApiJson<RegisterRequest>,
+) -> Result<(StatusCode, CookieJar, Json<SessionTokens>), ApiError> {
+    let (cookies, body) = hand_over(fleet.register(request, caller.as_caller()).await?);
+    Ok((StatusCode::CREATED, cookies, body))
+}
+
+/// Signs a person in.
+#[utoipa::path(post, path = "/auth/login", tag = "sessions", request_body = LoginRequest,
+    responses((status = 200, body = SessionTokens), (status = 401, body = wire::api::Problem), (status = 429, body = wire::api::Problem)))]
+pub async fn login(
+    State(fleet): State<Fleet>,
+    caller: Caller,
+    ApiJson(request): ApiJson<LoginRequest>,
+) -> Result<(CookieJar, Json<SessionTokens>), ApiError> {
+    Ok(hand_over(fleet.login(request, caller.as_caller()).await?))
+}
+
+/// Replaces a session's tokens. The refresh token is in the body, or in the cookie.
+#[utoipa::path(post, path = "/auth/refresh", tag = "sessions", request_body = RefreshRequest,
+    responses((status = 200, body = SessionTokens), (status = 401, body = wire::api::Problem), (status = 403, body = wire::api::Problem)))]
+pub async fn refresh(
+    State(fleet): State<Fleet>,
+    caller: Caller,
+    headers: HeaderMap,
+    cookies: CookieJar,
+    ApiJson(request): ApiJson<RefreshRequest>,
+) -> Result<(CookieJar, Json<SessionTokens>), ApiError> {
+    let token = match (&request.refresh_token, cookies.get(COOKIE)) {
+        (Some(token), _) => token.0.as_str(),
+        (None, Some(_)) if is_cross_site(&headers) => {
+            return Err(ApiError::of(problems::CROSS_SITE));
+        }
+        (None, Some(cookie)) => cookie.value(),
+        (None, None) => return Err(ApiError::of(problems::WRONG_REFRESH_TOKEN)),
+    };
+    Ok(hand_over(fleet.refresh(token, caller.as_caller()).await?))
+}
+
+/// Ends the session.
+#[utoipa::path(post, path = "/auth/logout", tag = "sessions", security(("access_token" = []), ("api_key" = [])),
+    responses((status = 204, description = "Done.")))]
+pub async fn logout(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+) -> Result<(StatusCode, CookieJar), ApiError> {
+    fleet.logout(&actor).await?;
+    let ended = cookie("", 0);
+    Ok((StatusCode::NO_CONTENT, CookieJar::new().add(ended)))
+}
+
+/// Who the request comes from, and what they may do.
+#[utoipa::path(get, path = "/auth/user", tag = "sessions", security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = CurrentUser)))]
+pub async fn user(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+) -> Result<Json<CurrentUser>, ApiError> {
+    Ok(Json(fleet.current_user(&actor).await?))
+}
+
+fn hand_over(tokens: Tokens) -> (CookieJar, Json<SessionTokens>) {
+    let (cookies, refresh_token) = match tokens.client {
+        ClientKind::Browser => {
+            let cookie = cookie(&tokens.refresh.0, tokens.refresh_ttl.as_secs());
+            (CookieJar::new().add(cookie), None)
+        }
+        ClientKind::Cli => (CookieJar::new(), Some(tokens.refresh)),
+    };
+    let body = SessionTokens {
+        access_token: tokens.access,
+        token_type: "Bearer".to_owned(),
+        expires_in: tokens.access_ttl.as_secs().unsigned_abs(),
+        refresh_token,
+        user: tokens.user,
+    };
+    (cookies, Json(body))
+}
+
+fn cookie(value: &str, seconds: i64) -> Cookie<'static> {
+    let text =
+        format!("{COOKIE}={value}; Max-Age={seconds}; Path=/; HttpOnly; Secure; SameSite=Strict");
+    Cookie::parse(text).expect("a name, a URL-safe value and fixed attributes are a cookie")
+}
+
+/// Whether a browser says that another site had it send this.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let fetch_site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    if fetch_site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        return true;
+    }
+    let Some(origin) = text(header::ORIGIN) else { return false };
+    let origin = origin.parse::<Uri>().ok();
+    let origin = origin.as_ref().and_then(Uri::authority).map(|authority| authority.as_str());
+    origin.is_none() || origin != text(header::HOST)
+}

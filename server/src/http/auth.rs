@@ -1,0 +1,73 @@
+//! Who asks: extractors. A handler that does not take [`SignedIn`] cannot name an actor.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+
+use super::{envelope::ClientAddress, error::ApiError, problems};
+use crate::{
+    Fleet,
+    fleet::{Actor, sessions},
+};
+
+/// A person or script that presented a good access token or API key.
+#[derive(Debug)]
+pub struct SignedIn(pub Actor);
+
+/// Where a request comes from and with which program, for those who are not signed in yet.
+#[derive(Debug)]
+pub struct Caller {
+    address: ClientAddress,
+    user_agent: String,
+}
+
+impl Caller {
+    /// The same for [`Fleet`].
+    #[must_use]
+    pub fn as_caller(&self) -> sessions::Caller<'_> {
+        sessions::Caller { address: self.address.0, user_agent: &self.user_agent }
+    }
+}
+
+/// The longest token that is looked at.
+const MAX_TOKEN: usize = 256;
+
+impl FromRequestParts<Fleet> for SignedIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
+        let address = ClientAddress::from_request_parts(parts, fleet).await?;
+        let token = token(&parts.headers).filter(|token| token.len() <= MAX_TOKEN);
+        let token = token.ok_or_else(|| ApiError::of(problems::UNAUTHENTICATED))?;
+        Ok(Self(fleet.authenticate(token, address.0).await?))
+    }
+}
+
+/// `Authorization: Bearer …`, or `X-API-Key`. Never the URL, which ends up in logs.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then_some(token.trim());
+    }
+    headers.get("x-api-key")?.to_str().ok()
+}
+
+impl FromRequestParts<Fleet> for ClientAddress {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _fleet: &Fleet) -> Result<Self, ApiError> {
+        Ok(*parts.extensions.get::<Self>().expect("the envelope around all routes puts it there"))
+    }
+}
+
+impl FromRequestParts<Fleet> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
+        let address = ClientAddress::from_request_parts(parts, fleet).await?;
+        let user_agent = parts.headers.get(header::USER_AGENT);
+        let user_agent = user_agent.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Ok(Self { address, user_agent: user_agent.to_owned() })
+    }
+}

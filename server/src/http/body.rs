@@ -1,0 +1,89 @@
+//! Request bodies: JSON, of bounded size, arriving in bounded time.
+
+use axum::{
+    body::{Bytes, to_bytes},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use serde::de::DeserializeOwned;
+
+use super::{error::ApiError, problems};
+use crate::Fleet;
+
+/// What most routes take, in bytes.
+pub const SMALL: usize = 64 << 10;
+/// What an enrollment may take.
+pub const ENROLLMENT: usize = 1 << 20;
+/// What osquery's results and log lines may take at once.
+pub const BULK: usize = 10 << 20;
+
+/// A JSON body from people and scripts; its content type must say so.
+#[derive(Debug)]
+pub struct ApiJson<T>(pub T);
+
+/// A JSON body from an agent, at most `LIMIT` bytes. Fleet's agents do not all send a content
+/// type, so none is asked for.
+#[derive(Debug)]
+pub struct AgentJson<T, const LIMIT: usize = SMALL>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Fleet> for ApiJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, fleet: &Fleet) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::of(problems::UNSUPPORTED_MEDIA_TYPE));
+        }
+        parse(&read(request, fleet, SMALL).await?).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Fleet> for AgentJson<T, LIMIT> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, fleet: &Fleet) -> Result<Self, ApiError> {
+        parse(&read(request, fleet, LIMIT).await?).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+async fn read(request: Request, fleet: &Fleet, limit: usize) -> Result<Bytes, ApiError> {
+    let deadline = fleet.config().limits.body_timeout.as_duration();
+    match tokio::time::timeout(deadline, to_bytes(request.into_body(), limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_too_large(&error) => Err(ApiError::because(
+            problems::BODY_TOO_LARGE,
+            format_args!("this route takes {limit} bytes"),
+        )),
+        Ok(Err(_)) => Err(ApiError::because(problems::MALFORMED_BODY, "the body was cut short")),
+        Err(_) => Err(ApiError::of(problems::BODY_TIMEOUT)),
+    }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    let mut next: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = next {
+        if error.to_string() == "length limit exceeded" {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// Broken JSON is 400; JSON of another shape is 422.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let kind = match error.classify() {
+            serde_json::error::Category::Data => problems::INVALID_FIELDS,
+            serde_json::error::Category::Io
+            | serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof => problems::MALFORMED_BODY,
+        };
+        ApiError::because(kind, error)
+    })
+}

@@ -1,0 +1,160 @@
+//! What every request passes through: an id, the client's address, a deadline, headers, and the
+//! rendering of refusals.
+
+use std::{
+    any::Any,
+    net::{IpAddr, SocketAddr},
+};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderValue, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{error::ApiError, problems};
+use crate::{Fleet, config::Proxies};
+
+/// Where a request comes from, behind however many trusted proxies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+/// Whose shape a refusal has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Face {
+    People,
+    Orbit,
+    Osquery,
+}
+
+impl Face {
+    fn of(path: &str) -> Self {
+        if path.starts_with(wire::orbit::PREFIX) {
+            Self::Orbit
+        } else if wire::osquery::PREFIXES.iter().any(|prefix| path.starts_with(prefix)) {
+            Self::Osquery
+        } else {
+            Self::People
+        }
+    }
+}
+
+/// The middleware around all routes.
+pub(super) async fn wrap(
+    State(fleet): State<Fleet>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let request_id = Uuid::now_v7().to_string();
+    let face = Face::of(request.uri().path());
+    let span = tracing::debug_span!(
+        "request",
+        request.id = %request_id,
+        method = %request.method(),
+        path = request.uri().path(),
+    );
+    let config = fleet.config();
+    let address = client_address(&config.server, peer.ip(), request.headers());
+    request.extensions_mut().insert(ClientAddress(address));
+    let allowed = config.tls.is_some()
+        || peer.ip().to_canonical().is_loopback()
+        || config.server.trusts(peer.ip());
+    let response = if allowed {
+        let deadline = config.limits.request_timeout.as_duration();
+        tokio::time::timeout(deadline, next.run(request).instrument(span))
+            .await
+            .unwrap_or_else(|_| ApiError::of(problems::TIMEOUT).into_response())
+    } else {
+        ApiError::of(problems::HTTPS_REQUIRED).into_response()
+    };
+    finish(response, face, &request_id)
+}
+
+/// Renders a refusal, and adds what every reply has.
+fn finish(mut response: Response, face: Face, request_id: &str) -> Response {
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        error.log(request_id);
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = match face {
+            Face::People => error.as_problem(request_id),
+            Face::Orbit => error.as_agent_error(false),
+            Face::Osquery => error.as_agent_error(true),
+        };
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert("x-request-id", id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A panic is a broken invariant: logged with its message, answered like any inner failure.
+pub(super) fn on_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!(panic.message = message, "a request panicked: {message}");
+    ApiError::of(problems::INTERNAL).into_response()
+}
+
+/// The peer; or, when it is a trusted proxy, the last address in `X-Forwarded-For` that is not one.
+/// Walked from the right, because the left is whatever the client wrote.
+fn client_address(proxies: &Proxies, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let mut address = peer.to_canonical();
+    let forwarded: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
+    for hop in forwarded.iter().rev() {
+        if !proxies.trusts(address) {
+            break;
+        }
+        match hop.trim().parse::<IpAddr>() {
+            Ok(hop) => address = hop.to_canonical(),
+            Err(_) => break,
+        }
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(peer: &str, forwarded: &[&str]) -> String {
+        let proxies = Proxies {
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            url: None,
+        };
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        client_address(&proxies, peer.parse().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed_and_the_header_is_read_from_the_right() {
+        assert_eq!(resolve("203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
+        assert_eq!(resolve("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(resolve("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(resolve("10.0.0.1", &["6.6.6.6, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(resolve("10.0.0.1", &["6.6.6.6", "198.51.100.1, 10.2.3.4"]), "198.51.100.1");
+        assert_eq!(resolve("10.0.0.1", &["nonsense"]), "10.0.0.1");
+        assert_eq!(resolve("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(resolve("fd00::1", &["2001:db8::7"]), "2001:db8::7");
+    }
+}

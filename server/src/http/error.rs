@@ -1,0 +1,232 @@
+//! From what the server refuses to what HTTP says: the only place that maps one to the other.
+//!
+//! Handlers return [`ApiError`]; [`envelope`](super::envelope) renders it, as a problem for people
+//! and in the agents' own shape for them, once it knows the request.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use wire::{
+    api::{FieldError, Problem},
+    orbit::AgentError,
+};
+
+use super::problems::{self, Kind};
+use crate::fleet::{
+    StoreError,
+    enroll::EnrollError,
+    errors::{ManageError, SignInError, TooMany},
+    nodes::NodeError,
+    proof::ProofError,
+};
+
+/// A refusal.
+#[derive(Debug, Clone)]
+pub struct ApiError(Arc<Refusal>);
+
+#[derive(Debug)]
+struct Refusal {
+    kind: &'static Kind,
+    detail: Option<String>,
+    errors: Vec<FieldError>,
+    /// Seconds.
+    retry_after: Option<i64>,
+    /// What went wrong inside, for the log alone.
+    cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl ApiError {
+    /// A refusal with nothing more to say than its kind.
+    #[must_use]
+    pub fn of(kind: &'static Kind) -> Self {
+        Self::new(kind, None)
+    }
+
+    /// A refusal that says what exactly is wrong.
+    #[must_use]
+    pub fn because(kind: &'static Kind, detail: impl fmt::Display) -> Self {
+        Self::new(kind, Some(detail.to_string()))
+    }
+
+    fn new(kind: &'static Kind, detail: Option<String>) -> Self {
+        let retry_after = (kind.status == 503).then_some(1);
+        Self(Arc::new(Refusal { kind, detail, errors: Vec::new(), retry_after, cause: None }))
+    }
+
+    fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = errors.first().map(|error| format!("{} {}", error.pointer, error.detail));
+        let kind = problems::INVALID_FIELDS;
+        Self(Arc::new(Refusal { kind, detail, errors, retry_after: None, cause: None }))
+    }
+
+    fn inside(kind: &'static Kind, cause: impl Error + Send + Sync + 'static) -> Self {
+        let retry_after = (kind.status == 503).then_some(1);
+        let cause = Some(Box::from(cause));
+        Self(Arc::new(Refusal { kind, detail: None, errors: Vec::new(), retry_after, cause }))
+    }
+
+    /// Logs what went wrong inside, once, with the whole chain.
+    pub(super) fn log(&self, request_id: &str) {
+        let Refusal { kind, cause, .. } = &*self.0;
+        if kind.status < 500 {
+            tracing::debug!(request.id = request_id, problem = kind.name, "refused");
+            return;
+        }
+        let mut chain = String::new();
+        let mut next: Option<&dyn Error> = cause.as_deref().map(|cause| cause as &dyn Error);
+        while let Some(error) = next {
+            chain.push_str(&format!(": {error}"));
+            next = error.source();
+        }
+        tracing::error!(
+            request.id = request_id,
+            problem = kind.name,
+            "request {request_id} failed{chain}"
+        );
+    }
+
+    /// The problem that people and scripts get.
+    pub(super) fn as_problem(&self, request_id: &str) -> Response {
+        let Refusal { kind, detail, errors, .. } = &*self.0;
+        let problem = Problem {
+            kind: kind.uri(),
+            title: kind.title.to_owned(),
+            status: kind.status,
+            detail: detail.clone(),
+            instance: Some(format!("/requests/{request_id}")),
+            errors: errors.clone(),
+        };
+        let mut response = (self.status(), Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if kind.status == 401 {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        self.add_retry_after(response)
+    }
+
+    /// What an agent gets. osqueryd takes `node_invalid` as the order to enroll again.
+    pub(super) fn as_agent_error(&self, osquery: bool) -> Response {
+        let Refusal { kind, detail, .. } = &*self.0;
+        let error = AgentError {
+            error: detail.clone().unwrap_or_else(|| kind.title.to_owned()),
+            node_invalid: (osquery && kind.status == 401).then_some(true),
+        };
+        self.add_retry_after((self.status(), Json(error)).into_response())
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn add_retry_after(&self, mut response: Response) -> Response {
+        if let Some(seconds) = self.0.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// Carries the error to [`envelope`](super::envelope), which knows how to show it.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let kind = match error {
+            StoreError::Unavailable(_) => problems::UNAVAILABLE,
+            StoreError::Statement(_) | StoreError::Corrupt(_) => problems::INTERNAL,
+        };
+        Self::inside(kind, error)
+    }
+}
+
+impl From<TooMany> for ApiError {
+    fn from(error: TooMany) -> Self {
+        let wait = error.retry_after;
+        let seconds = wait.as_secs() + i64::from(wait.subsec_nanos() > 0);
+        Self(Arc::new(Refusal {
+            kind: problems::TOO_MANY_ATTEMPTS,
+            detail: Some(format!("wait {seconds} seconds")),
+            errors: Vec::new(),
+            retry_after: Some(seconds.max(1)),
+            cause: None,
+        }))
+    }
+}
+
+impl From<ProofError> for ApiError {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::Unauthenticated => Self::of(problems::UNAUTHENTICATED),
+            ProofError::KeyExpired => Self::of(problems::KEY_EXPIRED),
+            ProofError::KeyRevoked => Self::of(problems::KEY_REVOKED),
+            ProofError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SignInError> for ApiError {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::WrongLogin => Self::of(problems::WRONG_LOGIN),
+            SignInError::WrongRefreshToken => Self::of(problems::WRONG_REFRESH_TOKEN),
+            SignInError::WrongSetupCode => Self::of(problems::WRONG_SETUP_CODE),
+            SignInError::AlreadySetUp => Self::of(problems::NOT_FOUND),
+            SignInError::Invalid(errors) => Self::invalid(errors),
+            SignInError::TooMany(error) => error.into(),
+            SignInError::Busy(_) => Self::of(problems::BUSY),
+            SignInError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ManageError> for ApiError {
+    fn from(error: ManageError) -> Self {
+        match error {
+            ManageError::Forbidden(forbidden) => Self::because(problems::FORBIDDEN, forbidden),
+            ManageError::Unknown(_) => Self::of(problems::NOT_FOUND),
+            ManageError::Invalid(errors) => Self::invalid(errors),
+            ManageError::Duplicate(_) | ManageError::KeyRotated => {
+                Self::because(problems::CONFLICT, error)
+            }
+            ManageError::TeamInUse => Self::of(problems::TEAM_IN_USE),
+            ManageError::LastOwner => Self::of(problems::LAST_OWNER),
+            ManageError::KeyRevoked => Self::of(problems::KEY_IS_REVOKED),
+            ManageError::ScopeTooWide(_) => Self::because(problems::SCOPE_TOO_WIDE, error),
+            ManageError::Busy(_) => Self::of(problems::BUSY),
+            ManageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EnrollError> for ApiError {
+    fn from(error: EnrollError) -> Self {
+        match error {
+            EnrollError::Refused => Self::because(problems::UNAUTHENTICATED, error),
+            EnrollError::Invalid(errors) => Self::invalid(errors),
+            EnrollError::TooMany(error) => error.into(),
+            EnrollError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NodeError> for ApiError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::UnknownKey => Self::because(problems::UNAUTHENTICATED, error),
+            NodeError::TokenTaken => Self::because(problems::CONFLICT, error),
+            NodeError::Log(_) => Self::inside(problems::INTERNAL, error),
+            NodeError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Every kind of problem, in one table: `GET /problems/{name}` and `docs/problems.md` come from it.
+
+use std::fmt::Write as _;
+
+/// A kind of problem: what `type` of RFC 9457 stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// The last part of `type`, `/problems/<name>`.
+    pub name: &'static str,
+    pub status: u16,
+    pub title: &'static str,
+    /// What it means and what to do about it.
+    pub text: &'static str,
+}
+
+macro_rules! problems {
+    ($($constant:ident = $name:literal $status:literal $title:literal: $text:literal;)*) => {
+        $(pub const $constant: &Kind =
+            &Kind { name: $name, status: $status, title: $title, text: $text };)*
+
+        /// Every kind, by status.
+        pub const ALL: &[&Kind] = &[$($constant),*];
+    };
+}
+
+problems! {
+    MALFORMED_BODY = "malformed-body" 400 "The body is not JSON":
+        "The body could not be read as JSON in UTF-8, is cut short, or nests deeper than 128 levels. `detail` says where.";
+    INVALID_PARAMETER = "invalid-parameter" 400 "A query parameter is wrong":
+        "A parameter in the URL is unknown in form or out of range. `detail` names it.";
+    UNAUTHENTICATED = "unauthenticated" 401 "Sign in, or present an API key":
+        "No access token or API key was presented, or it is unknown or has ended. Sign in again, or refresh the session. Unknown and wrong are not told apart.";
+    KEY_EXPIRED = "key-expired" 401 "The API key has expired":
+        "The key's `expires_at`, or the overlap after its rotation, is over. Create or rotate a key.";
+    KEY_REVOKED = "key-revoked" 401 "The API key is revoked":
+        "Somebody revoked the key. It never works again; create another.";
+    WRONG_LOGIN = "wrong-login" 401 "The e-mail address or the password is wrong":
+        "Which of the two is not told.";
+    WRONG_REFRESH_TOKEN = "wrong-refresh-token" 401 "The refresh token is not good":
+        "It is unknown, was used before, or its session has ended. A refresh token works once; using it again ends the session. Sign in again.";
+    FORBIDDEN = "forbidden" 403 "You may not do this":
+        "The role, or the scopes of the API key, do not allow it. `detail` names the permission that is missing. API keys cannot manage API keys, and nobody grants a role above their own.";
+    WRONG_SETUP_CODE = "wrong-setup-code" 403 "The set-up code is wrong":
+        "The server prints a code when it starts and nobody can sign in yet. A restart makes a fresh one.";
+    CROSS_SITE = "cross-site" 403 "The request came from another site":
+        "A browser sent the refresh cookie on behalf of another site.";
+    HTTPS_REQUIRED = "https-required" 403 "Plain HTTP is for the proxy alone":
+        "The server stands behind a proxy that ends TLS, and this request did not come from it. Use the `https` address.";
+    NOT_FOUND = "not-found" 404 "There is no such thing":
+        "No such route, or nothing with this id in your organization.";
+    METHOD_NOT_ALLOWED = "method-not-allowed" 405 "The route does not know this method":
+        "The `Allow` header lists the methods that it knows.";
+    BODY_TIMEOUT = "body-timeout" 408 "The body took too long":
+        "The body did not arrive within `limits.body_timeout`.";
+    CONFLICT = "conflict" 409 "Something like it exists already":
+        "A name, an e-mail address, an enroll secret or a token that must be unique is taken, or somebody else changed the same thing at the same moment.";
+    KEY_IS_REVOKED = "key-is-revoked" 409 "A revoked API key cannot be rotated":
+        "Create another key.";
+    LAST_OWNER = "last-owner" 409 "An organization keeps at least one owner":
+        "Make somebody else an owner first.";
+    TEAM_IN_USE = "team-in-use" 409 "The team has devices":
+        "A team with devices cannot be deleted. Delete the devices, or enroll them with a secret of another team.";
+    BODY_TOO_LARGE = "body-too-large" 413 "The body is too large":
+        "Most routes take 64 KiB; enrolling 1 MiB; osquery's results and logs 10 MiB.";
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type" 415 "The body must be JSON":
+        "Send `Content-Type: application/json`.";
+    INVALID_FIELDS = "invalid-fields" 422 "The body has wrong fields":
+        "The body is JSON, but a field is missing, unknown, or has a value that is not allowed. `errors` lists each by JSON pointer where the server can tell; `detail` says the first.";
+    SCOPE_TOO_WIDE = "scope-too-wide" 422 "The API key would do more than its creator":
+        "Each scope must be a permission that you have yourself.";
+    TOO_MANY_ATTEMPTS = "too-many-attempts" 429 "Too many attempts":
+        "Wait for as many seconds as `Retry-After` says. Even the right answer is not looked at before.";
+    INTERNAL = "internal" 500 "The server made a mistake":
+        "`instance` names the request; the server's log has the cause under the same id.";
+    BUSY = "busy" 503 "The server is busy":
+        "More passwords wait to be checked than the server keeps waiting. Try again after `Retry-After`.";
+    UNAVAILABLE = "unavailable" 503 "The database does not answer":
+        "Nothing was changed, or it cannot be told whether it was. Try again after `Retry-After`.";
+    TIMEOUT = "timeout" 503 "The request took too long":
+        "It was given up after `limits.request_timeout`. Try again after `Retry-After`.";
+}
+
+impl Kind {
+    /// The value of `type`.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        format!("/problems/{}", self.name)
+    }
+
+    /// The page that explains it.
+    #[must_use]
+    pub fn page(&self) -> String {
+        format!("# {}\n\n`{}`, status {}\n\n{}\n", self.title, self.uri(), self.status, self.text)
+    }
+}
+
+/// All kinds on one page: `docs/problems.md`.
+#[must_use]
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Problems\n\nRefusals are RFC 9457 problems (`application/problem+json`). `type` is one \
+         of these and stays the same between versions; `title` and `detail` are for people. The \
+         server explains each at its `type`, e.g. `GET /problems/not-found`. Agent endpoints \
+         answer `{\"error\": …}` with the same statuses.\n\n| `type` | status | means |\n|---|---|---|\n",
+    );
+    for kind in ALL {
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | **{}.** {} |",
+            kind.uri(),
+            kind.status,
+            kind.title,
+            kind.text
+        );
+    }
+    page
+}

@@ -1,0 +1,160 @@
+//! Binding, TLS, and a graceful stop.
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum_server::{Address, Handle, Server, tls_rustls::RustlsConfig};
+use camino::Utf8PathBuf;
+use hyper_util::rt::TokioTimer;
+use rustls::ServerConfig;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+
+use crate::{Fleet, app, config::Tls};
+
+/// How often what ended long ago is deleted.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+
+/// How many requests one HTTP/2 connection may have open.
+const MAX_STREAMS: u32 = 100;
+
+/// Why the server could not serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    #[error("could not listen on `{address}`")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("could not read the certificate `{path}`")]
+    Certificate { path: Utf8PathBuf, source: rustls_pki_types::pem::Error },
+    #[error("`{path}` holds no certificate")]
+    NoCertificate { path: Utf8PathBuf },
+    #[error("could not read the private key `{path}`")]
+    Key { path: Utf8PathBuf, source: rustls_pki_types::pem::Error },
+    #[error("the certificate `{certificate}` and the key `{key}` cannot be used together")]
+    Pair { certificate: Utf8PathBuf, key: Utf8PathBuf, source: rustls::Error },
+    #[error("could not go on serving")]
+    Serve(#[source] io::Error),
+}
+
+/// A server that has its port, and its certificate if it has one.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<RustlsConfig>,
+    fleet: Fleet,
+}
+
+impl Bound {
+    /// Takes the port and reads the certificate that the configuration names.
+    pub fn new(fleet: Fleet) -> Result<Self, ServeError> {
+        let config = fleet.config();
+        let tls = config.tls.as_ref().map(read_tls).transpose()?;
+        let wanted = config.listen.address;
+        let bind = || {
+            let listener = TcpListener::bind(wanted)?;
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) =
+            bind().map_err(|source| ServeError::Bind { address: wanted, source })?;
+        Ok(Self { listener, address, tls, fleet })
+    }
+
+    /// Where it listens, e.g. `https://127.0.0.1:8443`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Serves until `stop` is done; then open requests may end, for a while.
+    pub async fn serve(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServeError> {
+        let Self { listener, tls, fleet, .. } = self;
+        let handle = Handle::new();
+        let patience = fleet.config().limits.shutdown_timeout.as_duration();
+        let stopping = handle.clone();
+        tokio::spawn(async move {
+            stop.await;
+            stopping.graceful_shutdown(Some(patience));
+        });
+        let sweeper = tokio::spawn(sweep(fleet.clone()));
+        let service = app(fleet.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let headers = fleet.config().limits.header_timeout.as_duration();
+        let served = match tls {
+            Some(tls) => {
+                let mut server = axum_server::from_tcp_rustls(listener, tls)
+                    .map_err(ServeError::Serve)?
+                    .handle(handle);
+                limit(&mut server, headers);
+                server.serve(service).await
+            }
+            None => {
+                let mut server =
+                    axum_server::from_tcp(listener).map_err(ServeError::Serve)?.handle(handle);
+                limit(&mut server, headers);
+                server.serve(service).await
+            }
+        };
+        sweeper.abort();
+        fleet.close().await;
+        served.map_err(ServeError::Serve)
+    }
+}
+
+/// Bounds what a connection that says nothing, or speaks slowly, can hold.
+fn limit<A: Address, Acceptor>(server: &mut Server<A, Acceptor>, headers: Duration) {
+    let builder = server.http_builder();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(headers);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(headers)
+        .keep_alive_timeout(headers)
+        .max_concurrent_streams(MAX_STREAMS);
+}
+
+async fn sweep(fleet: Fleet) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = fleet.sweep().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not delete old sessions"
+            );
+        }
+    }
+}
+
+fn read_tls(tls: &Tls) -> Result<RustlsConfig, ServeError> {
+    let certificate = |source| ServeError::Certificate { path: tls.certificate.clone(), source };
+    let chain = CertificateDer::pem_file_iter(&tls.certificate)
+        .map_err(certificate)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(certificate)?;
+    if chain.is_empty() {
+        return Err(ServeError::NoCertificate { path: tls.certificate.clone() });
+    }
+    let key = PrivateKeyDer::from_pem_file(&tls.key)
+        .map_err(|source| ServeError::Key { path: tls.key.clone(), source })?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|source| ServeError::Pair {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            source,
+        })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(RustlsConfig::from_config(Arc::new(config)))
+}
