@@ -40,6 +40,9 @@ impl Connection {
         if let Some(pem) = &self.ca_pem {
             let authorities =
                 Certificate::from_pem_bundle(pem).map_err(ConnectionError::Authority)?;
+            if authorities.is_empty() {
+                return Err(ConnectionError::NoAuthority);
+            }
             builder = builder.tls_certs_merge(authorities);
         }
         if let Some(pem) = &self.identity_pem {
