@@ -1,3 +1,77 @@
-//! Entry point.
+//! `fleetctl`: the command line of fleetd.
+//!
+//! - [`cli`] describes the command line, [`commands`] does what it says.
+//! - [`session`] is what commands share: the terminal, the contexts, a client for the server.
+//! - [`client`] speaks the server's JSON interface, [`trust`] decides whom it believes.
+//! - [`config`] keeps contexts and reads the environment.
+//! - [`output`] prints everything, [`prompt`] asks, [`exit`] ends the process.
+//!
+//! **Invariant:** standard output carries data and nothing else; a secret is printed only where
+//! the user has just made it.
 
-fn main() {}
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod exit;
+mod output;
+mod prompt;
+mod session;
+mod trust;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::{
+    cli::Cli,
+    exit::{ExitStatus, help_of, is_silent, status_of},
+    output::{Color, Shell},
+    session::Session,
+};
+
+fn main() -> ExitCode {
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let shell = Shell::new(cli.global.color, cli.global.volume());
+    let result =
+        Session::new(cli.global, shell).and_then(|session| commands::run(cli.command, &session));
+    match result {
+        Ok(()) => ExitStatus::Success.into(),
+        Err(error) => {
+            if !is_silent(&error) {
+                shell.error(&error, help_of(&error));
+            }
+            status_of(&error).into()
+        }
+    }
+}
+
+/// Reads the command line, in the colours it asks for.
+fn parse() -> Result<Cli, clap::Error> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let mut command = Cli::command().color(color_in(&arguments).for_clap());
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// What `--color` says, known before the rest is understood: errors and help obey it too.
+fn color_in(arguments: &[OsString]) -> Color {
+    let texts: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    let joined = texts.iter().find_map(|text| text.strip_prefix("--color="));
+    let apart = texts.windows(2).find_map(|pair| (pair[0] == "--color").then_some(pair[1]));
+    match joined.or(apart) {
+        Some("always") => Color::Always,
+        Some("never") => Color::Never,
+        _ => Color::Auto,
+    }
+}
+
+/// Prints help to standard output or a usage error to standard error.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A reader that has gone away is no failure of ours.
+    let _ = error.print();
+    if error.use_stderr() { ExitStatus::Usage.into() } else { ExitStatus::Success.into() }
+}

@@ -1,0 +1,137 @@
+//! The command line: every command and flag, described nowhere else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    commands::{
+        api_keys, context, debug, devices, enroll_secrets, generate, login, logout, package, setup,
+        teams, updates, users, version,
+    },
+    output::{Color, Format, Volume},
+};
+
+const AFTER_HELP: &str = "\
+Environment:
+  FLEET_URL          Server to talk to, instead of the context's
+  FLEET_API_KEY      API key to present, instead of the context's session
+  FLEET_CERTIFICATE  PEM file of the CA of the server that FLEET_URL names
+  FLEET_CONTEXT      Context to use, as --context
+  FLEET_CONFIG       File of contexts, as --config
+  NO_COLOR           Set: no colour, unless --color says otherwise
+
+  `fleetctl package` reads more: see its help.
+
+Exit codes:
+  0  done
+  1  failed
+  2  the command line or a file named on it is wrong; nothing was done
+  4  nobody is signed in, or the credentials are refused
+
+Examples:
+  fleetctl setup --url https://fleet.example.com --code ABCD-EFGH-JKLM \\
+      --email ann@example.com --name Ann --organization Example
+  fleetctl package --type deb,rpm --components ./bin \\
+      --fleet-url https://fleet.example.com --enroll-secret-file secret.txt
+  fleetctl devices list";
+
+/// Builds installers of the fleetd agent and talks to its server.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fleetctl",
+    version,
+    after_help = AFTER_HELP,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Context to use instead of the current one
+    #[arg(long, value_name = "NAME", env = "FLEET_CONTEXT", hide_env_values = true, global = true)]
+    pub context: Option<String>,
+    /// File of contexts [default: fleetctl/config.yaml in the user's configuration folder]
+    #[arg(long, value_name = "FILE", env = "FLEET_CONFIG", hide_env_values = true, global = true)]
+    pub config: Option<PathBuf>,
+    /// Print data, warnings and errors only; of something new, its secret alone
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Tell what is being done
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// When to colour
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        global = true
+    )]
+    pub color: Color,
+}
+
+impl Global {
+    /// How much to say.
+    pub(crate) fn volume(&self) -> Volume {
+        match (self.quiet, self.verbose) {
+            (true, _) => Volume::Quiet,
+            (false, true) => Volume::Verbose,
+            (false, false) => Volume::Normal,
+        }
+    }
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Output {
+    /// How to print: table, json or yaml
+    #[arg(
+        id = "output",
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub format: Format,
+}
+
+/// Everything that `fleetctl` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Package(Box<package::PackageArgs>),
+    Setup(setup::SetupArgs),
+    Login(login::LoginArgs),
+    Logout(logout::LogoutArgs),
+    #[command(subcommand)]
+    Context(context::ContextCommand),
+    #[command(subcommand)]
+    EnrollSecrets(enroll_secrets::EnrollSecretsCommand),
+    #[command(subcommand)]
+    ApiKeys(api_keys::ApiKeysCommand),
+    #[command(subcommand)]
+    Devices(devices::DevicesCommand),
+    #[command(subcommand)]
+    Teams(teams::TeamsCommand),
+    #[command(subcommand)]
+    Users(users::UsersCommand),
+    #[command(subcommand)]
+    Updates(updates::UpdatesCommand),
+    #[command(subcommand)]
+    Debug(debug::DebugCommand),
+    #[command(subcommand)]
+    Generate(generate::GenerateCommand),
+    Version(version::VersionArgs),
+}

@@ -1,0 +1,172 @@
+//! The server's JSON interface, as `wire::api` describes it.
+
+mod access;
+mod error;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::{Method, StatusCode};
+use serde::{Serialize, de::DeserializeOwned};
+use url::Url;
+use wire::{
+    api::{MAX_PAGE, Page},
+    settings::endpoint,
+};
+
+pub(crate) use self::access::{Access, ContextSession, save_session, session_of};
+use self::error::refusal;
+use crate::trust::Trust;
+
+/// How long a connection may take to come about, and a whole exchange.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A connection to one server, by somebody.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    server: Url,
+    access: Access,
+}
+
+impl Client {
+    /// Prepares to talk to `server`. Nothing is sent yet.
+    pub(crate) fn new(server: Url, trust: &Trust, access: Access) -> anyhow::Result<Self> {
+        let http = http(trust)?.build().context("could not set up HTTP")?;
+        Ok(Self { http, server, access })
+    }
+
+    /// What `GET path` gives.
+    pub(crate) async fn read<T: DeserializeOwned>(&mut self, path: &str) -> anyhow::Result<T> {
+        let reply = self.exchange(&Request::new(Method::GET, self.url(path))).await?;
+        parsed(&reply)
+    }
+
+    /// Everything that `GET path` lists, page by page, as far as `filters` (names and values) allow.
+    pub(crate) async fn list<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        filters: &[(&str, &str)],
+    ) -> anyhow::Result<Vec<T>> {
+        let mut items = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut url = self.url(path);
+            url.query_pairs_mut()
+                .extend_pairs(filters)
+                .append_pair("limit", &MAX_PAGE.to_string())
+                .extend_pairs(after.iter().map(|after| ("after", after)));
+            let reply = self.exchange(&Request::new(Method::GET, url)).await?;
+            let page: Page<T> = parsed(&reply)?;
+            items.extend(page.items);
+            match page.next {
+                Some(next) if after.as_ref() == Some(&next) => {
+                    anyhow::bail!("the server gives the same page of `{path}` again and again")
+                }
+                Some(next) => after = Some(next),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    /// What `POST path` gives.
+    pub(crate) async fn create<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let reply = self.exchange(&self.post(path, body)?).await?;
+        parsed(&reply)
+    }
+
+    /// `POST path` whose reply does not matter.
+    pub(crate) async fn tell(&mut self, path: &str, body: &impl Serialize) -> anyhow::Result<()> {
+        self.exchange(&self.post(path, body)?).await.map(drop)
+    }
+
+    /// `DELETE path`.
+    pub(crate) async fn delete(&mut self, path: &str) -> anyhow::Result<()> {
+        self.exchange(&Request::new(Method::DELETE, self.url(path))).await.map(drop)
+    }
+
+    fn post(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Request> {
+        let body = serde_json::to_vec(body).context("could not write a request")?;
+        Ok(Request { body: Some(body), ..Request::new(Method::POST, self.url(path)) })
+    }
+
+    fn url(&self, path: &str) -> Url {
+        endpoint(&self.server, path)
+    }
+
+    /// Sends `request`; when its access token has ended, gets another and sends it again.
+    async fn exchange(&mut self, request: &Request) -> anyhow::Result<Vec<u8>> {
+        let token = self.access.token(&self.http, &self.server).await?;
+        let reply = send(&self.http, request, token.as_ref()).await?;
+        if reply.status != StatusCode::UNAUTHORIZED || !self.access.can_refresh() {
+            return reply.into_body();
+        }
+        let token = self.access.refreshed(&self.http, &self.server).await?;
+        send(&self.http, request, Some(&token)).await?.into_body()
+    }
+}
+
+struct Request {
+    method: Method,
+    url: Url,
+    body: Option<Vec<u8>>,
+}
+
+impl Request {
+    fn new(method: Method, url: Url) -> Self {
+        Self { method, url, body: None }
+    }
+}
+
+struct Reply {
+    url: Url,
+    status: StatusCode,
+    location: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn into_body(self) -> anyhow::Result<Vec<u8>> {
+        if self.status.is_success() { Ok(self.body) } else { Err(refusal(&self).into()) }
+    }
+}
+
+async fn send(
+    http: &reqwest::Client,
+    request: &Request,
+    token: Option<&wire::api::Hidden>,
+) -> anyhow::Result<Reply> {
+    let mut builder = http.request(request.method.clone(), request.url.clone());
+    if let Some(token) = token {
+        builder = builder.bearer_auth(&token.0);
+    }
+    if let Some(body) = &request.body {
+        builder = builder.header("content-type", "application/json").body(body.clone());
+    }
+    let reply = builder.send().await.map_err(|error| error::unreachable(&request.url, error))?;
+    let url = request.url.clone();
+    let status = reply.status();
+    let location =
+        reply.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let body = reply.bytes().await.map_err(|error| error::unreachable(&url, error))?.to_vec();
+    Ok(Reply { url, status, location, body })
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(body).context("could not understand the server's reply")
+}
+
+/// A client to be: it follows no redirect, since a token must not travel where nobody sent it.
+pub(crate) fn http(trust: &Trust) -> anyhow::Result<reqwest::ClientBuilder> {
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(trust.client_config()?)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("fleetctl/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT))
+}

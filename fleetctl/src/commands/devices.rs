@@ -1,0 +1,190 @@
+//! `fleetctl devices`: what has enrolled.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use wire::{
+    DeviceId, TeamId,
+    api::{Device, DeviceStatus},
+};
+
+use super::{find, teams};
+use crate::{
+    cli::Output,
+    client::Client,
+    output::{Format, Table, time},
+    prompt,
+    session::Session,
+};
+
+/// Lists, shows and deletes devices
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  fleetctl devices list
+  fleetctl devices show laptop-17
+  fleetctl devices list --output json | jq -r '.[] | select(.status == \"offline\") | .hostname'")]
+pub(crate) enum DevicesCommand {
+    /// Lists the devices
+    #[command(
+        visible_alias = "ls",
+        after_help = "\
+Examples:
+  fleetctl devices list
+  fleetctl devices list --team Workstations --query laptop --output json"
+    )]
+    List(ListArgs),
+    /// Shows all that is known of a device
+    #[command(after_help = "Examples:\n  fleetctl devices show laptop-17")]
+    Show(ShowArgs),
+    /// Deletes a device: its agent must enroll again
+    #[command(
+        visible_alias = "rm",
+        after_help = "Examples:\n  fleetctl devices delete laptop-17 --yes"
+    )]
+    Delete(DeleteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only devices whose names, serial or UUID contain TEXT
+    #[arg(long, value_name = "TEXT")]
+    query: Option<String>,
+    /// Only devices of this team (name or id)
+    #[arg(long)]
+    team: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Device's id, hostname, serial or hardware UUID
+    device: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// Device's id, hostname, serial or hardware UUID
+    device: String,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(crate) async fn run(command: DevicesCommand, session: &Session) -> anyhow::Result<()> {
+    let mut client = session.client()?;
+    match command {
+        DevicesCommand::List(args) => list(session, &mut client, &args).await,
+        DevicesCommand::Show(args) => {
+            let device = named(&mut client, &args.device).await?;
+            let teams = team_names(&mut client, args.output.format).await;
+            session.shell.data(args.output.format, &device, |device| details(device, &teams))
+        }
+        DevicesCommand::Delete(args) => {
+            let device = named(&mut client, &args.device).await?;
+            let question = format!("Delete device `{}` ({})?", device.hostname, device.id);
+            prompt::confirm(args.yes, &question)?;
+            client.delete(&format!("/devices/{}", device.id)).await?;
+            session.shell.done(format!("device `{}` is deleted", device.hostname));
+            Ok(())
+        }
+    }
+}
+
+async fn list(session: &Session, client: &mut Client, args: &ListArgs) -> anyhow::Result<()> {
+    let team = match &args.team {
+        Some(team) => Some(teams::named(client, team).await?.id.to_string()),
+        None => None,
+    };
+    let filters: Vec<_> = [("query", args.query.as_deref()), ("team_id", team.as_deref())]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+    let devices: Vec<Device> = client.list("/devices", &filters).await?;
+    let teams = if devices.iter().any(|device| device.team_id.is_some()) {
+        team_names(client, args.output.format).await
+    } else {
+        BTreeMap::new()
+    };
+    session.shell.data(args.output.format, &devices, |devices| table(devices, &teams))
+}
+
+/// The device that `wanted` is the id or a unique name of.
+async fn named(client: &mut Client, wanted: &str) -> anyhow::Result<Device> {
+    if let Ok(id) = wanted.parse::<DeviceId>() {
+        return client.read(&format!("/devices/{id}")).await;
+    }
+    let devices = client.list("/devices", &[("query", wanted)]).await?;
+    Ok(find::only("device", wanted, devices, |device: &Device| {
+        let names = vec![
+            device.hostname.as_str(),
+            device.computer_name.as_str(),
+            device.hardware_serial.as_str(),
+            device.hardware_uuid.as_str(),
+        ];
+        (device.id.to_string(), names)
+    })?)
+}
+
+/// Teams' names, where they are shown.
+async fn team_names(client: &mut Client, format: Format) -> BTreeMap<TeamId, String> {
+    match format {
+        Format::Table => teams::names(client).await,
+        Format::Json | Format::Yaml => BTreeMap::new(),
+    }
+}
+
+fn table(devices: &[Device], teams: &BTreeMap<TeamId, String>) -> Table {
+    Table::list(
+        ["hostname", "status", "os", "agent", "team", "last seen", "id"],
+        devices.iter().map(|device| {
+            [
+                device.hostname.clone(),
+                status(device.status).to_owned(),
+                system(device),
+                device.orbit_version.clone(),
+                teams::shown(teams, device.team_id),
+                time(Some(device.last_seen_at)),
+                device.id.to_string(),
+            ]
+        }),
+    )
+}
+
+fn details(device: &Device, teams: &BTreeMap<TeamId, String>) -> Table {
+    Table::properties([
+        ("Id", device.id.to_string()),
+        ("Hostname", device.hostname.clone()),
+        ("Computer name", device.computer_name.clone()),
+        ("Status", status(device.status).to_owned()),
+        ("Operating system", system(device)),
+        ("Platform", device.platform.clone()),
+        ("CPU", device.cpu_type.clone()),
+        ("Hardware model", device.hardware_model.clone()),
+        ("Hardware serial", device.hardware_serial.clone()),
+        ("Hardware UUID", device.hardware_uuid.clone()),
+        ("Agent version", device.orbit_version.clone()),
+        ("osquery version", device.osquery_version.clone()),
+        ("Team", teams::shown(teams, device.team_id)),
+        ("End user", device.end_user_email.clone().unwrap_or_default()),
+        ("Enrolled", time(Some(device.enrolled_at))),
+        ("Agent enrolled", time(device.orbit_enrolled_at)),
+        ("osquery enrolled", time(device.osquery_enrolled_at)),
+        ("Last seen", time(Some(device.last_seen_at))),
+        ("Last address", device.last_seen_ip.clone().unwrap_or_default()),
+    ])
+}
+
+fn system(device: &Device) -> String {
+    if device.os_version.is_empty() { device.platform.clone() } else { device.os_version.clone() }
+}
+
+fn status(status: DeviceStatus) -> &'static str {
+    match status {
+        DeviceStatus::Online => "online",
+        DeviceStatus::Offline => "offline",
+    }
+}

@@ -1,0 +1,44 @@
+//! `fleetctl logout`: ends the session of a context.
+
+use clap::Args;
+use wire::api::RefreshRequest;
+
+use crate::{
+    client::{Access, Client},
+    session::Session,
+};
+
+/// Signs out; the context keeps the server's address
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fleetctl logout
+  fleetctl logout --context staging")]
+pub(crate) struct LogoutArgs {}
+
+pub(crate) async fn run(_args: LogoutArgs, session: &Session) -> anyhow::Result<()> {
+    let file = session.context_file()?;
+    let contexts = file.read()?;
+    let name = contexts.name(session.asked_context()).to_owned();
+    let context = contexts.named(&name)?.clone();
+    let Some(kept) = context.session.clone() else {
+        session.shell.note(format!("nobody is signed in, context `{name}`"));
+        return Ok(());
+    };
+    file.change(|contexts| {
+        if let Some(context) = contexts.contexts.get_mut(&name) {
+            context.session = None;
+        }
+        Ok(())
+    })?;
+    let mut client =
+        Client::new(context.url.clone(), &context.trust(), Access::ApiKey(kept.access_token))?;
+    let body = RefreshRequest { refresh_token: Some(kept.refresh_token) };
+    match client.tell("/auth/logout", &body).await {
+        Ok(()) => session.shell.done(format!("signed out, context `{name}`")),
+        Err(error) => session
+            .shell
+            .warn(format!("the tokens are forgotten here, but the server was not told: {error:#}")),
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! `fleetctl package`: flags to artifacts.
+//!
+//! ```text
+//! PackageArgs ──order──▶ Order ──payload──▶ Payload ──assemble──▶ Package ──staged──▶ temporary file ──keep──▶ artifact
+//!                (exit 2 up to here)                                (exit 1 from here on)
+//! ```
+
+mod args;
+mod check;
+mod components;
+mod order;
+mod staged;
+
+use std::{path::PathBuf, thread};
+
+use anyhow::Context as _;
+use packager::{
+    Compression, FileTree, Format, Package, WriteSeek,
+    format::{deb::Deb, rpm::Rpm},
+    tree::Node,
+};
+use serde::Serialize;
+
+pub(crate) use self::args::PackageArgs;
+use self::{
+    order::{Destination, Order, Type},
+    staged::{Staged, Unfinished},
+};
+use crate::{
+    cli::Output,
+    config::Environment,
+    output::{self, Steps, Table},
+    session::Session,
+};
+
+/// A file that was made.
+#[derive(Debug, Serialize)]
+struct Artifact {
+    path: PathBuf,
+    size: u64,
+    /// In lower-case hexadecimal.
+    sha256: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    arch: String,
+    version: String,
+}
+
+/// A package in one of the formats it is wanted in.
+struct Job<'a> {
+    package: &'a Package,
+    kind: Type,
+    format: Box<dyn Format>,
+    path: PathBuf,
+}
+
+pub(crate) fn run(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
+    let order = check::order(&args, &Environment::read())?;
+    let packages = components::payloads(&order, session)?
+        .into_iter()
+        .map(|(payload, newest)| {
+            let date = order.date.unwrap_or(newest);
+            packager::assemble(&order.spec, &payload, date).context("could not lay out the package")
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    match &order.destination {
+        Destination::Nowhere => list(&order, &packages, args.output, session),
+        Destination::Folder(_) | Destination::File(_) => {
+            make(&order, &packages, args.output, session)
+        }
+    }
+}
+
+fn make(
+    order: &Order,
+    packages: &[Package],
+    output: Output,
+    session: &Session,
+) -> anyhow::Result<()> {
+    let jobs = jobs(order, packages)?;
+    let unfinished = Unfinished::watched()?;
+    let staged = build_all(&jobs, &unfinished, session)?;
+    let mut artifacts = Vec::new();
+    for (job, staged) in jobs.iter().zip(staged) {
+        let (size, sha256) = (staged.size, staged.sha256.clone());
+        staged.keep(&job.path)?;
+        artifacts.push(Artifact {
+            path: job.path.clone(),
+            size,
+            sha256,
+            kind: job.kind.name(),
+            arch: job.package.metadata.platform.arch.to_string(),
+            version: job.package.metadata.version.to_string(),
+        });
+    }
+    session.shell.data(output.format, &artifacts, |artifacts| table(artifacts))
+}
+
+/// Every package in every format. The only place where a type becomes a format.
+fn jobs<'a>(order: &Order, packages: &'a [Package]) -> anyhow::Result<Vec<Job<'a>>> {
+    let mut jobs = Vec::new();
+    for package in packages {
+        for &kind in &order.types {
+            let format = format(kind, order.compression);
+            let name = format.file_name(&package.metadata);
+            let path = match &order.destination {
+                Destination::File(file) => file.clone(),
+                Destination::Folder(folder) => folder.join(name),
+                Destination::Nowhere => continue,
+            };
+            jobs.push(Job { package, kind, format, path });
+        }
+    }
+    if let Destination::Folder(folder) = &order.destination {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("could not create `{}`", folder.display()))?;
+    }
+    Ok(jobs)
+}
+
+fn format(kind: Type, compression: Option<Compression>) -> Box<dyn Format> {
+    match (kind, compression) {
+        (Type::Deb, None) => Box::new(Deb::default()),
+        (Type::Deb, Some(compression)) => Box::new(Deb { compression, ..Deb::default() }),
+        (Type::Rpm, None) => Box::new(Rpm::default()),
+        (Type::Rpm, Some(compression)) => Box::new(Rpm { compression, ..Rpm::default() }),
+    }
+}
+
+/// Builds every job on a thread of its own. All succeed, or nothing stays.
+fn build_all(
+    jobs: &[Job<'_>],
+    unfinished: &Unfinished,
+    session: &Session,
+) -> anyhow::Result<Vec<Staged>> {
+    let progress = session.shell.progress();
+    thread::scope(|scope| {
+        let threads: Vec<_> = jobs
+            .iter()
+            .map(|job| {
+                let what = format!("{} {}", job.kind.name(), job.package.metadata.platform.arch);
+                let bar = progress.bytes(what, Some(job.package.size()));
+                scope.spawn(move || build(job, unfinished, &bar))
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("a builder does not panic")).collect()
+    })
+}
+
+fn build(job: &Job<'_>, unfinished: &Unfinished, bar: &Steps) -> anyhow::Result<Staged> {
+    let staged = unfinished.stage(&job.path, |out: &mut dyn WriteSeek| {
+        packager::build(job.package, &*job.format, out, &|bytes| bar.add(bytes))
+            .context("could not build it")
+    });
+    bar.finish();
+    staged.with_context(|| format!("could not make `{}`", job.path.display()))
+}
+
+/// An entry of a tree that is only shown.
+#[derive(Debug, Serialize)]
+struct Listed {
+    path: String,
+    kind: &'static str,
+    mode: String,
+    owner: String,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+}
+
+/// A package that is only shown.
+#[derive(Debug, Serialize)]
+struct Plan {
+    file_name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    arch: String,
+    version: String,
+    /// The date of everything in it.
+    date: String,
+    files: Vec<Listed>,
+}
+
+fn list(
+    order: &Order,
+    packages: &[Package],
+    output: Output,
+    session: &Session,
+) -> anyhow::Result<()> {
+    let mut plans = Vec::new();
+    for package in packages {
+        for &kind in &order.types {
+            let format = format(kind, order.compression);
+            let (name, tree) = (format.file_name(&package.metadata), format.tree(package));
+            if output.format == output::Format::Table {
+                session.shell.line(format!("{name}:"))?;
+                session.shell.raw(tree.to_string().as_bytes())?;
+            }
+            plans.push(plan(package, kind, name, &tree));
+        }
+    }
+    match output.format {
+        output::Format::Table => Ok(()),
+        output::Format::Json | output::Format::Yaml => {
+            session.shell.data(output.format, &plans, |_| Table::properties([]))
+        }
+    }
+}
+
+fn plan(package: &Package, kind: Type, file_name: String, tree: &FileTree) -> Plan {
+    let files = tree.iter().map(|(path, entry)| Listed {
+        path: path.to_string(),
+        kind: match &entry.node {
+            Node::Dir => "dir",
+            Node::File { .. } => "file",
+            Node::Symlink { .. } => "symlink",
+        },
+        mode: format!("{:04o}", entry.mode.bits()),
+        owner: format!("{}:{}", entry.owner.user, entry.owner.group),
+        size: entry.size(),
+        target: match &entry.node {
+            Node::Symlink { target } => Some(target.to_string()),
+            Node::Dir | Node::File { .. } => None,
+        },
+    });
+    Plan {
+        file_name,
+        kind: kind.name(),
+        arch: package.metadata.platform.arch.to_string(),
+        version: package.metadata.version.to_string(),
+        date: package.built_at.timestamp().to_string(),
+        files: files.collect(),
+    }
+}
+
+fn table(artifacts: &[Artifact]) -> Table {
+    Table::list(
+        ["path", "type", "arch", "version", "size", "sha256"],
+        artifacts.iter().map(|artifact| {
+            [
+                artifact.path.display().to_string(),
+                artifact.kind.to_owned(),
+                artifact.arch.clone(),
+                artifact.version.clone(),
+                artifact.size.to_string(),
+                artifact.sha256.clone(),
+            ]
+        }),
+    )
+}

@@ -1,0 +1,276 @@
+//! The flags of `fleetctl package`, as they come: nothing here is checked against anything else.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, builder::BoolishValueParser};
+
+use crate::cli::Output;
+
+const AFTER_HELP: &str = "\
+An enroll secret on the command line can be seen by others on this computer while the command runs,
+and stays in the shell's history: prefer --enroll-secret-file or FLEET_ENROLL_SECRET.
+
+Environment:
+  FLEET_ENROLL_SECRET  Enroll secret, unless a flag gives one
+  SOURCE_DATE_EPOCH    Date of everything in the package, in seconds since 1970;
+                       the date of the newest component unless set
+
+Examples:
+  fleetctl package --type deb,rpm --components ./bin \\
+      --fleet-url https://fleet.example.com --enroll-secret-file secret.txt
+  fleetctl package --type deb --arch amd64,arm64 --out-dir dist \\
+      --update-url https://updates.example.com --update-roots root.json \\
+      --fleet-url https://fleet.example.com --enroll-secret-file - < secret.txt
+  fleetctl package --type rpm --components ./bin --dry-run";
+
+/// Builds installers of the agent
+///
+/// Each file made carries the server's URL and the enroll secret, and is readable by its owner
+/// alone. The same inputs give the same bytes.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct PackageArgs {
+    /// Kind of installer: deb, rpm; several are separated by commas or given one by one
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', required = true)]
+    pub types: Vec<String>,
+    /// Architecture: amd64, arm64; several as with --type
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', default_value = "amd64")]
+    pub archs: Vec<String>,
+    #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(flatten)]
+    pub agent: AgentArgs,
+    #[command(flatten)]
+    pub update: UpdateArgs,
+    #[command(flatten)]
+    pub artifact: ArtifactArgs,
+    #[command(flatten)]
+    pub refused: RefusedArgs,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct ServerArgs {
+    /// Server's address, a URL or host:port; goes together with an enroll secret
+    #[arg(long, value_name = "URL")]
+    pub fleet_url: Option<String>,
+    /// Enroll secret; see the warning below
+    #[arg(long, value_name = "SECRET")]
+    pub enroll_secret: Option<String>,
+    /// File with the enroll secret on its only line; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub enroll_secret_file: Option<PathBuf>,
+    /// PEM file of the CA (or certificate) of the server, instead of the device's own
+    #[arg(long, value_name = "PEM")]
+    pub fleet_certificate: Option<PathBuf>,
+    /// Certificate that the agent shows to the server
+    #[arg(long, value_name = "PEM")]
+    pub fleet_tls_client_certificate: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "PEM")]
+    pub fleet_tls_client_key: Option<PathBuf>,
+    /// Accept any certificate, of the server and of the update server
+    #[arg(long)]
+    pub insecure: bool,
+    /// Proxy for the agent and osqueryd
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// What is reached without the proxy, e.g. localhost,.example.com
+    #[arg(long, value_name = "LIST")]
+    pub no_proxy: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Agent")]
+pub(crate) struct AgentArgs {
+    /// Enable and start the service when the package is installed
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub service: bool,
+    /// How a device is named: uuid or instance
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = "uuid",
+        env = "FLEETCTL_HOST_IDENTIFIER",
+        hide_env_values = true
+    )]
+    pub host_identifier: String,
+    /// Allow scripts to be run
+    #[arg(long, env = "FLEETCTL_ENABLE_SCRIPTS", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub enable_scripts: bool,
+    /// Include the tray application
+    #[arg(long)]
+    pub fleet_desktop: bool,
+    /// Host, with or without port, for links that the tray application opens
+    #[arg(long, value_name = "HOST")]
+    pub fleet_desktop_alternative_browser_host: Option<String>,
+    /// Who uses the device
+    #[arg(long, value_name = "EMAIL", env = "FLEETCTL_END_USER_EMAIL", hide_env_values = true)]
+    pub end_user_email: Option<String>,
+    /// Skip the setup experience
+    #[arg(long)]
+    pub disable_setup_experience: bool,
+    /// Skip the end user's sign-in at enrollment
+    #[arg(long)]
+    pub bypass_end_user_auth: bool,
+    /// Flagfile for osqueryd
+    #[arg(long, value_name = "FILE")]
+    pub osquery_flagfile: Option<PathBuf>,
+    /// Where osqueryd keeps its database, an absolute path
+    #[arg(long, value_name = "PATH", env = "FLEETCTL_OSQUERY_DB", hide_env_values = true)]
+    pub osquery_db: Option<String>,
+    /// Leave osqueryd out
+    #[arg(long)]
+    pub without_osqueryd: bool,
+    /// Percent of one core that the agent and osqueryd may use together; any unless given
+    #[arg(long, value_name = "PERCENT")]
+    pub cpu_quota: Option<String>,
+    /// Log more on the device
+    #[arg(long)]
+    pub debug: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Components and updates")]
+pub(crate) struct UpdateArgs {
+    /// Folder with the programs to package, instead of a repository
+    #[arg(long, value_name = "DIR")]
+    pub components: Option<PathBuf>,
+    /// Repository of updates, for this build and for the agent; a folder serves this build alone
+    #[arg(long, value_name = "URL")]
+    pub update_url: Option<String>,
+    /// Root metadata to trust, as `fleetctl updates roots` prints it; JSON, or a file with it
+    #[arg(long, value_name = "JSON|FILE")]
+    pub update_roots: Option<String>,
+    /// PEM file of the CA (or certificate) of the update server
+    #[arg(long, value_name = "PEM")]
+    pub update_tls_certificate: Option<PathBuf>,
+    /// Certificate to show to the update server
+    #[arg(long, value_name = "PEM")]
+    pub update_tls_client_certificate: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "PEM")]
+    pub update_tls_client_key: Option<PathBuf>,
+    /// Channel of orbit: stable, edge or a version
+    #[arg(long, value_name = "CHANNEL", default_value = "stable")]
+    pub orbit_channel: String,
+    /// Channel of osqueryd
+    #[arg(long, value_name = "CHANNEL", default_value = "stable")]
+    pub osqueryd_channel: String,
+    /// Channel of the tray application
+    #[arg(long, value_name = "CHANNEL", default_value = "stable")]
+    pub desktop_channel: String,
+    /// How often the agent looks for updates
+    #[arg(long, value_name = "DURATION", default_value = "15m")]
+    pub update_interval: String,
+    /// The agent never updates itself
+    #[arg(long)]
+    pub disable_updates: bool,
+    /// Use what the cache holds and nothing else
+    #[arg(long)]
+    pub offline: bool,
+    /// Where downloads are kept [default: fleetctl in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Files made")]
+pub(crate) struct ArtifactArgs {
+    /// Folder for the files, made when missing [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub out_dir: Option<PathBuf>,
+    /// Name of the file, if there is but one; ends like its type
+    #[arg(long, value_name = "FILE")]
+    pub outfile: Option<PathBuf>,
+    /// Print what would be on the device's disk, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to compress: zstd, xz, gzip or none, with or without level (zstd:19)
+    #[arg(long, value_name = "SPEC")]
+    pub compression: Option<String>,
+    /// Version of the package [default: orbit's; with --components, fleetctl's]
+    #[arg(long, value_name = "VERSION")]
+    pub package_version: Option<String>,
+    /// Write to build/ unless told otherwise, as Fleet does; no tools are needed either way
+    #[arg(long, env = "FLEETCTL_NATIVE_TOOLING", hide_env_values = true, value_parser = BoolishValueParser::new(), hide_short_help = true)]
+    pub native_tooling: bool,
+    /// Accepted for Fleet's sake: the folder is never opened
+    #[arg(long, hide_short_help = true)]
+    pub disable_open_folder: bool,
+}
+
+/// Flags that Fleet has for other kinds of installers or for hardware-held keys. They are known,
+/// so that a script which gives them is told why it stops.
+#[derive(Debug, Args)]
+pub(crate) struct RefusedArgs {
+    #[arg(long, hide = true)]
+    pub identifier: Option<String>,
+    #[arg(long, hide = true)]
+    pub sign_identity: Option<String>,
+    #[arg(long, hide = true)]
+    pub notarize: bool,
+    #[arg(long, hide = true, env = "FLEETCTL_MACOS_DEVID_PEM_CONTENT", hide_env_values = true)]
+    pub macos_devid_pem_content: Option<String>,
+    #[arg(long, hide = true, env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_ID")]
+    pub app_store_connect_api_key_id: Option<String>,
+    #[arg(long, hide = true, env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_ISSUER")]
+    pub app_store_connect_api_key_issuer: Option<String>,
+    #[arg(
+        long,
+        hide = true,
+        env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_CONTENT",
+        hide_env_values = true
+    )]
+    pub app_store_connect_api_key_content: Option<String>,
+    #[arg(long, hide = true)]
+    pub local_wix_dir: Option<PathBuf>,
+    #[arg(long, hide = true, env = "FLEETCTL_USE_SYSTEM_CONFIGURATION", value_parser = BoolishValueParser::new())]
+    pub use_system_configuration: bool,
+    #[arg(long, hide = true, env = "FLEETCTL_DISABLE_KEYSTORE", value_parser = BoolishValueParser::new())]
+    pub disable_keystore: bool,
+    #[arg(long, hide = true, env = "FLEETCTL_FLEET_MANAGED_HOST_IDENTITY_CERTIFICATE", value_parser = BoolishValueParser::new())]
+    pub fleet_managed_host_identity_certificate: bool,
+}
+
+impl RefusedArgs {
+    /// Each flag given, with the reason why it cannot be used.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        const PKG: &str = "is for packages of type pkg, which fleetctl does not build";
+        const MSI: &str = "is for packages of type msi, which fleetctl does not build";
+        const KEYSTORE: &str = "is for packages of type pkg and msi; on Linux there is no keystore";
+        const TPM: &str = "is refused: fleetctl builds no packages whose keys a TPM holds";
+        [
+            (self.identifier.is_some(), "--identifier", PKG),
+            (self.sign_identity.is_some(), "--sign-identity", PKG),
+            (self.notarize, "--notarize", PKG),
+            (self.macos_devid_pem_content.is_some(), "--macos-devid-pem-content", PKG),
+            (self.app_store_connect_api_key_id.is_some(), "--app-store-connect-api-key-id", PKG),
+            (
+                self.app_store_connect_api_key_issuer.is_some(),
+                "--app-store-connect-api-key-issuer",
+                PKG,
+            ),
+            (
+                self.app_store_connect_api_key_content.is_some(),
+                "--app-store-connect-api-key-content",
+                PKG,
+            ),
+            (self.local_wix_dir.is_some(), "--local-wix-dir", MSI),
+            (self.use_system_configuration, "--use-system-configuration", PKG),
+            (self.disable_keystore, "--disable-keystore", KEYSTORE),
+            (
+                self.fleet_managed_host_identity_certificate,
+                "--fleet-managed-host-identity-certificate",
+                TPM,
+            ),
+        ]
+        .into_iter()
+        .filter(|(given, ..)| *given)
+        .map(|(_, flag, reason)| format!("{flag} {reason}"))
+        .collect()
+    }
+}

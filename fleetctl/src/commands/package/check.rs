@@ -1,0 +1,416 @@
+//! From flags to an [`Order`]: the one place where they are checked, all of them at once.
+
+use std::{
+    fmt::Display,
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use bytes::Bytes;
+use camino::Utf8PathBuf;
+use etcetera::BaseStrategy as _;
+use packager::{Draft, PackageSpec, payload::Arch};
+use rustls::{crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use semver::Version;
+use update::{Channel, Connection, Location, RepositoryConfig};
+use wire::settings::{Channels, DEFAULT_UPDATE_INTERVAL, parse_duration, secret_from_file_text};
+
+use super::{
+    args::{AgentArgs, ArtifactArgs, PackageArgs, ServerArgs, UpdateArgs},
+    order::{Destination, Order, Origin, Tracks, Type},
+};
+use crate::{config::Environment, exit::Stop};
+
+/// Checks `args`. Reads the files that they name, and nothing else.
+pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Order, Stop> {
+    let mut check = Check::default();
+    check.problems.extend(args.refused.reasons());
+    let types = check.each(&args.types, Type::parse);
+    let archs = check.each(&args.archs, str::parse);
+    let files = check.files(args);
+    let secret = check.secret(&args.server, environment);
+    let origin = check.origin(&args.update, &files, args.server.insecure);
+    let channels = check.tracks(&args.update);
+    let destination = check.destination(&args.artifact, &types, &archs);
+    let draft = check.draft(args, files, secret);
+    let artifact = &args.artifact;
+    let version =
+        check.flag("--package-version", artifact.package_version.as_deref(), Version::parse);
+    let compression = check.ok(artifact.compression.as_deref().map(str::parse).transpose());
+    let date = check.flag("SOURCE_DATE_EPOCH", environment.source_date.as_deref(), str::parse);
+    let spec = check.spec(draft);
+    match (spec, origin, channels, check.problems.is_empty()) {
+        (Some(spec), Some(origin), Some(channels), true) => Ok(Order {
+            spec,
+            types,
+            archs,
+            origin,
+            channels,
+            with_osqueryd: !args.agent.without_osqueryd,
+            destination,
+            version,
+            compression: compression.flatten(),
+            date,
+        }),
+        _ => Err(Stop::Usage { problems: check.problems, help: None }),
+    }
+}
+
+/// Contents of the files that flags name.
+#[derive(Debug, Default)]
+struct Files {
+    fleet_certificate: Option<Bytes>,
+    client: Pair,
+    update_certificate: Option<Bytes>,
+    update_client: Pair,
+    update_root: Option<Bytes>,
+    osquery_flags: Option<Bytes>,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Default)]
+struct Pair {
+    certificate: Option<Bytes>,
+    key: Option<Bytes>,
+}
+
+/// Collects what is wrong.
+#[derive(Default)]
+struct Check {
+    problems: Vec<String>,
+}
+
+impl Check {
+    fn ok<T, E: Display>(&mut self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.problems.push(error.to_string())).ok()
+    }
+
+    /// What `parse` makes of a flag's value, if there is one.
+    fn flag<T, E: Display>(
+        &mut self,
+        flag: &str,
+        value: Option<&str>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let value = value?;
+        self.ok(parse(value).map_err(|reason| match reason.to_string() {
+            reason if reason.contains(value) => format!("{flag}: {reason}"),
+            reason => format!("{flag} `{value}` cannot be used: {reason}"),
+        }))
+    }
+
+    /// Each value of a list, once.
+    fn each<T: PartialEq, E: Display>(
+        &mut self,
+        texts: &[String],
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<T> {
+        let mut values = Vec::new();
+        for value in texts.iter().filter_map(|text| self.ok(parse(text))).collect::<Vec<_>>() {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values
+    }
+
+    /// A certificate whose file cannot be read contradicts --insecure all the same.
+    fn authority(&mut self, flag: &str, path: Option<&Path>, insecure: bool) -> Option<Bytes> {
+        let pem = self.file(flag, path);
+        if insecure && path.is_some() && pem.is_none() {
+            self.problems.push(format!("{flag} and --insecure contradict each other"));
+        }
+        pem
+    }
+
+    fn file(&mut self, flag: &str, path: Option<&Path>) -> Option<Bytes> {
+        let path = path?;
+        let read = fs::read(path);
+        self.ok(read.map(Bytes::from).map_err(|error| unreadable(flag, path, &error)))
+    }
+
+    fn files(&mut self, args: &PackageArgs) -> Files {
+        let (server, update) = (&args.server, &args.update);
+        Files {
+            fleet_certificate: self.authority(
+                "--fleet-certificate",
+                server.fleet_certificate.as_deref(),
+                server.insecure,
+            ),
+            client: self.pair(
+                ("--fleet-tls-client-certificate", server.fleet_tls_client_certificate.as_deref()),
+                ("--fleet-tls-client-key", server.fleet_tls_client_key.as_deref()),
+            ),
+            update_certificate: self.authority(
+                "--update-tls-certificate",
+                update.update_tls_certificate.as_deref(),
+                server.insecure,
+            ),
+            update_client: self.pair(
+                (
+                    "--update-tls-client-certificate",
+                    update.update_tls_client_certificate.as_deref(),
+                ),
+                ("--update-tls-client-key", update.update_tls_client_key.as_deref()),
+            ),
+            update_root: self.root(update.update_roots.as_deref()),
+            osquery_flags: self.file("--osquery-flagfile", args.agent.osquery_flagfile.as_deref()),
+        }
+    }
+
+    /// Both files, or neither where one cannot be read: that has been said then.
+    fn pair(&mut self, certificate: (&str, Option<&Path>), key: (&str, Option<&Path>)) -> Pair {
+        let before = self.problems.len();
+        let pair = Pair {
+            certificate: self.file(certificate.0, certificate.1),
+            key: self.file(key.0, key.1),
+        };
+        if self.problems.len() > before {
+            return Pair::default();
+        }
+        if let (Some(chain), Some(private)) = (&pair.certificate, &pair.key)
+            && !belong_together(chain, private)
+        {
+            self.problems.push(format!("{} does not belong to {}", key.0, certificate.0));
+        }
+        pair
+    }
+
+    /// Fleet takes the JSON itself; a file's name is easier to give.
+    fn root(&mut self, value: Option<&str>) -> Option<Bytes> {
+        let value = value?;
+        if value.trim_start().starts_with('{') {
+            return Some(Bytes::copy_from_slice(value.as_bytes()));
+        }
+        self.file("--update-roots", Some(Path::new(value)))
+    }
+
+    /// The secret of a flag, of a file, or of the environment. One that cannot be read stands in
+    /// as its flag's name, so that nothing is said about it being missing.
+    fn secret(&mut self, server: &ServerArgs, environment: &Environment) -> Option<String> {
+        match (&server.enroll_secret, &server.enroll_secret_file) {
+            (Some(secret), None) => Some(secret.clone()),
+            (None, Some(path)) => {
+                Some(self.secret_in(path).unwrap_or_else(|| "--enroll-secret-file".to_owned()))
+            }
+            (Some(secret), Some(_)) => {
+                let both = "--enroll-secret and --enroll-secret-file contradict each other";
+                self.problems.push(both.to_owned());
+                Some(secret.clone())
+            }
+            (None, None) => environment.enroll_secret.as_ref().map(|secret| secret.0.clone()),
+        }
+    }
+
+    fn secret_in(&mut self, path: &Path) -> Option<String> {
+        let flag = "--enroll-secret-file";
+        let text = self.ok(read_text(path).map_err(|error| unreadable(flag, path, &error)))?;
+        let secret = secret_from_file_text(&text);
+        let secret = self.ok(secret.map_err(|error| {
+            format!("{flag} `{}` holds no enroll secret: {error}", path.display())
+        }))?;
+        Some(secret.expose().to_owned())
+    }
+
+    fn origin(&mut self, update: &UpdateArgs, files: &Files, insecure: bool) -> Option<Origin> {
+        if let Some(folder) = &update.components {
+            let folder = self.utf8("--components", folder)?;
+            if !folder.is_dir() {
+                self.problems.push(format!("--components `{folder}` is not a folder"));
+            }
+            return Some(Origin::Folder(folder));
+        }
+        let missing = "--update-url (a repository) or --components (a folder) must say where programs come from";
+        let url = self.ok(update.update_url.as_deref().ok_or(missing))?;
+        let location = self.flag("--update-url", Some(url), str::parse::<Location>);
+        let missing = "--update-roots must say which repository to trust";
+        let given = files.update_root.clone().filter(|_| update.update_roots.is_some());
+        let root = match (given, &update.update_roots) {
+            (None, None) => self.ok(Err(missing)),
+            (root, _) => root,
+        };
+        let cache_dir = self.cache_dir(update.cache_dir.as_deref());
+        Some(Origin::Repository(Box::new(RepositoryConfig {
+            location: location?,
+            pinned_root: root?.to_vec(),
+            cache_dir: cache_dir?,
+            connection: Connection {
+                ca_pem: files.update_certificate.as_deref().map(<[u8]>::to_vec),
+                identity_pem: files.update_client.joined(),
+                proxy: None,
+                insecure,
+            },
+            offline: update.offline,
+        })))
+    }
+
+    fn cache_dir(&mut self, given: Option<&Path>) -> Option<Utf8PathBuf> {
+        if let Some(path) = given {
+            return self.utf8("--cache-dir", path);
+        }
+        let folders = etcetera::choose_base_strategy();
+        let folders =
+            self.ok(folders.map_err(|_| "no home directory to cache in: give --cache-dir"))?;
+        self.utf8("--cache-dir", &folders.cache_dir().join("fleetctl"))
+    }
+
+    fn utf8(&mut self, flag: &str, path: &Path) -> Option<Utf8PathBuf> {
+        let utf8 = Utf8PathBuf::from_path_buf(path.to_owned());
+        self.ok(utf8.map_err(|path| format!("{flag} `{}` is not UTF-8", path.display())))
+    }
+
+    fn tracks(&mut self, update: &UpdateArgs) -> Option<Tracks> {
+        let mut channel = |flag, text: &str| self.flag(flag, Some(text), str::parse::<Channel>);
+        let orbit = channel("--orbit-channel", &update.orbit_channel);
+        let osqueryd = channel("--osqueryd-channel", &update.osqueryd_channel);
+        let desktop = channel("--desktop-channel", &update.desktop_channel);
+        Some(Tracks { orbit: orbit?, osqueryd: osqueryd?, desktop: desktop? })
+    }
+
+    fn destination(
+        &mut self,
+        artifact: &ArtifactArgs,
+        types: &[Type],
+        archs: &[Arch],
+    ) -> Destination {
+        if artifact.outfile.is_some() && artifact.out_dir.is_some() {
+            self.problems.push("--outfile and --out-dir contradict each other".to_owned());
+        }
+        if let Some(file) = &artifact.outfile {
+            self.outfile(file, types, archs);
+        }
+        if artifact.dry_run {
+            return Destination::Nowhere;
+        }
+        match (&artifact.outfile, &artifact.out_dir) {
+            (Some(file), _) => Destination::File(file.clone()),
+            (None, Some(folder)) => Destination::Folder(folder.clone()),
+            (None, None) if artifact.native_tooling => Destination::Folder("build".into()),
+            (None, None) => Destination::Folder(".".into()),
+        }
+    }
+
+    fn outfile(&mut self, file: &Path, types: &[Type], archs: &[Arch]) {
+        let shown = file.display();
+        if types.len() * archs.len() > 1 {
+            self.problems.push("--outfile names one file, but several are asked for".to_owned());
+        }
+        if let [only] = types {
+            let ends = file.extension().is_some_and(|extension| extension == only.name());
+            if !ends {
+                self.problems.push(format!("--outfile `{shown}` does not end in .{}", only.name()));
+            }
+        }
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) {
+            self.problems.push(format!("--outfile `{shown}` is in a folder that is not there"));
+        }
+    }
+
+    fn draft(&mut self, args: &PackageArgs, files: Files, secret: Option<String>) -> Draft {
+        let PackageArgs { server, agent, update, .. } = args;
+        let interval =
+            self.flag("--update-interval", Some(&update.update_interval), parse_duration);
+        Draft {
+            fleet_url: server.fleet_url.clone(),
+            enroll_secret: secret,
+            fleet_certificate: files.fleet_certificate,
+            client_certificate: files.client.certificate,
+            client_key: files.client.key,
+            insecure: server.insecure,
+            update_url: update.update_url.clone().filter(|url| is_remote(url)),
+            update_root: files.update_root,
+            update_certificate: files.update_certificate,
+            update_client_certificate: files.update_client.certificate,
+            update_client_key: files.update_client.key,
+            update_interval: interval.unwrap_or(DEFAULT_UPDATE_INTERVAL),
+            disable_updates: update.disable_updates,
+            channels: Channels {
+                orbit: update.orbit_channel.clone(),
+                osqueryd: update.osqueryd_channel.clone(),
+                desktop: update.desktop_channel.clone(),
+            },
+            proxy: server.proxy.clone(),
+            no_proxy: server.no_proxy.clone(),
+            osquery_flags: files.osquery_flags,
+            ..self.agent(agent)
+        }
+    }
+
+    fn agent(&mut self, agent: &AgentArgs) -> Draft {
+        let identifier = self.flag("--host-identifier", Some(&agent.host_identifier), str::parse);
+        Draft {
+            osquery_db: agent.osquery_db.clone(),
+            host_identifier: identifier.unwrap_or_default(),
+            end_user_email: agent.end_user_email.clone(),
+            enable_scripts: agent.enable_scripts,
+            disable_setup_experience: agent.disable_setup_experience,
+            bypass_end_user_auth: agent.bypass_end_user_auth,
+            fleet_desktop: agent.fleet_desktop,
+            browser_host: agent.fleet_desktop_alternative_browser_host.clone(),
+            debug: agent.debug,
+            service: agent.service,
+            cpu_quota: self.flag("--cpu-quota", agent.cpu_quota.as_deref(), percent),
+            ..Draft::default()
+        }
+    }
+
+    fn spec(&mut self, draft: Draft) -> Option<PackageSpec> {
+        PackageSpec::try_from(draft)
+            .map_err(|errors| {
+                self.problems.extend(errors.0.into_iter().map(|error| chain(&error)));
+            })
+            .ok()
+    }
+}
+
+impl Pair {
+    /// Chain and key as one PEM.
+    fn joined(&self) -> Option<Vec<u8>> {
+        let (certificate, key) = (self.certificate.as_ref()?, self.key.as_ref()?);
+        Some([certificate, b"\n".as_slice(), key].concat())
+    }
+}
+
+/// Whether the key is that of the chain's first certificate. What is no PEM is not for here.
+fn belong_together(chain: &[u8], key: &[u8]) -> bool {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+    let (Ok(chain), Ok(key)) = (chain, PrivateKeyDer::from_pem_slice(key)) else { return true };
+    if chain.is_empty() {
+        return true;
+    }
+    let Ok(key) = any_supported_type(&key) else { return false };
+    CertifiedKey::new(chain, key).keys_match().is_ok()
+}
+
+/// Whether the agent can use it too: a folder of this machine is no use on a device.
+fn is_remote(url: &str) -> bool {
+    !matches!(url.parse::<Location>(), Ok(Location::Directory(_)))
+}
+
+fn percent(text: &str) -> Result<u16, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    number.parse().map_err(|_| "it is not a number of percent".to_owned())
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
+        return Ok(text);
+    }
+    fs::read_to_string(path)
+}
+
+fn unreadable(flag: &str, path: &Path, error: &io::Error) -> String {
+    format!("{flag} `{}` cannot be read: {error}", path.display())
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,228 @@
+//! The programs that go into packages: found in a folder, or fetched from a repository.
+
+use std::{collections::BTreeMap, fs, sync::Mutex};
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use packager::{
+    Component, ComponentKind, Payload, Platform, SourceDate,
+    payload::{Arch, Os},
+};
+use semver::Version;
+use update::{
+    Channel, LocalComponents, Progress, Repository, RepositoryConfig, TargetName, UpdatePlatform,
+    repository::FetchError,
+};
+
+use super::order::{Order, Origin};
+use crate::{exit::Stop, session::Session};
+
+/// A program on this machine.
+struct Program {
+    kind: ComponentKind,
+    version: String,
+    path: Utf8PathBuf,
+    modified: Option<Timestamp>,
+}
+
+/// The payload of each architecture asked for, and the date of the newest program in it.
+pub(crate) fn payloads(
+    order: &Order,
+    session: &Session,
+) -> anyhow::Result<Vec<(Payload, SourceDate)>> {
+    let programs = match &order.origin {
+        Origin::Folder(folder) => local(order, folder, session)?,
+        Origin::Repository(config) => session.wait(remote(order, config, session))?,
+    };
+    order
+        .archs
+        .iter()
+        .zip(programs)
+        .map(|(&arch, programs)| payload(arch, programs, order.version.as_ref()))
+        .collect()
+}
+
+fn payload(
+    arch: Arch,
+    programs: Vec<Program>,
+    package_version: Option<&Version>,
+) -> anyhow::Result<(Payload, SourceDate)> {
+    let platform = Platform { os: Os::Linux, arch };
+    let newest = programs.iter().filter_map(|program| program.modified).max();
+    let components = programs
+        .into_iter()
+        .map(|program| open(&program, platform, package_version))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let payload =
+        Payload::new(platform, components).context("could not put the programs together")?;
+    Ok((payload, newest.map_or(SourceDate::from_unix(0), source_date)))
+}
+
+fn open(
+    program: &Program,
+    platform: Platform,
+    package_version: Option<&Version>,
+) -> anyhow::Result<Component> {
+    let Program { kind, path, .. } = program;
+    let version = match package_version {
+        Some(version) if *kind == ComponentKind::Orbit => version.clone(),
+        _ => Version::parse(&program.version)
+            .with_context(|| format!("could not understand the version of `{path}`"))?,
+    };
+    Component::open(*kind, version, path, platform)
+        .map_err(|error| Stop::usage(format!("{:#}", anyhow::Error::new(error))).into())
+}
+
+/// A date outside of what installers can hold becomes the nearest that they can.
+fn source_date(at: Timestamp) -> SourceDate {
+    let seconds = at.as_second().clamp(0, i64::from(u32::MAX));
+    SourceDate::from_unix(u32::try_from(seconds).expect("it was clamped"))
+}
+
+fn local(order: &Order, folder: &Utf8Path, session: &Session) -> anyhow::Result<Vec<Vec<Program>>> {
+    let own = env!("CARGO_PKG_VERSION");
+    let components = LocalComponents {
+        dir: folder.to_owned(),
+        default_version: order.version.as_ref().map_or_else(|| own.to_owned(), Version::to_string),
+    };
+    order.archs.iter().map(|&arch| local_programs(order, &components, arch, session)).collect()
+}
+
+/// What the folder has for one architecture. A folder without osqueryd gives the agent alone.
+fn local_programs(
+    order: &Order,
+    components: &LocalComponents,
+    arch: Arch,
+    session: &Session,
+) -> anyhow::Result<Vec<Program>> {
+    let platform = update_platform(arch);
+    let mut kinds = kinds(order);
+    if kinds.contains(&ComponentKind::Osqueryd)
+        && !components.has(update::Component::Osqueryd, platform)
+    {
+        session.shell.note(format!("`{}` has no osqueryd: the agent goes alone", components.dir));
+        kinds.retain(|kind| *kind != ComponentKind::Osqueryd);
+    }
+    let wanted: Vec<_> = kinds.iter().map(|&kind| (component(kind), platform)).collect();
+    let found = components
+        .locate(&wanted)
+        .map_err(|error| Stop::usage(format!("--components {:#}", anyhow::Error::new(error))))?;
+    kinds
+        .into_iter()
+        .zip(found)
+        .map(|(kind, (path, version))| {
+            let modified = modified(&path)?;
+            Ok(Program { kind, version, path, modified })
+        })
+        .collect()
+}
+
+fn modified(path: &Utf8Path) -> anyhow::Result<Option<Timestamp>> {
+    let modified = fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .with_context(|| format!("could not read `{path}`"))?;
+    Ok(Timestamp::try_from(modified).ok())
+}
+
+async fn remote(
+    order: &Order,
+    config: &RepositoryConfig,
+    session: &Session,
+) -> anyhow::Result<Vec<Vec<Program>>> {
+    let now = super::super::expiry::now();
+    let mut repository = Repository::open(config.clone())?;
+    repository.refresh(now).await.map_err(|error| {
+        let help = error.help();
+        Stop::Failed { message: format!("{:#}", anyhow::Error::new(error)), help }
+    })?;
+    let kinds = kinds(order);
+    let bars = Bars::new(session);
+    let mut all = Vec::new();
+    for &arch in &order.archs {
+        let wanted: Vec<_> = kinds.iter().map(|&kind| target(order, kind, arch)).collect();
+        let fetched = repository.fetch(&wanted, now, &|progress| bars.show(progress)).await;
+        let fetched = fetched.map_err(|error| advise(error, &kinds))?;
+        let programs = kinds.iter().zip(fetched).map(|(&kind, fetched)| Program {
+            kind,
+            version: fetched.version,
+            path: fetched.path,
+            modified: fetched.modified,
+        });
+        all.push(programs.collect());
+    }
+    Ok(all)
+}
+
+fn advise(error: FetchError, kinds: &[ComponentKind]) -> Stop {
+    let lacks_osqueryd = matches!(&error, FetchError::NoSuchTargets { missing, .. }
+        if missing.iter().all(|name| name.starts_with("osqueryd/")));
+    let help = (lacks_osqueryd && kinds.contains(&ComponentKind::Osqueryd)).then(|| {
+        "publish it with `fleetctl updates add`, or leave it out with --without-osqueryd".to_owned()
+    });
+    Stop::Failed { message: format!("{:#}", anyhow::Error::new(error)), help }
+}
+
+fn kinds(order: &Order) -> Vec<ComponentKind> {
+    ComponentKind::ALL
+        .into_iter()
+        .filter(|kind| match kind {
+            ComponentKind::Orbit => true,
+            ComponentKind::Osqueryd => order.with_osqueryd,
+            ComponentKind::Desktop => order.spec.settings().fleet_desktop,
+        })
+        .collect()
+}
+
+fn target(order: &Order, kind: ComponentKind, arch: Arch) -> TargetName {
+    let channel: &Channel = match kind {
+        ComponentKind::Orbit => &order.channels.orbit,
+        ComponentKind::Osqueryd => &order.channels.osqueryd,
+        ComponentKind::Desktop => &order.channels.desktop,
+    };
+    TargetName {
+        component: component(kind),
+        platform: update_platform(arch),
+        channel: channel.clone(),
+    }
+}
+
+fn component(kind: ComponentKind) -> update::Component {
+    match kind {
+        ComponentKind::Orbit => update::Component::Orbit,
+        ComponentKind::Osqueryd => update::Component::Osqueryd,
+        ComponentKind::Desktop => update::Component::Desktop,
+    }
+}
+
+fn update_platform(arch: Arch) -> UpdatePlatform {
+    match arch {
+        Arch::Amd64 => UpdatePlatform::Linux,
+        Arch::Arm64 => UpdatePlatform::LinuxArm64,
+    }
+}
+
+/// A bar for each component that is fetched, made when it is first heard of.
+struct Bars {
+    progress: crate::output::Progress,
+    bars: Mutex<BTreeMap<(update::Component, UpdatePlatform), (crate::output::Steps, u64)>>,
+}
+
+impl Bars {
+    fn new(session: &Session) -> Self {
+        Self { progress: session.shell.progress(), bars: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn show(&self, at: Progress) {
+        let Ok(mut bars) = self.bars.lock() else { return };
+        let (bar, done) = bars.entry((at.component, at.platform)).or_insert_with(|| {
+            let what = format!("{} {}", at.component, at.platform);
+            (self.progress.bytes(what, Some(at.total)), 0)
+        });
+        bar.add(at.done.saturating_sub(*done));
+        *done = at.done;
+        if at.done == at.total {
+            bar.finish();
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What `fleetctl package` is to do.
+
+use std::path::PathBuf;
+
+use camino::Utf8PathBuf;
+use packager::{Compression, PackageSpec, SourceDate, payload::Arch};
+use semver::Version;
+use update::{Channel, RepositoryConfig};
+
+/// What to build, from what, and where to.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub spec: PackageSpec,
+    pub types: Vec<Type>,
+    pub archs: Vec<Arch>,
+    pub origin: Origin,
+    pub channels: Tracks,
+    pub with_osqueryd: bool,
+    pub destination: Destination,
+    pub version: Option<Version>,
+    pub compression: Option<Compression>,
+    /// The date of everything in the package, if it was given.
+    pub date: Option<SourceDate>,
+}
+
+/// A kind of installer that can be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    Deb,
+    Rpm,
+}
+
+impl Type {
+    /// As in `--type`, and how its files end.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Deb => "deb",
+            Self::Rpm => "rpm",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "deb" => Ok(Self::Deb),
+            "rpm" => Ok(Self::Rpm),
+            "msi" | "pkg" | "pkg.tar.zst" => {
+                Err(format!("--type {text} is not built by fleetctl; deb and rpm are"))
+            }
+            _ => Err(format!("--type `{text}` is unknown; one of deb, rpm")),
+        }
+    }
+}
+
+/// Where programs come from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    Folder(Utf8PathBuf),
+    Repository(Box<RepositoryConfig>),
+}
+
+/// The channels to fetch components from.
+#[derive(Debug)]
+pub(crate) struct Tracks {
+    pub orbit: Channel,
+    pub osqueryd: Channel,
+    pub desktop: Channel,
+}
+
+/// Where artifacts go.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// Into this folder, under their conventional names.
+    Folder(PathBuf),
+    /// The only artifact, to this file.
+    File(PathBuf),
+    /// Nowhere: their trees are printed.
+    Nowhere,
+}

@@ -1,0 +1,284 @@
+//! Contexts: which server to talk to and how, kept in one file; and what the environment says.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `FLEET_URL` | the server, instead of the context's |
+//! | `FLEET_API_KEY` | the API key to present, instead of the context's session |
+//! | `FLEET_CERTIFICATE` | PEM file of the CA of the server that `FLEET_URL` names |
+//! | `FLEET_ENROLL_SECRET` | the enroll secret that `fleetctl package` packs, unless a flag gives one |
+//! | `SOURCE_DATE_EPOCH` | the date of everything that `fleetctl package` packs |
+//! | `FLEET_CONTEXT` | the context to use, as `--context` |
+//! | `FLEET_CONFIG` | the file of contexts, as `--config` |
+//!
+//! The last two belong to flags, so clap reads them, as it does the `FLEETCTL_*` variables that Fleet has
+//! for some flags of `fleetctl package`; all others are read here.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use etcetera::BaseStrategy as _;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use url::Url;
+use wire::api::Hidden;
+
+use crate::{exit::Stop, trust::Trust};
+
+/// The context that is used when none is named.
+pub(crate) const DEFAULT_CONTEXT: &str = "default";
+
+/// Everything in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Contexts {
+    /// The context to use unless a flag or variable names another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    #[serde(default)]
+    pub contexts: BTreeMap<String, Context>,
+}
+
+/// A server, and who we are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Context {
+    pub url: Url,
+    /// PEM text of the certificates that the server's must lead to, instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// Accept any certificate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Absent after `fleetctl logout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
+}
+
+impl Context {
+    /// A context without a session.
+    pub(crate) fn new(url: Url, trust: &Trust) -> Self {
+        let ca = match trust {
+            Trust::Pinned(pem) => Some(pem.clone()),
+            Trust::System | Trust::Insecure => None,
+        };
+        Self { url, ca, insecure: *trust == Trust::Insecure, email: None, session: None }
+    }
+
+    /// Which certificates this context's server may show.
+    pub(crate) fn trust(&self) -> Trust {
+        match (&self.ca, self.insecure) {
+            (_, true) => Trust::Insecure,
+            (Some(pem), false) => Trust::Pinned(pem.clone()),
+            (None, false) => Trust::System,
+        }
+    }
+}
+
+/// What signing in gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Session {
+    pub access_token: Hidden,
+    /// When the access token ends.
+    pub expires_at: Timestamp,
+    /// Good for one more access token; the server gives another with it.
+    pub refresh_token: Hidden,
+}
+
+impl Contexts {
+    /// The name of the context to use: the one asked for, else the current one.
+    pub(crate) fn name<'a>(&'a self, asked: Option<&'a str>) -> &'a str {
+        asked.or(self.current.as_deref()).unwrap_or(DEFAULT_CONTEXT)
+    }
+
+    /// The context called `name`.
+    pub(crate) fn named(&self, name: &str) -> Result<&Context, Stop> {
+        self.contexts.get(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// The error for a context that is not there.
+    pub(crate) fn unknown(&self, name: &str) -> Stop {
+        let known: Vec<_> = self.contexts.keys().map(String::as_str).collect();
+        let help = if known.is_empty() {
+            "make one with `fleetctl login --url URL`".to_owned()
+        } else {
+            format!("known contexts: {}", known.join(", "))
+        };
+        Stop::Usage { problems: vec![format!("there is no context `{name}`")], help: Some(help) }
+    }
+}
+
+/// The file that contexts are kept in. Only its owner can read it; it is replaced, never changed.
+#[derive(Debug, Clone)]
+pub(crate) struct ContextFile {
+    path: PathBuf,
+}
+
+impl ContextFile {
+    /// The file that was asked for, else the user's own.
+    pub(crate) fn locate(asked: Option<PathBuf>) -> anyhow::Result<Self> {
+        if let Some(path) = asked {
+            return Ok(Self { path });
+        }
+        let folders = etcetera::choose_base_strategy()
+            .context("could not find the home directory; give --config FILE")?;
+        Ok(Self { path: folders.config_dir().join("fleetctl").join("config.yaml") })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file; one that is not there yet holds nothing.
+    pub(crate) fn read(&self) -> anyhow::Result<Contexts> {
+        let text = match fs::read_to_string(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contexts::default()),
+            result => {
+                result.with_context(|| format!("could not read `{}`", self.path.display()))?
+            }
+        };
+        if text.trim().is_empty() {
+            return Ok(Contexts::default());
+        }
+        serde_norway::from_str(&text).map_err(|error| {
+            let path = self.path.display();
+            Stop::usage(format!("could not understand `{path}`: {error}")).into()
+        })
+    }
+
+    /// Changes the file while nobody else does.
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Contexts) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.lock()?.change(change)
+    }
+
+    /// Waits until nobody else changes the file, and keeps others waiting.
+    pub(crate) fn lock(&self) -> anyhow::Result<Locked<'_>> {
+        let folder = self.folder();
+        make_folder(folder).with_context(|| format!("could not create `{}`", folder.display()))?;
+        let path = self.path.with_added_extension("lock");
+        let lock = private_file(&path).and_then(|file| file.lock().map(|()| file));
+        let lock = lock.with_context(|| format!("could not lock `{}`", path.display()))?;
+        Ok(Locked { file: self, _lock: lock })
+    }
+
+    /// Whether others than the owner can read the file, which holds tokens.
+    #[cfg(unix)]
+    pub(crate) fn is_exposed(&self) -> bool {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::metadata(&self.path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+    }
+
+    /// Elsewhere the home directory's access list protects it.
+    #[cfg(not(unix))]
+    pub(crate) fn is_exposed(&self) -> bool {
+        false
+    }
+
+    fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    fn write(&self, contexts: &Contexts) -> anyhow::Result<()> {
+        let text = serde_norway::to_string(contexts).context("could not write YAML")?;
+        self.replace(text.as_bytes())
+            .with_context(|| format!("could not write `{}`", self.path.display()))
+    }
+
+    /// A temporary file is made with mode 0600, in the same folder so that it can be renamed.
+    fn replace(&self, text: &[u8]) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(self.folder())?;
+        file.write_all(text)?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path)?;
+        Ok(())
+    }
+}
+
+/// The right to change the file. Ends with the value, or with the process.
+#[derive(Debug)]
+pub(crate) struct Locked<'a> {
+    file: &'a ContextFile,
+    _lock: File,
+}
+
+impl Locked<'_> {
+    pub(crate) fn read(&self) -> anyhow::Result<Contexts> {
+        self.file.read()
+    }
+
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Contexts) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let mut contexts = self.file.read()?;
+        let result = change(&mut contexts)?;
+        self.file.write(&contexts)?;
+        Ok(result)
+    }
+}
+
+#[cfg(unix)]
+fn make_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn make_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// What the environment says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    pub url: Option<String>,
+    pub api_key: Option<Hidden>,
+    pub certificate: Option<PathBuf>,
+    pub enroll_secret: Option<Hidden>,
+    pub source_date: Option<String>,
+}
+
+impl Environment {
+    /// Reads the variables; an empty one counts as none.
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    pub(crate) fn read() -> Self {
+        let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            url: var("FLEET_URL"),
+            api_key: var("FLEET_API_KEY").map(Hidden),
+            certificate: var("FLEET_CERTIFICATE").map(PathBuf::from),
+            enroll_secret: var("FLEET_ENROLL_SECRET").map(Hidden),
+            source_date: var("SOURCE_DATE_EPOCH"),
+        }
+    }
+}
+
+/// The variable with the passphrase of a signing key, `FLEET_<ROLE>_PASSPHRASE`, and its value. An
+/// empty value is one: whoever set it is to hear that it cannot be used.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn passphrase_variable(role: &str) -> (String, Option<Hidden>) {
+    let name = format!("FLEET_{}_PASSPHRASE", role.to_uppercase());
+    let value = std::env::var(&name).ok().map(Hidden);
+    (name, value)
+}
