@@ -1,3 +1,86 @@
-//! Entry point.
+//! What developers and CI run: `cargo xtask <task>`. One file a task; nothing of the product is
+//! imported, its programs are started as a user would start them.
 
-fn main() {}
+mod acceptance;
+mod bench;
+mod ci;
+mod cleanup;
+mod codegen;
+mod demo;
+mod deployment;
+mod process;
+mod python;
+mod report;
+mod setup;
+mod terminal;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Builds, checks, shows and measures fleetd.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install the Debian packages that the tests use, or say which are missing
+    Setup(setup::Args),
+    /// Set up, then run everything that CI runs
+    Test,
+    /// Run everything that CI runs, in its order
+    Ci,
+    /// Check what no compiler checks: imports, dependencies, licences, names, links
+    Tidy,
+    /// Write the generated reference documents, or check that they are up to date
+    Codegen(codegen::Args),
+    /// Install, upgrade, remove and purge packages in a booted Debian, with a real server
+    Acceptance(acceptance::Args),
+    /// Show the product at work on this machine, from building it to an enrolled device
+    Demo,
+    /// Measure against other tools
+    #[command(subcommand)]
+    Bench(bench::Task),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match cleanup::on_signals().and_then(|()| run(args.task)) {
+        Ok(code) => code,
+        Err(error) => {
+            terminal::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::new()?;
+    match task {
+        Task::Setup(args) => return setup::run(&workspace, &args),
+        Task::Test => {
+            let code = setup::run(&workspace, &setup::Args::default())?;
+            if code != ExitCode::SUCCESS {
+                return Ok(code);
+            }
+            ci::run(&workspace)?;
+        }
+        Task::Ci => ci::run(&workspace)?,
+        Task::Tidy => tidy::run(&workspace)?,
+        Task::Codegen(args) => codegen::run(&workspace, &args)?,
+        Task::Acceptance(args) => {
+            acceptance::run(&workspace, &args)?;
+        }
+        Task::Demo => demo::run(&workspace)?,
+        Task::Bench(bench::Task::Package(args)) => bench::package(&workspace, &args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

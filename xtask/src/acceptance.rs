@@ -1,0 +1,83 @@
+//! `cargo xtask acceptance`: packages installed, upgraded, removed and purged by the real dpkg, apt
+//! and rpm, in a Debian with a booted systemd, against a real server.
+
+mod base;
+mod container;
+mod deb;
+mod listing;
+mod packages;
+mod rpm;
+mod secrecy;
+mod suite;
+mod values;
+
+use anyhow::{Context as _, bail};
+use rustix::process::geteuid;
+
+use crate::{
+    acceptance::{base::Base, packages::Shelf, suite::Suite},
+    deployment::{Deployment, Desk, Voice},
+    report::Report,
+    terminal,
+    workspace::Workspace,
+};
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Only the groups of checks whose name contains this
+    filter: Option<String>,
+}
+
+/// A group of checks, in a system of its own.
+struct Group {
+    name: &'static str,
+    run: fn(&mut Suite<'_>) -> anyhow::Result<()>,
+}
+
+const GROUPS: &[Group] = &[
+    Group { name: "deb", run: deb::life },
+    Group { name: "deb-service", run: deb::service_states },
+    Group { name: "deb-values", run: values::run },
+    Group { name: "rpm", run: rpm::life },
+];
+
+/// Runs the checks; fails if one did not hold.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    let passed = counted(workspace, args)?;
+    terminal::line(&format!("\n{passed} passed, 0 failed"));
+    Ok(())
+}
+
+/// As [`run`], and gives the number of checks.
+pub(crate) fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usize> {
+    if !geteuid().is_root() {
+        bail!("could not boot a container: only root may; run `cargo xtask acceptance` as root");
+    }
+    let programs = workspace.programs()?;
+    let folder = programs.orbit.parent().context("the programs lie nowhere")?;
+    let base = Base::prepare(workspace)?;
+    let home = tempfile::tempdir().context("could not make a temporary directory")?;
+    let desk = Desk::new(workspace, home.path(), folder, Voice::Silent)?;
+    let deployment = Deployment::start(desk)?;
+    deployment.credentials()?;
+    let shelf = Shelf::build(&deployment, &programs.orbit)?;
+
+    let mut report = Report::default();
+    let wanted =
+        |group: &&Group| args.filter.as_deref().is_none_or(|text| group.name.contains(text));
+    for group in GROUPS.iter().filter(wanted) {
+        terminal::heading(&format!("{}:", group.name));
+        let mut suite = Suite::boot(group.name, &base, &deployment, &shelf, &mut report)?;
+        let outcome = (group.run)(&mut suite);
+        let name = format!("{}: all checks were reached", group.name);
+        suite.conclude(&name, outcome);
+    }
+    if !report.failed().is_empty() {
+        bail!(
+            "{} of {} checks failed",
+            report.failed().len(),
+            report.failed().len() + report.passed()
+        );
+    }
+    Ok(report.passed())
+}

@@ -1,0 +1,93 @@
+//! The packages that are installed: built by `fleetctl package` from the `orbit` just built.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use xshell::{Shell, cmd};
+
+use super::values;
+use crate::deployment::Deployment;
+
+/// Versions, oldest first. The programs in them differ, so that it shows which one runs.
+pub(super) const VERSIONS: [&str; 4] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0"];
+
+/// Built packages and what they were built from.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    dir: PathBuf,
+}
+
+impl Shelf {
+    /// Builds every package that the checks install.
+    pub(super) fn build(deployment: &Deployment, orbit: &Path) -> anyhow::Result<Self> {
+        let shelf = Self { dir: deployment.desk.dir.join("packages") };
+        let server = format!(
+            "--fleet-url {} --fleet-certificate tls/ca.pem --enroll-secret-file secret.txt",
+            deployment.url
+        );
+        for version in VERSIONS {
+            shelf.component(orbit, version)?;
+            shelf.package(deployment, version, version, &format!("--type deb,rpm {server}"))?;
+        }
+        shelf.package(deployment, "unconfigured", VERSIONS[0], "--type deb")?;
+        values::prepare(deployment)?;
+        let flags = format!("--type deb {server} {}", values::FLAGS);
+        let flags = flags.replace("secret.txt", values::SECRET_FILE);
+        shelf.package(deployment, "values", VERSIONS[0], &flags)?;
+        Ok(shelf)
+    }
+
+    /// The only `format` package called `name`.
+    pub(super) fn find(&self, name: &str, format: &str) -> anyhow::Result<PathBuf> {
+        let dir = self.dir.join(name);
+        let listing =
+            fs::read_dir(&dir).with_context(|| format!("could not list `{}`", dir.display()))?;
+        let mut paths = listing.flatten().map(|entry| entry.path());
+        paths
+            .find(|path| path.extension().is_some_and(|extension| extension == format))
+            .with_context(|| format!("could not find a .{format} in `{}`", dir.display()))
+    }
+
+    /// The program packed in `version`.
+    pub(super) fn program(&self, version: &str) -> PathBuf {
+        self.components(version).join("orbit")
+    }
+
+    fn components(&self, version: &str) -> PathBuf {
+        self.dir.join("components").join(version)
+    }
+
+    /// Copies `orbit` without what only debuggers read, and marks it with its version: what follows
+    /// the end of an ELF file is not read by anyone.
+    fn component(&self, orbit: &Path, version: &str) -> anyhow::Result<()> {
+        let dir = self.components(version);
+        fs::create_dir_all(&dir).with_context(|| format!("could not make `{}`", dir.display()))?;
+        let program = dir.join("orbit");
+        let sh = Shell::new().context("could not start in the current directory")?;
+        cmd!(sh, "strip -o {program} {orbit}").quiet().run()?;
+        let mut file =
+            File::options().append(true).open(&program).context("could not open orbit")?;
+        file.write_all(version.as_bytes()).context("could not mark orbit with its version")
+    }
+
+    fn package(
+        &self,
+        deployment: &Deployment,
+        name: &str,
+        version: &str,
+        flags: &str,
+    ) -> anyhow::Result<()> {
+        let components = self.components(version);
+        let out = self.dir.join(name);
+        let line = format!(
+            "fleetctl package --components {} --without-osqueryd --package-version {version} --out-dir {} {flags}",
+            components.display(),
+            out.display()
+        );
+        deployment.desk.run(&line).map(|_| ())
+    }
+}

@@ -1,0 +1,67 @@
+//! Where an enroll secret must not be seen on an installed device.
+
+use anyhow::{Context as _, bail};
+
+use super::suite::{Stage, Suite};
+
+/// Checks every place, for the secret in the file `secret` of the deployment.
+pub(super) fn check(suite: &mut Suite<'_>, secret: &str) {
+    suite.check("the secret is not in the unit or what systemctl shows", |stage| {
+        expect_absent(
+            stage,
+            secret,
+            "systemctl show orbit; systemctl cat orbit; systemctl status orbit",
+        )
+    });
+    suite.check("the secret is in no process's arguments", |stage| {
+        expect_absent(stage, secret, "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'")
+    });
+    suite.check("the secret is not in the journal", |stage| {
+        expect_absent(stage, secret, "journalctl --no-pager")
+    });
+    suite.check(
+        "the secret and the node key are in no file that others may read",
+        expect_no_readable,
+    );
+    suite.check("only root may read configuration and secrets", |stage| {
+        for file in
+            ["/etc/default/orbit", "/opt/orbit/secret.txt", "/opt/orbit/secret-orbit-node-key.txt"]
+        {
+            let mode = stage.run(&format!("stat --format '%a %U' {file}"))?;
+            if mode.trim() != "600 root" {
+                bail!("`{file}` is {}", mode.trim());
+            }
+        }
+        Ok(())
+    });
+}
+
+fn expect_absent(stage: &Stage<'_>, secret: &str, line: &str) -> anyhow::Result<()> {
+    let secret = value(stage, secret)?;
+    let text = stage.run(&format!("{{ {line}; }} || true"))?;
+    if text.trim().is_empty() {
+        bail!("`{line}` printed nothing to look in");
+    }
+    match text.lines().find(|line| line.contains(&secret)) {
+        Some(line) => bail!("it is in: {}", line.replace(&secret, "[the secret]")),
+        None => Ok(()),
+    }
+}
+
+/// Looks into every file below the places where an agent or a package manager writes.
+fn expect_no_readable(stage: &Stage<'_>) -> anyhow::Result<()> {
+    let line = "find /etc /opt /var /usr/lib/systemd /run -xdev -type f -perm /044 -print0 | \
+                xargs -0 grep --files-with-matches --fixed-strings -f /opt/orbit/secret.txt -f /opt/orbit/secret-orbit-node-key.txt || true";
+    let found = stage.run(line)?;
+    if !found.trim().is_empty() {
+        bail!("others may read it in {}", found.trim());
+    }
+    Ok(())
+}
+
+fn value(stage: &Stage<'_>, file: &str) -> anyhow::Result<String> {
+    let path = stage.deployment.desk.dir.join(file);
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("could not read `{file}`"))?;
+    Ok(text.trim_end_matches('\n').to_owned())
+}

@@ -1,0 +1,169 @@
+//! Checks in one container, with what they need at hand.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, bail};
+
+use super::{base::Base, container::Container, packages::Shelf};
+use crate::{
+    deployment::{Deployment, Device},
+    process::wait_until,
+    report::Report,
+    terminal,
+};
+
+/// How long a service or the server may take to show what is expected.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A group of checks, as it runs.
+pub(super) struct Suite<'a> {
+    pub(super) stage: Stage<'a>,
+    report: &'a mut Report,
+}
+
+/// What checks work with.
+pub(super) struct Stage<'a> {
+    pub(super) container: Container,
+    pub(super) deployment: &'a Deployment,
+    pub(super) shelf: &'a Shelf,
+    /// The container's host name, by which the server's list is searched.
+    hostname: String,
+}
+
+impl<'a> Suite<'a> {
+    /// Boots a container of its own for the group `name`.
+    pub(super) fn boot(
+        name: &str,
+        base: &Base,
+        deployment: &'a Deployment,
+        shelf: &'a Shelf,
+        report: &'a mut Report,
+    ) -> anyhow::Result<Self> {
+        let container = Container::boot(name, base)
+            .with_context(|| format!("could not boot a container for `{name}`"))?;
+        let stage = Stage { container, deployment, shelf, hostname: name.to_owned() };
+        Ok(Self { stage, report })
+    }
+
+    /// Runs a check and prints how it went; what the service has logged follows a failure.
+    pub(super) fn check(
+        &mut self,
+        name: &str,
+        test: impl FnOnce(&Stage<'a>) -> anyhow::Result<()>,
+    ) {
+        let outcome = test(&self.stage);
+        if !self.report.record(name, outcome) {
+            self.stage.explain();
+        }
+    }
+
+    /// Records whether the group was gone through to its end.
+    pub(super) fn conclude(&mut self, name: &str, outcome: anyhow::Result<()>) {
+        if !self.report.record(name, outcome) {
+            self.stage.explain();
+        }
+    }
+}
+
+impl Stage<'_> {
+    /// Runs a line of shell inside.
+    pub(super) fn run(&self, line: &str) -> anyhow::Result<String> {
+        self.container.run(line)
+    }
+
+    /// Puts the package `name` into the container; gives its path there.
+    pub(super) fn deliver(&self, name: &str, format: &str) -> anyhow::Result<String> {
+        let path = format!("/srv/{name}.{format}");
+        let inside = self.container.root.join(&path[1..]);
+        fs::copy(self.shelf.find(name, format)?, inside).context("could not copy the package")?;
+        Ok(path)
+    }
+
+    /// Runs `line` inside with `{}` standing for the package `name`.
+    pub(super) fn install(&self, line: &str, name: &str, format: &str) -> anyhow::Result<()> {
+        let path = self.deliver(name, format)?;
+        self.run(&line.replace("{}", &path)).map(|_| ())
+    }
+
+    /// Waits until `systemctl is-active` says `state`.
+    pub(super) fn expect_service(&self, state: &str) -> anyhow::Result<()> {
+        let seen = wait_until(SOON, || {
+            let now = self.run("systemctl is-active orbit || true")?;
+            Ok((now.trim() == state).then_some(()))
+        })?;
+        seen.with_context(|| format!("the service did not become {state}"))
+    }
+
+    /// Fails unless `systemctl is-enabled` says `state`.
+    pub(super) fn expect_unit(&self, state: &str) -> anyhow::Result<()> {
+        let now = self.run("systemctl is-enabled orbit || true")?;
+        if now.trim() != state {
+            bail!("the unit is {}, not {state}", now.trim());
+        }
+        Ok(())
+    }
+
+    /// Waits until the device is in contact with the server, and gives its one row there.
+    pub(super) fn device(&self) -> anyhow::Result<Device> {
+        let enrolled = wait_until(SOON, || {
+            let listed = self.rows()?.len() == 1;
+            Ok((listed && self.container.succeeds("orbit status")?).then_some(()))
+        })?;
+        let mut rows = self.rows()?;
+        match (enrolled, rows.pop(), rows.is_empty()) {
+            (Some(()), Some(device), true) => Ok(device),
+            (_, Some(_), false) => bail!("the device is listed {} times", rows.len() + 1),
+            _ => bail!(
+                "the device is not listed and in contact:\n{}",
+                self.run("orbit status || true")?
+            ),
+        }
+    }
+
+    /// Fails unless the device is in contact and still the one with the id `id`.
+    pub(super) fn expect_device(&self, id: &str) -> anyhow::Result<()> {
+        let device = self.device()?;
+        if device.id != id {
+            bail!("the device `{id}` has become `{}`", device.id);
+        }
+        Ok(())
+    }
+
+    /// Waits until the service runs the program that was packed in `version`.
+    pub(super) fn expect_running(&self, version: &str) -> anyhow::Result<()> {
+        let expected = format!("/srv/orbit-{version}");
+        let inside = self.container.root.join(&expected[1..]);
+        fs::copy(self.shelf.program(version), inside).context("could not copy the program")?;
+        let same = wait_until(SOON, || {
+            let pid = self.main_pid()?;
+            let line = format!("cmp --silent /proc/{pid}/exe {expected}");
+            Ok(self.container.succeeds(&line)?.then_some(()))
+        })?;
+        same.with_context(|| format!("the service does not run the program of {version}"))
+    }
+
+    /// The service's main process, as the container numbers it.
+    pub(super) fn main_pid(&self) -> anyhow::Result<String> {
+        let pid = self.run("systemctl show --property MainPID --value orbit")?;
+        Ok(pid.trim().to_owned())
+    }
+
+    fn rows(&self) -> anyhow::Result<Vec<Device>> {
+        let mut devices = self.deployment.devices()?;
+        devices.retain(|device| device.hostname == self.hostname);
+        Ok(devices)
+    }
+
+    /// Prints the end of what the service and the server have logged.
+    fn explain(&self) {
+        let journal =
+            self.run("journalctl --no-pager --quiet --lines 15 --unit orbit --output cat");
+        for (whose, text) in
+            [("orbit", journal.unwrap_or_default()), ("server", self.deployment.log_tail())]
+        {
+            for line in text.lines() {
+                terminal::line(&format!("         {whose}: {line}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Values that shells, systemd and package formats might mangle, and configuration by hand.
+
+use anyhow::{Context as _, bail};
+
+use super::{
+    packages::VERSIONS,
+    secrecy,
+    suite::{Stage, Suite},
+};
+use crate::deployment::Deployment;
+
+/// Everything that means something to a shell, systemd, a format string or a comment.
+const AWKWARD: &str = r#"a b $HOME ${x} "double" 'single' \back\n %n #hash ;semi `tick` ünï→"#;
+
+/// File of the deployment with an enroll secret of that kind.
+pub(super) const SECRET_FILE: &str = "awkward-secret.txt";
+
+/// Flags of `fleetctl package` that carry awkward values, taken from files so that no shell is
+/// in between.
+pub(super) const FLAGS: &str = r#"--osquery-db "$(cat awkward-path.txt)" --end-user-email "$(cat awkward-email.txt)" --no-proxy "$(cat awkward-text.txt)""#;
+
+/// Variables in the service's environment, with the file that has their value.
+const VARIABLES: &[(&str, &str)] = &[
+    ("ORBIT_OSQUERY_DB", "awkward-path.txt"),
+    ("ORBIT_END_USER_EMAIL", "awkward-email.txt"),
+    ("NO_PROXY", "awkward-text.txt"),
+];
+
+/// Writes the values down and makes an enroll secret of one.
+pub(super) fn prepare(deployment: &Deployment) -> anyhow::Result<()> {
+    let files = [
+        (SECRET_FILE, AWKWARD.to_owned()),
+        ("awkward-path.txt", format!("/srv/{AWKWARD}/osquery.db")),
+        ("awkward-email.txt", format!("{AWKWARD}@example.com")),
+        ("awkward-text.txt", format!("localhost,{AWKWARD}")),
+    ];
+    for (name, text) in files {
+        std::fs::write(deployment.desk.dir.join(name), text)
+            .with_context(|| format!("could not write `{name}`"))?;
+    }
+    let line =
+        format!("fleetctl enroll-secrets create --name awkward --secret-stdin < {SECRET_FILE}");
+    deployment.desk.run(&line).map(|_| ())
+}
+
+pub(super) fn run(suite: &mut Suite<'_>) -> anyhow::Result<()> {
+    suite.check("a package with awkward values installs", |stage| {
+        stage.install("dpkg --install {}", "values", "deb")?;
+        stage.expect_service("active")
+    });
+    for (variable, file) in VARIABLES {
+        suite.check(&format!("{variable} reaches the agent unchanged"), |stage| {
+            expect_variable(stage, variable, &text(stage, file)?)
+        });
+    }
+    suite.check("an awkward secret reaches the server unchanged: it admits the device", |stage| {
+        stage.device().map(|_| ())
+    });
+    secrecy::check(suite, SECRET_FILE);
+    suite.check("it is purged", |stage| stage.run("dpkg --purge fleetd").map(|_| ()));
+    by_hand(suite);
+    Ok(())
+}
+
+/// A package without server and secret, completed on the device.
+fn by_hand(suite: &mut Suite<'_>) {
+    suite.check("a package without configuration installs", |stage| {
+        stage.install("dpkg --install {}", "unconfigured", "deb")
+    });
+    suite.check("its service says what is missing and is not restarted for ever", |stage| {
+        stage.expect_service("failed")?;
+        let logged = stage.run("journalctl --no-pager --unit orbit --output cat")?;
+        if !logged.contains("ORBIT_FLEET_URL") {
+            bail!("the journal does not name the variable:\n{logged}");
+        }
+        stage.run("test $(systemctl show --property NRestarts --value orbit) -le 1").map(|_| ())
+    });
+    suite.check("a secret set by hand in /etc/default/orbit admits the device", |stage| {
+        let secret = text(stage, "secret.txt")?;
+        let certificate = text(stage, "tls/ca.pem")?;
+        std::fs::write(stage.container.root.join("srv/ca.pem"), certificate)?;
+        let lines = format!(
+            "ORBIT_FLEET_URL={}\\nORBIT_FLEET_CERTIFICATE=/srv/ca.pem\\nORBIT_ENROLL_SECRET={}\\n",
+            stage.deployment.url,
+            secret.trim()
+        );
+        stage.run(&format!("printf '{lines}' >> /etc/default/orbit && systemctl restart orbit"))?;
+        stage.expect_service("active")?;
+        stage.expect_running(VERSIONS[0])?;
+        stage.device().map(|_| ())
+    });
+}
+
+fn text(stage: &Stage<'_>, file: &str) -> anyhow::Result<String> {
+    let path = stage.deployment.desk.dir.join(file);
+    std::fs::read_to_string(&path).with_context(|| format!("could not read `{file}`"))
+}
+
+fn expect_variable(stage: &Stage<'_>, name: &str, expected: &str) -> anyhow::Result<()> {
+    let pid = stage.main_pid()?;
+    let environment = stage.run(&format!("cat /proc/{pid}/environ"))?;
+    let prefix = format!("{name}=");
+    match environment.split('\0').find_map(|line| line.strip_prefix(&prefix)) {
+        Some(value) if value == expected => Ok(()),
+        Some(value) => bail!("it is {value:?}, not {expected:?}"),
+        None => bail!("the service has no such variable"),
+    }
+}

