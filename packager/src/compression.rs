@@ -1,8 +1,22 @@
-//! How a format's members are squeezed: which algorithm, how hard.
+//! How a format's members are squeezed: which algorithm, how hard, and on how many cores.
+//!
+//! The number of cores never changes the bytes, and every member is one frame, member or stream:
+//! dpkg reads no further than the first.
 
-use std::{fmt, ops::RangeInclusive, str::FromStr};
+mod encoder;
+mod gzip;
+
+pub(crate) use encoder::Encoder;
+
+use std::{fmt, num::NonZeroUsize, ops::RangeInclusive, str::FromStr, thread};
 
 use crate::error::SpecError;
+
+/// As many threads as this process may run at once.
+#[must_use]
+pub fn all_cores() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
 
 /// An algorithm and its level. Written `none`, `gzip`, `gzip:9`, `xz:6`, `zstd:3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use std::{
 use crate::{
     error::BuildError,
     package::{Metadata, Package},
+    tree::FileTree,
 };
 
 /// A place to write a package to. Sizes and digests at the front are filled in at the end.
@@ -32,8 +33,15 @@ pub trait Format: fmt::Debug + Send + Sync {
     /// What it is called: `deb`, `rpm`. Also how its files end.
     fn name(&self) -> &'static str;
 
+    /// What the format calls the package's architecture: `amd64`, `x86_64`.
+    fn arch(&self, metadata: &Metadata) -> &'static str;
+
     /// The conventional name, e.g. `fleetd_1.2.3_amd64.deb`.
     fn file_name(&self, metadata: &Metadata) -> String;
+
+    /// The package's files and the documents that this format's systems expect beside them: what
+    /// [`Format::write`] writes.
+    fn tree(&self, package: &Package) -> FileTree;
 
     /// Writes the unsigned package. The same package gives the same bytes.
     fn write(

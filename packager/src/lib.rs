@@ -28,8 +28,11 @@ pub mod payload;
 pub mod spec;
 pub mod tree;
 
+mod archive;
 pub mod compression;
+mod feed;
 mod layout;
+mod template;
 
 pub use compression::Compression;
 pub use error::{AssembleError, BuildError, PayloadError, SpecError, SpecErrors};
@@ -44,7 +47,7 @@ pub use tree::FileTree;
 /// `built_at` is the newest date that anything in the package carries.
 pub fn assemble(
     spec: &PackageSpec,
-    payload: Payload,
+    payload: &Payload,
     built_at: SourceDate,
 ) -> Result<Package, AssembleError> {
     match payload.platform().os {

@@ -53,7 +53,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// Bytes of all its files.
+    /// Bytes of all its files. A format's documents may add a few.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.tree.size()
@@ -68,16 +68,18 @@ pub struct Metadata {
     pub platform: Platform,
     /// One line, no full stop.
     pub summary: &'static str,
-    /// Paragraphs.
-    pub description: &'static [&'static str],
+    /// Lines of less than 80 characters, an empty one between paragraphs.
+    pub description: &'static str,
     pub homepage: &'static str,
     pub vendor: &'static str,
     /// Name and address, `Name <user@example.com>`.
     pub maintainer: &'static str,
     /// SPDX expression.
     pub license: &'static str,
-    /// Packages that this one stands in for and cannot be beside of.
-    pub replaces: &'static [&'static str],
+    /// Packages that own the same files. They have to be removed first: formats do not offer to
+    /// replace them, because a package that is replaced cleans up after its successor is laid,
+    /// and Fleet's deletes `/opt/orbit` then.
+    pub conflicts: &'static [&'static str],
     /// Whether a program in it needs the system's C library.
     pub needs_libc: bool,
 }

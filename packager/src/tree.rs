@@ -1,6 +1,6 @@
 //! What will be on the device's disk: a sorted value, settled before anything is written.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
@@ -131,6 +131,8 @@ pub enum Role {
     Data,
     /// Documentation.
     Doc,
+    /// The terms that the package comes under.
+    License,
 }
 
 /// What is at a path.
@@ -160,7 +162,7 @@ impl Entry {
         let mode = match role {
             Role::Program => Mode::PROGRAM,
             Role::Config | Role::Secret => Mode::PRIVATE,
-            Role::Data | Role::Doc => Mode::PUBLIC,
+            Role::Data | Role::Doc | Role::License => Mode::PUBLIC,
         };
         Self { node: Node::File { source, role }, mode, owner: Owner::ROOT }
     }
@@ -218,6 +220,15 @@ impl FileTree {
             Node::File { role: its, .. } if *its == role => Some(path),
             Node::File { .. } | Node::Dir | Node::Symlink { .. } => None,
         })
+    }
+
+    /// The entries, and the system's folders that they are in.
+    pub(crate) fn with_ancestors(&self) -> BTreeMap<InstallPath, Cow<'_, Entry>> {
+        let ancestors = self.entries.keys().flat_map(InstallPath::ancestors);
+        let mut all: BTreeMap<_, _> =
+            ancestors.map(|path| (path, Cow::Owned(Entry::dir()))).collect();
+        all.extend(self.iter().map(|(path, entry)| (path.clone(), Cow::Borrowed(entry))));
+        all
     }
 
     /// Bytes of all files.

@@ -1,0 +1,5 @@
+//! Containers that have never heard of packages.
+
+pub(crate) mod ar;
+pub(crate) mod cpio;
+pub(crate) mod tar;

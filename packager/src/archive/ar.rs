@@ -1,0 +1,68 @@
+//! The archive of Unix libraries, in the form that deb(5) asks for.
+
+use std::io::{self, Seek, SeekFrom, Write};
+
+const MAGIC: &[u8] = b"!<arch>\n";
+/// Where the length is in a member's header, and in how many digits.
+const LENGTH_AT: u64 = 48;
+const LENGTH_DIGITS: usize = 10;
+
+/// Writes members one after the other; a member's length may be found out while it is written.
+pub(crate) struct ArWriter<W> {
+    out: W,
+    /// Of all members, in seconds since 1970.
+    mtime: u32,
+}
+
+/// A member being written.
+pub(crate) struct Member {
+    header: u64,
+    content: u64,
+}
+
+impl Member {
+    /// Where its content starts in the archive.
+    pub(crate) fn content(&self) -> u64 {
+        self.content
+    }
+}
+
+impl<W: Write + Seek> ArWriter<W> {
+    pub(crate) fn new(mut out: W, mtime: u32) -> io::Result<Self> {
+        out.write_all(MAGIC)?;
+        Ok(Self { out, mtime })
+    }
+
+    /// Adds a whole member. `name` has at most 16 characters.
+    pub(crate) fn member(&mut self, name: &str, content: &[u8]) -> io::Result<Member> {
+        let member = self.begin(name)?;
+        self.out.write_all(content)?;
+        self.end(&member)?;
+        Ok(member)
+    }
+
+    /// Starts a member whose content the caller writes to [`Self::out`].
+    pub(crate) fn begin(&mut self, name: &str) -> io::Result<Member> {
+        let header = self.out.stream_position()?;
+        let (mtime, mode, length) = (self.mtime, "100644", 0);
+        writeln!(self.out, "{name:<16}{mtime:<12}{:<6}{:<6}{mode:<8}{length:<10}`", 0, 0)?;
+        Ok(Member { header, content: self.out.stream_position()? })
+    }
+
+    pub(crate) fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    /// Fills in the length of `member`, which ends here, and pads to an even length.
+    pub(crate) fn end(&mut self, member: &Member) -> io::Result<()> {
+        let end = self.out.stream_position()?;
+        let length = (end - member.content).to_string();
+        if length.len() > LENGTH_DIGITS {
+            return Err(io::Error::other("a member of an ar archive is over ten digits long"));
+        }
+        self.out.seek(SeekFrom::Start(member.header + LENGTH_AT))?;
+        write!(self.out, "{length:<LENGTH_DIGITS$}")?;
+        self.out.seek(SeekFrom::Start(end))?;
+        if (end - member.content) % 2 == 1 { self.out.write_all(b"\n") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,96 @@
+//! A tar archive whose names start with `./`, as dpkg wants them and the `tar` crate's own writer
+//! does not give them.
+
+use std::io::{self, Write};
+
+use tar::{EntryType, Header};
+
+const BLOCK: u64 = 512;
+const NAME: usize = 100;
+
+/// Writes entries one after the other, all with one date.
+pub(crate) struct TarWriter<W> {
+    out: W,
+    /// In seconds since 1970.
+    mtime: u32,
+}
+
+/// What all kinds of entries have.
+pub(crate) struct Item<'a> {
+    /// Absolute; `/` is the root.
+    pub(crate) path: &'a str,
+    pub(crate) mode: u16,
+    pub(crate) user: &'a str,
+    pub(crate) group: &'a str,
+}
+
+impl<W: Write> TarWriter<W> {
+    pub(crate) fn new(out: W, mtime: u32) -> Self {
+        Self { out, mtime }
+    }
+
+    pub(crate) fn dir(&mut self, item: &Item<'_>) -> io::Result<()> {
+        let path = if item.path == "/" { "" } else { item.path };
+        let mut header = self.header(item, EntryType::Directory)?;
+        put_name(&mut header, &format!(".{path}/"))?;
+        self.put(header)
+    }
+
+    pub(crate) fn symlink(&mut self, item: &Item<'_>, target: &str) -> io::Result<()> {
+        let mut header = self.header(item, EntryType::Symlink)?;
+        header.set_link_name_literal(target)?;
+        put_name(&mut header, &format!(".{}", item.path))?;
+        self.put(header)
+    }
+
+    /// Starts a file of `size` bytes, which the caller writes to [`Self::out`] before
+    /// [`Self::pad`].
+    pub(crate) fn file(&mut self, item: &Item<'_>, size: u64) -> io::Result<()> {
+        let mut header = self.header(item, EntryType::Regular)?;
+        header.set_size(size);
+        put_name(&mut header, &format!(".{}", item.path))?;
+        self.put(header)
+    }
+
+    pub(crate) fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    /// Ends a file of `size` bytes.
+    pub(crate) fn pad(&mut self, size: u64) -> io::Result<()> {
+        let missing = (BLOCK - size % BLOCK) % BLOCK;
+        io::copy(&mut io::Read::take(io::repeat(0), missing), &mut self.out).map(drop)
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.out.write_all(&[0; 2 * BLOCK as usize])?;
+        Ok(self.out)
+    }
+
+    fn header(&self, item: &Item<'_>, kind: EntryType) -> io::Result<Header> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(u32::from(item.mode));
+        header.set_mtime(u64::from(self.mtime));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        header.set_username(item.user)?;
+        header.set_groupname(item.group)?;
+        Ok(header)
+    }
+
+    fn put(&mut self, mut header: Header) -> io::Result<()> {
+        header.set_cksum();
+        self.out.write_all(header.as_bytes())
+    }
+}
+
+fn put_name(header: &mut Header, name: &str) -> io::Result<()> {
+    let field = &mut header.as_old_mut().name[..NAME];
+    let field = field.get_mut(..name.len()).ok_or_else(|| {
+        io::Error::other(format!("`{name}` is longer than the {NAME} bytes a tar header holds"))
+    })?;
+    field.copy_from_slice(name.as_bytes());
+    Ok(())
+}

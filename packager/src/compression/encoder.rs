@@ -1,0 +1,81 @@
+//! One writer for every algorithm.
+
+use std::{
+    io::{self, Write},
+    num::{NonZeroU64, NonZeroUsize},
+};
+
+use lzma_rust2::{XzOptions, XzWriterMt};
+use zstd::zstd_safe::CParameter;
+
+use super::{Algorithm, Compression, gzip::GzipWriter};
+
+/// How many bytes a zstd worker takes at a time: small enough that cores finish together.
+const ZSTD_JOB: u32 = 2 << 20;
+
+/// Squeezes what is written to it into `W`. Must be finished.
+pub(crate) enum Encoder<W: Write> {
+    None(W),
+    Gzip(GzipWriter<W>),
+    Xz(Box<XzWriterMt<W>>),
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+impl<W: Write> Encoder<W> {
+    pub(crate) fn new(compression: Compression, cores: NonZeroUsize, out: W) -> io::Result<Self> {
+        let level = compression.level();
+        let workers = u32::try_from(cores.get()).unwrap_or(u32::MAX);
+        Ok(match compression.algorithm() {
+            Algorithm::None => Self::None(out),
+            Algorithm::Gzip => Self::Gzip(GzipWriter::new(out, level, cores)?),
+            Algorithm::Xz => Self::Xz(Box::new(XzWriterMt::new(out, xz_options(level), workers)?)),
+            Algorithm::Zstd => Self::Zstd(zstd_encoder(out, level, workers)?),
+        })
+    }
+
+    pub(crate) fn finish(self) -> io::Result<W> {
+        match self {
+            Self::None(out) => Ok(out),
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Xz(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+/// Blocks are as long as the dictionary, the least that keeps a core busy without waste.
+fn xz_options(level: u8) -> XzOptions {
+    let mut options = XzOptions::with_preset(u32::from(level));
+    options.set_block_size(NonZeroU64::new(u64::from(options.lzma_options.dict_size)));
+    options
+}
+
+/// Always with workers, even on one core: without them libzstd gives other bytes.
+fn zstd_encoder<W: Write>(
+    out: W,
+    level: u8,
+    workers: u32,
+) -> io::Result<zstd::Encoder<'static, W>> {
+    let mut encoder = zstd::Encoder::new(out, i32::from(level))?;
+    encoder.multithread(workers)?;
+    if level <= 6 {
+        encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
+    }
+    encoder.include_checksum(true)?;
+    Ok(encoder)
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::None(out) => out.write(bytes),
+            Self::Gzip(encoder) => encoder.write(bytes),
+            Self::Xz(encoder) => encoder.write(bytes),
+            Self::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

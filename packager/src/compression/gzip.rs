@@ -1,0 +1,173 @@
+//! One gzip member, deflated on all cores.
+//!
+//! The text is cut into blocks of a fixed length; each is deflated with the 32 KiB before it as
+//! dictionary and ends on a byte boundary, so that the blocks join to one deflate stream. Cuts
+//! depend on nothing but the text, hence so do the bytes. Source: RFC 1951, RFC 1952, and pigz,
+//! which does the same.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    },
+    thread,
+};
+
+use flate2::{Compress, FlushCompress, Status};
+
+/// Length of a block. The dictionary makes up for what cutting costs.
+const BLOCK: usize = 256 << 10;
+const DICTIONARY: usize = 32 << 10;
+
+/// Magic, deflate, no flags, no time.
+const HEADER: [u8; 8] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0];
+const OS_UNKNOWN: u8 = 255;
+
+/// Deflates what is written to it into `W`. Must be finished.
+pub(crate) struct GzipWriter<W> {
+    out: W,
+    block: Vec<u8>,
+    previous: Option<Arc<Vec<u8>>>,
+    jobs: Sender<Job>,
+    /// Blocks under way, in the order of the text.
+    pending: VecDeque<Receiver<io::Result<Deflated>>>,
+    ahead: usize,
+    crc: crc32fast::Hasher,
+}
+
+struct Job {
+    text: Arc<Vec<u8>>,
+    before: Option<Arc<Vec<u8>>>,
+    last: bool,
+    reply: SyncSender<io::Result<Deflated>>,
+}
+
+struct Deflated {
+    bytes: Vec<u8>,
+    crc: crc32fast::Hasher,
+}
+
+impl<W: Write> GzipWriter<W> {
+    /// Deflates at `level`, 1 to 9, on `cores` threads.
+    pub(crate) fn new(mut out: W, level: u8, cores: NonZeroUsize) -> io::Result<Self> {
+        out.write_all(&HEADER)?;
+        out.write_all(&[extra_flags(level), OS_UNKNOWN])?;
+        let (jobs, queue) = channel();
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..cores.get() {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new().name("gzip".into()).spawn(move || work(&queue, level))?;
+        }
+        Ok(Self {
+            out,
+            block: Vec::with_capacity(BLOCK),
+            previous: None,
+            jobs,
+            pending: VecDeque::new(),
+            ahead: cores.get() * 2 + 2,
+            crc: crc32fast::Hasher::new(),
+        })
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.dispatch(true)?;
+        while !self.pending.is_empty() {
+            self.collect()?;
+        }
+        // The length of the text modulo 2^32, as the format has it.
+        let [length @ .., _, _, _, _] = self.crc.total_len().to_le_bytes();
+        self.out.write_all(&self.crc.finalize().to_le_bytes())?;
+        self.out.write_all(&length)?;
+        Ok(self.out)
+    }
+
+    /// Hands the block to a worker, once there is room.
+    fn dispatch(&mut self, last: bool) -> io::Result<()> {
+        if self.pending.len() >= self.ahead {
+            self.collect()?;
+        }
+        let text = Arc::new(std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK)));
+        let before = self.previous.replace(Arc::clone(&text));
+        let (reply, result) = sync_channel(1);
+        self.jobs.send(Job { text, before, last, reply }).map_err(|_| stopped())?;
+        self.pending.push_back(result);
+        Ok(())
+    }
+
+    /// Writes out the oldest block under way.
+    fn collect(&mut self) -> io::Result<()> {
+        let Some(result) = self.pending.pop_front() else { return Ok(()) };
+        let deflated = result.recv().map_err(|_| stopped())??;
+        self.crc.combine(&deflated.crc);
+        self.out.write_all(&deflated.bytes)
+    }
+}
+
+impl<W: Write> Write for GzipWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.block.len() == BLOCK {
+            self.dispatch(false)?;
+        }
+        let taken = bytes.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What RFC 1952 calls XFL: slowest and fastest say so.
+fn extra_flags(level: u8) -> u8 {
+    match level {
+        9 => 2,
+        1 => 4,
+        _ => 0,
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("a deflating thread stopped")
+}
+
+/// Deflates jobs until there are no more to come.
+fn work(queue: &Mutex<Receiver<Job>>, level: u8) {
+    let mut deflate = Compress::new(flate2::Compression::new(u32::from(level)), false);
+    loop {
+        let job = match queue.lock() {
+            Ok(queue) => queue.recv(),
+            Err(_) => return,
+        };
+        let Ok(job) = job else { return };
+        // Nobody listens any more once writing has failed.
+        let _ = job.reply.send(run(&mut deflate, &job));
+    }
+}
+
+fn run(deflate: &mut Compress, job: &Job) -> io::Result<Deflated> {
+    deflate.reset();
+    if let Some(before) = &job.before {
+        let dictionary = &before[before.len().saturating_sub(DICTIONARY)..];
+        deflate.set_dictionary(dictionary).map_err(io::Error::other)?;
+    }
+    let flush = if job.last { FlushCompress::Finish } else { FlushCompress::Sync };
+    let mut bytes = Vec::with_capacity(job.text.len() / 2 + 1024);
+    loop {
+        // What was taken in is all there is to know of the progress; `reset` puts it to zero.
+        let taken = usize::try_from(deflate.total_in()).map_err(io::Error::other)?;
+        let status = deflate.compress_vec(&job.text[taken..], &mut bytes, flush);
+        let room = bytes.len() < bytes.capacity();
+        match status.map_err(io::Error::other)? {
+            Status::StreamEnd => break,
+            Status::Ok | Status::BufError if room && !job.last => break,
+            Status::Ok | Status::BufError => bytes.reserve(bytes.capacity()),
+        }
+    }
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&job.text);
+    Ok(Deflated { bytes, crc })
+}

@@ -1,0 +1,131 @@
+//! Reads a package's files, each once, and hashes them on another thread while they are squeezed.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    panic,
+    sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    thread,
+};
+
+use sha2::digest::{Digest, Output};
+
+use crate::{error::BuildError, format::Progress, tree::Source};
+
+/// How much is read at a time: small enough to stay in a core's cache until it is hashed.
+const CHUNK: usize = 256 << 10;
+const CHUNKS: usize = 8;
+
+/// Runs `body`, which copies files through the [`Feed`] that it is given. Returns what `body` does
+/// and the digest of every file, in the order in which they were copied.
+pub(crate) fn feed<D: Digest, T>(
+    progress: Progress<'_>,
+    body: impl FnOnce(&mut Feed<'_>) -> Result<T, BuildError>,
+) -> Result<(T, Vec<Output<D>>), BuildError> {
+    let (full, to_hash) = channel();
+    let (hashed, empty) = sync_channel(CHUNKS);
+    for _ in 0..CHUNKS {
+        // The channel holds that many.
+        let _ = hashed.send(vec![0; CHUNK]);
+    }
+    thread::scope(|scope| {
+        let hashing = scope.spawn(move || hash::<D>(&to_hash, &hashed));
+        let done = body(&mut Feed { progress, full, empty });
+        let digests = hashing.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+        Ok((done?, digests))
+    })
+}
+
+/// Copies files and has them hashed.
+pub(crate) struct Feed<'a> {
+    progress: Progress<'a>,
+    full: Sender<Step>,
+    empty: Receiver<Vec<u8>>,
+}
+
+enum Step {
+    Chunk { buffer: Vec<u8>, filled: usize },
+    End,
+}
+
+const HASHING: &str = "the hashing thread ends after its feed";
+
+impl Feed<'_> {
+    /// Copies all of `source` to `out`.
+    pub(crate) fn copy(&mut self, source: &Source, out: &mut dyn Write) -> Result<(), BuildError> {
+        match source {
+            Source::Bytes(bytes) => self.pump(&mut bytes.as_ref(), source, out)?,
+            Source::Path { path, .. } => {
+                let file = File::open(path);
+                let failed = |source| BuildError::Read { path: path.clone(), source };
+                self.pump(&mut file.map_err(failed)?, source, out)?;
+            }
+        }
+        self.full.send(Step::End).expect(HASHING);
+        Ok(())
+    }
+
+    fn pump(
+        &mut self,
+        from: &mut dyn Read,
+        source: &Source,
+        out: &mut dyn Write,
+    ) -> Result<(), BuildError> {
+        let mut left = source.size();
+        loop {
+            let mut buffer = self.empty.recv().expect(HASHING);
+            let filled = fill(from, &mut buffer).map_err(|error| read_error(source, error))?;
+            left = left.checked_sub(filled as u64).ok_or_else(|| changed(source))?;
+            out.write_all(&buffer[..filled]).map_err(BuildError::Write)?;
+            self.full.send(Step::Chunk { buffer, filled }).expect(HASHING);
+            (self.progress)(filled as u64);
+            if filled < CHUNK {
+                return if left == 0 { Ok(()) } else { Err(changed(source)) };
+            }
+        }
+    }
+}
+
+/// Reads until `buffer` is full or nothing is left.
+fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn read_error(source: &Source, error: std::io::Error) -> BuildError {
+    match source {
+        Source::Path { path, .. } => BuildError::Read { path: path.clone(), source: error },
+        Source::Bytes(_) => BuildError::Write(error),
+    }
+}
+
+fn changed(source: &Source) -> BuildError {
+    match source {
+        Source::Path { path, .. } => BuildError::Changed { path: path.clone() },
+        Source::Bytes(_) => unreachable!("bytes in memory keep their length"),
+    }
+}
+
+fn hash<D: Digest>(steps: &Receiver<Step>, empty: &SyncSender<Vec<u8>>) -> Vec<Output<D>> {
+    let mut digests = Vec::new();
+    let mut digest = D::new();
+    for step in steps {
+        match step {
+            Step::Chunk { buffer, filled } => {
+                digest.update(&buffer[..filled]);
+                // The feed may be gone already.
+                let _ = empty.send(buffer);
+            }
+            Step::End => digests.push(std::mem::replace(&mut digest, D::new()).finalize()),
+        }
+    }
+    digests
+}

@@ -1,0 +1,149 @@
+//! `control.tar.gz`: what the package says of itself, and its scripts.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
+
+use semver::Version;
+
+use crate::{
+    archive::tar::{Item, TarWriter},
+    package::Package,
+    payload::Arch,
+    template::{DebPostinst, DebPostrm, DebPrerm},
+    tree::{FileTree, InstallPath, Node, Owner, Role},
+};
+
+/// Makes the archive.
+pub(super) struct Control<'a> {
+    pub(super) package: &'a Package,
+    pub(super) tree: &'a FileTree,
+}
+
+const SCRIPT: u16 = 0o755;
+const DATA: u16 = 0o644;
+const MD5_DIGITS: usize = 32;
+
+impl Control<'_> {
+    /// Placeholders for all digests.
+    pub(super) fn no_digests(&self) -> Vec<String> {
+        self.files().map(|_| "0".repeat(MD5_DIGITS)).collect()
+    }
+
+    /// The archive, with the hexadecimal MD5 `digests` of the tree's files in their order. Stored
+    /// rather than squeezed: its length depends on the lengths of what is in it alone.
+    pub(super) fn archive(&self, digests: &[String]) -> io::Result<Vec<u8>> {
+        let lifecycle = &self.package.lifecycle;
+        let members = [
+            ("/control", DATA, self.control()),
+            ("/conffiles", DATA, self.conffiles()),
+            ("/md5sums", DATA, self.md5sums(digests)),
+            ("/postinst", SCRIPT, DebPostinst::text(lifecycle)),
+            ("/postrm", SCRIPT, DebPostrm::text(lifecycle)),
+            ("/prerm", SCRIPT, DebPrerm::text(lifecycle)),
+        ];
+        let gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::none());
+        let mut tar = TarWriter::new(gzip, self.package.built_at.unix());
+        tar.dir(&item("/", SCRIPT))?;
+        for (path, mode, text) in members {
+            tar.file(&item(path, mode), text.len() as u64)?;
+            tar.out().write_all(text.as_bytes())?;
+            tar.pad(text.len() as u64)?;
+        }
+        tar.finish()?.finish()
+    }
+
+    fn control(&self) -> String {
+        let metadata = &self.package.metadata;
+        let mut control = Paragraph::default();
+        control.field("Package", metadata.name);
+        control.field("Version", &version(&metadata.version));
+        control.field("Architecture", architecture(metadata.platform.arch));
+        control.field("Maintainer", metadata.maintainer);
+        control.field("Installed-Size", &self.installed_size().to_string());
+        if metadata.needs_libc {
+            control.field("Depends", LIBC);
+        }
+        control.field("Recommends", "ca-certificates");
+        control.field("Conflicts", &metadata.conflicts.join(", "));
+        control.field("Section", "admin");
+        control.field("Priority", "optional");
+        control.field("Homepage", metadata.homepage);
+        control.description(metadata.summary, metadata.description);
+        control.0
+    }
+
+    /// In KiB, each entry rounded up, a folder or symlink counted as one. Source: dpkg-gencontrol.
+    fn installed_size(&self) -> u64 {
+        self.tree.iter().map(|(_, entry)| entry.size().div_ceil(1024).max(1)).sum()
+    }
+
+    fn conffiles(&self) -> String {
+        self.tree.with_role(Role::Config).fold(String::new(), |mut text, path| {
+            let _ = writeln!(text, "{path}");
+            text
+        })
+    }
+
+    /// dpkg has digests of conffiles of its own, which are not listed.
+    fn md5sums(&self, digests: &[String]) -> String {
+        let mut text = String::new();
+        for ((path, role), digest) in self.files().zip(digests) {
+            if role != Role::Config {
+                let _ = writeln!(text, "{digest}  {}", path.as_str().trim_start_matches('/'));
+            }
+        }
+        text
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&InstallPath, Role)> {
+        self.tree.iter().filter_map(|(path, entry)| match &entry.node {
+            Node::File { role, .. } => Some((path, *role)),
+            Node::Dir | Node::Symlink { .. } => None,
+        })
+    }
+}
+
+const LIBC: &str = "libc6";
+
+fn item(path: &str, mode: u16) -> Item<'_> {
+    Item { path, mode, user: Owner::ROOT.user, group: Owner::ROOT.group }
+}
+
+/// A paragraph of deb822(5).
+#[derive(Default)]
+struct Paragraph(String);
+
+impl Paragraph {
+    /// `value` is one line and not empty.
+    fn field(&mut self, name: &str, value: &str) {
+        let _ = writeln!(self.0, "{name}: {value}");
+    }
+
+    fn description(&mut self, summary: &str, text: &str) {
+        self.field("Description", summary);
+        for line in text.lines() {
+            let _ = writeln!(self.0, " {}", if line.is_empty() { "." } else { line });
+        }
+    }
+}
+
+/// Debian's order has a tilde before the end, as a pre-release comes before its release.
+pub(super) fn version(version: &Version) -> String {
+    let mut text = format!("{}.{}.{}", version.major, version.minor, version.patch);
+    if !version.pre.is_empty() {
+        let _ = write!(text, "~{}", version.pre.replace('-', "."));
+    }
+    if !version.build.is_empty() {
+        let _ = write!(text, "+{}", version.build.replace('-', "."));
+    }
+    text
+}
+
+pub(super) const fn architecture(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Amd64 => "amd64",
+        Arch::Arm64 => "arm64",
+    }
+}

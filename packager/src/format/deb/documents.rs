@@ -1,0 +1,57 @@
+//! What Debian Policy wants in a package besides its files.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+
+use super::control::version;
+use crate::{
+    package::Package,
+    payload::ComponentKind,
+    template::{DebChangelog, DebCopyright, LintianOverrides, rendered},
+    tree::{Entry, FileTree, InstallPath, Role, Source},
+};
+
+/// The package's files, copyright, changelog and lintian overrides.
+pub(super) fn add_to(package: &Package) -> FileTree {
+    let name = package.metadata.name;
+    let folder = format!("/usr/share/doc/{name}");
+    let mut tree = package.tree.clone();
+    put(&mut tree, folder.clone(), Entry::dir());
+    put(&mut tree, format!("{folder}/copyright"), document(copyright(package)));
+    put(&mut tree, format!("{folder}/changelog.gz"), document(changelog(package)));
+    let overrides = rendered(&LintianOverrides { name });
+    put(&mut tree, format!("/usr/share/lintian/overrides/{name}"), document(overrides));
+    tree
+}
+
+fn put(tree: &mut FileTree, path: String, entry: Entry) {
+    let path = InstallPath::new(path).expect("the package's name is a plain word");
+    tree.insert(path, entry).expect("a package's tree has no Debian documents");
+}
+
+fn document(content: impl Into<Bytes>) -> Entry {
+    Entry::file(Source::Bytes(content.into()), Role::Doc)
+}
+
+fn copyright(package: &Package) -> String {
+    let metadata = &package.metadata;
+    let mut components = package.lifecycle.pointers.iter().map(|pointer| pointer.component);
+    let osquery = components.any(|kind| kind == ComponentKind::Osqueryd);
+    rendered(&DebCopyright { name: metadata.name, homepage: metadata.homepage, osquery })
+}
+
+/// Named as that of a package without a Debian revision, squeezed as hard as Policy asks.
+fn changelog(package: &Package) -> Vec<u8> {
+    let metadata = &package.metadata;
+    let text = rendered(&DebChangelog {
+        name: metadata.name,
+        version: &version(&metadata.version),
+        maintainer: metadata.maintainer,
+        date: package.built_at.timestamp().strftime("%a, %d %b %Y %H:%M:%S +0000").to_string(),
+    });
+    let mut gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
+    gzip.write_all(text.as_bytes())
+        .and_then(|()| gzip.finish())
+        .expect("writing to memory does not fail")
+}

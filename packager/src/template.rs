@@ -1,0 +1,110 @@
+//! The only reader of `templates/`: a typed struct for each, checked when this is compiled.
+//!
+//! Scripts and the unit mention nothing but paths, names and versions, which need no quoting. URLs
+//! and secrets live in files that are written by a serialiser.
+
+use askama::Template;
+use semver::Version;
+
+use crate::{
+    package::{Lifecycle, Pointer},
+    spec::CpuQuota,
+    tree::InstallPath,
+};
+
+/// Licenses as `/usr/share/licenses` has them, with their names there.
+pub(crate) const LICENSES: [(&str, &[u8]); 2] = [
+    ("LICENSE-APACHE", include_bytes!("../../LICENSE-APACHE")),
+    ("LICENSE-MIT", include_bytes!("../../LICENSE-MIT")),
+];
+
+#[derive(Template)]
+#[template(path = "linux/orbit.service")]
+pub(crate) struct Unit<'a> {
+    pub(crate) service: &'a str,
+    pub(crate) homepage: &'a str,
+    pub(crate) cpu_quota: Option<CpuQuota>,
+}
+
+/// `/etc/default/orbit`.
+#[derive(Template)]
+#[template(path = "linux/environment.txt")]
+pub(crate) struct Environment<'a> {
+    pub(crate) service: &'a str,
+    pub(crate) secret: &'a InstallPath,
+    pub(crate) settings: Vec<Setting>,
+}
+
+pub(crate) struct Setting {
+    pub(crate) meaning: &'static str,
+    /// `NAME="value"`, quoted.
+    pub(crate) line: String,
+}
+
+/// Defines a script that sees a package's life cycle.
+macro_rules! script {
+    ($name:ident, $path:literal) => {
+        #[derive(Template)]
+        #[template(path = $path)]
+        pub(crate) struct $name<'a> {
+            lifecycle: &'a Lifecycle,
+        }
+
+        impl<'a> $name<'a> {
+            pub(crate) fn text(lifecycle: &'a Lifecycle) -> String {
+                rendered(&Self { lifecycle })
+            }
+        }
+    };
+}
+
+script!(DebPostinst, "deb/postinst.sh");
+script!(DebPrerm, "deb/prerm.sh");
+script!(DebPostrm, "deb/postrm.sh");
+script!(RpmPost, "rpm/post.sh");
+script!(RpmPreun, "rpm/preun.sh");
+
+/// The same for every package.
+pub(crate) const RPM_POSTUN: &str = include_str!("../../templates/rpm/postun.sh");
+
+#[derive(Template)]
+#[template(path = "deb/copyright.txt")]
+pub(crate) struct DebCopyright<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) homepage: &'a str,
+    /// Whether osqueryd is in the package.
+    pub(crate) osquery: bool,
+}
+
+#[derive(Template)]
+#[template(path = "deb/changelog.txt")]
+pub(crate) struct DebChangelog<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) maintainer: &'a str,
+    /// As in RFC 2822.
+    pub(crate) date: String,
+}
+
+#[derive(Template)]
+#[template(path = "deb/lintian-overrides.txt")]
+pub(crate) struct LintianOverrides<'a> {
+    pub(crate) name: &'a str,
+}
+
+impl Pointer {
+    /// The packaged file as seen from the pointer's folder.
+    fn relative(&self) -> &str {
+        let folder = self.link.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+        let packaged = self.packaged.as_str();
+        packaged.strip_prefix(folder).map_or(packaged, |rest| rest.trim_start_matches('/'))
+    }
+
+    fn version(&self) -> &Version {
+        &self.version
+    }
+}
+
+pub(crate) fn rendered(template: &impl Template) -> String {
+    template.render().expect("templates have nothing in them that can fail")
+}
