@@ -1,10 +1,10 @@
 //! `fleetctl logout`: ends the session of a context.
 
 use clap::Args;
-use wire::api::RefreshRequest;
+use serde_json::json;
 
 use crate::{
-    client::{Access, Client},
+    client::{Access, Client, ContextSession},
     session::Session,
 };
 
@@ -25,16 +25,20 @@ pub(crate) async fn run(_args: LogoutArgs, session: &Session) -> anyhow::Result<
         session.shell.note(format!("nobody is signed in, context `{name}`"));
         return Ok(());
     };
+    let access = Access::Session(ContextSession {
+        file: file.clone(),
+        context: name.clone(),
+        session: kept,
+    });
+    let mut client = Client::new(context.url.clone(), &context.trust(), access)?;
+    let told = client.tell("/auth/logout", &json!({})).await;
     file.change(|contexts| {
         if let Some(context) = contexts.contexts.get_mut(&name) {
             context.session = None;
         }
         Ok(())
     })?;
-    let mut client =
-        Client::new(context.url.clone(), &context.trust(), Access::ApiKey(kept.access_token))?;
-    let body = RefreshRequest { refresh_token: Some(kept.refresh_token) };
-    match client.tell("/auth/logout", &body).await {
+    match told {
         Ok(()) => session.shell.done(format!("signed out, context `{name}`")),
         Err(error) => session
             .shell

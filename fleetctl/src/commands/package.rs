@@ -8,6 +8,7 @@
 mod args;
 mod check;
 mod components;
+mod files;
 mod order;
 mod staged;
 

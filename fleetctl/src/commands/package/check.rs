@@ -1,24 +1,17 @@
 //! From flags to an [`Order`]: the one place where they are checked, all of them at once.
 
-use std::{
-    fmt::Display,
-    fs,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{fmt::Display, path::Path};
 
-use bytes::Bytes;
 use camino::Utf8PathBuf;
 use etcetera::BaseStrategy as _;
 use packager::{Draft, PackageSpec, payload::Arch};
-use rustls::{crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use semver::Version;
 use update::{Channel, Connection, Location, RepositoryConfig};
 use wire::settings::{Channels, DEFAULT_UPDATE_INTERVAL, parse_duration, secret_from_file_text};
 
 use super::{
     args::{AgentArgs, ArtifactArgs, PackageArgs, ServerArgs, UpdateArgs},
+    files::{Files, read_text, unreadable},
     order::{Destination, Order, Origin, Tracks, Type},
 };
 use crate::{config::Environment, exit::Stop};
@@ -58,32 +51,14 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
     }
 }
 
-/// Contents of the files that flags name.
-#[derive(Debug, Default)]
-struct Files {
-    fleet_certificate: Option<Bytes>,
-    client: Pair,
-    update_certificate: Option<Bytes>,
-    update_client: Pair,
-    update_root: Option<Bytes>,
-    osquery_flags: Option<Bytes>,
-}
-
-/// A certificate and its key.
-#[derive(Debug, Default)]
-struct Pair {
-    certificate: Option<Bytes>,
-    key: Option<Bytes>,
-}
-
 /// Collects what is wrong.
 #[derive(Default)]
-struct Check {
-    problems: Vec<String>,
+pub(super) struct Check {
+    pub(super) problems: Vec<String>,
 }
 
 impl Check {
-    fn ok<T, E: Display>(&mut self, result: Result<T, E>) -> Option<T> {
+    pub(super) fn ok<T, E: Display>(&mut self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.problems.push(error.to_string())).ok()
     }
 
@@ -114,77 +89,6 @@ impl Check {
             }
         }
         values
-    }
-
-    /// A certificate whose file cannot be read contradicts --insecure all the same.
-    fn authority(&mut self, flag: &str, path: Option<&Path>, insecure: bool) -> Option<Bytes> {
-        let pem = self.file(flag, path);
-        if insecure && path.is_some() && pem.is_none() {
-            self.problems.push(format!("{flag} and --insecure contradict each other"));
-        }
-        pem
-    }
-
-    fn file(&mut self, flag: &str, path: Option<&Path>) -> Option<Bytes> {
-        let path = path?;
-        let read = fs::read(path);
-        self.ok(read.map(Bytes::from).map_err(|error| unreadable(flag, path, &error)))
-    }
-
-    fn files(&mut self, args: &PackageArgs) -> Files {
-        let (server, update) = (&args.server, &args.update);
-        Files {
-            fleet_certificate: self.authority(
-                "--fleet-certificate",
-                server.fleet_certificate.as_deref(),
-                server.insecure,
-            ),
-            client: self.pair(
-                ("--fleet-tls-client-certificate", server.fleet_tls_client_certificate.as_deref()),
-                ("--fleet-tls-client-key", server.fleet_tls_client_key.as_deref()),
-            ),
-            update_certificate: self.authority(
-                "--update-tls-certificate",
-                update.update_tls_certificate.as_deref(),
-                server.insecure,
-            ),
-            update_client: self.pair(
-                (
-                    "--update-tls-client-certificate",
-                    update.update_tls_client_certificate.as_deref(),
-                ),
-                ("--update-tls-client-key", update.update_tls_client_key.as_deref()),
-            ),
-            update_root: self.root(update.update_roots.as_deref()),
-            osquery_flags: self.file("--osquery-flagfile", args.agent.osquery_flagfile.as_deref()),
-        }
-    }
-
-    /// Both files, or neither where one cannot be read: that has been said then.
-    fn pair(&mut self, certificate: (&str, Option<&Path>), key: (&str, Option<&Path>)) -> Pair {
-        let before = self.problems.len();
-        let pair = Pair {
-            certificate: self.file(certificate.0, certificate.1),
-            key: self.file(key.0, key.1),
-        };
-        if self.problems.len() > before {
-            return Pair::default();
-        }
-        if let (Some(chain), Some(private)) = (&pair.certificate, &pair.key)
-            && !belong_together(chain, private)
-        {
-            self.problems.push(format!("{} does not belong to {}", key.0, certificate.0));
-        }
-        pair
-    }
-
-    /// Fleet takes the JSON itself; a file's name is easier to give.
-    fn root(&mut self, value: Option<&str>) -> Option<Bytes> {
-        let value = value?;
-        if value.trim_start().starts_with('{') {
-            return Some(Bytes::copy_from_slice(value.as_bytes()));
-        }
-        self.file("--update-roots", Some(Path::new(value)))
     }
 
     /// The secret of a flag, of a file, or of the environment. One that cannot be read stands in
@@ -366,25 +270,6 @@ impl Check {
     }
 }
 
-impl Pair {
-    /// Chain and key as one PEM.
-    fn joined(&self) -> Option<Vec<u8>> {
-        let (certificate, key) = (self.certificate.as_ref()?, self.key.as_ref()?);
-        Some([certificate, b"\n".as_slice(), key].concat())
-    }
-}
-
-/// Whether the key is that of the chain's first certificate. What is no PEM is not for here.
-fn belong_together(chain: &[u8], key: &[u8]) -> bool {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
-    let (Ok(chain), Ok(key)) = (chain, PrivateKeyDer::from_pem_slice(key)) else { return true };
-    if chain.is_empty() {
-        return true;
-    }
-    let Ok(key) = any_supported_type(&key) else { return false };
-    CertifiedKey::new(chain, key).keys_match().is_ok()
-}
-
 /// Whether the agent can use it too: a folder of this machine is no use on a device.
 fn is_remote(url: &str) -> bool {
     !matches!(url.parse::<Location>(), Ok(Location::Directory(_)))
@@ -393,19 +278,6 @@ fn is_remote(url: &str) -> bool {
 fn percent(text: &str) -> Result<u16, String> {
     let number = text.strip_suffix('%').unwrap_or(text);
     number.parse().map_err(|_| "it is not a number of percent".to_owned())
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
-        return Ok(text);
-    }
-    fs::read_to_string(path)
-}
-
-fn unreadable(flag: &str, path: &Path, error: &io::Error) -> String {
-    format!("{flag} `{}` cannot be read: {error}", path.display())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
