@@ -250,6 +250,25 @@ pub enum AddError {
     Publish(#[from] PublishError),
 }
 
+impl AddError {
+    /// What to do next, for the errors where that is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::UntrustedKey { role } => {
+                Some(format!("sign with the {role} key that was made with this repository"))
+            }
+            Self::Open(OpenError::NoRepository { .. }) => {
+                Some("`fleetctl updates init` makes one".to_owned())
+            }
+            Self::Unusable { .. }
+            | Self::Open(_)
+            | Self::Sign(_)
+            | Self::Stage { .. }
+            | Self::Publish(_) => None,
+        }
+    }
+}
+
 /// Why one file cannot be published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

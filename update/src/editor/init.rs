@@ -165,3 +165,20 @@ pub enum InitError {
     #[error(transparent)]
     Open(#[from] OpenError),
 }
+
+impl InitError {
+    /// What to do next, for the errors where that is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Exists { .. } => Some(
+                "choose another directory, or `fleetctl updates add` to publish in this one"
+                    .to_owned(),
+            ),
+            Self::Key(_)
+            | Self::Sign(_)
+            | Self::Write { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Open(_) => None,
+        }
+    }
+}

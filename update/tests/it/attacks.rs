@@ -82,7 +82,7 @@ async fn metadata_that_nobody_signs_any_more_expires() {
 
 #[tokio::test]
 async fn another_repository_is_refused_whatever_its_keys() {
-    let (ours, theirs) = (Fixture::with_orbit().await, Fixture::with_orbit().await);
+    let (ours, theirs) = (Fixture::with_orbit().await, Fixture::with_own_keys().await);
     let location = Location::Directory(theirs.editor.repository_dir().to_owned());
     let error = refused_metadata(&mut ours.reader(location)).await;
     assert!(matches!(error, VerifyError::Unsigned { found: 0, threshold: 1, .. }), "{error:?}");

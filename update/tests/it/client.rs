@@ -13,7 +13,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_component_is_fetched_with_what_its_publisher_says_of_it() {
-    let fixture = Fixture::with_orbit().await;
+    let fixture = Fixture::with_own_keys().await;
     let server = Server::start(fixture.editor.repository_dir()).await;
     let fetched = fetch_stable(&mut fixture.reader(server.location())).await.unwrap();
     assert_eq!(fs::read(&fetched.path).unwrap(), b"orbit, the first");

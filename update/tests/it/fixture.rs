@@ -1,10 +1,11 @@
 //! A signed repository in a temporary directory, and readers of it.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 use update::{
     Addition, Channel, Component, Connection, Editor, Expiries, FetchedComponent, Location,
     Passphrase, Progress, Repository, RepositoryConfig, TargetName, TufRole, UpdatePlatform,
@@ -42,22 +43,47 @@ pub(crate) fn passphrases() -> InitPassphrases {
 pub(crate) struct Fixture {
     dir: TempDir,
     pub(crate) editor: Editor,
+    keys: Arc<PublishKeys>,
 }
 
 impl Fixture {
+    /// A repository with keys of its own and nothing in it.
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let root = utf8(dir.path()).join("tuf");
-        let editor =
-            update::init(&root, &passphrases(), &Expiries::default(), now()).await.unwrap();
-        Self { dir, editor }
+        let tuf = utf8(dir.path()).join("tuf");
+        let editor = update::init(&tuf, &passphrases(), &Expiries::default(), now()).await.unwrap();
+        let unlock = |role| editor.keys().unlock(role, &passphrase()).unwrap();
+        let keys = Arc::new(PublishKeys {
+            targets: unlock(TufRole::Targets),
+            snapshot: unlock(TufRole::Snapshot),
+            timestamp: unlock(TufRole::Timestamp),
+        });
+        Self { dir, editor, keys }
     }
 
-    /// A repository with orbit 1.0.0 on `stable`.
-    pub(crate) async fn with_orbit() -> Self {
+    /// A repository with keys of its own and orbit 1.0.0 on `stable`.
+    pub(crate) async fn with_own_keys() -> Self {
         let mut fixture = Self::new().await;
         fixture.publish_orbit("1.0.0", b"orbit, the first").await;
         fixture
+    }
+
+    /// A repository with orbit 1.0.0 on `stable`. All of these are copies of one, since making keys is slow on purpose.
+    pub(crate) async fn with_orbit() -> Self {
+        static MADE: OnceCell<(Files, Arc<PublishKeys>)> = OnceCell::const_new();
+        let make = || async {
+            let fixture = Self::with_own_keys().await;
+            (read_tree(&fixture.path("")), Arc::clone(&fixture.keys))
+        };
+        let (files, keys) = MADE.get_or_init(make).await;
+        let dir = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            let path = utf8(dir.path()).join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let editor = Editor::open(&utf8(dir.path()).join("tuf")).unwrap();
+        Self { dir, editor, keys: Arc::clone(keys) }
     }
 
     pub(crate) async fn publish_orbit(&mut self, version: &str, content: &[u8]) {
@@ -82,13 +108,8 @@ impl Fixture {
         }
     }
 
-    pub(crate) fn publish_keys(&self) -> PublishKeys {
-        let unlock = |role| self.editor.keys().unlock(role, &passphrase()).unwrap();
-        PublishKeys {
-            targets: unlock(TufRole::Targets),
-            snapshot: unlock(TufRole::Snapshot),
-            timestamp: unlock(TufRole::Timestamp),
-        }
+    pub(crate) fn publish_keys(&self) -> Arc<PublishKeys> {
+        Arc::clone(&self.keys)
     }
 
     pub(crate) fn path(&self, name: &str) -> Utf8PathBuf {
@@ -159,4 +180,25 @@ pub(crate) fn copy_tree(from: &Utf8Path, to: &Utf8Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Contents by relative path.
+type Files = Vec<(Utf8PathBuf, Vec<u8>)>;
+
+/// Every file below `dir`, by its path from there.
+fn read_tree(dir: &Utf8Path) -> Files {
+    let mut files = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(next) = dirs.pop() {
+        for entry in next.read_dir_utf8().unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(entry.path().to_owned());
+            } else {
+                let name = entry.path().strip_prefix(dir).unwrap().to_owned();
+                files.push((name, fs::read(entry.path()).unwrap()));
+            }
+        }
+    }
+    files
 }

@@ -155,7 +155,7 @@ async fn a_key_that_the_root_does_not_list_signs_nothing() {
 
 #[tokio::test]
 async fn metadata_that_somebody_else_put_there_is_not_signed_over() {
-    let (ours, theirs) = (Fixture::with_orbit().await, Fixture::with_orbit().await);
+    let (ours, theirs) = (Fixture::with_orbit().await, Fixture::with_own_keys().await);
     let dir = ours.path("tuf");
     for file in ["timestamp.json", "2.snapshot.json", "2.targets.json"] {
         let theirs = fs::read(theirs.editor.repository_dir().join(file)).unwrap();
