@@ -16,7 +16,7 @@ use crate::{
 const ENROLLED_WITHIN: Duration = Duration::from_secs(30);
 
 /// The agent as unpacked from the package, without installing anything.
-const ORBIT: &str = "device/opt/orbit/bin/orbit/packaged/orbit --root-dir device/opt/orbit --env-file device/etc/default/orbit";
+const ORBIT: &str = "device/opt/orbit/bin/orbit/packaged/orbit --root-dir $PWD/device/opt/orbit --env-file device/etc/default/orbit";
 
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     if setup::run(workspace, &setup::Args::default())? != ExitCode::SUCCESS {
@@ -30,11 +30,11 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let desk = Desk::new(workspace, home.path(), folder, Voice::Aloud)?;
 
     terminal::heading("A server with its owner");
-    let deployment = Deployment::start(desk)?;
+    let mut deployment = Deployment::start(desk)?;
     terminal::heading("An enroll secret for devices, an API key for scripts");
     deployment.credentials()?;
     terminal::heading("A signed repository of updates with the agent in it");
-    repository(&deployment.desk)?;
+    repository(&mut deployment.desk)?;
     terminal::heading("Packages that carry the server's address and the secret");
     packages(&deployment)?;
     terminal::heading("The agent, unpacked from the package");
@@ -43,9 +43,9 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn repository(desk: &Desk) -> anyhow::Result<()> {
+fn repository(desk: &mut Desk) -> anyhow::Result<()> {
     for role in ["ROOT", "TARGETS", "SNAPSHOT", "TIMESTAMP"] {
-        desk.run(&format!("openssl rand -base64 18 > {role}.passphrase"))?;
+        desk.export(&format!("FLEET_{role}_PASSPHRASE"), "openssl rand -base64 18")?;
     }
     desk.run("fleetctl updates init --path updates")?;
     desk.run("fleetctl updates add --path updates --target $(command -v orbit) --name orbit --platform linux --version 1.0.0 --tag stable")?;

@@ -25,6 +25,7 @@ pub(crate) struct Desk {
     pub(crate) dir: PathBuf,
     path: String,
     voice: Voice,
+    exported: Vec<(String, String)>,
 }
 
 impl Desk {
@@ -37,7 +38,7 @@ impl Desk {
     ) -> anyhow::Result<Self> {
         let inherited = workspace.sh.var("PATH").context("could not read `PATH`")?;
         let path = format!("{}:{inherited}", programs.display());
-        Ok(Self { dir: dir.to_owned(), path, voice })
+        Ok(Self { dir: dir.to_owned(), path, voice, exported: Vec::new() })
     }
 
     /// Runs a line of shell, shown with its output, and gives what it printed on standard output.
@@ -52,6 +53,14 @@ impl Desk {
     /// Runs a line of shell, shown by nobody, and gives what it printed on standard output.
     pub(crate) fn read(&self, line: &str) -> anyhow::Result<String> {
         Ok(self.output(line)?.0)
+    }
+
+    /// Sets a variable for all that follows to what the line of shell `command` prints.
+    pub(crate) fn export(&mut self, name: &str, command: &str) -> anyhow::Result<()> {
+        self.announce(&format!("export {name}=$({command})"));
+        let value = self.read(command)?.trim_end().to_owned();
+        self.exported.push((name.to_owned(), value));
+        Ok(())
     }
 
     /// Starts a line of shell that goes on until it is stopped; its output goes to `<name>.log`.
@@ -94,6 +103,7 @@ impl Desk {
         command.args(["-c", line]).current_dir(&self.dir).stdin(Stdio::null());
         command.env_clear().env("PATH", &self.path).env("HOME", &self.dir);
         command.env("LANG", "C.UTF-8").env("TERM", "dumb").env("RUST_BACKTRACE", "1");
+        command.envs(self.exported.iter().map(|(name, value)| (name, value)));
         command
     }
 }
@@ -138,7 +148,7 @@ impl Deployment {
     pub(crate) fn log_tail(&self) -> String {
         let log = self.server.output();
         let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+        lines[lines.len().saturating_sub(5)..].join("\n")
     }
 }
 

@@ -148,6 +148,15 @@ impl Stage<'_> {
         Ok(pid.trim().to_owned())
     }
 
+    /// Fails if a process still runs a program of the package.
+    pub(super) fn expect_no_process(&self) -> anyhow::Result<()> {
+        let running = self.run("readlink /proc/[0-9]*/exe | grep /opt/orbit || true")?;
+        if !running.trim().is_empty() {
+            bail!("still running: {}", running.trim());
+        }
+        Ok(())
+    }
+
     fn rows(&self) -> anyhow::Result<Vec<Device>> {
         let mut devices = self.deployment.devices()?;
         devices.retain(|device| device.hostname == self.hostname);
