@@ -1,7 +1,8 @@
-//! Targets by the hash of their content, shared by every repository and process that uses the directory.
+//! Targets by the hash of their content, shared by every repository and process that uses the
+//! directory.
 //!
-//! A file appears under its hash whole or not at all. It is hashed again whenever it is asked for, so a damaged one is
-//! found, thrown away and fetched anew.
+//! A file appears under its hash whole or not at all. It is hashed again whenever it is asked for,
+//! so a damaged one is found, thrown away and fetched anew.
 
 use std::{
     fs, io,
@@ -20,7 +21,8 @@ use crate::disk::{self, Access};
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     dir: Utf8PathBuf,
-    /// Held, shared, by all who may be writing: whoever gets it alone knows that half-written files are leftovers.
+    /// Held, shared, by all who may be writing: whoever gets it alone knows that half-written files
+    /// are leftovers.
     _in_use: Arc<fs::File>,
 }
 

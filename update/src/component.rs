@@ -20,7 +20,8 @@ pub struct FetchedComponent {
     pub sha256: String,
     /// Length of the file in bytes.
     pub length: u64,
-    /// When it was built, as far as its source tells: the publisher's date, signed, or a local file's own.
+    /// When it was built, as far as its source tells: the publisher's date, signed, or a local
+    /// file's own.
     pub modified: Option<Timestamp>,
 }
 
@@ -37,5 +38,6 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Called while components are fetched, several times a second, from whichever thread does the work.
+/// Called while components are fetched, several times a second, from whichever thread does the
+/// work.
 pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);

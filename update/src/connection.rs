@@ -12,7 +12,8 @@ pub struct Connection {
     pub ca_pem: Option<Vec<u8>>,
     /// The client's own certificate chain and private key, as one PEM.
     pub identity_pem: Option<Vec<u8>>,
-    /// The proxy for every request (`http`, `https` or `socks5` URL). None: what `HTTPS_PROXY` and its like say.
+    /// The proxy for every request (`http`, `https` or `socks5` URL). None: what `HTTPS_PROXY` and
+    /// its like say.
     pub proxy: Option<Url>,
     /// Accept any server certificate. What is downloaded is verified all the same.
     pub insecure: bool,

@@ -8,8 +8,9 @@
 //!     targets/<component>/<platform>/<channel>/<sha256>.<file>
 //! ```
 //!
-//! What is written keeps to the part of the specification that every TUF client reads: expiry in whole seconds of UTC,
-//! consistent snapshots, key ids that are hashes of their keys, SHA-256 for everything, no empty or unknown fields.
+//! What is written keeps to the part of the specification that every TUF client reads: expiry in
+//! whole seconds of UTC, consistent snapshots, key ids that are hashes of their keys, SHA-256 for
+//! everything, no empty or unknown fields.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::{SignedDuration, Timestamp};
@@ -76,7 +77,8 @@ pub struct Addition {
     pub component: Component,
     /// Where it runs.
     pub platform: UpdatePlatform,
-    /// Its version, a channel such as `1.2.3`. Once published, a version keeps its content for ever.
+    /// Its version, a channel such as `1.2.3`. Once published, a version keeps its content for
+    /// ever.
     pub version: Channel,
     /// The other channels it becomes the current file of, e.g. `stable`.
     pub tags: Vec<Channel>,
@@ -103,7 +105,8 @@ pub struct Editor {
 }
 
 impl Editor {
-    /// Opens the repository that [`init`] made in `dir`, verifying its metadata. Expired metadata is no obstacle.
+    /// Opens the repository that [`init`] made in `dir`, verifying its metadata. Expired metadata
+    /// is no obstacle.
     pub fn open(dir: &Utf8Path) -> Result<Self, OpenError> {
         let repository = dir.join(REPOSITORY_DIR);
         let published = Published::read(&repository)?;
@@ -130,7 +133,8 @@ impl Editor {
         &self.published.root_bytes
     }
 
-    /// Publishes `additions` in one step: a reader sees all of them or none. Returns the targets written.
+    /// Publishes `additions` in one step: a reader sees all of them or none. Returns the targets
+    /// written.
     ///
     /// Adding a published version again with other tags promotes it.
     pub async fn add(
@@ -145,8 +149,8 @@ impl Editor {
         Ok(targets)
     }
 
-    /// Signs what [`add`](Self::add) would publish, and stages its files; a reader sees nothing of it yet. Nobody else
-    /// can change the repository while the result is held.
+    /// Signs what [`add`](Self::add) would publish, and stages its files; a reader sees nothing of
+    /// it yet. Nobody else can change the repository while the result is held.
     pub async fn prepare(
         &self,
         additions: &[Addition],

@@ -1,7 +1,7 @@
 //! Signing keys: ed25519, in files encrypted with a passphrase.
 //!
-//! A key file is PKCS#8 PEM encrypted with scrypt and AES-256-CBC (RFC 5958, RFC 7914), which `openssl pkey` reads. A
-//! P-256 key in such a file signs as well.
+//! A key file is PKCS#8 PEM encrypted with scrypt and AES-256-CBC (RFC 5958, RFC 7914), which
+//! `openssl pkey` reads. A P-256 key in such a file signs as well.
 
 use std::{fmt, fs, io};
 
@@ -89,7 +89,8 @@ impl KeyDir {
         self.0.join(format!("{role}.pem"))
     }
 
-    /// Reads and decrypts the key of `role`. A wrong passphrase is [`KeyError::WrongPassphrase`]: ask again.
+    /// Reads and decrypts the key of `role`. A wrong passphrase is [`KeyError::WrongPassphrase`]:
+    /// ask again.
     pub fn unlock(&self, role: TufRole, passphrase: &Passphrase) -> Result<SigningKey, KeyError> {
         let path = self.file(role);
         let pem = fs::read_to_string(&path)

@@ -11,8 +11,8 @@ use crate::{
     names::{Component, UpdatePlatform},
 };
 
-/// A directory of programs: flat (`DIR/orbit`, `DIR/osqueryd`, `DIR/fleet-desktop`) or laid out by platform
-/// (`DIR/<component>/<platform>/<program>`), which wins where both are there.
+/// A directory of programs: flat (`DIR/orbit`, `DIR/osqueryd`, `DIR/fleet-desktop`) or laid out by
+/// platform (`DIR/<component>/<platform>/<program>`), which wins where both are there.
 #[derive(Debug, Clone)]
 pub struct LocalComponents {
     /// The directory.
@@ -27,8 +27,8 @@ impl LocalComponents {
         self.find(component, platform).is_some()
     }
 
-    /// Finds the programs of `wanted`, in that order, without reading them: path and version of each. All that are
-    /// missing are reported together.
+    /// Finds the programs of `wanted`, in that order, without reading them: path and version of
+    /// each. All that are missing are reported together.
     pub fn locate(
         &self,
         wanted: &[(Component, UpdatePlatform)],
@@ -48,7 +48,8 @@ impl LocalComponents {
         present.map(|path| self.version_of(&path).map(|version| (path, version))).collect()
     }
 
-    /// Finds and hashes the programs of `wanted`, in that order. All that are missing are reported together.
+    /// Finds and hashes the programs of `wanted`, in that order. All that are missing are reported
+    /// together.
     pub fn fetch(
         &self,
         wanted: &[(Component, UpdatePlatform)],

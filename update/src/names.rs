@@ -1,7 +1,8 @@
 //! What a repository's targets are called: `<component>/<platform>/<channel>/<file>`.
 //!
-//! The names are Fleet's, so that agents and tools which know one kind of repository know the other. The file at the
-//! end follows from component and platform, so a [`TargetName`] holds only the first three parts.
+//! The names are Fleet's, so that agents and tools which know one kind of repository know the
+//! other. The file at the end follows from component and platform, so a [`TargetName`] holds only
+//! the first three parts.
 
 use std::{fmt, str::FromStr};
 
@@ -29,7 +30,8 @@ impl Component {
         }
     }
 
-    /// The last part of the target's name: the program itself, or an archive where Fleet publishes one.
+    /// The last part of the target's name: the program itself, or an archive where Fleet publishes
+    /// one.
     pub fn file_name(self, platform: UpdatePlatform) -> &'static str {
         match (self, platform.os()) {
             (Self::Orbit, Os::Windows) => "orbit.exe",

@@ -1,7 +1,7 @@
 //! Components from a TUF repository, verified and kept in a cache.
 //!
 //! ```text
-//! <cache_dir>/metadata/<sha256 of the pinned root>/   metadata as received, the floor for the next refresh
+//! <cache_dir>/metadata/<sha256 of the pinned root>/   metadata as received: the floor for the next
 //! <cache_dir>/targets/<sha256>                        files by their content
 //! ```
 
@@ -38,13 +38,14 @@ pub struct RepositoryConfig {
     pub location: Location,
     /// The root metadata to trust: the bytes of a `root.json` that came by a way you trust.
     pub pinned_root: Vec<u8>,
-    /// Where metadata and targets are kept; shared by repositories and by processes. Made, readable by its owner
-    /// alone, when missing.
+    /// Where metadata and targets are kept; shared by repositories and by processes. Made, readable
+    /// by its owner alone, when missing.
     pub cache_dir: Utf8PathBuf,
     /// How the server is reached.
     pub connection: Connection,
-    /// Use what the cache holds and nothing else: neither the server nor the directory is asked for anything.
-    /// Metadata that has expired is refused as it is online, since nobody can tell any more what it hides.
+    /// Use what the cache holds and nothing else: neither the server nor the directory is asked for
+    /// anything. Metadata that has expired is refused as it is online, since nobody can tell any
+    /// more what it hides.
     pub offline: bool,
 }
 
@@ -86,10 +87,11 @@ impl Repository {
         self.store.take_failure().map_or(Ok(()), |failure| Err(in_store(failure)))
     }
 
-    /// Fetches `wanted`, all at once, downloading what the cache does not have; returns them in that order. Needs a
-    /// [`refresh`](Self::refresh) before.
+    /// Fetches `wanted`, all at once, downloading what the cache does not have; returns them in
+    /// that order. Needs a [`refresh`](Self::refresh) before.
     ///
-    /// Of `desktop` for Linux, an archive in the repository, the program is unpacked; bundles for macOS stay archives.
+    /// Of `desktop` for Linux, an archive in the repository, the program is unpacked; bundles for
+    /// macOS stay archives.
     pub async fn fetch(
         &mut self,
         wanted: &[TargetName],
@@ -168,7 +170,8 @@ pub enum RefreshError {
         /// What is wrong.
         source: VerifyError,
     },
-    /// What was verified cannot be kept, so that nothing would protect the next refresh from older metadata.
+    /// What was verified cannot be kept, so that nothing would protect the next refresh from older
+    /// metadata.
     #[error("could not keep metadata in `{}`", .path.display())]
     Store {
         /// The file.
@@ -218,7 +221,7 @@ impl VerifyError {
                 Some("whoever holds the root key must sign new root metadata".to_owned())
             }
             Self::Expired { role, .. } => Some(format!(
-                "whoever holds the {role} key must sign again (`fleetctl updates add` does), then refresh online"
+                "whoever holds the {role} key must sign again: `fleetctl updates add` does"
             )),
             Self::Rollback { .. } => {
                 Some("the mirror may be stale: try again later, or another one".to_owned())
@@ -248,7 +251,7 @@ impl VerifyError {
 #[non_exhaustive]
 pub enum FetchError {
     /// Targets that no metadata lists.
-    #[error("`{location}` has no {}", .missing.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", no "))]
+    #[error("`{location}` has no `{}`", .missing.join("`, no `"))]
     NoSuchTargets {
         /// Where the repository is published.
         location: String,

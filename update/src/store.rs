@@ -1,8 +1,8 @@
 //! The metadata received and verified so far: what nobody may roll back behind.
 //!
-//! The bytes are kept as they came, so that what is read back verifies by the same signatures; every root since the
-//! pinned one is kept, so that the newest is reached from the pinned one without a server. Nothing read back is
-//! trusted before it is verified again.
+//! The bytes are kept as they came, so that what is read back verifies by the same signatures;
+//! every root since the pinned one is kept, so that the newest is reached from the pinned one
+//! without a server. Nothing read back is trusted before it is verified again.
 
 use std::{
     fs, io,
@@ -15,7 +15,8 @@ use sigstore_tuf::MetadataStore;
 
 use crate::disk::{self, Access};
 
-/// A directory with the metadata of the repository that one pinned root speaks for, wherever it is published.
+/// A directory with the metadata of the repository that one pinned root speaks for, wherever it is
+/// published.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     dir: PathBuf,
@@ -31,8 +32,8 @@ impl Store {
         Ok(Self { dir, failure: Arc::default() })
     }
 
-    /// Waits until no other process refreshes this store, and keeps them waiting until the guard is dropped: a slower
-    /// one would put older metadata over newer.
+    /// Waits until no other process refreshes this store, and keeps them waiting until the guard is
+    /// dropped: a slower one would put older metadata over newer.
     pub(crate) fn lock(&self) -> Result<fs::File, (PathBuf, io::Error)> {
         let path = self.dir.join("lock");
         let locked = fs::File::create(&path).and_then(|file| file.lock().map(|()| file));
@@ -44,7 +45,8 @@ impl Store {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// A stored file by the name a server has it under: `3.snapshot.json` is kept as `snapshot.json`.
+    /// A stored file by the name a server has it under: `3.snapshot.json` is kept as
+    /// `snapshot.json`.
     pub(crate) fn read(&self, served_name: &str) -> io::Result<Option<Vec<u8>>> {
         if served_name.ends_with(".root.json") {
             return self.read_kept(&format!("root_history/{served_name}"));

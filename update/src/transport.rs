@@ -9,7 +9,8 @@ use reqwest::StatusCode;
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-/// A metadata file that takes longer than this is not waited for. Targets may take as long as bytes keep coming.
+/// A metadata file that takes longer than this is not waited for. Targets may take as long as bytes
+/// keep coming.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The bytes of one file as they arrive.

@@ -1,12 +1,14 @@
 //! Verification of a repository's metadata, behind one trait.
 //!
-//! `tough` signs and `sigstore-tuf` verifies. Tried on a repository written by python-tuf 7.0.1, with consistent
-//! snapshots and the target `orbit/linux/stable/orbit`: `tough` 0.24 lists the target but asks for its file as
-//! `HASH.orbit/linux/stable/orbit`, which is not there, where the specification (6.2) has `orbit/linux/stable/HASH.orbit`;
-//! `sigstore-tuf` 0.15.1 finds it, and asks for two small files when nothing has changed. It keeps whole targets in
-//! memory, so it only looks them up here and [`crate::repository`] streams them; it signs nothing, so the editor uses
-//! `tough`'s types, canonical form and signatures, which every client tried reads. Its releases change the interface:
-//! the version is pinned, and nothing outside this module names it but the store that it writes to.
+//! `tough` signs and `sigstore-tuf` verifies. Tried on a repository written by python-tuf 7.0.1,
+//! with consistent snapshots and the target `orbit/linux/stable/orbit`: `tough` 0.24 lists the
+//! target but asks for its file as `HASH.orbit/linux/stable/orbit`, which is not there, where the
+//! specification (6.2) has `orbit/linux/stable/HASH.orbit`; `sigstore-tuf` 0.15.1 finds it, and
+//! asks for two small files when nothing has changed. It keeps whole targets in memory, so it only
+//! looks them up here and [`crate::repository`] streams them; it signs nothing, so the editor uses
+//! `tough`'s types, canonical form and signatures, which every client tried reads. Its releases
+//! change the interface: the version is pinned, and nothing outside this module names it but the
+//! store that it writes to.
 
 use std::io;
 
@@ -19,8 +21,8 @@ use crate::{
     transport::{Transport, TransportError},
 };
 
-/// What this crate asks of a TUF client: the workflow of the specification's chapter 5, up to the point where a
-/// target's length and hash are known. Downloading is not part of it.
+/// What this crate asks of a TUF client: the workflow of the specification's chapter 5, up to the
+/// point where a target's length and hash are known. Downloading is not part of it.
 pub(crate) trait Verifier {
     /// Root chain, timestamp, snapshot, targets.
     async fn refresh(&mut self, now: Timestamp) -> Result<(), VerifyError>;
@@ -61,9 +63,7 @@ pub enum VerifyError {
         expires: Timestamp,
     },
     /// Older than what was seen before: a stale mirror, or somebody who holds back updates.
-    #[error(
-        "the {role} metadata is version {offered}, older than version {trusted} that was seen before"
-    )]
+    #[error("the {role} metadata has version {offered}, but version {trusted} was seen before")]
     Rollback {
         /// Which metadata.
         role: String,
@@ -73,9 +73,7 @@ pub enum VerifyError {
         offered: u64,
     },
     /// Too few signatures by the keys that count.
-    #[error(
-        "the {role} metadata has {found} of the {threshold} signatures that the root of trust asks for"
-    )]
+    #[error("the {role} metadata has {found} of the {threshold} signatures that the root demands")]
     Unsigned {
         /// Which metadata.
         role: String,

@@ -23,7 +23,8 @@ use crate::{
     names::TargetName,
 };
 
-/// Stages the files of `additions` and signs the metadata that lists them. When that fails, nothing stays staged.
+/// Stages the files of `additions` and signs the metadata that lists them. When that fails, nothing
+/// stays staged.
 pub(super) async fn prepare(
     dir: &Utf8Path,
     additions: &[Addition],
@@ -70,7 +71,8 @@ async fn stage_and_sign(
     Ok((steps, names))
 }
 
-/// Signs new targets metadata and what stands above it, in the order in which it is to be published.
+/// Signs new targets metadata and what stands above it, in the order in which it is to be
+/// published.
 async fn sign_all(
     repository: &Utf8Path,
     published: &Published,
@@ -95,7 +97,8 @@ async fn sign_all(
     Ok([targets, snapshot, timestamp])
 }
 
-/// One more than any version there is, so that no version is ever two files, even after an interrupted change.
+/// One more than any version there is, so that no version is ever two files, even after an
+/// interrupted change.
 fn next_version(
     repository: &Utf8Path,
     name: &str,

@@ -42,7 +42,8 @@ impl SignedFile {
     }
 }
 
-/// Signs `unsigned` with `key`. The signature covers the canonical form; the file is for people to read too.
+/// Signs `unsigned` with `key`. The signature covers the canonical form; the file is for people to
+/// read too.
 pub(super) async fn sign<T: Role>(unsigned: T, key: &SigningKey) -> Result<SignedFile, SignError> {
     let failed = |source| SignError { role: T::TYPE.to_string(), source };
     let canonical = unsigned.canonical_form().map_err(|error| failed(Box::new(error)))?;

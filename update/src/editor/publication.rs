@@ -9,8 +9,8 @@ use crate::{
     names::TargetName,
 };
 
-/// A change that is signed and staged. Readers see it when its last step, the timestamp, is done; until then they see
-/// the repository as it was.
+/// A change that is signed and staged. Readers see it when its last step, the timestamp, is done;
+/// until then they see the repository as it was.
 #[derive(Debug)]
 pub struct Publication {
     pub(super) steps: Vec<Step>,
@@ -21,7 +21,8 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// What will be written, in order. A copy of the repository elsewhere is to be brought up to date in this order too.
+    /// What will be written, in order. A copy of the repository elsewhere is to be brought up to
+    /// date in this order too.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }

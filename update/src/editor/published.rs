@@ -21,8 +21,8 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// Reads the metadata in `dir` from the newest root down, refusing what is not signed by the root's keys: nobody is
-    /// to be made to sign what somebody else put there.
+    /// Reads the metadata in `dir` from the newest root down, refusing what is not signed by the
+    /// root's keys: nobody is to be made to sign what somebody else put there.
     pub(super) fn read(dir: &Utf8Path) -> Result<Self, OpenError> {
         let newest = newest_version(dir, "root.json")?
             .ok_or_else(|| OpenError::NoRepository { dir: dir.to_owned() })?;

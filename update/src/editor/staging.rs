@@ -65,7 +65,8 @@ fn copy_hashing(source: &mut dyn Read, staged: &Utf8Path) -> io::Result<HashedCo
     }
 }
 
-/// An empty file, or a program where agents expect an archive (or the other way round), would only fail on devices.
+/// An empty file, or a program where agents expect an archive (or the other way round), would only
+/// fail on devices.
 fn check_kind(addition: &Addition, copy: &HashedCopy) -> Result<(), AdditionProblem> {
     let file = || addition.file.clone();
     if copy.length == 0 {

@@ -151,9 +151,13 @@ impl DownloadError {
     /// What to do next, for the errors where that is known.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Missing { .. } | Self::Endless { .. } | Self::Truncated { .. } | Self::Tampered { .. } => {
-                Some("the mirror is damaged or in the middle of an update: try again later, or another one".to_owned())
-            }
+            Self::Missing { .. }
+            | Self::Endless { .. }
+            | Self::Truncated { .. }
+            | Self::Tampered { .. } => Some(
+                "try again later, or another mirror: this one may be in the middle of an update"
+                    .to_owned(),
+            ),
             Self::TooLong { .. } | Self::Transport(_) | Self::Cache(_) => None,
         }
     }

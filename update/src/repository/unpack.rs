@@ -15,10 +15,11 @@ use crate::{
 /// No program is longer.
 const MAX_PROGRAM_LENGTH: u64 = 2 << 30;
 
-/// Replaces a fetched archive of `desktop` for Linux by the program in it; leaves everything else as it is.
+/// Replaces a fetched archive of `desktop` for Linux by the program in it; leaves everything else
+/// as it is.
 ///
-/// The archive is verified each time it comes here, and the program is taken out of it each time: what is used never
-/// rests on an unpacked copy.
+/// The archive is verified each time it comes here, and the program is taken out of it each time:
+/// what is used never rests on an unpacked copy.
 pub(super) async fn unpack(
     name: &TargetName,
     fetched: FetchedComponent,

@@ -1,3 +1,5 @@
+//! Fetching: what it gives, what it asks for, what it keeps.
+
 use std::{fs, os::unix::fs::PermissionsExt, sync::Mutex};
 
 use update::{

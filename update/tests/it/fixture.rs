@@ -68,7 +68,8 @@ impl Fixture {
         fixture
     }
 
-    /// A repository with orbit 1.0.0 on `stable`. All of these are copies of one, since making keys is slow on purpose.
+    /// A repository with orbit 1.0.0 on `stable`. All of these are copies of one, since making keys
+    /// is slow on purpose.
     pub(crate) async fn with_orbit() -> Self {
         static MADE: OnceCell<(Files, Arc<PublishKeys>)> = OnceCell::const_new();
         let make = || async {

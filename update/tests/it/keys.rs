@@ -1,3 +1,5 @@
+//! Key files: who can read them, and with what.
+
 use std::{fs, os::unix::fs::PermissionsExt, process::Output};
 
 use camino::Utf8Path;

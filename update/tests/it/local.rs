@@ -1,3 +1,5 @@
+//! Components from a directory.
+
 use std::{fs, sync::Mutex};
 
 use sha2::{Digest, Sha256};

@@ -1,3 +1,5 @@
+//! What targets are called.
+
 use proptest::prelude::*;
 use update::{Channel, Component, TargetName, UpdatePlatform};
 

@@ -1,3 +1,5 @@
+//! Making and changing a repository.
+
 use std::fs;
 
 use update::{
