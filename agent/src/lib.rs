@@ -1,1 +1,28 @@
-//! The agent.
+//! The agent, `orbit`: it enrolls this device, keeps its node key, and keeps osqueryd running.
+//!
+//! - [`config`] reads what the package and the administrator set.
+//! - [`machine`] decides, and does nothing; [`driver`] does, and decides nothing.
+//! - [`tasks`] are the things done: [`tasks::enroll`], [`tasks::config`], [`tasks::osqueryd`].
+//! - [`server`] speaks HTTPS with the server; [`proxy`] knows when through a proxy.
+//! - [`identity`] is who this device is, and its secrets at rest; [`durable`] writes files whole.
+//! - [`status`] is what `orbit status` tells.
+//! - [`platform`] is all that differs between systems.
+//! - [`log`] sets up messages, [`complaints`] keeps them few.
+//!
+//! **Invariant:** only [`config`] reads the environment, and only [`driver`] the clock.
+
+pub mod complaints;
+pub mod config;
+pub mod driver;
+pub mod durable;
+pub mod identity;
+pub mod log;
+pub mod machine;
+pub mod platform;
+pub mod proxy;
+pub mod server;
+pub mod status;
+pub mod tasks;
+
+/// The agent's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,1 +1,23 @@
-//! Tests.
+//! Tests of the agent.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod device;
+mod fleet;
+
+/// Device identity: copied disks, changed servers, instances.
+mod clone;
+/// What every fault of server and network leads to.
+mod faults;
+/// `kill -9` at any moment of enrolling.
+mod kill;
+/// osqueryd's arguments, environment, crashes and end.
+mod osqueryd;
+/// The `orbit` program as the service manager and people see it.
+mod program;
+/// Where settings come from and which wins.
+mod settings;
+/// Events in, actions out.
+mod story;
+/// A random walk of the state machine.
+mod walk;

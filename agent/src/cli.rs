@@ -1,0 +1,104 @@
+//! The command line. A flag stands for a variable and wins over it.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use wire::settings::vars;
+
+/// The fleetd agent: enrolls this device with its server and keeps osqueryd running.
+///
+/// Settings come from ORBIT_* variables, on an installed device from /etc/default/orbit; the flags
+/// here win over them.
+#[derive(Debug, Parser)]
+#[command(name = "orbit", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// Also read settings from this environment file, below the environment itself.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) env_file: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// Where the agent keeps its state and finds its programs [ORBIT_ROOT_DIR].
+    #[arg(long, global = true, value_name = "DIR")]
+    root_dir: Option<String>,
+    /// The server's address [ORBIT_FLEET_URL].
+    #[arg(long, global = true, value_name = "URL")]
+    fleet_url: Option<String>,
+    /// File with the enroll secret [ORBIT_ENROLL_SECRET_PATH].
+    #[arg(long, global = true, value_name = "FILE")]
+    enroll_secret_path: Option<String>,
+    /// Certificates to check the server's against, instead of the system's [ORBIT_FLEET_CERTIFICATE].
+    #[arg(long, global = true, value_name = "PEM")]
+    fleet_certificate: Option<String>,
+    /// Do not check the server's certificate [ORBIT_INSECURE].
+    #[arg(long, global = true)]
+    insecure: bool,
+    /// What to name this device by: `uuid` or `instance` [ORBIT_HOST_IDENTIFIER].
+    #[arg(long, global = true, value_name = "NAME")]
+    host_identifier: Option<String>,
+    /// Where osqueryd keeps its database [ORBIT_OSQUERY_DB].
+    #[arg(long, global = true, value_name = "DIR")]
+    osquery_db: Option<String>,
+    /// Who uses this device [ORBIT_END_USER_EMAIL].
+    #[arg(long, global = true, value_name = "EMAIL")]
+    end_user_email: Option<String>,
+    /// Log more [ORBIT_DEBUG].
+    #[arg(long, global = true)]
+    debug: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the agent, which is what happens without a command.
+    Run,
+    /// Tell whether this device is enrolled and in contact with its server.
+    ///
+    /// Exit code 0: yes. 1: no. 2: wrong usage. 78: settings that cannot be read.
+    Status {
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Print the version.
+    Version {
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Cli {
+    /// The variables that the given flags stand for.
+    pub(crate) fn variables(&self) -> BTreeMap<&'static str, String> {
+        let Settings { root_dir, fleet_url, enroll_secret_path, fleet_certificate, .. } =
+            &self.settings;
+        let Settings { insecure, host_identifier, osquery_db, end_user_email, debug, .. } =
+            &self.settings;
+        let flag = |on: &bool| on.then(|| String::from("true"));
+        [
+            (vars::ROOT_DIR, root_dir.clone()),
+            (vars::FLEET_URL, fleet_url.clone()),
+            (vars::ENROLL_SECRET_PATH, enroll_secret_path.clone()),
+            (vars::FLEET_CERTIFICATE, fleet_certificate.clone()),
+            (vars::INSECURE, flag(insecure)),
+            (vars::HOST_IDENTIFIER, host_identifier.clone()),
+            (vars::OSQUERY_DB, osquery_db.clone()),
+            (vars::END_USER_EMAIL, end_user_email.clone()),
+            (vars::DEBUG, flag(debug)),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+    }
+}

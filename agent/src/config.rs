@@ -1,0 +1,265 @@
+//! What the package and the administrator set: flags over the environment over an environment
+//! file, as `ORBIT_*` variables (see [`wire::settings`]). Nothing else reads the environment.
+
+use std::{collections::BTreeMap, env, fmt, io};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use url::Url;
+use wire::{
+    AgentSettings, EnrollSecret, envfile,
+    settings::{files, vars},
+};
+
+use crate::{
+    complaints::explain,
+    durable,
+    identity::SecretSource,
+    platform, proxy,
+    server::{ClientCertificate, Connection, Timeouts, Trust},
+};
+
+/// Proxy for servers that are spoken to without TLS.
+const HTTP_PROXY: &str = "HTTP_PROXY";
+
+/// Set by systemd when standard error goes to the journal.
+const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
+
+/// Settings that this agent reads and does nothing with.
+const NOT_HANDLED: [&str; 11] = [
+    vars::ENABLE_SCRIPTS,
+    vars::DISABLE_SETUP_EXPERIENCE,
+    vars::BYPASS_END_USER_AUTH,
+    vars::FLEET_DESKTOP,
+    vars::BROWSER_HOST,
+    vars::UPDATE_URL,
+    vars::UPDATE_INTERVAL,
+    vars::DISABLE_UPDATES,
+    vars::ORBIT_CHANNEL,
+    vars::OSQUERYD_CHANNEL,
+    vars::DESKTOP_CHANNEL,
+];
+
+/// Everything the agent needs to know before it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub root: Utf8PathBuf,
+    /// Below which the machine describes itself: `/` on a device.
+    pub system: Utf8PathBuf,
+    pub connection: Connection,
+    pub secret: SecretSource,
+    /// The settings as they were written; `fleet_url` and the proxy are in `connection`.
+    pub settings: AgentSettings,
+    /// Variables that are set and that this agent does not act on.
+    pub not_handled: Vec<&'static str>,
+}
+
+/// Where variables are looked up: the first that has one counts.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// Command-line flags, by the variable that they stand for.
+    pub flags: BTreeMap<&'static str, String>,
+    pub environment: BTreeMap<String, String>,
+    pub file: BTreeMap<String, String>,
+    /// What went wrong while reading them.
+    pub problems: Vec<String>,
+}
+
+/// Shows which variables are set, not their values: there may be a secret among them.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("flags", &self.flags.keys())
+            .field("environment", &self.environment.keys())
+            .field("file", &self.file.keys())
+            .field("problems", &self.problems)
+            .finish()
+    }
+}
+
+/// Every reason why the agent cannot start with what it was given.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used: {}", .problems.join("; "))]
+pub struct ConfigError {
+    pub problems: Vec<String>,
+}
+
+impl Sources {
+    /// The process's environment, with `flags` over it and, when named, an environment file below.
+    #[must_use]
+    pub fn of_process(flags: BTreeMap<&'static str, String>, env_file: Option<&Utf8Path>) -> Self {
+        let mut sources = Self { flags, ..Self::default() };
+        for (name, value) in env::vars_os() {
+            let Some(name) = name.to_str() else { continue };
+            match value.into_string() {
+                Ok(value) => {
+                    sources.environment.insert(name.to_owned(), value);
+                }
+                Err(_) if name.starts_with("ORBIT_") => {
+                    sources.problems.push(format!("`{name}` is not UTF-8"));
+                }
+                Err(_) => {}
+            }
+        }
+        if let Some(path) = env_file {
+            sources.read_file(path);
+        }
+        sources
+    }
+
+    /// Adds what an environment file says, below everything else.
+    pub fn read_file(&mut self, path: &Utf8Path) {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        match durable::read(path).and_then(|text| text.ok_or_else(missing)) {
+            Ok(text) => self.file.extend(envfile::parse(&text)),
+            Err(error) => self.problems.push(format!("could not read `{path}`: {error}")),
+        }
+    }
+
+    /// The variable's value. An empty one counts as none. Proxy variables are also known in lower
+    /// case, as other programs know them.
+    #[must_use]
+    pub fn lookup(&self, name: &str) -> Option<String> {
+        let exact = self.exactly(name);
+        if exact.is_none() && name.ends_with("_PROXY") {
+            return self.exactly(&name.to_ascii_lowercase());
+        }
+        exact
+    }
+
+    fn exactly(&self, name: &str) -> Option<String> {
+        let flag = self.flags.get(name).filter(|value| !value.is_empty());
+        let other = || {
+            [&self.environment, &self.file]
+                .iter()
+                .find_map(|vars| vars.get(name).filter(|value| !value.is_empty()))
+        };
+        flag.or_else(other).cloned()
+    }
+
+    /// The root directory, whether or not the rest can be used.
+    #[must_use]
+    pub fn root(&self) -> Utf8PathBuf {
+        self.lookup(vars::ROOT_DIR).map_or_else(|| platform::DEFAULT_ROOT.into(), Utf8PathBuf::from)
+    }
+
+    /// Whether standard error goes to the journal.
+    #[must_use]
+    pub fn stderr_is_journal(&self) -> bool {
+        self.lookup(JOURNAL_STREAM).is_some_and(|stream| platform::stderr_is_journal(&stream))
+    }
+}
+
+impl Config {
+    /// Reads everything, and reports all that is wrong together. A missing enroll secret is not
+    /// wrong: a device that is enrolled can do without.
+    pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut problems = sources.problems.clone();
+        let root = sources.root();
+        if !root.is_absolute() {
+            problems.push(format!("`{}` must be an absolute path", vars::ROOT_DIR));
+        }
+        let secret = secret(sources, &root, &mut problems);
+        let settings =
+            AgentSettings::from_vars(|name| sources.lookup(name)).unwrap_or_else(|errors| {
+                problems.extend(errors.iter().map(ToString::to_string));
+                AgentSettings::default()
+            });
+        let connection = connection(sources, &root, &settings, &mut problems);
+        match (secret, connection) {
+            (Some(secret), Some(connection)) if problems.is_empty() => {
+                let set = |name: &&'static str| sources.lookup(name).is_some();
+                let not_handled = NOT_HANDLED.into_iter().filter(set).collect();
+                let system = "/".into();
+                Ok(Self { root, system, connection, secret, settings, not_handled })
+            }
+            _ => Err(ConfigError { problems }),
+        }
+    }
+
+    /// Where osqueryd keeps its database.
+    #[must_use]
+    pub fn osquery_db(&self) -> Utf8PathBuf {
+        let default = || self.root.join(files::OSQUERY_DB);
+        self.settings.osquery_db.as_ref().map_or_else(default, Utf8PathBuf::from)
+    }
+}
+
+fn secret(sources: &Sources, root: &Utf8Path, problems: &mut Vec<String>) -> Option<SecretSource> {
+    let Some(text) = sources.lookup(vars::ENROLL_SECRET) else {
+        let path = sources.lookup(vars::ENROLL_SECRET_PATH);
+        let default = || root.join(files::ENROLL_SECRET);
+        return Some(SecretSource::File(path.map_or_else(default, Utf8PathBuf::from)));
+    };
+    EnrollSecret::new(text)
+        .map_err(|error| {
+            problems.push(format!("`{}` cannot be used: {error}", vars::ENROLL_SECRET))
+        })
+        .map(SecretSource::Given)
+        .ok()
+}
+
+fn connection(
+    sources: &Sources,
+    root: &Utf8Path,
+    settings: &AgentSettings,
+    problems: &mut Vec<String>,
+) -> Option<Connection> {
+    let Some(url) = settings.fleet_url.clone() else {
+        if sources.lookup(vars::FLEET_URL).is_none() {
+            problems.push(format!("`{}` is not set: where is the server?", vars::FLEET_URL));
+        }
+        return None;
+    };
+    let proxy = server_proxy(sources, settings, &url, problems);
+    let connection = Connection {
+        trust: trust(sources, root, settings),
+        client: client_certificate(root),
+        timeouts: Timeouts::default(),
+        proxy,
+        url,
+    };
+    if let Err(error) = connection.check() {
+        problems.push(explain(&error));
+        return None;
+    }
+    Some(connection)
+}
+
+fn trust(sources: &Sources, root: &Utf8Path, settings: &AgentSettings) -> Trust {
+    if settings.insecure {
+        return Trust::Insecure;
+    }
+    let packaged = || Some(root.join(files::SERVER_CA)).filter(|path| path.exists());
+    sources
+        .lookup(vars::FLEET_CERTIFICATE)
+        .map(Utf8PathBuf::from)
+        .or_else(packaged)
+        .map_or(Trust::System, Trust::Pinned)
+}
+
+/// The pair, when either file is there: one without the other is then reported as unreadable.
+fn client_certificate(root: &Utf8Path) -> Option<ClientCertificate> {
+    let pair = ClientCertificate {
+        certificate: root.join(files::CLIENT_CERTIFICATE),
+        key: root.join(files::CLIENT_KEY),
+    };
+    (pair.certificate.exists() || pair.key.exists()).then_some(pair)
+}
+
+fn server_proxy(
+    sources: &Sources,
+    settings: &AgentSettings,
+    server: &Url,
+    problems: &mut Vec<String>,
+) -> Option<Url> {
+    if settings.no_proxy.as_deref().is_some_and(|list| proxy::exempts(list, server)) {
+        return None;
+    }
+    if server.scheme() == "https" {
+        return settings.proxy.clone();
+    }
+    let text = sources.lookup(HTTP_PROXY)?;
+    Url::parse(&text)
+        .map_err(|error| problems.push(format!("`{HTTP_PROXY}` cannot be used: {error}")))
+        .ok()
+}

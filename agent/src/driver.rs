@@ -1,0 +1,333 @@
+//! The only loop: it performs the machine's actions, waits for what happens next, and tells the
+//! machine, the log, the service manager and `status.json`.
+//!
+//! It never decides on when to try again, and never waits for one thing alone.
+
+mod startup;
+
+use std::{collections::VecDeque, future::pending, sync::Arc, time::Instant};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{self, Interval},
+};
+use wire::{NodeKey, orbit::AgentConfig};
+
+pub use self::startup::{Agent, StartError};
+use crate::{
+    VERSION,
+    complaints::{Complaint, explain},
+    config::Config,
+    identity::{Home, Identity},
+    machine::{Action, Beginning, Event, Flags, Pace, SaveFailure, State},
+    platform::{self, Notice},
+    server::Server,
+    status::{LastError, Lock, Record},
+    tasks::{
+        config::{self, FetchError},
+        enroll::{self, EnrollError},
+        osqueryd::{self, Ended, Launch, Order},
+    },
+};
+
+/// What a task comes back with.
+#[derive(Debug)]
+enum Outcome {
+    Enrolled(Result<NodeKey, EnrollError>),
+    Fetched(Result<AgentConfig, FetchError>),
+    OsquerydEnded(Ended),
+}
+
+struct Driver {
+    config: Arc<Config>,
+    server: Arc<Server>,
+    home: Home,
+    identity: Identity,
+    tasks: JoinSet<Outcome>,
+    /// Events that performing an action brought about at once.
+    inbox: VecDeque<Event>,
+    osqueryd: Option<Reins>,
+    complaint: Complaint,
+    record: Record,
+    /// What the service manager was last told.
+    told: String,
+    watchdog: Option<Interval>,
+    done: bool,
+    _lock: Lock,
+}
+
+/// The driver's hold on a running osqueryd.
+struct Reins {
+    orders: mpsc::UnboundedSender<Order>,
+    told_to_end: bool,
+}
+
+impl Agent {
+    /// Runs until somebody sends on `stop`, and then until osqueryd is gone. `seed` is for jitter.
+    pub async fn run(self, pace: Pace, seed: u64, mut stop: mpsc::Receiver<()>) {
+        let osqueryd_installed = osqueryd::program(&self.config.root).exists();
+        let node_key = self.node_key.clone();
+        let beginning = Beginning { node_key, osqueryd_installed, pace, seed };
+        let mut state = State::begin(beginning, now());
+        let mut driver = Driver::new(self, osqueryd_installed);
+        platform::notify(Notice::Ready);
+        let mut actions = Vec::new();
+        while !driver.done {
+            driver.show(&state);
+            let event = driver.next(state.deadline(), &mut stop).await;
+            state = state.on(event, now(), &mut actions);
+            for action in actions.drain(..) {
+                driver.perform(action);
+            }
+        }
+        driver.show(&state);
+    }
+}
+
+impl Driver {
+    fn new(agent: Agent, osqueryd_installed: bool) -> Self {
+        let Agent { config, home, identity, lock, node_key: _ } = agent;
+        let record = Record {
+            orbit_version: VERSION.to_owned(),
+            process_id: std::process::id(),
+            state: String::new(),
+            started_at: timestamp(),
+            last_contact_at: None,
+            last_error: None,
+            osqueryd_running: osqueryd_installed.then_some(false),
+        };
+        Self {
+            server: Arc::new(Server::new(config.connection.clone())),
+            config: Arc::new(config),
+            home,
+            identity,
+            tasks: JoinSet::new(),
+            inbox: VecDeque::new(),
+            osqueryd: None,
+            complaint: Complaint::default(),
+            record,
+            told: String::new(),
+            watchdog: platform::watchdog().map(|within| time::interval(within / 2)),
+            done: false,
+            _lock: lock,
+        }
+    }
+
+    /// Waits for the next event, and lets the service manager know meanwhile that the loop turns.
+    async fn next(&mut self, deadline: Option<Instant>, stop: &mut mpsc::Receiver<()>) -> Event {
+        if let Some(event) = self.inbox.pop_front() {
+            return event;
+        }
+        loop {
+            let outcome = tokio::select! {
+                Some(()) = stop.recv() => {
+                    tracing::info!("asked to stop");
+                    platform::notify(Notice::Stopping);
+                    return Event::ShutdownRequested;
+                }
+                Some(joined) = self.tasks.join_next() => match joined {
+                    Ok(outcome) => outcome,
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(_) => continue,
+                    },
+                },
+                () = until(deadline) => return Event::Timer,
+                () = tick(self.watchdog.as_mut()) => {
+                    platform::notify(Notice::Alive);
+                    continue;
+                }
+            };
+            return self.note(outcome);
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Enroll => self.enroll(),
+            Action::SaveNodeKey(key) => {
+                let outcome = self.save_node_key(&key);
+                self.inbox.push_back(Event::NodeKeySaved(outcome));
+            }
+            Action::ForgetNodeKey => self.forget_node_key(),
+            Action::FetchConfig(key) => {
+                let server = Arc::clone(&self.server);
+                self.tasks
+                    .spawn(async move { Outcome::Fetched(config::fetch(&server, key).await) });
+            }
+            Action::StartOsqueryd(flags) => self.start_osqueryd(&flags),
+            Action::StopOsqueryd => self.order(Order::Stop),
+            Action::KillOsqueryd => self.order(Order::Kill),
+            Action::Exit => self.done = true,
+        }
+    }
+
+    fn enroll(&mut self) {
+        let machine = platform::describe(&self.config.system);
+        let device =
+            self.identity.describe(&machine, self.config.settings.end_user_email.as_deref());
+        let (server, config) = (Arc::clone(&self.server), Arc::clone(&self.config));
+        self.tasks.spawn(async move {
+            Outcome::Enrolled(enroll::enroll(&server, &config.secret, device).await)
+        });
+    }
+
+    fn save_node_key(&mut self, key: &NodeKey) -> Result<(), SaveFailure> {
+        if let Err(error) = self.home.save_node_key(key) {
+            self.complain("save", "could not keep the node key", &explain(&error));
+            return Err(SaveFailure);
+        }
+        self.identity.enrolled_at = Some(timestamp());
+        self.save_identity();
+        tracing::info!(
+            server.url = %self.config.connection.url,
+            device.hardware_uuid = self.identity.hardware_uuid,
+            "enrolled"
+        );
+        Ok(())
+    }
+
+    fn forget_node_key(&mut self) {
+        self.identity.enrolled_at = None;
+        if let Err(error) = self.home.forget_node_key() {
+            tracing::error!("could not forget the node key: {}", explain(&error));
+        }
+        self.save_identity();
+    }
+
+    fn save_identity(&self) {
+        if let Err(error) = self.home.save_identity(&self.identity) {
+            tracing::error!("could not keep this device's identity: {}", explain(&error));
+        }
+    }
+
+    fn start_osqueryd(&mut self, wishes: &Flags) {
+        let launch = Launch::new(&self.config, &self.identity, wishes);
+        let (orders, received) = mpsc::unbounded_channel();
+        self.osqueryd = Some(Reins { orders, told_to_end: false });
+        self.tasks.spawn(async move { Outcome::OsquerydEnded(launch.run(received).await) });
+    }
+
+    fn order(&mut self, order: Order) {
+        if let Some(reins) = &mut self.osqueryd {
+            reins.told_to_end = true;
+            // A task that is gone already has ended osqueryd; its outcome is on the way.
+            let _ = reins.orders.send(order);
+        }
+    }
+
+    /// Puts an outcome on record and hands the machine as much of it as it decides by.
+    fn note(&mut self, outcome: Outcome) -> Event {
+        match outcome {
+            Outcome::Enrolled(answer) => {
+                match &answer {
+                    Ok(_) => self.record.last_contact_at = Some(timestamp()),
+                    Err(error) => self.complain(error.kind(), "will try again", &explain(error)),
+                }
+                Event::Enrolled(answer.map_err(|error| error.failure()))
+            }
+            Outcome::Fetched(answer) => {
+                match &answer {
+                    Ok(_) => self.contacted(),
+                    Err(error @ FetchError::KeyRejected) => {
+                        self.complain(error.kind(), "enrolling again", &explain(error));
+                    }
+                    Err(error @ FetchError::Request(_)) => {
+                        self.complain(error.kind(), "will try again", &explain(error));
+                    }
+                }
+                Event::ConfigFetched(answer.map_err(|error| error.failure()))
+            }
+            Outcome::OsquerydEnded(ended) => {
+                let told_to_end = self.osqueryd.take().is_some_and(|reins| reins.told_to_end);
+                report_end(&ended, told_to_end);
+                Event::OsquerydExited
+            }
+        }
+    }
+
+    fn contacted(&mut self) {
+        self.record.last_contact_at = Some(timestamp());
+        self.record.last_error = None;
+        if self.complaint.settle() {
+            tracing::info!(server.url = %self.config.connection.url, "in contact with the server again");
+        }
+    }
+
+    /// Logs a failure that is news, and keeps it for `orbit status` in any case.
+    fn complain(&mut self, kind: &'static str, next: &str, message: &str) {
+        self.record.last_error = Some(LastError { at: timestamp(), message: message.to_owned() });
+        let server = &self.config.connection.url;
+        if self.complaint.raise(kind, now()) {
+            tracing::warn!(error.kind = kind, server.url = %server, "{message}; {next}");
+        } else {
+            tracing::debug!(error.kind = kind, server.url = %server, "{message}; {next}");
+        }
+    }
+
+    /// Shows how things stand to the service manager and to `orbit status`.
+    fn show(&mut self, state: &State) {
+        let mut record = self.record.clone();
+        record.state = state.name().to_owned();
+        record.osqueryd_running = record.osqueryd_running.map(|_| self.osqueryd.is_some());
+        let told = self.told_text(state);
+        if told != self.told {
+            platform::notify(Notice::Status(&told));
+            self.told = told;
+        } else if record == self.record {
+            return;
+        }
+        if let Err(error) = record.save(&self.config.root) {
+            tracing::debug!("could not write the status: {}", explain(&error));
+        }
+        self.record = record;
+    }
+
+    fn told_text(&self, state: &State) -> String {
+        let server = &self.config.connection.url;
+        match (&self.record.last_error, &self.record.last_contact_at) {
+            (Some(error), _) => format!("{}: {}", state.name(), error.message),
+            (None, Some(at)) => format!("{}: last contact with {server} at {at:.0}", state.name()),
+            (None, None) => format!("{}: {server}", state.name()),
+        }
+    }
+}
+
+fn report_end(ended: &Ended, told_to_end: bool) {
+    match ended {
+        Ended::Exited(status) if told_to_end => tracing::info!("osqueryd stopped: {status}"),
+        Ended::Exited(status) => tracing::warn!("osqueryd ended by itself: {status}"),
+        Ended::NotStarted(error) => tracing::warn!("could not start osqueryd: {error}"),
+        Ended::Lost(error) => tracing::warn!("lost sight of osqueryd: {error}"),
+        Ended::Withdrawn => {}
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}
+
+async fn tick(interval: Option<&mut Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => pending().await,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is the machine's clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// For people to read; nothing is decided by it.
+#[expect(clippy::disallowed_methods, reason = "the driver is the only one to ask")]
+fn timestamp() -> Timestamp {
+    Timestamp::now()
+}

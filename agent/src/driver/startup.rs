@@ -1,0 +1,104 @@
+//! What is settled before the loop begins: that no other agent runs here, who this device is, and
+//! whether its node key still counts.
+
+use std::{fs, io};
+
+use camino::Utf8PathBuf;
+use uuid::Uuid;
+use wire::NodeKey;
+
+use crate::{
+    config::Config,
+    identity::{self, Anew, FileError, Home, Identity},
+    platform,
+    status::{Lock, LockError},
+};
+
+/// An agent that is ready to run.
+#[derive(Debug)]
+pub struct Agent {
+    pub(super) config: Config,
+    pub(super) home: Home,
+    pub(super) identity: Identity,
+    pub(super) node_key: Option<NodeKey>,
+    pub(super) lock: Lock,
+}
+
+/// Why the agent cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    #[error("could not create the root directory `{path}`")]
+    Root { path: Utf8PathBuf, source: io::Error },
+    #[error("could not start a second agent")]
+    Lock(#[from] LockError),
+    #[error("could not settle this device's identity")]
+    Identity(#[from] FileError),
+    #[error("could not delete the database `{path}` of another device's osqueryd")]
+    Database { path: Utf8PathBuf, source: io::Error },
+}
+
+impl Agent {
+    /// Takes possession of the root directory, and forgets what is no longer true: the node key of
+    /// another server, or of the device whose disk was copied.
+    pub fn open(config: Config) -> Result<Self, StartError> {
+        let root = &config.root;
+        fs::create_dir_all(root)
+            .map_err(|source| StartError::Root { path: root.clone(), source })?;
+        let lock = Lock::take(root)?;
+        let home = Home::new(root);
+        let machine = platform::describe(&config.system);
+        let (identity, anew) = identity::recall(
+            home.load_identity()?,
+            &machine,
+            &config.connection.url,
+            config.settings.host_identifier,
+            Uuid::new_v4(),
+        );
+        let had_key = home.load_node_key()?.is_some();
+        if let Some(anew) = anew {
+            explain(anew, had_key);
+            // The key goes first: were this interrupted, the next start would do it again.
+            home.forget_node_key()?;
+            if anew == Anew::DiskCopied {
+                forget_database(&config)?;
+            }
+        }
+        home.save_identity(&identity)?;
+        let node_key = home.load_node_key()?;
+        mention_not_handled(&config);
+        Ok(Self { config, home, identity, node_key, lock })
+    }
+}
+
+/// osqueryd's own node key, and results that are the other device's, are in its database.
+fn forget_database(config: &Config) -> Result<(), StartError> {
+    let path = config.osquery_db();
+    match fs::remove_dir_all(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StartError::Database { path, source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn explain(anew: Anew, had_key: bool) {
+    match anew {
+        Anew::DiskCopied => {
+            tracing::warn!("this disk was copied from another device; enrolling as a new one");
+        }
+        Anew::ServerChanged => tracing::info!("the server's address has changed; enrolling there"),
+        Anew::NameChanged => tracing::info!("the host identifier has changed; enrolling anew"),
+        Anew::Unknown if had_key => {
+            tracing::warn!("there is a node key but no record of its device; enrolling anew");
+        }
+        Anew::Unknown => tracing::info!("this device is not enrolled yet"),
+    }
+}
+
+fn mention_not_handled(config: &Config) {
+    if !config.not_handled.is_empty() {
+        let names = config.not_handled.join(", ");
+        tracing::debug!("set, but without effect in this version of the agent: {names}");
+    }
+}

@@ -1,0 +1,108 @@
+//! When osqueryd is started, stopped and started again. It is one process at most: a next one is
+//! started only after the one before is known to be gone.
+
+use std::time::Instant;
+
+use super::{
+    Action, Flags, Pace,
+    pace::{Backoff, Dice},
+};
+
+/// What is wanted of osqueryd, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Supervision {
+    /// The flags to run with; none: not to run.
+    wanted: Option<Flags>,
+    process: Process,
+    backoff: Backoff,
+}
+
+#[derive(Debug)]
+enum Process {
+    /// It is not installed.
+    Absent,
+    Idle,
+    Up {
+        flags: Flags,
+        since: Instant,
+    },
+    /// It was asked to end, and is killed at this time.
+    Ending(Instant),
+    Killed,
+    /// It crashed; the next is started at this time.
+    Resting(Instant),
+}
+
+impl Supervision {
+    pub(super) fn new(installed: bool) -> Self {
+        let process = if installed { Process::Idle } else { Process::Absent };
+        Self { wanted: None, process, backoff: Backoff::default() }
+    }
+
+    pub(super) fn want(&mut self, flags: Option<Flags>) {
+        self.wanted = flags;
+    }
+
+    /// Brings the process nearer to what is wanted.
+    pub(super) fn settle(&mut self, pace: &Pace, now: Instant, out: &mut Vec<Action>) {
+        match (&self.process, &self.wanted) {
+            (Process::Idle, Some(flags)) => self.start(flags.clone(), now, out),
+            (Process::Resting(until), Some(flags)) if *until <= now => {
+                self.start(flags.clone(), now, out);
+            }
+            (Process::Resting(_), None) => self.process = Process::Idle,
+            (Process::Up { flags, .. }, wanted) if wanted.as_ref() != Some(flags) => {
+                out.push(Action::StopOsqueryd);
+                self.process = Process::Ending(now + pace.osqueryd_grace);
+            }
+            (Process::Ending(until), _) if *until <= now => {
+                out.push(Action::KillOsqueryd);
+                self.process = Process::Killed;
+            }
+            (
+                Process::Absent
+                | Process::Idle
+                | Process::Up { .. }
+                | Process::Ending(_)
+                | Process::Killed
+                | Process::Resting(_),
+                _,
+            ) => {}
+        }
+    }
+
+    fn start(&mut self, flags: Flags, now: Instant, out: &mut Vec<Action>) {
+        out.push(Action::StartOsqueryd(flags.clone()));
+        self.process = Process::Up { flags, since: now };
+    }
+
+    /// Notes that the process has ended: on request, or by itself.
+    pub(super) fn exited(&mut self, pace: &Pace, dice: &mut Dice, now: Instant) {
+        match self.process {
+            Process::Up { since, .. } => {
+                if now.duration_since(since) >= pace.osqueryd_settled {
+                    self.backoff.reset();
+                }
+                let delay = dice.jittered(self.backoff.fail(pace.osqueryd));
+                self.process = Process::Resting(now + delay);
+            }
+            Process::Ending(_) | Process::Killed => self.process = Process::Idle,
+            Process::Absent | Process::Idle | Process::Resting(_) => {}
+        }
+    }
+
+    /// Whether no process is there to wait for.
+    pub(super) fn is_gone(&self) -> bool {
+        match self.process {
+            Process::Absent | Process::Idle | Process::Resting(_) => true,
+            Process::Up { .. } | Process::Ending(_) | Process::Killed => false,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.process {
+            Process::Ending(at) | Process::Resting(at) => Some(at),
+            Process::Absent | Process::Idle | Process::Up { .. } | Process::Killed => None,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! With a node key: the server is polled for configuration, and osqueryd runs as it says.
+
+use std::time::Instant;
+
+use wire::{NodeKey, orbit::AgentConfig};
+
+use super::{
+    Action, Carried, Enrolling, Event, FetchFailure, Flags, State, Stopping, pace::Backoff,
+};
+
+/// See [`State::Running`].
+#[derive(Debug)]
+pub struct Running {
+    carried: Carried,
+    key: NodeKey,
+    /// Whether the server has ever accepted the key.
+    key_worked: bool,
+    /// How often enrolling has failed since a key last worked.
+    enroll_backoff: Backoff,
+    poll_backoff: Backoff,
+    poll: Poll,
+    /// What the server last said; nothing until it has spoken.
+    flags: Flags,
+}
+
+#[derive(Debug)]
+enum Poll {
+    /// The server is asked at this time.
+    Waiting(Instant),
+    /// The server's answer is awaited.
+    Asking,
+}
+
+impl Running {
+    /// With a key from an earlier run, which counts as one that has worked.
+    pub(super) fn resume(carried: Carried, key: NodeKey, now: Instant) -> Self {
+        Self {
+            carried,
+            key,
+            key_worked: true,
+            enroll_backoff: Backoff::default(),
+            poll_backoff: Backoff::default(),
+            poll: Poll::Waiting(now),
+            flags: Flags::new(),
+        }
+    }
+
+    /// With a key just issued and saved: the server is asked at once.
+    pub(super) fn enrolled(
+        carried: Carried,
+        key: NodeKey,
+        enroll_backoff: Backoff,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Self {
+        out.push(Action::FetchConfig(key.clone()));
+        let resumed = Self::resume(carried, key, now);
+        Self { key_worked: false, enroll_backoff, poll: Poll::Asking, ..resumed }
+    }
+
+    pub(super) fn on(mut self, event: Event, now: Instant, out: &mut Vec<Action>) -> State {
+        match event {
+            Event::Timer => self.timer(now, out),
+            Event::ConfigFetched(answer) if matches!(self.poll, Poll::Asking) => {
+                return self.answered(answer, now, out);
+            }
+            Event::OsquerydExited => self.carried.osqueryd_exited(now, out),
+            Event::ShutdownRequested => return Stopping::begin(self.carried, now, out),
+            Event::ConfigFetched(_) | Event::Enrolled(_) | Event::NodeKeySaved(_) => {}
+        }
+        State::Running(self)
+    }
+
+    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.carried.timer(now, out);
+        match self.poll {
+            Poll::Waiting(at) if at <= now => {
+                out.push(Action::FetchConfig(self.key.clone()));
+                self.poll = Poll::Asking;
+            }
+            Poll::Waiting(_) | Poll::Asking => {}
+        }
+    }
+
+    fn answered(
+        mut self,
+        answer: Result<AgentConfig, FetchFailure>,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> State {
+        let retry = self.carried.pace.poll;
+        let delay = match answer {
+            Ok(config) => {
+                self.key_worked = true;
+                self.enroll_backoff.reset();
+                self.poll_backoff.reset();
+                self.flags = config.command_line_startup_flags;
+                self.carried.jittered(retry.first)
+            }
+            Err(FetchFailure::KeyRejected) => return self.rejected(now, out),
+            Err(FetchFailure::Failed) => {
+                let usual = self.poll_backoff.fail(retry);
+                self.carried.jittered(usual)
+            }
+            Err(FetchFailure::Busy(after)) => {
+                let usual = self.poll_backoff.fail(retry);
+                let usual = self.carried.jittered(usual);
+                self.carried.obeying(after, usual)
+            }
+        };
+        self.poll = Poll::Waiting(now + delay);
+        self.carried.want_osqueryd(Some(self.flags.clone()), now, out);
+        State::Running(self)
+    }
+
+    /// The key is forgotten, and with it osqueryd's right to run: the enroll secret that it was
+    /// given may be outdated too.
+    fn rejected(mut self, now: Instant, out: &mut Vec<Action>) -> State {
+        out.push(Action::ForgetNodeKey);
+        self.carried.want_osqueryd(None, now, out);
+        State::Enrolling(Enrolling::again(self.carried, self.enroll_backoff, self.key_worked, now))
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let own = match self.poll {
+            Poll::Waiting(at) => Some(at),
+            Poll::Asking => None,
+        };
+        super::earlier(own, self.carried.osqueryd.deadline())
+    }
+}

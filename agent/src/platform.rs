@@ -1,0 +1,45 @@
+//! What differs between systems: one file each, the same functions in all.
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(target_os = "linux")]
+pub use linux::*;
+
+/// What this machine says of itself. What is not known is empty or absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// The hardware's UUID as firmware tells it, placeholders included.
+    pub firmware_uuid: Option<String>,
+    /// The name of this installation of the system.
+    pub machine_id: Option<String>,
+    pub serial: String,
+    pub model: String,
+    pub hostname: String,
+    /// osquery's word for the system, e.g. `debian`.
+    pub platform: String,
+    /// The family it belongs to.
+    pub platform_like: String,
+    /// For people, e.g. `Debian GNU/Linux 12 (bookworm)`.
+    pub os_version: Option<String>,
+    /// e.g. `x86_64`.
+    pub cpu_type: Option<String>,
+}
+
+/// What the service manager is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice<'a> {
+    Ready,
+    /// One line for people.
+    Status(&'a str),
+    /// The loop turns.
+    Alive,
+    Stopping,
+}
+
+/// Who may read a file. Only root may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    Root,
+    Everyone,
+}

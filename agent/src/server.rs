@@ -1,0 +1,331 @@
+//! The server, as the agent sees it: JSON over HTTPS, with every way that it can fail told apart.
+
+use std::{
+    error::Error,
+    fs, io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::fmt::rfc2822;
+use reqwest::{Certificate, Client, Identity, Proxy, Response, StatusCode, header};
+use serde::{Serialize, de::DeserializeOwned};
+use url::Url;
+use wire::settings;
+
+use crate::VERSION;
+
+/// Larger answers are not read.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Where the server is and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    pub url: Url,
+    pub trust: Trust,
+    /// Shown to the server when it asks.
+    pub client: Option<ClientCertificate>,
+    /// Already none when `NO_PROXY` exempts the server.
+    pub proxy: Option<Url>,
+    pub timeouts: Timeouts,
+}
+
+/// What the server's certificate is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// The authorities that the system trusts.
+    System,
+    /// The certificates in this PEM file and no others.
+    Pinned(Utf8PathBuf),
+    /// Nothing.
+    Insecure,
+}
+
+/// PEM files with a certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub certificate: Utf8PathBuf,
+    pub key: Utf8PathBuf,
+}
+
+/// How long is waited for the server.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For the connection, TLS included.
+    pub connect: Duration,
+    /// For everything together.
+    pub whole: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), whole: Duration::from_secs(30) }
+    }
+}
+
+/// A connection that is kept open between requests.
+#[derive(Debug)]
+pub struct Server {
+    connection: Connection,
+    /// Dropped after each failure to communicate, so that certificates replaced on disk and
+    /// networks that changed are seen.
+    client: Mutex<Option<Client>>,
+}
+
+/// Why the HTTP client cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    #[error("could not read `{path}`")]
+    Read { path: Utf8PathBuf, source: io::Error },
+    #[error("`{path}` contains no usable certificate in PEM format")]
+    NoCertificate { path: Utf8PathBuf },
+    #[error("`{certificate}` and `{key}` are no usable client certificate and key in PEM format")]
+    ClientCertificate { certificate: Utf8PathBuf, key: Utf8PathBuf, source: reqwest::Error },
+    #[error("the proxy's address cannot be used")]
+    Proxy { source: reqwest::Error },
+    #[error("the HTTP client cannot be built")]
+    Client { source: reqwest::Error },
+}
+
+/// Why a request brought no usable answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    #[error("the connection cannot be set up")]
+    Setup(#[from] SetupError),
+    #[error("the server's name cannot be resolved")]
+    Dns { source: reqwest::Error },
+    #[error("the server cannot be reached")]
+    Connect { source: reqwest::Error },
+    #[error("there is no trusted TLS connection to the server")]
+    Tls { source: reqwest::Error },
+    #[error("the server does not answer in time")]
+    Timeout { source: reqwest::Error },
+    #[error("the connection to the server broke")]
+    Broken { source: reqwest::Error },
+    #[error("the server does not accept it (status 401)")]
+    Unauthenticated,
+    #[error("there is no `{path}` on the server (status 404)")]
+    NoSuchAddress { path: &'static str },
+    #[error("the server is busy (status {status}) and asks to wait for {} s", .after.as_secs())]
+    Busy { status: u16, after: Duration },
+    #[error("the server answers with an error (status {status})")]
+    Status { status: u16 },
+    #[error("what answers is not a Fleet server: {reason}")]
+    NotFleet { reason: String },
+    #[error("the server's answer is larger than {MAX_ANSWER} bytes")]
+    TooLarge,
+}
+
+impl RequestError {
+    /// One word for each way to fail, for logs.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Setup(_) => "setup",
+            Self::Dns { .. } => "dns",
+            Self::Connect { .. } => "connect",
+            Self::Tls { .. } => "tls",
+            Self::Timeout { .. } => "timeout",
+            Self::Broken { .. } => "broken",
+            Self::Unauthenticated => "unauthenticated",
+            Self::NoSuchAddress { .. } => "no_such_address",
+            Self::Busy { .. } => "busy",
+            Self::Status { .. } => "status",
+            Self::NotFleet { .. } => "not_fleet",
+            Self::TooLarge => "too_large",
+        }
+    }
+
+    fn from_transport(error: reqwest::Error) -> Self {
+        let source = error.without_url();
+        if chain(&source).any(|cause| cause.is::<rustls::Error>()) {
+            Self::Tls { source }
+        } else if source.is_timeout() {
+            Self::Timeout { source }
+        } else if chain(&source).any(|cause| cause.to_string().contains("dns error")) {
+            Self::Dns { source }
+        } else if source.is_connect() {
+            Self::Connect { source }
+        } else {
+            Self::Broken { source }
+        }
+    }
+}
+
+impl Server {
+    #[must_use]
+    pub const fn new(connection: Connection) -> Self {
+        Self { connection, client: Mutex::new(None) }
+    }
+
+    /// Sends `body` to `path`, which begins with a slash, and reads the answer.
+    pub async fn post<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        body: &Q,
+    ) -> Result<A, RequestError> {
+        let url = settings::endpoint(&self.connection.url, path);
+        let sent = self.client()?.post(url).json(body).send().await;
+        let response = sent.map_err(|error| self.failed(error))?;
+        let refusal = refusal(&response, path);
+        let answer = self.read(response).await?;
+        match refusal {
+            None => serde_json::from_slice(&answer)
+                .map_err(|error| RequestError::NotFleet { reason: not_json(&answer, &error) }),
+            // A captive portal or proxy may answer 401 too: only JSON is the server's own word.
+            Some(RequestError::Unauthenticated) => {
+                Err(serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&answer)
+                    .map_or_else(
+                        |error| RequestError::NotFleet { reason: not_json(&answer, &error) },
+                        |_| RequestError::Unauthenticated,
+                    ))
+            }
+            Some(refusal) => Err(refusal),
+        }
+    }
+
+    fn client(&self) -> Result<Client, SetupError> {
+        let mut kept = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some(client) => Ok(client.clone()),
+            None => Ok(kept.insert(self.connection.build_client()?).clone()),
+        }
+    }
+
+    fn failed(&self, error: reqwest::Error) -> RequestError {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        RequestError::from_transport(error)
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, RequestError> {
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error))? {
+            if answer.len() + chunk.len() > MAX_ANSWER {
+                return Err(RequestError::TooLarge);
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        Ok(answer)
+    }
+}
+
+impl Connection {
+    /// Reads all files that it names, to find out at the start what would fail later.
+    pub fn check(&self) -> Result<(), SetupError> {
+        if let Trust::Pinned(path) = &self.trust {
+            certificates(path)?;
+        }
+        self.client.as_ref().map_or(Ok(()), |client| client.load().map(|_| ()))
+    }
+
+    fn build_client(&self) -> Result<Client, SetupError> {
+        // Redirects are not followed: they would carry secrets to wherever a portal points.
+        let mut builder = Client::builder()
+            .user_agent(user_agent())
+            .connect_timeout(self.timeouts.connect)
+            .timeout(self.timeouts.whole)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        match &self.trust {
+            Trust::System => {}
+            Trust::Pinned(path) => builder = builder.tls_certs_only(certificates(path)?),
+            Trust::Insecure => builder = builder.tls_danger_accept_invalid_certs(true),
+        }
+        if let Some(client) = &self.client {
+            builder = builder.identity(client.load()?);
+        }
+        if let Some(proxy) = &self.proxy {
+            let proxy = Proxy::all(proxy.clone()).map_err(|source| SetupError::Proxy { source })?;
+            builder = builder.proxy(proxy);
+        }
+        builder.build().map_err(|source| SetupError::Client { source })
+    }
+}
+
+impl ClientCertificate {
+    fn load(&self) -> Result<Identity, SetupError> {
+        let mut pem = read(&self.certificate)?;
+        pem.push(b'\n');
+        pem.extend(read(&self.key)?);
+        Identity::from_pem(&pem).map_err(|source| SetupError::ClientCertificate {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            source,
+        })
+    }
+}
+
+fn certificates(path: &Utf8Path) -> Result<Vec<Certificate>, SetupError> {
+    Certificate::from_pem_bundle(&read(path)?)
+        .ok()
+        .filter(|certificates| !certificates.is_empty())
+        .ok_or_else(|| SetupError::NoCertificate { path: path.to_owned() })
+}
+
+fn read(path: &Utf8Path) -> Result<Vec<u8>, SetupError> {
+    fs::read(path).map_err(|source| SetupError::Read { path: path.to_owned(), source })
+}
+
+/// e.g. `orbit/1.2.3 (linux x86_64)`.
+fn user_agent() -> String {
+    format!("orbit/{VERSION} ({} {})", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+/// What the status says is wrong, if it does.
+fn refusal(response: &Response, path: &'static str) -> Option<RequestError> {
+    let status = response.status();
+    let after = || retry_after(response.headers());
+    match status {
+        StatusCode::OK => None,
+        StatusCode::UNAUTHORIZED => Some(RequestError::Unauthenticated),
+        StatusCode::NOT_FOUND => Some(RequestError::NoSuchAddress { path }),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            let status = status.as_u16();
+            Some(after().map_or(RequestError::Status { status }, |after| RequestError::Busy {
+                status,
+                after,
+            }))
+        }
+        status if status.is_redirection() => Some(RequestError::NotFleet {
+            reason: format!("it redirects elsewhere (status {})", status.as_u16()),
+        }),
+        status => Some(RequestError::Status { status: status.as_u16() }),
+    }
+}
+
+/// `Retry-After` in seconds, or as a date measured against the answer's own `Date` (RFC 9110,
+/// 10.2.3), so that this device's clock does not matter.
+fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| rfc2822::parse(text).ok().map(|date| date.timestamp());
+    let sent = date(headers.get(header::DATE)?.to_str().ok()?)?;
+    u64::try_from((date(text)? - sent).get_seconds()).ok().map(Duration::from_secs)
+}
+
+fn not_json(answer: &[u8], error: &serde_json::Error) -> String {
+    let start = answer.trim_ascii_start();
+    if start.first() == Some(&b'<') {
+        return "it sends a web page, as captive portals do".to_owned();
+    }
+    match error.classify() {
+        serde_json::error::Category::Data => format!("its answer does not fit: {error}"),
+        serde_json::error::Category::Io
+        | serde_json::error::Category::Syntax
+        | serde_json::error::Category::Eof => "its answer is no JSON".to_owned(),
+    }
+}
+
+/// `error` and everything that caused it; what an I/O error wraps is among it.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
+        let error: &'a (dyn Error + 'static) = *error;
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|error| error as &(dyn Error + 'static)).or_else(|| error.source())
+    })
+}

@@ -1,0 +1,5 @@
+//! How each of the machine's actions is done.
+
+pub mod config;
+pub mod enroll;
+pub mod osqueryd;

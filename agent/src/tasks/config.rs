@@ -1,0 +1,57 @@
+//! Asks the server what it wants of this agent.
+
+use wire::{
+    NodeKey,
+    orbit::{AgentConfig, ConfigRequest},
+};
+
+use crate::{
+    VERSION,
+    machine::FetchFailure,
+    server::{RequestError, Server},
+};
+
+const PATH: &str = "/api/fleet/orbit/config";
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    #[error("the server does not accept the node key any more (status 401)")]
+    KeyRejected,
+    #[error("could not fetch the agent's configuration")]
+    Request(#[source] RequestError),
+}
+
+/// Shows the node key to the server, which answers with configuration.
+pub async fn fetch(server: &Server, key: NodeKey) -> Result<AgentConfig, FetchError> {
+    let request = ConfigRequest { orbit_node_key: key, orbit_version: Some(VERSION.to_owned()) };
+    server.post(PATH, &request).await.map_err(|error| {
+        if matches!(error, RequestError::Unauthenticated) {
+            FetchError::KeyRejected
+        } else {
+            FetchError::Request(error)
+        }
+    })
+}
+
+impl FetchError {
+    /// One word for each way to fail, for logs.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::KeyRejected => "key_rejected",
+            Self::Request(error) => error.kind(),
+        }
+    }
+
+    /// As much of it as decides on what to do.
+    #[must_use]
+    pub const fn failure(&self) -> FetchFailure {
+        match self {
+            Self::KeyRejected => FetchFailure::KeyRejected,
+            Self::Request(RequestError::Busy { after, .. }) => FetchFailure::Busy(*after),
+            Self::Request(_) => FetchFailure::Failed,
+        }
+    }
+}

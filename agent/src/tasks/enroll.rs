@@ -1,0 +1,67 @@
+//! Trades the enroll secret for a node key.
+
+use wire::{
+    NodeKey,
+    orbit::{DeviceIdentity, EnrollReply, EnrollRequest},
+};
+
+use crate::{
+    identity::{ReadSecretError, SecretSource},
+    machine::EnrollFailure,
+    server::{RequestError, Server},
+};
+
+const PATH: &str = "/api/fleet/orbit/enroll";
+
+/// Why there is no node key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrollError {
+    #[error("could not enroll")]
+    Secret(#[from] ReadSecretError),
+    #[error("could not enroll: the server refuses the enroll secret (status 401)")]
+    SecretRefused,
+    #[error("could not enroll")]
+    Request(#[source] RequestError),
+}
+
+/// Shows the secret to the server, which answers with a node key.
+pub async fn enroll(
+    server: &Server,
+    secret: &SecretSource,
+    device: DeviceIdentity,
+) -> Result<NodeKey, EnrollError> {
+    let request = EnrollRequest { enroll_secret: secret.read()?, device };
+    let reply: Result<EnrollReply, _> = server.post(PATH, &request).await;
+    reply.map(|reply| reply.orbit_node_key).map_err(|error| {
+        if matches!(error, RequestError::Unauthenticated) {
+            EnrollError::SecretRefused
+        } else {
+            EnrollError::Request(error)
+        }
+    })
+}
+
+impl EnrollError {
+    /// One word for each way to fail, for logs.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Secret(_) => "no_secret",
+            Self::SecretRefused => "secret_refused",
+            Self::Request(error) => error.kind(),
+        }
+    }
+
+    /// As much of it as decides on when to try again.
+    #[must_use]
+    pub const fn failure(&self) -> EnrollFailure {
+        match self {
+            Self::Secret(_) => EnrollFailure::NoSecret,
+            Self::SecretRefused => EnrollFailure::SecretRefused,
+            Self::Request(RequestError::NoSuchAddress { .. }) => EnrollFailure::NoSuchAddress,
+            Self::Request(RequestError::Busy { after, .. }) => EnrollFailure::Busy(*after),
+            Self::Request(_) => EnrollFailure::Failed,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! osqueryd's arguments, in an order of rising authority:
+//!
+//! 1. what the agent sets unless somebody knows better,
+//! 2. what the server wishes for (`command_line_startup_flags`),
+//! 3. the administrator's own `osquery.flags` on this device, which is never lost,
+//! 4. what must be as the agent says, or the device would fall apart.
+
+use camino::Utf8Path;
+use serde_json::Value;
+use wire::settings::files;
+
+use crate::{config::Config, identity::Identity, machine::Flags, platform, server::Trust};
+
+/// Certificates that Fleet's packages carry for osqueryd.
+const BUNDLED_CA: &str = "certs.pem";
+
+/// Unless the server or the administrator says otherwise.
+const DEFAULTS: [(&str, &str); 9] = [
+    ("config_plugin", "tls"),
+    ("config_refresh", "60"),
+    ("disable_distributed", "false"),
+    ("distributed_plugin", "tls"),
+    ("distributed_interval", "10"),
+    ("distributed_tls_max_attempts", "10"),
+    ("logger_plugin", "tls"),
+    ("logger_tls_period", "10"),
+    ("disable_carver", "false"),
+];
+
+/// Where osqueryd finds what, below the server's own path.
+const ADDRESSES: [(&str, &str); 7] = [
+    ("enroll_tls_endpoint", "/api/v1/osquery/enroll"),
+    ("config_tls_endpoint", "/api/v1/osquery/config"),
+    ("distributed_tls_read_endpoint", "/api/v1/osquery/distributed/read"),
+    ("distributed_tls_write_endpoint", "/api/v1/osquery/distributed/write"),
+    ("logger_tls_endpoint", "/api/v1/osquery/log"),
+    ("carver_start_endpoint", "/api/v1/osquery/carve/begin"),
+    ("carver_continue_endpoint", "/api/v1/osquery/carve/block"),
+];
+
+/// The argument that names the pid file, which also marks our osqueryds.
+#[must_use]
+pub fn pid_file(root: &Utf8Path) -> String {
+    flag("pidfile", root.join("osquery.pid"))
+}
+
+/// All arguments.
+#[must_use]
+pub fn arguments(
+    config: &Config,
+    identity: &Identity,
+    wishes: &Flags,
+    has_secret: bool,
+) -> Vec<String> {
+    let mut arguments: Vec<_> = DEFAULTS.iter().map(|(name, value)| flag(name, value)).collect();
+    if config.settings.debug {
+        arguments.push(flag("verbose", "true"));
+    }
+    arguments.extend(wishes.iter().filter_map(|(name, value)| wish(name, value)));
+    let local = config.root.join(files::OSQUERY_FLAGS);
+    if local.is_file() {
+        arguments.push(flag("flagfile", local));
+    }
+    arguments.extend(forced(config, identity, has_secret));
+    arguments
+}
+
+fn forced(config: &Config, identity: &Identity, has_secret: bool) -> Vec<String> {
+    let root = &config.root;
+    let mut arguments = vec![
+        pid_file(root),
+        flag("extensions_socket", root.join("orbit-osquery.em")),
+        flag("logger_path", root.join("osquery_log")),
+        flag("database_path", config.osquery_db()),
+        flag("host_identifier", "specified"),
+        flag("specified_identifier", identity.osquery_identifier()),
+    ];
+    if has_secret {
+        arguments.push(flag("enroll_secret_env", super::SECRET_VARIABLE));
+    }
+    arguments.extend(server(config));
+    arguments.extend(trust(config));
+    arguments
+}
+
+/// osqueryd takes `host:port` without scheme, and the path with each address.
+fn server(config: &Config) -> Vec<String> {
+    let url = &config.connection.url;
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or(443);
+    let path = url.path().trim_end_matches('/');
+    let mut arguments = vec![flag("tls_hostname", format!("{host}:{port}"))];
+    arguments.extend(ADDRESSES.iter().map(|(name, below)| flag(name, format!("{path}{below}"))));
+    if let Some(proxy) = &config.connection.proxy {
+        let host = proxy.host_str().unwrap_or_default();
+        let port = proxy.port_or_known_default().unwrap_or(8080);
+        arguments.push(flag("proxy_hostname", format!("{host}:{port}")));
+    }
+    arguments
+}
+
+fn trust(config: &Config) -> Vec<String> {
+    let bundled = || Some(config.root.join(BUNDLED_CA)).filter(|path| path.is_file());
+    let authorities = match &config.connection.trust {
+        Trust::Pinned(path) => Some(path.clone()),
+        Trust::System | Trust::Insecure => bundled().or_else(platform::system_ca_bundle),
+    };
+    let mut arguments = Vec::new();
+    arguments.extend(authorities.map(|path| flag("tls_server_certs", path)));
+    if let Some(client) = &config.connection.client {
+        arguments.push(flag("tls_client_cert", &client.certificate));
+        arguments.push(flag("tls_client_key", &client.key));
+    }
+    arguments
+}
+
+/// A flag as the server wishes it, if it is one.
+fn wish(name: &str, value: &Value) -> Option<String> {
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let text = match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(on) => Some(on.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    let usable = text.filter(|text| is_name && name != "flagfile" && !text.contains('\0'));
+    if usable.is_none() {
+        tracing::warn!(flag.name = name, "the server's osqueryd flag `{name}` cannot be used");
+    }
+    usable.map(|text| flag(name, text))
+}
+
+fn flag(name: &str, value: impl AsRef<str>) -> String {
+    format!("--{name}={}", value.as_ref())
+}

@@ -1,0 +1,288 @@
+//! A server for tests, faithful to Fleet's documented agent endpoints, over TLS on loopback.
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex, MutexGuard, mpsc},
+    thread,
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse as _, Response},
+    routing::post,
+};
+use axum_server::{Handle, tls_rustls::RustlsConfig};
+use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    RootCertStore, ServerConfig,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use serde_json::{Value, json};
+
+pub(crate) const SECRET: &str = "enroll-secret-of-the-tests";
+
+/// How the server behaves.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Mood {
+    Good,
+    Status(u16),
+    /// 503 with `Retry-After` in seconds.
+    Busy(u64),
+    /// A captive portal's page.
+    Portal(u16),
+    /// JSON that never ends.
+    Huge,
+    /// No answer within any test's patience.
+    Silent,
+    /// Accepts secrets, rejects all node keys.
+    Forgetful,
+}
+
+/// What the server has seen and knows.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) mood: Mood,
+    pub(crate) secret: String,
+    pub(crate) flags: Value,
+    /// Bodies of all enroll requests, whatever the answer.
+    pub(crate) enrolls: Vec<Value>,
+    /// The keys shown by all config requests, whatever the answer.
+    pub(crate) polls: Vec<String>,
+    /// The keys of polls that were answered well.
+    pub(crate) served: Vec<String>,
+    pub(crate) user_agents: Vec<String>,
+    /// Every key ever issued.
+    pub(crate) issued: Vec<String>,
+    /// Each device's valid key, by hardware UUID and machine id.
+    pub(crate) valid: BTreeMap<String, String>,
+}
+
+/// A running server, or one that is down for a while.
+pub(crate) struct Fleet {
+    pub(crate) address: SocketAddr,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    tls: RustlsConfig,
+    memory: Arc<Mutex<Memory>>,
+    running: Option<(Handle<SocketAddr>, thread::JoinHandle<()>)>,
+}
+
+impl Fleet {
+    pub(crate) fn start() -> Self {
+        Self::start_with(|_| WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// A server that serves only clients whose certificate its authority has issued.
+    pub(crate) fn start_with_mutual_tls() -> Self {
+        Self::start_with(|issuer| {
+            let mut roots = RootCertStore::empty();
+            roots.add(issuer.der().clone()).unwrap();
+            WebPkiClientVerifier::builder(roots.into()).build().unwrap()
+        })
+    }
+
+    fn start_with(
+        verifier: impl FnOnce(&rcgen::Certificate) -> Arc<dyn ClientCertVerifier>,
+    ) -> Self {
+        // Tests run in one process; whoever comes first installs it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let issuer = authority();
+        let (certificate, key) = leaf(&issuer);
+        let mut config = ServerConfig::builder()
+            .with_client_cert_verifier(verifier(issuer.as_ref()))
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+            )
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut fleet = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            issuer,
+            tls: RustlsConfig::from_config(Arc::new(config)),
+            memory: Arc::new(Mutex::new(Memory::new())),
+            running: None,
+        };
+        fleet.come_up();
+        fleet
+    }
+
+    /// Listens: on any port at first, later on the same again.
+    pub(crate) fn come_up(&mut self) {
+        let listener = TcpListener::bind(self.address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        self.address = listener.local_addr().unwrap();
+        let handle = Handle::new();
+        let (app, tls, of_server) =
+            (router(Arc::clone(&self.memory)), self.tls.clone(), handle.clone());
+        let (ready, is_ready) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let server = axum_server::from_tcp_rustls(listener, tls).unwrap();
+                let listening = of_server.clone();
+                tokio::spawn(async move {
+                    listening.listening().await;
+                    ready.send(()).unwrap();
+                });
+                server.handle(of_server).serve(app.into_make_service()).await.unwrap();
+            });
+        });
+        is_ready.recv().unwrap();
+        self.running = Some((handle, thread));
+    }
+
+    /// Closes the port and every connection.
+    pub(crate) fn go_down(&mut self) {
+        let (handle, thread) = self.running.take().unwrap();
+        handle.shutdown();
+        thread.join().unwrap();
+    }
+
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap()
+    }
+
+    pub(crate) fn set_mood(&self, mood: Mood) {
+        self.memory().mood = mood;
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://localhost:{}/", self.address.port())
+    }
+
+    /// The authority's certificate in PEM.
+    pub(crate) fn ca(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate and key in PEM that the server's authority has issued.
+    pub(crate) fn issue(&self) -> (String, String) {
+        leaf(&self.issuer)
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if let Some((handle, thread)) = self.running.take() {
+            handle.shutdown();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self {
+            mood: Mood::Good,
+            secret: SECRET.to_owned(),
+            flags: json!({}),
+            enrolls: Vec::new(),
+            polls: Vec::new(),
+            served: Vec::new(),
+            user_agents: Vec::new(),
+            issued: Vec::new(),
+            valid: BTreeMap::new(),
+        }
+    }
+
+    fn enroll(&mut self, body: &Value) -> Response {
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        let device = format!("{} {}", text("hardware_uuid"), text("machine_id"));
+        let admitted = text("enroll_secret") == self.secret;
+        if !admitted {
+            return refuse("invalid enroll secret");
+        }
+        let key = format!("{:032}-node-key", self.issued.len());
+        self.issued.push(key.clone());
+        self.valid.insert(device, key.clone());
+        Json(json!({ "orbit_node_key": key })).into_response()
+    }
+
+    fn config(&mut self, key: String) -> Response {
+        if self.mood == Mood::Forgetful || !self.valid.values().any(|valid| *valid == key) {
+            return refuse("unknown node key");
+        }
+        self.served.push(key);
+        // `notifications` is a field that this agent does not know.
+        Json(json!({ "command_line_startup_flags": self.flags, "notifications": {} }))
+            .into_response()
+    }
+}
+
+fn router(memory: Arc<Mutex<Memory>>) -> Router {
+    let routes = Router::new()
+        .route("/api/fleet/orbit/enroll", post(enroll))
+        .route("/api/fleet/orbit/config", post(config));
+    // The same below a path, as behind a reverse proxy.
+    routes.clone().nest("/base", routes).with_state(memory)
+}
+
+async fn enroll(
+    State(memory): State<Arc<Mutex<Memory>>>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Response {
+    let agent = headers[header::USER_AGENT].to_str().unwrap().to_owned();
+    memory.lock().unwrap().user_agents.push(agent);
+    memory.lock().unwrap().enrolls.push(body.clone());
+    match moody(&memory).await {
+        Some(answer) => answer,
+        None => memory.lock().unwrap().enroll(&body),
+    }
+}
+
+async fn config(State(memory): State<Arc<Mutex<Memory>>>, Json(body): Json<Value>) -> Response {
+    let key = body["orbit_node_key"].as_str().unwrap_or_default().to_owned();
+    memory.lock().unwrap().polls.push(key.clone());
+    match moody(&memory).await {
+        Some(answer) => answer,
+        None => memory.lock().unwrap().config(key),
+    }
+}
+
+async fn moody(memory: &Mutex<Memory>) -> Option<Response> {
+    let mood = memory.lock().unwrap().mood.clone();
+    match mood {
+        Mood::Good | Mood::Forgetful => None,
+        Mood::Status(status) => Some(StatusCode::from_u16(status).unwrap().into_response()),
+        Mood::Busy(after) => {
+            let headers = [(header::RETRY_AFTER, after.to_string())];
+            Some((StatusCode::SERVICE_UNAVAILABLE, headers).into_response())
+        }
+        Mood::Portal(status) => {
+            let page = Html("<!DOCTYPE html><title>Sign in to the hotel's Wi-Fi</title>");
+            Some((StatusCode::from_u16(status).unwrap(), page).into_response())
+        }
+        Mood::Huge => Some(Json(json!({ "orbit_node_key": "x".repeat(3 << 20) })).into_response()),
+        Mood::Silent => {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            None
+        }
+    }
+}
+
+/// Fleet's refusal on orbit's endpoints: 401 and JSON, without `node_invalid`.
+fn refuse(reason: &str) -> Response {
+    (StatusCode::UNAUTHORIZED, Json(json!({ "error": reason }))).into_response()
+}
+
+/// A fresh certificate authority.
+pub(crate) fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn leaf(issuer: &CertifiedIssuer<'static, KeyPair>) -> (String, String) {
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(names).unwrap();
+    let certificate = params.signed_by(&key, issuer).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}

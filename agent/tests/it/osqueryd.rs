@@ -1,0 +1,255 @@
+//! osqueryd, played by a shell script that notes how it was started and objects to being two.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use camino::Utf8PathBuf;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use wire::settings::{files, vars};
+
+use crate::{
+    device::{Device, until},
+    fleet::{Fleet, SECRET},
+    program::{Orbit, command, wait_until},
+};
+
+const STAND_IN: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+if [ "$1" = --version ]; then echo "osqueryd version 5.9.1"; exit; fi
+if ! mkdir "$here/lock" 2>/dev/null && kill -0 "$(cat "$here/lock/pid")" 2>/dev/null; then
+  echo two >> "$here/two"
+fi
+echo $$ > "$here/lock/pid"
+for argument; do
+  case $argument in --pidfile=*) echo $$ > "${argument#--pidfile=}" ;; esac
+  printf '%s\n' "$argument"
+done > "$here/arguments"
+env > "$here/environment"
+echo "hello from osqueryd"
+trap 'echo end >> "$here/ends"; rm -r "$here/lock"; exit 0' TERM
+[ -e "$here/stubborn" ] && trap '' TERM
+echo $$ >> "$here/starts"
+while :; do sleep 0.02; done
+"#;
+
+/// A device with a stand-in for osqueryd.
+struct Stage {
+    device: Device,
+    directory: Utf8PathBuf,
+}
+
+impl Stage {
+    fn of(fleet: &Fleet) -> Self {
+        let device = Device::of(fleet);
+        let directory = device.root().join("bin/osqueryd");
+        fs::create_dir_all(&directory).unwrap();
+        let program = directory.join("osqueryd");
+        fs::write(&program, STAND_IN).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { device, directory }
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.join(name)).unwrap_or_default()
+    }
+
+    /// Process ids of all that were ever started.
+    fn starts(&self) -> Vec<i32> {
+        self.read("starts").lines().map(|line| line.parse().unwrap()).collect()
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let root = self.device.root();
+        self.read("arguments").lines().map(|line| line.replace(root.as_str(), "ROOT")).collect()
+    }
+
+    fn check_never_two(&self) {
+        assert_eq!(self.read("two"), "", "two at once");
+    }
+}
+
+fn is_there(process: i32) -> bool {
+    fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+fn kill(process: i32) {
+    kill_process(Pid::from_raw(process).unwrap(), Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn osqueryd_is_told_everything_and_its_secret_by_environment_alone() {
+    let fleet = Fleet::start();
+    let mut stage = Stage::of(&fleet);
+    stage.device.set(vars::FLEET_URL, &format!("{}base/", fleet.url()));
+    stage.device.set("HTTPS_PROXY", "http://proxy.example.com:3128");
+    stage.device.set("NO_PROXY", "localhost");
+    stage.device.write(files::OSQUERY_FLAGS, "--verbose\n");
+    let (certificate, key) = fleet.issue();
+    stage.device.write(files::CLIENT_CERTIFICATE, &certificate);
+    stage.device.write(files::CLIENT_KEY, &key);
+    fleet.memory().flags =
+        json!({ "events_expiry": 60, "flagfile": "/etc/passwd", "enable_x": true });
+    stage.device.run(async |_| until(|| !stage.starts().is_empty()).await).await;
+
+    let arguments = stage.arguments();
+    let port = fleet.address.port();
+    for expected in [
+        "--config_plugin=tls",
+        "--config_refresh=60",
+        "--distributed_plugin=tls",
+        "--logger_plugin=tls",
+        "--events_expiry=60",
+        "--enable_x=true",
+        "--flagfile=ROOT/osquery.flags",
+        "--pidfile=ROOT/osquery.pid",
+        "--extensions_socket=ROOT/orbit-osquery.em",
+        "--database_path=ROOT/osquery.db",
+        "--host_identifier=specified",
+        "--specified_identifier=4c4c4544-0042-3510-8054-b9c04f4d3132",
+        "--enroll_secret_env=ENROLL_SECRET",
+        &format!("--tls_hostname=localhost:{port}"),
+        "--enroll_tls_endpoint=/base/api/v1/osquery/enroll",
+        "--config_tls_endpoint=/base/api/v1/osquery/config",
+        "--distributed_tls_read_endpoint=/base/api/v1/osquery/distributed/read",
+        "--distributed_tls_write_endpoint=/base/api/v1/osquery/distributed/write",
+        "--logger_tls_endpoint=/base/api/v1/osquery/log",
+        "--tls_server_certs=ROOT/fleet.pem",
+        "--tls_client_cert=ROOT/fleet_client.crt",
+        "--tls_client_key=ROOT/fleet_client.key",
+    ] {
+        assert!(
+            arguments.iter().any(|argument| argument == expected),
+            "{expected}: {arguments:#?}"
+        );
+    }
+    assert!(!arguments.iter().any(|argument| argument.contains("/etc/passwd")));
+    assert!(!arguments.iter().any(|argument| argument.starts_with("--proxy_hostname")));
+    let place = |start: &str| arguments.iter().position(|argument| argument.starts_with(start));
+    assert!(place("--config_plugin") < place("--events_expiry"), "the server over defaults");
+    assert!(place("--events_expiry") < place("--flagfile"), "the administrator over the server");
+    assert!(place("--flagfile") < place("--database_path"), "what must be over everyone");
+
+    let environment = stage.read("environment");
+    assert!(environment.lines().any(|line| line == format!("ENROLL_SECRET={SECRET}")));
+    assert!(!arguments.iter().any(|argument| argument.contains(SECRET)));
+}
+
+#[tokio::test]
+async fn osqueryd_goes_through_the_proxy_as_the_agent_does() {
+    let fleet = Fleet::start();
+    let mut stage = Stage::of(&fleet);
+    stage.device.enroll_with(&fleet).await;
+    // Nothing listens there; osqueryd starts all the same once the poll has failed.
+    stage.device.set("HTTPS_PROXY", "http://127.0.0.1:9");
+    let before = stage.starts().len();
+    stage.device.run(async |_| until(|| stage.starts().len() > before).await).await;
+    let arguments = stage.arguments();
+    assert!(arguments.contains(&"--proxy_hostname=127.0.0.1:9".to_owned()), "{arguments:#?}");
+}
+
+#[tokio::test]
+async fn osqueryd_waits_for_enrollment() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    fleet.memory().secret = "another".to_owned();
+    stage
+        .device
+        .run(async |_| {
+            until(|| fleet.memory().enrolls.len() >= 3).await;
+            assert!(stage.starts().is_empty());
+            fleet.memory().secret = SECRET.to_owned();
+            until(|| stage.starts().len() == 1).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn its_output_is_in_the_agents_log_and_it_ends_with_the_agent() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    let log = stage.device.run(async |_| until(|| !stage.starts().is_empty()).await).await;
+    assert!(log.text().contains("<6>osqueryd: hello from osqueryd"), "{}", log.text());
+    assert_eq!(stage.read("ends"), "end\n", "it was asked to end, not killed");
+    assert!(!is_there(stage.starts()[0]));
+}
+
+#[tokio::test]
+async fn a_killed_osqueryd_is_started_again_and_the_agent_goes_on() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    let log = stage
+        .device
+        .run(async |_| {
+            for number in 1..=3 {
+                until(|| stage.starts().len() == number).await;
+                kill(stage.starts()[number - 1]);
+            }
+            until(|| stage.starts().len() == 4).await;
+            let served = fleet.memory().served.len();
+            until(|| fleet.memory().served.len() > served).await;
+        })
+        .await;
+    stage.check_never_two();
+    assert_eq!(log.text().matches("osqueryd ended by itself").count(), 3, "{}", log.text());
+}
+
+#[tokio::test]
+async fn flags_that_the_server_changes_restart_osqueryd() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    stage
+        .device
+        .run(async |_| {
+            until(|| stage.starts().len() == 1).await;
+            fleet.memory().flags = json!({ "verbose": true });
+            until(|| stage.starts().len() == 2).await;
+        })
+        .await;
+    stage.check_never_two();
+    assert!(stage.arguments().contains(&"--verbose=true".to_owned()));
+}
+
+#[tokio::test]
+async fn an_osqueryd_that_will_not_end_is_killed() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    fs::write(stage.directory.join("stubborn"), "").unwrap();
+    stage.device.run(async |_| until(|| !stage.starts().is_empty()).await).await;
+    assert_eq!(stage.read("ends"), "");
+    assert!(!is_there(stage.starts()[0]));
+}
+
+#[tokio::test]
+async fn an_osqueryd_that_cannot_start_does_not_harm_the_agent() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    fs::write(stage.directory.join("osqueryd"), "\0no program").unwrap();
+    let log = stage.device.run(async |_| until(|| fleet.memory().served.len() >= 3).await).await;
+    assert!(log.text().contains("could not start osqueryd"), "{}", log.text());
+}
+
+#[test]
+fn an_osqueryd_that_a_killed_agent_left_behind_is_ended_first() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    let orbit = Orbit::start(&stage.device);
+    wait_until("osqueryd", || stage.starts().len() == 1);
+    orbit.kill();
+    let orphan = stage.starts()[0];
+    assert!(is_there(orphan));
+    let orbit = Orbit::start(&stage.device);
+    wait_until("another osqueryd", || stage.starts().len() == 2);
+    assert!(!is_there(orphan));
+    stage.check_never_two();
+    assert!(orbit.stop().success());
+    assert!(!is_there(stage.starts()[1]));
+}
+
+#[test]
+fn status_tells_osqueryds_version() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    let output = command(&stage.device).arg("status").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("osqueryd      5.9.1\n"), "{text}");
+}

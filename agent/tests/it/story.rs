@@ -1,0 +1,242 @@
+//! Stories of the state machine: events in, actions out.
+
+use std::time::{Duration, Instant};
+
+use agent::machine::{
+    Action, Beginning, EnrollFailure, Event, FetchFailure, Flags, Pace, SaveFailure, State,
+};
+use serde_json::json;
+use wire::{NodeKey, orbit::AgentConfig};
+
+/// A machine with a clock that moves when it is told to.
+struct Story {
+    state: Option<State>,
+    now: Instant,
+}
+
+impl Story {
+    fn begin(node_key: Option<&str>, osqueryd_installed: bool) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a story begins somewhere")]
+        let now = Instant::now();
+        let node_key = node_key.map(key);
+        let beginning = Beginning { node_key, osqueryd_installed, pace: Pace::default(), seed: 7 };
+        Self { state: Some(State::begin(beginning, now)), now }
+    }
+
+    /// What an event leads to.
+    fn on(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.state = self.state.take().map(|state| state.on(event, self.now, &mut actions));
+        actions
+    }
+
+    fn wait(&self) -> Duration {
+        self.state().deadline().expect("something is waited for") - self.now
+    }
+
+    /// Lets time pass to the next deadline.
+    fn timer(&mut self) -> Vec<Action> {
+        self.now += self.wait();
+        self.on(Event::Timer)
+    }
+
+    fn state(&self) -> &State {
+        self.state.as_ref().expect("a machine is always in a state")
+    }
+
+    /// From nothing to a first poll that was answered with `flags`.
+    fn enrolled(&mut self, flags: Flags) -> Vec<Action> {
+        assert_eq!(self.timer(), [Action::Enroll]);
+        assert_eq!(self.on(Event::Enrolled(Ok(key("a")))), [Action::SaveNodeKey(key("a"))]);
+        assert_eq!(self.on(Event::NodeKeySaved(Ok(()))), [Action::FetchConfig(key("a"))]);
+        self.on(configured(flags))
+    }
+}
+
+fn key(text: &str) -> NodeKey {
+    NodeKey::new(text).unwrap()
+}
+
+fn configured(flags: Flags) -> Event {
+    Event::ConfigFetched(Ok(AgentConfig { command_line_startup_flags: flags }))
+}
+
+fn verbose() -> Flags {
+    Flags::from([("verbose".to_owned(), json!(true))])
+}
+
+fn check_near(delay: Duration, seconds: u64) {
+    let expected = Duration::from_secs(seconds);
+    assert!(delay >= expected * 4 / 5 && delay <= expected * 6 / 5, "{delay:?}, not ~{expected:?}");
+}
+
+#[test]
+fn a_fresh_device_enrolls_and_then_polls() {
+    let mut story = Story::begin(None, false);
+    assert_eq!(story.wait(), Duration::ZERO);
+    assert_eq!(story.enrolled(Flags::new()), []);
+    assert_eq!(story.state().name(), "running");
+    check_near(story.wait(), 30);
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+}
+
+#[test]
+fn an_enrolled_device_polls_with_the_key_that_it_has() {
+    let mut story = Story::begin(Some("a"), false);
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+}
+
+#[test]
+fn enrolling_backs_off_and_stays_at_its_slowest() {
+    let mut story = Story::begin(None, false);
+    assert_eq!(story.timer(), [Action::Enroll]);
+    for seconds in [10, 20, 40, 80, 160, 160, 160] {
+        assert_eq!(story.on(Event::Enrolled(Err(EnrollFailure::Failed))), []);
+        check_near(story.wait(), seconds);
+        assert_eq!(story.timer(), [Action::Enroll]);
+    }
+}
+
+#[test]
+fn what_a_person_must_mend_is_tried_slowly() {
+    for failure in
+        [EnrollFailure::NoSecret, EnrollFailure::SecretRefused, EnrollFailure::NoSuchAddress]
+    {
+        let mut story = Story::begin(None, false);
+        assert_eq!(story.timer(), [Action::Enroll]);
+        assert_eq!(story.on(Event::Enrolled(Err(failure))), []);
+        check_near(story.wait(), 300);
+    }
+}
+
+#[test]
+fn a_busy_server_is_obeyed_within_reason() {
+    let mut story = Story::begin(None, false);
+    assert_eq!(story.timer(), [Action::Enroll]);
+    for (asked, expected) in [(600, 600), (86_400, 3_600)] {
+        let busy = EnrollFailure::Busy(Duration::from_secs(asked));
+        assert_eq!(story.on(Event::Enrolled(Err(busy))), []);
+        assert!(story.wait() >= Duration::from_secs(expected), "{:?}", story.wait());
+        assert!(story.wait() <= Duration::from_secs(expected * 6 / 5), "{:?}", story.wait());
+        assert_eq!(story.timer(), [Action::Enroll]);
+    }
+}
+
+#[test]
+fn polling_backs_off_and_recovers() {
+    let mut story = Story::begin(Some("a"), false);
+    for seconds in [30, 60, 120, 240, 300, 300] {
+        assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+        assert_eq!(story.on(Event::ConfigFetched(Err(FetchFailure::Failed))), []);
+        check_near(story.wait(), seconds);
+    }
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+    assert_eq!(story.on(configured(Flags::new())), []);
+    check_near(story.wait(), 30);
+}
+
+#[test]
+fn rejected_node_key_enrolls_again() {
+    let mut story = Story::begin(Some("a"), false);
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+    let rejected = || Event::ConfigFetched(Err(FetchFailure::KeyRejected));
+    assert_eq!(story.on(rejected()), [Action::ForgetNodeKey]);
+    assert_eq!(story.wait(), Duration::ZERO, "a key that once worked is replaced at once");
+    for seconds in [10, 20, 40] {
+        assert_eq!(story.timer(), [Action::Enroll]);
+        assert_eq!(story.on(Event::Enrolled(Ok(key("b")))), [Action::SaveNodeKey(key("b"))]);
+        assert_eq!(story.on(Event::NodeKeySaved(Ok(()))), [Action::FetchConfig(key("b"))]);
+        assert_eq!(story.on(rejected()), [Action::ForgetNodeKey]);
+        check_near(story.wait(), seconds);
+    }
+}
+
+#[test]
+fn a_key_is_saved_before_it_is_used() {
+    let mut story = Story::begin(None, false);
+    assert_eq!(story.timer(), [Action::Enroll]);
+    assert_eq!(story.on(Event::Enrolled(Ok(key("a")))), [Action::SaveNodeKey(key("a"))]);
+    assert_eq!(story.on(Event::NodeKeySaved(Err(SaveFailure))), []);
+    assert_eq!(story.timer(), [Action::SaveNodeKey(key("a"))]);
+    assert_eq!(story.on(Event::NodeKeySaved(Ok(()))), [Action::FetchConfig(key("a"))]);
+}
+
+#[test]
+fn osqueryd_starts_once_the_server_has_spoken_or_failed_to() {
+    let mut story = Story::begin(None, true);
+    assert_eq!(story.enrolled(verbose()), [Action::StartOsqueryd(verbose())]);
+    let mut story = Story::begin(Some("a"), true);
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+    let failed = Event::ConfigFetched(Err(FetchFailure::Failed));
+    assert_eq!(story.on(failed), [Action::StartOsqueryd(Flags::new())]);
+}
+
+#[test]
+fn changed_flags_restart_osqueryd() {
+    let mut story = Story::begin(None, true);
+    assert_eq!(story.enrolled(Flags::new()), [Action::StartOsqueryd(Flags::new())]);
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+    assert_eq!(story.on(configured(Flags::new())), [], "the same flags change nothing");
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+    assert_eq!(story.on(configured(verbose())), [Action::StopOsqueryd]);
+    assert_eq!(story.on(Event::OsquerydExited), [Action::StartOsqueryd(verbose())]);
+}
+
+#[test]
+fn a_crashed_osqueryd_is_restarted_with_backoff() {
+    let mut story = Story::begin(None, true);
+    story.enrolled(Flags::new());
+    for seconds in [1, 2, 4, 8] {
+        assert_eq!(story.on(Event::OsquerydExited), []);
+        check_near(story.wait(), seconds);
+        assert_eq!(story.timer(), [Action::StartOsqueryd(Flags::new())]);
+    }
+    story.now += Duration::from_secs(61);
+    assert_eq!(story.on(Event::OsquerydExited), []);
+    assert_eq!(story.on(Event::Timer), [Action::FetchConfig(key("a"))], "a poll is due meanwhile");
+    check_near(story.wait(), 1);
+}
+
+#[test]
+fn a_rejected_key_stops_osqueryd_until_the_device_is_enrolled_again() {
+    let mut story = Story::begin(None, true);
+    story.enrolled(Flags::new());
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+    let rejected = Event::ConfigFetched(Err(FetchFailure::KeyRejected));
+    assert_eq!(story.on(rejected), [Action::ForgetNodeKey, Action::StopOsqueryd]);
+    assert_eq!(story.timer(), [Action::Enroll]);
+    assert_eq!(story.on(Event::OsquerydExited), []);
+    assert_eq!(story.on(Event::Enrolled(Ok(key("b")))), [Action::SaveNodeKey(key("b"))]);
+    assert_eq!(story.on(Event::NodeKeySaved(Ok(()))), [Action::FetchConfig(key("b"))]);
+    assert_eq!(story.on(configured(verbose())), [Action::StartOsqueryd(verbose())]);
+}
+
+#[test]
+fn a_shutdown_waits_for_osqueryd_then_kills_it_then_leaves() {
+    let mut story = Story::begin(None, true);
+    story.enrolled(Flags::new());
+    assert_eq!(story.on(Event::ShutdownRequested), [Action::StopOsqueryd]);
+    assert_eq!(story.wait(), Duration::from_secs(10));
+    assert_eq!(story.timer(), [Action::KillOsqueryd]);
+    assert_eq!(story.wait(), Duration::from_secs(2));
+    assert_eq!(story.timer(), [Action::Exit]);
+    assert_eq!(story.state().name(), "stopped");
+}
+
+#[test]
+fn a_shutdown_without_osqueryd_is_immediate() {
+    let mut story = Story::begin(None, true);
+    assert_eq!(story.on(Event::ShutdownRequested), [Action::Exit]);
+}
+
+#[test]
+fn a_key_that_arrives_during_shutdown_is_kept() {
+    let mut story = Story::begin(None, true);
+    story.enrolled(Flags::new());
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+    story.on(Event::ConfigFetched(Err(FetchFailure::KeyRejected)));
+    assert_eq!(story.timer(), [Action::Enroll]);
+    assert_eq!(story.on(Event::ShutdownRequested), []);
+    assert_eq!(story.on(Event::Enrolled(Ok(key("b")))), [Action::SaveNodeKey(key("b"))]);
+    assert_eq!(story.on(Event::OsquerydExited), [Action::Exit]);
+}

@@ -1,0 +1,285 @@
+//! A random walk: a world that answers the machine's actions in any order, well or badly, with a
+//! checker that knows what must never happen.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use agent::machine::{
+    Action, Beginning, EnrollFailure, Event, FetchFailure, Flags, Pace, SaveFailure, State,
+};
+use proptest::{prelude::*, sample::select};
+use serde_json::json;
+use wire::{NodeKey, orbit::AgentConfig};
+
+/// One step of the walk. Answers to what was not asked are part of it.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Time passes, the machine's deadlines being kept.
+    Pass(Duration),
+    Enrolled(Result<(), EnrollFailure>),
+    Saved(bool),
+    Fetched(Result<u8, FetchFailure>),
+    /// osqueryd ends, if there is one.
+    OsquerydExits,
+    Shutdown,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let busy = (0..10_000_u64).prop_map(Duration::from_secs);
+    let enroll_failure = prop_oneof![
+        4 => Just(EnrollFailure::Failed),
+        1 => Just(EnrollFailure::NoSecret),
+        1 => Just(EnrollFailure::SecretRefused),
+        1 => Just(EnrollFailure::NoSuchAddress),
+        1 => busy.clone().prop_map(EnrollFailure::Busy),
+    ];
+    let fetch_failure = prop_oneof![
+        3 => Just(FetchFailure::Failed),
+        3 => Just(FetchFailure::KeyRejected),
+        1 => busy.prop_map(FetchFailure::Busy),
+    ];
+    prop_oneof![
+        12 => select(vec![1_u64, 100, 1_000, 9_000, 40_000, 400_000])
+            .prop_map(|ms| Step::Pass(Duration::from_millis(ms))),
+        6 => Just(Step::Enrolled(Ok(()))),
+        3 => enroll_failure.prop_map(|failure| Step::Enrolled(Err(failure))),
+        5 => any::<bool>().prop_map(Step::Saved),
+        6 => (0..3_u8).prop_map(|flags| Step::Fetched(Ok(flags))),
+        5 => fetch_failure.prop_map(|failure| Step::Fetched(Err(failure))),
+        4 => Just(Step::OsquerydExits),
+        1 => Just(Step::Shutdown),
+    ]
+}
+
+/// The world around the machine, and what it remembers in order to object.
+struct World {
+    state: Option<State>,
+    pace: Pace,
+    now: Instant,
+    /// How many keys the server has issued.
+    issued: u32,
+    /// The key on disk, and one that is being written there.
+    saved: Option<NodeKey>,
+    saving: Option<NodeKey>,
+    rejected: BTreeSet<String>,
+    enrolling: bool,
+    fetching: Option<NodeKey>,
+    last_enroll: Option<Instant>,
+    last_fetch: Option<(NodeKey, Instant)>,
+    /// The server asked not to be bothered before.
+    busy_until: Option<Instant>,
+    osqueryd_up: bool,
+    stop_ordered: bool,
+    shutdown_at: Option<Instant>,
+    exits: u32,
+}
+
+impl World {
+    fn new(node_key: Option<NodeKey>, osqueryd_installed: bool, seed: u64) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a walk begins somewhere")]
+        let now = Instant::now();
+        let pace = Pace::default();
+        let beginning =
+            Beginning { node_key: node_key.clone(), osqueryd_installed, pace: pace.clone(), seed };
+        Self {
+            state: Some(State::begin(beginning, now)),
+            pace,
+            now,
+            issued: 0,
+            saved: node_key,
+            saving: None,
+            rejected: BTreeSet::new(),
+            enrolling: false,
+            fetching: None,
+            last_enroll: None,
+            last_fetch: None,
+            busy_until: None,
+            osqueryd_up: false,
+            stop_ordered: false,
+            shutdown_at: None,
+            exits: 0,
+        }
+    }
+
+    fn state(&self) -> &State {
+        self.state.as_ref().expect("a machine is always in a state")
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Pass(time) => self.pass(time),
+            Step::Enrolled(answer) => self.enrolled(answer),
+            Step::Saved(well) => {
+                if let Some(key) = self.saving.take().filter(|_| well) {
+                    self.saved = Some(key);
+                    self.on(Event::NodeKeySaved(Ok(())));
+                } else {
+                    self.on(Event::NodeKeySaved(Err(SaveFailure)));
+                }
+            }
+            Step::Fetched(answer) => self.fetched(answer),
+            Step::OsquerydExits if self.osqueryd_up => {
+                self.osqueryd_up = false;
+                self.stop_ordered = false;
+                self.on(Event::OsquerydExited);
+            }
+            Step::OsquerydExits => {}
+            Step::Shutdown => {
+                self.shutdown_at.get_or_insert(self.now);
+                self.on(Event::ShutdownRequested);
+            }
+        }
+        self.check_liveness();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(deadline) = self.state().deadline().filter(|deadline| *deadline <= end) {
+            self.now = self.now.max(deadline);
+            let before = self.state().deadline();
+            self.on(Event::Timer);
+            assert_ne!(self.state().deadline(), before, "a timer that is due must be dealt with");
+        }
+        self.now = end;
+    }
+
+    fn enrolled(&mut self, answer: Result<(), EnrollFailure>) {
+        let asked = std::mem::take(&mut self.enrolling);
+        if let (true, Err(EnrollFailure::Busy(after))) = (asked, answer) {
+            self.busy_until = Some(self.now + after.min(self.pace.longest_obeyed));
+        }
+        let answer = answer.map(|()| {
+            self.issued += 1;
+            NodeKey::new(format!("key {}", self.issued)).unwrap()
+        });
+        self.on(Event::Enrolled(answer));
+    }
+
+    fn fetched(&mut self, answer: Result<u8, FetchFailure>) {
+        let asked = self.fetching.take();
+        match (&asked, answer) {
+            (Some(key), Err(FetchFailure::KeyRejected)) => {
+                self.rejected.insert(key.expose().to_owned());
+            }
+            (Some(_), Err(FetchFailure::Busy(after))) => {
+                self.busy_until = Some(self.now + after.min(self.pace.longest_obeyed));
+            }
+            (Some(_) | None, Ok(_) | Err(_)) => {}
+        }
+        let answer = answer.map(|number| AgentConfig {
+            command_line_startup_flags: Flags::from([("flag".to_owned(), json!(number))]),
+        });
+        self.on(Event::ConfigFetched(answer));
+        if asked.is_some_and(|key| self.rejected.contains(key.expose())) {
+            assert!(self.saved.is_none() || self.shutdown_at.is_some(), "a rejected key stays");
+        }
+    }
+
+    fn on(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        self.state = self.state.take().map(|state| state.on(event, self.now, &mut actions));
+        for action in actions {
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        assert_eq!(self.exits, 0, "nothing comes after Exit: {action:?}");
+        match action {
+            Action::Enroll => self.check_enroll(),
+            Action::SaveNodeKey(key) => {
+                assert!(!self.rejected.contains(key.expose()), "a rejected key is saved");
+                self.saving = Some(key);
+            }
+            Action::ForgetNodeKey => self.saved = None,
+            Action::FetchConfig(key) => self.check_fetch(key),
+            Action::StartOsqueryd(_) => {
+                assert!(!self.osqueryd_up, "two osqueryds");
+                assert!(self.saved.is_some(), "osqueryd without enrollment");
+                assert!(self.shutdown_at.is_none(), "osqueryd starts during shutdown");
+                self.osqueryd_up = true;
+            }
+            Action::StopOsqueryd => {
+                assert!(self.osqueryd_up, "nothing to stop");
+                self.stop_ordered = true;
+            }
+            Action::KillOsqueryd => {
+                assert!(!self.osqueryd_up || self.stop_ordered, "killed without warning");
+            }
+            Action::Exit => {
+                self.exits += 1;
+                assert!(self.shutdown_at.is_some(), "nobody asked it to exit");
+            }
+        }
+    }
+
+    fn check_enroll(&mut self) {
+        assert!(!self.enrolling && self.fetching.is_none(), "two questions at once");
+        assert!(self.saved.is_none(), "it has a key");
+        assert!(self.shutdown_at.is_none());
+        if let Some(last) = self.last_enroll {
+            let floor = self.pace.enroll.first * 4 / 5;
+            assert!(self.now - last >= floor, "after {:?}", self.now - last);
+        }
+        self.check_not_busy();
+        self.last_enroll = Some(self.now);
+        self.enrolling = true;
+    }
+
+    fn check_fetch(&mut self, key: NodeKey) {
+        assert!(!self.enrolling && self.fetching.is_none(), "two questions at once");
+        assert_eq!(self.saved.as_ref(), Some(&key), "a key is saved before it is used");
+        assert!(!self.rejected.contains(key.expose()), "a rejected key is used again");
+        assert!(self.shutdown_at.is_none());
+        if let Some((_, last)) = self.last_fetch.as_ref().filter(|(last, _)| *last == key) {
+            let floor = self.pace.poll.first * 4 / 5;
+            assert!(self.now - *last >= floor, "after {:?}", self.now - *last);
+        }
+        self.check_not_busy();
+        self.last_fetch = Some((key.clone(), self.now));
+        self.fetching = Some(key);
+    }
+
+    fn check_not_busy(&mut self) {
+        let until = self.busy_until.take();
+        assert!(until.is_none_or(|until| until <= self.now), "a busy server is not obeyed");
+    }
+
+    /// Unless it is done, the machine waits for an answer or for a time.
+    fn check_liveness(&self) {
+        let waits = self.enrolling || self.saving.is_some() || self.fetching.is_some();
+        let stopped = matches!(self.state(), State::Stopped);
+        assert!(stopped || waits || self.state().deadline().is_some(), "it is stuck");
+        assert_eq!(stopped, self.exits == 1);
+    }
+
+    /// Lets the walk end with a shutdown in which nobody answers any more.
+    fn check_shutdown_ends(&mut self) {
+        self.take(Step::Shutdown);
+        let longest = self.pace.osqueryd_grace + self.pace.shutdown_grace;
+        self.pass(longest);
+        assert!(matches!(self.state(), State::Stopped), "after {longest:?}");
+        assert!(!self.osqueryd_up || self.stop_ordered, "osqueryd was not even asked to end");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_must_never_happen_happens(
+        steps in prop::collection::vec(step(), 0..200),
+        enrolled: bool,
+        osqueryd_installed: bool,
+        seed: u64,
+    ) {
+        let key = enrolled.then(|| NodeKey::new("key of an earlier run").unwrap());
+        let mut world = World::new(key, osqueryd_installed, seed);
+        for step in steps {
+            world.take(step);
+        }
+        world.check_shutdown_ends();
+    }
+}
