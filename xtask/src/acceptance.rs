@@ -16,6 +16,7 @@ use rustix::process::geteuid;
 
 use crate::{
     acceptance::{base::Base, packages::Shelf, suite::Suite},
+    cleanup::TemporaryDir,
     deployment::{Deployment, Desk, Voice},
     report::Report,
     terminal,
@@ -56,7 +57,7 @@ pub(crate) fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usiz
     let programs = workspace.programs()?;
     let folder = programs.orbit.parent().context("the programs lie nowhere")?;
     let base = Base::prepare(workspace)?;
-    let home = tempfile::tempdir().context("could not make a temporary directory")?;
+    let home = TemporaryDir::new()?;
     let desk = Desk::new(workspace, home.path(), folder, Voice::Silent)?;
     let deployment = Deployment::start(desk)?;
     deployment.credentials()?;

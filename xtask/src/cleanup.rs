@@ -1,6 +1,8 @@
 //! What must be undone however the program ends: by return, error, panic, Ctrl-C or SIGTERM.
 
 use std::{
+    fs,
+    path::{Path, PathBuf},
     process,
     sync::{Mutex, PoisonError},
 };
@@ -40,6 +42,31 @@ impl Drop for Cleanup {
             undo();
         }
     }
+}
+
+/// A temporary directory that goes with everything in it.
+#[derive(Debug)]
+pub(crate) struct TemporaryDir {
+    path: PathBuf,
+    _remove: Cleanup,
+}
+
+impl TemporaryDir {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir().context("could not make a temporary directory")?;
+        let path = dir.keep();
+        let doomed = path.clone();
+        Ok(Self { path, _remove: Cleanup::new(move || remove(&doomed)) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Removes the directory `dir` with all that is in it, if it is there.
+pub(crate) fn remove(dir: &Path) {
+    let _absent = fs::remove_dir_all(dir);
 }
 
 /// Makes Ctrl-C, SIGTERM and SIGHUP undo everything before the program ends.

@@ -6,6 +6,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context as _, bail};
 
 use crate::{
+    cleanup::TemporaryDir,
     deployment::{Deployment, Desk, Voice},
     process::{Daemon, wait_until},
     setup, terminal,
@@ -26,7 +27,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     terminal::command("cargo build");
     let programs = workspace.programs()?;
     let folder = programs.orbit.parent().context("the programs lie nowhere")?;
-    let home = tempfile::tempdir().context("could not make a temporary directory")?;
+    let home = TemporaryDir::new()?;
     let desk = Desk::new(workspace, home.path(), folder, Voice::Aloud)?;
 
     terminal::heading("A server with its owner");

@@ -2,7 +2,6 @@
 //! by the commands that a user would type.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -172,9 +171,4 @@ impl Deployment {
         let json = self.desk.read("fleetctl devices list --output json")?;
         serde_json::from_str(&json).context("could not read the list of devices")
     }
-}
-
-/// Removes the directory `dir` with all that is in it, if it is there.
-pub(crate) fn remove(dir: &Path) {
-    let _absent = fs::remove_dir_all(dir);
 }

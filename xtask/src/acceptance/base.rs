@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use xshell::cmd;
 
-use crate::{deployment, terminal, workspace::Workspace};
+use crate::{cleanup, terminal, workspace::Workspace};
 
 /// Which Debian.
 const SUITE: &str = "bookworm";
@@ -45,7 +45,7 @@ fn make(workspace: &Workspace, root: &Path) -> anyhow::Result<()> {
     let sh = &workspace.sh;
     let mirror = mirror()?;
     let unfinished = root.with_extension("unfinished");
-    deployment::remove(&unfinished);
+    cleanup::remove(&unfinished);
     terminal::line(&format!("making a Debian in `{}`", root.display()));
     let include = format!("--include={}", PACKAGES.join(","));
     cmd!(sh, "debootstrap --variant=minbase {include} {SUITE} {unfinished} {mirror}")

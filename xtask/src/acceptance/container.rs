@@ -12,8 +12,7 @@ use xshell::{Shell, cmd};
 
 use super::base::Base;
 use crate::{
-    cleanup::Cleanup,
-    deployment,
+    cleanup::{self, Cleanup},
     process::{Daemon, wait_until},
 };
 
@@ -119,7 +118,7 @@ fn copy(sh: &Shell, base: &Base, scratch: &Path) -> anyhow::Result<(PathBuf, Cle
             Shell::new().and_then(|sh| cmd!(sh, "umount {mount}").quiet().ignore_stderr().run());
         // Without an overlay there was nothing to unmount; with one, nothing below it may be removed.
         if unmounted.is_ok() || !is_mounted(&mount) {
-            deployment::remove(&all);
+            cleanup::remove(&all);
         }
     });
     if mounted.is_err() {

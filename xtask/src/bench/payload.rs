@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use xshell::cmd;
 
-use crate::{deployment, workspace::Workspace};
+use crate::{cleanup, workspace::Workspace};
 
 /// Program of the toolchain, component that it stands for, and where that is installed.
 const PROGRAMS: &[(&str, &str, &str)] = &[
@@ -36,8 +36,8 @@ impl Payload {
         let sysroot = PathBuf::from(cmd!(sh, "rustc --print sysroot").quiet().read()?);
         let dir = workspace.scratch("bench")?;
         let (components, tree) = (dir.join("components"), dir.join("tree"));
-        deployment::remove(&components);
-        deployment::remove(&tree);
+        cleanup::remove(&components);
+        cleanup::remove(&tree);
         let mut size = 0;
         for (program, component, folder) in PROGRAMS {
             let source = sysroot.join("bin").join(program);
