@@ -105,6 +105,9 @@ impl Pointer {
     }
 }
 
+/// Ends in a line end, which askama takes off the template.
 pub(crate) fn rendered(template: &impl Template) -> String {
-    template.render().expect("templates have nothing in them that can fail")
+    let mut text = template.render().expect("templates have nothing in them that can fail");
+    text.push('\n');
+    text
 }

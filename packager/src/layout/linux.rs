@@ -64,7 +64,7 @@ fn metadata(payload: &Payload) -> Metadata {
         name: "fleetd",
         version: payload.version().clone(),
         platform: payload.platform(),
-        summary: "agent that enrolls this device with a Fleet server and runs osquery",
+        summary: "Fleet agent, enrolls this device with its server and runs osquery",
         description: DESCRIPTION,
         homepage: HOMEPAGE,
         vendor: "fleetd",
