@@ -23,16 +23,16 @@ pub(super) struct Limiter {
 
 impl Limiter {
     pub(super) fn new(limit: u32, window: SignedDuration) -> Self {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
         Self { limit, window, attempts: Mutex::default() }
     }
 
     /// Passes if `key` has an attempt left at `now`; takes none.
     pub(super) fn check(&self, key: &str, now: Timestamp) -> Result<(), TooMany> {
-        let mut attempts = self.attempts();
-        let Some(times) = attempts.get_mut(key) else { return Ok(()) };
-        self.forget_old(times, now);
-        self.check_times(times, now)
+        match self.attempts().get(key) {
+            Some(times) => self.check_times(times, now),
+            None => Ok(()),
+        }
     }
 
     /// Takes an attempt of `key`, or refuses. Of many at once, exactly `limit` pass.
@@ -71,11 +71,11 @@ impl Limiter {
     }
 
     fn check_times(&self, times: &VecDeque<Timestamp>, now: Timestamp) -> Result<(), TooMany> {
-        match times.front() {
-            Some(oldest) if times.len() >= self.limit => Err(TooMany {
-                retry_after: (self.window - now.duration_since(*oldest)).max(SignedDuration::ZERO),
-            }),
-            Some(_) | None => Ok(()),
+        let recent = times.iter().filter(|time| now.duration_since(**time) < self.window);
+        // Of more than `limit` attempts, the one that has to pass is the `limit`th from the end.
+        match recent.rev().nth(self.limit - 1) {
+            Some(time) => Err(TooMany { retry_after: self.window - now.duration_since(*time) }),
+            None => Ok(()),
         }
     }
 

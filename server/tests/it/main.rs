@@ -1,1 +1,21 @@
-//! Tests.
+//! The server's tests: through its router as the network sees it, on SQLite and on a PostgreSQL
+//! that the harness starts; and the real binary where a process matters.
+
+mod harness;
+
+mod agents;
+mod api_keys;
+mod bad_input;
+mod binary;
+mod configuration;
+mod crash;
+mod devices;
+mod documents;
+mod enroll;
+mod management;
+mod postgres;
+mod roles;
+mod secrecy;
+mod sessions;
+mod setup;
+mod tenancy;

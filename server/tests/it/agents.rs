@@ -1,0 +1,184 @@
+//! What agents ask once they are enrolled, in Fleet's shapes.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Person, TestServer, machine, text};
+
+crate::on_both_databases! {
+    ping_answers_get_and_head_with_capabilities,
+    orbit_config_tells_the_configured_flags_and_notes_the_version,
+    a_new_device_is_asked_about_its_system_and_then_left_alone,
+    failed_and_foreign_results_change_nothing,
+    osquery_config_is_what_the_operator_set,
+    log_lines_are_kept_in_files,
+    a_desktop_token_belongs_to_one_device,
+    refusals_have_the_agents_shapes,
+}
+
+/// A device with both of its keys.
+async fn enrolled(server: &TestServer) -> (Person, String, String) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let orbit = server.enroll(&secret, machine("a")).await.text("orbit_node_key");
+    let osquery = server.enroll_osquery(&secret, "a").await.text("node_key");
+    (owner, orbit, osquery)
+}
+
+async fn ping_answers_get_and_head_with_capabilities(server: TestServer) {
+    for method in ["GET", "HEAD"] {
+        let reply = server.call(method, "/api/fleet/orbit/ping").await;
+        let capabilities = reply.expect(200).header("x-fleet-capabilities").unwrap();
+        assert!(capabilities.contains("token_rotation"), "{capabilities}");
+        assert_eq!(reply.body, b"");
+    }
+}
+
+async fn orbit_config_tells_the_configured_flags_and_notes_the_version(server: TestServer) {
+    let (owner, orbit, _) = enrolled(&server).await;
+    let ask = json!({"orbit_node_key": orbit, "orbit_version": "9.9.9"});
+    let reply = server.post("/api/fleet/orbit/config").json(ask).await;
+    assert_eq!(reply.expect(200).json(), json!({}));
+    assert_eq!(server.devices(&owner).await[0]["orbit_version"], "9.9.9");
+
+    let with_flags = TestServer::start_with(server.engine, |config| {
+        config.orbit.command_line_startup_flags.insert("verbose".to_owned(), true.into());
+    })
+    .await;
+    let (_, orbit, _) = enrolled(&with_flags).await;
+    let reply =
+        with_flags.post("/api/fleet/orbit/config").json(json!({"orbit_node_key": orbit})).await;
+    assert_eq!(reply.json(), json!({"command_line_startup_flags": {"verbose": true}}));
+}
+
+async fn a_new_device_is_asked_about_its_system_and_then_left_alone(server: TestServer) {
+    let (owner, _, osquery) = enrolled(&server).await;
+    let read = async || {
+        let ask = json!({"node_key": osquery});
+        server.post("/api/v1/osquery/distributed/read").json(ask).await.expect(200).json()
+    };
+    let asked = read().await;
+    let queries = asked["queries"].as_object().unwrap();
+    assert_eq!(queries.len(), 3);
+    assert!(queries.keys().all(|name| name.starts_with("fleet_detail_query_")));
+    assert!(queries.keys().eq(asked["discovery"].as_object().unwrap().keys()));
+    assert_eq!(asked["accelerate"], 10);
+    let write = json!({
+        "node_key": osquery,
+        "queries": {
+            "fleet_detail_query_os_version": [{"name": "Ubuntu", "version": "24.04", "platform": "ubuntu",
+                                               "platform_like": "debian"}],
+            "fleet_detail_query_osquery_info": [{"version": "5.19.0"}],
+            "fleet_detail_query_system_info": [{"hostname": "kiosk", "hardware_serial": "S", "cpu_type": "x86_64"}]
+        },
+        "statuses": {"fleet_detail_query_os_version": 0, "fleet_detail_query_osquery_info": "0"},
+        "messages": {}
+    });
+    let reply = server.post("/api/osquery/distributed/write").json(write).await;
+    assert_eq!(reply.expect(200).json(), json!({}));
+    let device = &server.devices(&owner).await[0];
+    assert_eq!(device["os_version"], "Ubuntu 24.04");
+    assert_eq!(device["osquery_version"], "5.19.0");
+    assert_eq!(device["hostname"], "kiosk");
+    assert_eq!(read().await, json!({"queries": {}, "discovery": {}}));
+    server.pass(3600);
+    assert_eq!(read().await["queries"].as_object().unwrap().len(), 3);
+}
+
+async fn failed_and_foreign_results_change_nothing(server: TestServer) {
+    let (owner, _, osquery) = enrolled(&server).await;
+    let before = text(&server.devices(&owner).await[0], "hostname");
+    for queries in [
+        json!({"fleet_detail_query_system_info": ""}),
+        json!({"fleet_detail_query_system_info": [{"hostname": 7}]}),
+        json!({"fleet_detail_query_system_info": [["hostname"]]}),
+        json!({"somebody_elses": [{"hostname": "evil"}]}),
+        json!({}),
+    ] {
+        let write = json!({"node_key": osquery, "queries": queries});
+        server.post("/api/osquery/distributed/write").json(write).await.expect(200);
+    }
+    let failed = json!({
+        "node_key": osquery, "statuses": {"fleet_detail_query_system_info": "1"},
+        "queries": {"fleet_detail_query_system_info": [{"hostname": "evil"}]},
+        "messages": {"fleet_detail_query_system_info": "no such table"}
+    });
+    server.post("/api/osquery/distributed/write").json(failed).await.expect(200);
+    assert_eq!(text(&server.devices(&owner).await[0], "hostname"), before);
+}
+
+async fn osquery_config_is_what_the_operator_set(server: TestServer) {
+    let (_, _, osquery) = enrolled(&server).await;
+    for prefix in wire::osquery::PREFIXES {
+        let ask = json!({"node_key": osquery});
+        let config = server.post(&format!("{prefix}/config")).json(ask).await.expect(200).json();
+        assert_eq!(config["options"]["logger_tls_period"], 10);
+        assert!(config["decorators"]["load"].is_array());
+    }
+}
+
+async fn log_lines_are_kept_in_files(server: TestServer) {
+    let (_, _, osquery) = enrolled(&server).await;
+    for (log_type, line) in [
+        ("status", json!({"message": "hällo\u{0}\nworld"})),
+        ("result", json!({"name": "q", "columns": {"a": "1"}})),
+    ] {
+        let log = json!({"node_key": osquery, "log_type": log_type, "data": [line, line]});
+        let reply = server.post("/api/osquery/log").json(log).await;
+        assert_eq!(reply.expect(200).json(), json!({}));
+        let path = server.dir.path().join(format!("data/osquery-logs/{log_type}.log"));
+        let lines = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["line"], line);
+        assert!(lines[0]["device_id"].is_string());
+    }
+    let unknown = json!({"node_key": osquery, "log_type": "gossip", "data": []});
+    server.post("/api/osquery/log").json(unknown).await.expect(422);
+}
+
+async fn a_desktop_token_belongs_to_one_device(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let one = server.enroll(&secret, machine("one")).await.text("orbit_node_key");
+    let two = server.enroll(&secret, machine("two")).await.text("orbit_node_key");
+    let set = async |key: &str, token: &str| {
+        let request = json!({"orbit_node_key": key, "device_auth_token": token});
+        server.post("/api/fleet/orbit/device_token").json(request).await
+    };
+    assert_eq!(set(&one, "token-1").await.expect(200).json(), json!({}));
+    set(&one, "token-1").await.expect(200);
+    set(&two, "token-1").await.expect(409);
+    set(&one, "token-2").await.expect(200);
+    set(&two, "token-1").await.expect(200);
+    set("wrong", "token-3").await.expect(401);
+}
+
+async fn refusals_have_the_agents_shapes(server: TestServer) {
+    let (_, orbit, osquery) = enrolled(&server).await;
+    let cases = [
+        ("POST", "/api/fleet/orbit/config", "{", 400),
+        ("POST", "/api/fleet/orbit/config", "{}", 422),
+        ("GET", "/api/fleet/orbit/config", "", 405),
+        ("POST", "/api/fleet/orbit/nothing", "{}", 404),
+        ("POST", "/api/osquery/config", "[]", 422),
+        ("POST", "/api/v1/osquery/nothing", "{}", 404),
+    ];
+    for (method, path, body, status) in cases {
+        let reply = server.call(method, path).bytes(body).await;
+        let error = reply.expect(status).json();
+        assert!(error["error"].is_string(), "{path}: {error}");
+        assert!(error.get("node_invalid").is_none(), "only 401 makes osqueryd enroll again");
+    }
+    for (path, key) in [("/api/fleet/orbit/config", &osquery), ("/api/osquery/config", &orbit)] {
+        let field = if path.contains("orbit") { "orbit_node_key" } else { "node_key" };
+        server.post(path).json(json!({field: key})).await.expect(401);
+    }
+    server.fleet.close().await;
+    let reply = server.post("/api/osquery/config").json(json!({"node_key": osquery})).await;
+    assert!(
+        reply.expect(503).json().get("node_invalid").is_none(),
+        "an outage is no reason to enroll"
+    );
+    assert_eq!(reply.header("retry-after"), Some("1"));
+}

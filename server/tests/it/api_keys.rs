@@ -1,0 +1,203 @@
+//! API keys: identity rows K1 to K14 as far as one organization goes.
+
+use serde_json::{Value, json};
+use wire::Role;
+
+use crate::harness::{Person, Reply, TestServer, text};
+
+crate::on_both_databases! {
+    a_key_has_its_form_and_is_shown_once,
+    a_key_is_presented_in_either_header_and_never_in_the_url,
+    a_wrong_checksum_costs_no_query,
+    a_revoked_key_stops_at_once,
+    an_expired_key_stops_and_one_without_expiry_lasts,
+    rotation_keeps_the_id_and_the_old_value_for_the_overlap,
+    a_revoked_key_cannot_be_rotated,
+    scopes_are_part_of_the_creators_permissions_at_mint_and_at_use,
+    a_key_cannot_manage_keys_even_with_every_scope,
+    a_key_never_makes_an_owner,
+    keys_of_a_deleted_creator_stop,
+    use_is_noted_once_a_minute,
+}
+
+async fn mint(server: &TestServer, by: &Person, more: Value) -> Reply {
+    let mut new = json!({"name": "ci", "scopes": ["devices:read"]});
+    for (name, value) in more.as_object().unwrap() {
+        new[name] = value.clone();
+    }
+    server.post("/api-keys").by(by).json(new).await
+}
+
+async fn a_key_has_its_form_and_is_shown_once(server: TestServer) {
+    let owner = server.owner().await;
+    let made = mint(&server, &owner, json!({})).await.expect(201).json();
+    let key = text(&made, "key");
+    let (prefix, random) = key.split_at("fleetd_pk_live_".len());
+    assert_eq!(prefix, "fleetd_pk_live_");
+    assert!(random.len() == 32 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    assert_eq!(made["last4"], key[key.len() - 4..]);
+    assert_eq!(made["created_by"], owner.id.as_str());
+    let listed = server.get("/api-keys").by(&owner).await.json();
+    assert_eq!(listed["items"][0]["id"], made["id"]);
+    assert!(!listed.to_string().contains(random));
+    let shown = server.get(&format!("/api-keys/{}", text(&made, "id"))).by(&owner).await;
+    assert!(shown.expect(200).json().get("key").is_none());
+}
+
+async fn a_key_is_presented_in_either_header_and_never_in_the_url(server: TestServer) {
+    let owner = server.owner().await;
+    let key = mint(&server, &owner, json!({})).await.text("key");
+    server.get("/devices").bearer(&key).await.expect(200);
+    server.get("/devices").header("x-api-key", &key).await.expect(200);
+    for name in ["api_key", "access_token", "x-api-key"] {
+        server.get(&format!("/devices?{name}={key}")).await.expect(401);
+    }
+    let me = server.get("/auth/user").bearer(&key).await.json();
+    assert_eq!(me["permissions"], json!(["devices:read"]));
+    assert!(me["api_key_id"].is_string());
+    server.post("/auth/logout").bearer(&key).await.expect(403);
+}
+
+async fn a_wrong_checksum_costs_no_query(server: TestServer) {
+    let owner = server.owner().await;
+    let key = mint(&server, &owner, json!({})).await.text("key");
+    let last = if key.ends_with('a') { "b" } else { "a" };
+    let wrong = format!("{}{last}", &key[..key.len() - 1]);
+    server.fleet.close().await;
+    server.get("/devices").bearer(&wrong).await.expect(401).problem("unauthenticated");
+    server.get("/devices").bearer(&key).await.expect(503).problem("unavailable");
+}
+
+async fn a_revoked_key_stops_at_once(server: TestServer) {
+    let owner = server.owner().await;
+    let made = mint(&server, &owner, json!({})).await.json();
+    let key = text(&made, "key");
+    server.get("/devices").bearer(&key).await.expect(200);
+    let path = format!("/api-keys/{}", text(&made, "id"));
+    server.delete(&path).by(&owner).await.expect(204);
+    server.get("/devices").bearer(&key).await.expect(401).problem("key-revoked");
+    server.delete(&path).by(&owner).await.expect(204);
+    assert!(server.get(&path).by(&owner).await.json()["revoked_at"].is_string());
+}
+
+async fn an_expired_key_stops_and_one_without_expiry_lasts(server: TestServer) {
+    let owner = server.owner().await;
+    let lasting = mint(&server, &owner, json!({})).await.text("key");
+    let short =
+        mint(&server, &owner, json!({"expires_at": "2026-03-02T12:00:00Z"})).await.text("key");
+    mint(&server, &owner, json!({"expires_at": "2026-03-01T12:00:00Z"})).await.expect(422);
+    server.pass(86_399);
+    server.get("/devices").bearer(&short).await.expect(200);
+    server.pass(1);
+    server.get("/devices").bearer(&short).await.expect(401).problem("key-expired");
+    server.pass(10 * 366 * 86_400);
+    server.get("/devices").bearer(&lasting).await.expect(200);
+}
+
+async fn rotation_keeps_the_id_and_the_old_value_for_the_overlap(server: TestServer) {
+    let owner = server.owner().await;
+    let made = mint(&server, &owner, json!({})).await.json();
+    let path = format!("/api-keys/{}/rotate", text(&made, "id"));
+    let rotate = async |overlap: u32| {
+        server.post(&path).by(&owner).json(json!({"overlap_seconds": overlap})).await
+    };
+    rotate(86_401).await.expect(422);
+    let rotated = rotate(60).await.expect(200).json();
+    assert_eq!(
+        (&rotated["id"], &rotated["name"], &rotated["scopes"]),
+        (&made["id"], &made["name"], &made["scopes"])
+    );
+    let (old, new) = (text(&made, "key"), text(&rotated, "key"));
+    assert_ne!(old, new);
+    server.get("/devices").bearer(&new).await.expect(200);
+    server.pass(59);
+    server.get("/devices").bearer(&old).await.expect(200);
+    server.pass(1);
+    server.get("/devices").bearer(&old).await.expect(401);
+    let newest = rotate(0).await.text("key");
+    server.get("/devices").bearer(&new).await.expect(401);
+    server.get("/devices").bearer(&old).await.expect(401);
+    server.get("/devices").bearer(&newest).await.expect(200);
+}
+
+async fn a_revoked_key_cannot_be_rotated(server: TestServer) {
+    let owner = server.owner().await;
+    let id = mint(&server, &owner, json!({})).await.text("id");
+    server.delete(&format!("/api-keys/{id}")).by(&owner).await.expect(204);
+    let reply = server.post(&format!("/api-keys/{id}/rotate")).by(&owner).json(json!({})).await;
+    reply.expect(409).problem("key-is-revoked");
+}
+
+async fn scopes_are_part_of_the_creators_permissions_at_mint_and_at_use(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let reply = mint(&server, &admin, json!({"scopes": ["organization:write"]})).await;
+    reply.expect(422).problem("scope-too-wide");
+    mint(&server, &owner, json!({"scopes": ["api_keys:write"]})).await.expect(422);
+    mint(&server, &owner, json!({"scopes": []})).await.expect(422);
+    mint(&server, &owner, json!({"scopes": ["devices:fly"]})).await.expect(422);
+    let key = mint(&server, &admin, json!({"scopes": ["devices:read"]})).await.text("key");
+    server.get("/devices").bearer(&key).await.expect(200);
+    server.get("/teams").bearer(&key).await.expect(403).problem("forbidden");
+}
+
+async fn a_key_cannot_manage_keys_even_with_every_scope(server: TestServer) {
+    let owner = server.owner().await;
+    let every: Vec<_> =
+        Role::Owner.permissions().filter(|scope| scope.as_str() != "api_keys:write").collect();
+    let made = mint(&server, &owner, json!({"scopes": every})).await.expect(201).json();
+    let (id, key) = (text(&made, "id"), text(&made, "key"));
+    let new = json!({"name": "more", "scopes": ["devices:read"]});
+    server.get("/api-keys").bearer(&key).await.expect(403).problem("forbidden");
+    server.get(&format!("/api-keys/{id}")).bearer(&key).await.expect(403);
+    server.post("/api-keys").bearer(&key).json(new).await.expect(403);
+    server.post(&format!("/api-keys/{id}/rotate")).bearer(&key).json(json!({})).await.expect(403);
+    server.delete(&format!("/api-keys/{id}")).bearer(&key).await.expect(403);
+    server.get("/users").bearer(&key).await.expect(200);
+}
+
+async fn a_key_never_makes_an_owner(server: TestServer) {
+    let owner = server.owner().await;
+    let narrow =
+        mint(&server, &owner, json!({"scopes": ["users:read", "users:write"]})).await.text("key");
+    let every: Vec<_> =
+        Role::Owner.permissions().filter(|scope| scope.as_str() != "api_keys:write").collect();
+    let wide = mint(&server, &owner, json!({"scopes": every})).await.text("key");
+    let new = |role: &str| {
+        json!({"email": format!("{role}@x.org"), "name": "X", "role": role,
+                                  "password": crate::harness::PASSWORD})
+    };
+    server.post("/users").bearer(&wide).json(new("owner")).await.expect(403);
+    server.post("/users").bearer(&wide).json(new("admin")).await.expect(201);
+    server.post("/users").bearer(&narrow).json(new("viewer")).await.expect(403);
+    server.delete(&format!("/users/{}", owner.id)).bearer(&wide).await.expect(403);
+}
+
+async fn keys_of_a_deleted_creator_stop(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let key = mint(&server, &admin, json!({})).await.text("key");
+    server.get("/devices").bearer(&key).await.expect(200);
+    server.delete(&format!("/users/{}", admin.id)).by(&owner).await.expect(204);
+    server.get("/devices").bearer(&key).await.expect(401);
+    server.get("/api-keys").by(&owner).await.expect(200);
+}
+
+async fn use_is_noted_once_a_minute(server: TestServer) {
+    let owner = server.owner().await;
+    let made = mint(&server, &owner, json!({})).await.json();
+    let (id, key) = (text(&made, "id"), text(&made, "key"));
+    let noted = async || {
+        let shown = server.get(&format!("/api-keys/{id}")).by(&owner).await.json();
+        (shown["last_used_at"].clone(), shown["last_used_ip"].clone())
+    };
+    assert_eq!(noted().await, (Value::Null, Value::Null));
+    server.get("/devices").bearer(&key).from("198.51.100.3").await.expect(200);
+    assert_eq!(noted().await, ("2026-03-01T12:00:00Z".into(), "198.51.100.3".into()));
+    server.pass(59);
+    server.get("/devices").bearer(&key).from("198.51.100.4").await.expect(200);
+    assert_eq!(noted().await.0, "2026-03-01T12:00:00Z");
+    server.pass(1);
+    server.get("/devices").bearer(&key).from("198.51.100.4").await.expect(200);
+    assert_eq!(noted().await, ("2026-03-01T12:01:00Z".into(), "198.51.100.4".into()));
+}

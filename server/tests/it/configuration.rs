@@ -1,0 +1,102 @@
+//! The configuration file, through `fleet-server config check`.
+
+use std::fs;
+
+use crate::binary::fleet_server;
+
+/// Exit code, standard output and standard error for a file with `text`.
+fn check(text: &str, more: &[&str]) -> (Option<i32>, String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.yaml");
+    fs::write(&path, text).unwrap();
+    let output = fleet_server()
+        .current_dir(dir.path())
+        .args(["config", "check", "--config", "config.yaml"])
+        .args(more)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_line() {
+    let text = "\
+listen:
+  address: 0.0.0.0:8443
+  colour: red
+auth:
+  access_ttl: soon
+limits:
+  login_attempts: 0
+server:
+  trusted_proxies: [nonsense]
+databse:
+  url: x
+";
+    let (code, _, errors) = check(text, &["--tls-certificate", "x.pem"]);
+    assert_eq!(code, Some(2));
+    for expected in [
+        "config.yaml:3: ",
+        "unknown field `colour`",
+        "config.yaml:5: ",
+        "`soon` is not a length of time",
+        "config.yaml:9: ",
+        "config.yaml:10: ",
+        "unknown field `databse`",
+        "--tls-certificate: needs --tls-key",
+        "limits.login_attempts: must be at least 1",
+        "listen.address: 0.0.0.0:8443 would carry secrets over plain HTTP",
+    ] {
+        assert!(errors.contains(expected), "{expected}\n{errors}");
+    }
+}
+
+#[test]
+fn what_is_printed_is_a_file_that_says_the_same() {
+    let text = "\
+listen: {address: '127.0.0.1:9'}
+data_dir: /srv/fleet
+limits: {request_timeout: 2m}
+osquery:
+  config: {options: {verbose: true}, schedule: {up: {query: SELECT 1, interval: 60}}}
+";
+    let (code, printed, errors) = check(text, &[]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    for expected in [
+        "address: 127.0.0.1:9",
+        "request_timeout: 2m",
+        "access_ttl: 15m",
+        "refresh_ttl: 7d",
+        "url: sqlite:/srv/fleet/fleet.db",
+        "interval: 60",
+        "enroll_failures_per_minute: 60",
+    ] {
+        assert!(printed.contains(expected), "{expected}\n{printed}");
+    }
+    let (code, again, _) = check(&printed, &[]);
+    assert_eq!((code, again), (Some(0), printed));
+}
+
+#[test]
+fn passwords_in_database_urls_are_masked() {
+    for url in
+        ["postgres://fleet:hunter2@db/fleet", "postgres://db/fleet?user=fleet&password=hunter2"]
+    {
+        let (code, printed, _) = check(&format!("database: {{url: '{url}'}}\n"), &[]);
+        assert_eq!(code, Some(0));
+        assert!(!printed.contains("hunter2") && printed.contains("***"), "{printed}");
+    }
+    let (code, _, errors) = check("database: {url: 'mysql://db/fleet'}\n", &[]);
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("database.url"), "{errors}");
+}
+
+#[test]
+fn a_missing_file_is_said_and_no_file_is_needed() {
+    let output =
+        fleet_server().args(["config", "check", "--config", "/nowhere.yaml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("could not read `/nowhere.yaml`"));
+    assert!(fleet_server().args(["config", "check"]).output().unwrap().status.success());
+}

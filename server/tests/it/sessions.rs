@@ -1,0 +1,199 @@
+//! Signing in, refreshing, signing out.
+
+use futures_util::future::join_all;
+use serde_json::json;
+use wire::Role;
+
+use crate::harness::{PASSWORD, TestServer, text};
+
+crate::on_both_databases! {
+    an_access_token_ends_after_fifteen_minutes,
+    of_fifty_parallel_refreshes_one_wins,
+    a_refresh_token_used_again_ends_the_session,
+    a_session_ends_after_seven_days_however_often_it_is_refreshed,
+    logging_out_ends_both_tokens_at_once,
+    browsers_get_a_cookie_and_other_sites_cannot_use_it,
+    wrong_password_and_unknown_address_look_the_same,
+    the_sixth_attempt_within_a_quarter_of_an_hour_waits,
+    good_logins_are_not_counted,
+    of_fifty_parallel_guesses_five_are_looked_at,
+    a_deleted_user_is_signed_out,
+    old_sessions_are_swept,
+    tokens_of_the_wrong_kind_prove_nothing,
+}
+
+async fn refresh(server: &TestServer, token: &str) -> crate::harness::Reply {
+    server.post("/auth/refresh").json(json!({"refresh_token": token})).await
+}
+
+async fn an_access_token_ends_after_fifteen_minutes(server: TestServer) {
+    let owner = server.owner().await;
+    server.pass(899);
+    server.get("/auth/user").by(&owner).await.expect(200);
+    server.pass(1);
+    let reply = server.get("/auth/user").by(&owner).await;
+    assert_eq!(
+        reply.expect(401).problem("unauthenticated").header("www-authenticate"),
+        Some("Bearer")
+    );
+    let renewed = refresh(&server, &owner.refresh).await;
+    assert_eq!(renewed.expect(200).json()["expires_in"], 900);
+    server.get("/auth/user").bearer(&renewed.text("access_token")).await.expect(200);
+}
+
+async fn of_fifty_parallel_refreshes_one_wins(server: TestServer) {
+    let owner = server.owner().await;
+    let replies = join_all((0..50).map(|_| refresh(&server, &owner.refresh))).await;
+    let winners: Vec<_> = replies.iter().filter(|reply| reply.status == 200).collect();
+    assert_eq!(winners.len(), 1);
+    assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 49);
+    server.get("/auth/user").bearer(&winners[0].text("access_token")).await.expect(200);
+    server.get("/auth/user").by(&owner).await.expect(401);
+}
+
+async fn a_refresh_token_used_again_ends_the_session(server: TestServer) {
+    let owner = server.owner().await;
+    let second = refresh(&server, &owner.refresh).await;
+    server.pass(11);
+    refresh(&server, &owner.refresh).await.expect(401).problem("wrong-refresh-token");
+    server.get("/auth/user").bearer(&second.text("access_token")).await.expect(401);
+    refresh(&server, &second.text("refresh_token")).await.expect(401);
+
+    let again = server.login(&owner.email).await;
+    let second = refresh(&server, &again.refresh).await.text("refresh_token");
+    let third = refresh(&server, &second).await;
+    refresh(&server, &again.refresh).await.expect(401);
+    server.get("/auth/user").bearer(&third.text("access_token")).await.expect(401);
+}
+
+async fn a_session_ends_after_seven_days_however_often_it_is_refreshed(server: TestServer) {
+    let owner = server.owner().await;
+    let mut token = owner.refresh;
+    for _ in 0..7 {
+        server.pass(86_400 - 1);
+        token = refresh(&server, &token).await.expect(200).text("refresh_token");
+    }
+    server.pass(7);
+    refresh(&server, &token).await.expect(401);
+}
+
+async fn logging_out_ends_both_tokens_at_once(server: TestServer) {
+    let owner = server.owner().await;
+    let reply = server.post("/auth/logout").by(&owner).await;
+    let cookie = reply.expect(204).header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-fleetd_rt=;") && cookie.contains("Max-Age=0"), "{cookie}");
+    server.post("/auth/logout").by(&owner).await.expect(401);
+    refresh(&server, &owner.refresh).await.expect(401);
+}
+
+async fn browsers_get_a_cookie_and_other_sites_cannot_use_it(server: TestServer) {
+    let owner = server.owner().await;
+    let login = json!({"email": owner.email, "password": PASSWORD});
+    let reply = server.post("/auth/login").json(login).await;
+    assert!(reply.expect(200).json().get("refresh_token").is_none());
+    let cookie = reply.header("set-cookie").unwrap();
+    for attribute in ["HttpOnly", "Secure", "SameSite=Strict", "Path=/", "Max-Age=604800"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    let cookie = cookie.split(';').next().unwrap();
+    let call = || {
+        let call = server.post("/auth/refresh").json(json!({}));
+        call.header("cookie", cookie).header("host", "fleet.example.com")
+    };
+    call().header("origin", "https://evil.test").await.expect(403).problem("cross-site");
+    call().header("origin", "null").await.expect(403);
+    call().header("sec-fetch-site", "cross-site").await.expect(403);
+    let renewed = call().header("origin", "https://fleet.example.com").await;
+    assert!(renewed.expect(200).header("set-cookie").unwrap().starts_with("__Host-fleetd_rt="));
+    server.post("/auth/refresh").json(json!({})).await.expect(401);
+}
+
+async fn wrong_password_and_unknown_address_look_the_same(server: TestServer) {
+    let owner = server.owner().await;
+    let attempt = async |email: &str, password: &str| {
+        let login = json!({"email": email, "password": password});
+        let reply = server.post("/auth/login").json(login).await;
+        let mut problem = reply.expect(401).problem("wrong-login").json();
+        problem.as_object_mut().unwrap().remove("instance");
+        let mut names: Vec<_> = reply.headers.keys().map(ToString::to_string).collect();
+        names.sort();
+        (problem, names)
+    };
+    let wrong = attempt(&owner.email, "wrong password").await;
+    assert_eq!(attempt("unknown@example.com", "wrong password").await, wrong);
+    assert_eq!(attempt("nul\u{0}@example.com", "wrong password").await, wrong);
+    assert_eq!(attempt("", "").await, wrong);
+}
+
+async fn the_sixth_attempt_within_a_quarter_of_an_hour_waits(server: TestServer) {
+    let owner = server.owner().await;
+    let attempt = async |password: &str, from: &str| {
+        let login = json!({"email": owner.email.to_uppercase(), "password": password});
+        server.post("/auth/login").json(login).from(from).await
+    };
+    for _ in 0..5 {
+        attempt("wrong", "198.51.100.7").await.expect(401);
+        server.pass(10);
+    }
+    let reply = attempt(PASSWORD, "198.51.100.7").await;
+    assert_eq!(reply.expect(429).problem("too-many-attempts").header("retry-after"), Some("850"));
+    attempt(PASSWORD, "198.51.100.8").await.expect(200);
+    server.pass(849);
+    attempt(PASSWORD, "198.51.100.7").await.expect(429);
+    server.pass(1);
+    attempt(PASSWORD, "198.51.100.7").await.expect(200);
+}
+
+async fn good_logins_are_not_counted(server: TestServer) {
+    let owner = server.owner().await;
+    for _ in 0..7 {
+        server.login(&owner.email).await;
+    }
+}
+
+async fn of_fifty_parallel_guesses_five_are_looked_at(server: TestServer) {
+    let owner = server.owner().await;
+    let login = json!({"email": owner.email, "password": "wrong password"});
+    let replies =
+        join_all((0..50).map(|_| server.post("/auth/login").json(login.clone()).into_future()))
+            .await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 5);
+    assert_eq!(replies.iter().filter(|reply| reply.status == 429).count(), 45);
+}
+
+async fn a_deleted_user_is_signed_out(server: TestServer) {
+    let owner = server.owner().await;
+    let viewer = server.person(&owner, Role::Viewer).await;
+    server.delete(&format!("/users/{}", viewer.id)).by(&owner).await.expect(204);
+    server.get("/auth/user").by(&viewer).await.expect(401);
+    refresh(&server, &viewer.refresh).await.expect(401);
+    let login = json!({"email": viewer.email, "password": PASSWORD});
+    server.post("/auth/login").json(login).await.expect(401);
+    let again =
+        json!({"email": viewer.email, "name": "Back", "role": "viewer", "password": PASSWORD});
+    server.post("/users").by(&owner).json(again).await.expect(201);
+}
+
+async fn old_sessions_are_swept(server: TestServer) {
+    let owner = server.owner().await;
+    server.pass(8 * 86_400);
+    server.fleet.sweep().await.unwrap();
+    refresh(&server, &owner.refresh).await.expect(401);
+    let fresh = server.login(&owner.email).await;
+    server.fleet.sweep().await.unwrap();
+    server.get("/auth/user").by(&fresh).await.expect(200);
+}
+
+async fn tokens_of_the_wrong_kind_prove_nothing(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let node_key = server.enroll(&secret, crate::harness::machine("a")).await;
+    let node_key = text(&node_key.json(), "orbit_node_key");
+    for token in [owner.refresh.as_str(), &secret, &node_key, "", " ", "a b", &"x".repeat(300)] {
+        server.get("/devices").bearer(token).await.expect(401);
+    }
+    server.get(&format!("/devices?access_token={}", owner.access)).await.expect(401);
+    server.get("/devices").header("authorization", "Basic YTpi").await.expect(401);
+    assert!(!server.orbit_works(&owner.access).await);
+    refresh(&server, &owner.access).await.expect(401);
+}

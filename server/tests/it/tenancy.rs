@@ -1,0 +1,181 @@
+//! Organizations do not see each other: through the API on both databases, and in PostgreSQL even
+//! where a query forgets to ask.
+
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection, Row as _};
+
+use crate::{
+    harness::{Engine, TestServer, machine, text},
+    postgres::Cluster,
+};
+
+crate::on_both_databases! {
+    what_belongs_to_another_organization_is_not_found,
+    lists_show_the_own_organization_alone,
+    an_enroll_secret_leads_to_its_own_organization,
+    a_team_of_another_organization_cannot_be_used,
+}
+
+async fn what_belongs_to_another_organization_is_not_found(server: TestServer) {
+    let ours = server.owner().await;
+    let theirs = server.other_organization().await;
+    let (secret_id, secret) = server.secret(&theirs, json!({})).await;
+    let node_key = server.enroll(&secret, machine("theirs")).await.text("orbit_node_key");
+    let device = text(&server.devices(&theirs).await[0], "id");
+    let team = server.post("/teams").by(&theirs).json(json!({"name": "T"})).await.text("id");
+    let key = json!({"name": "k", "scopes": ["devices:read"]});
+    let key = server.post("/api-keys").by(&theirs).json(key).await.text("id");
+    let random = "01a00000-0000-7000-8000-000000000000";
+    for (noun, id) in [
+        ("devices", &device),
+        ("enroll-secrets", &secret_id),
+        ("teams", &team),
+        ("api-keys", &key),
+        ("users", &theirs.id),
+    ] {
+        for method in ["GET", "DELETE"] {
+            if noun == "users" && method == "GET" {
+                continue;
+            }
+            let strip = |mut problem: serde_json::Value| {
+                problem.as_object_mut().unwrap().remove("instance");
+                problem
+            };
+            let foreign = server.call(method, &format!("/{noun}/{id}")).by(&ours).await;
+            let unknown = server.call(method, &format!("/{noun}/{random}")).by(&ours).await;
+            foreign.expect(404).problem("not-found");
+            assert_eq!(strip(foreign.json()), strip(unknown.expect(404).json()), "{noun}");
+        }
+    }
+    let rotate = server.post(&format!("/api-keys/{key}/rotate")).by(&ours).json(json!({})).await;
+    rotate.expect(404);
+    assert!(server.orbit_works(&node_key).await);
+    server.get(&format!("/devices/{device}")).by(&theirs).await.expect(200);
+}
+
+async fn lists_show_the_own_organization_alone(server: TestServer) {
+    let ours = server.owner().await;
+    let theirs = server.other_organization().await;
+    for (person, name) in [(&ours, "ours"), (&theirs, "theirs")] {
+        let (_, secret) = server.secret(person, json!({"name": name})).await;
+        server.enroll(&secret, machine("same-hardware")).await.expect(200);
+        server.post("/teams").by(person).json(json!({"name": "Same"})).await.expect(201);
+        let key = json!({"name": name, "scopes": ["devices:read"]});
+        server.post("/api-keys").by(person).json(key).await.expect(201);
+    }
+    for person in [&ours, &theirs] {
+        for noun in ["devices", "teams", "api-keys", "enroll-secrets", "users"] {
+            let listed = server.get(&format!("/{noun}")).by(person).await.json();
+            assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{noun}: {listed}");
+        }
+    }
+    let names = server.get("/enroll-secrets").by(&ours).await.json();
+    assert_eq!(names["items"][0]["name"], "ours");
+}
+
+async fn an_enroll_secret_leads_to_its_own_organization(server: TestServer) {
+    let ours = server.owner().await;
+    let theirs = server.other_organization().await;
+    let (_, secret) = server.secret(&theirs, json!({"secret": "a secret that they chose"})).await;
+    server.enroll(&secret, machine("a")).await.expect(200);
+    assert_eq!(server.devices(&ours).await.len(), 0);
+    assert_eq!(server.devices(&theirs).await.len(), 1);
+}
+
+async fn a_team_of_another_organization_cannot_be_used(server: TestServer) {
+    let ours = server.owner().await;
+    let theirs = server.other_organization().await;
+    let team = server.post("/teams").by(&theirs).json(json!({"name": "T"})).await.text("id");
+    let new = json!({"name": "x", "team_id": team});
+    server.post("/enroll-secrets").by(&ours).json(new).await.expect(404);
+    let filtered = server.get(&format!("/devices?team_id={team}")).by(&ours).await;
+    assert_eq!(filtered.expect(200).json()["items"].as_array().unwrap().len(), 0);
+}
+
+const TABLES: [&str; 7] =
+    ["api_keys", "credentials", "devices", "enroll_secrets", "memberships", "sessions", "teams"];
+
+/// Fills two organizations and connects as the server's own role.
+async fn two_organizations(server: &TestServer) -> (PgConnection, [String; 2]) {
+    let ours = server.owner().await;
+    let theirs = server.other_organization().await;
+    let mut ids = Vec::new();
+    for person in [&ours, &theirs] {
+        let (_, secret) = server.secret(person, json!({})).await;
+        server.enroll(&secret, machine("m")).await.expect(200);
+        server.post("/teams").by(person).json(json!({"name": "T"})).await.expect(201);
+        let key = json!({"name": "k", "scopes": ["devices:read"]});
+        server.post("/api-keys").by(person).json(key).await.expect(201);
+        ids.push(server.get("/auth/user").by(person).await.text("org_id"));
+    }
+    let connection = PgConnection::connect(&server.database).await.unwrap();
+    (connection, [ids.remove(0), ids.remove(0)])
+}
+
+async fn count(connection: &mut PgConnection, table: &str) -> i64 {
+    let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+    sqlx::query(sql).fetch_one(connection).await.unwrap().get(0)
+}
+
+#[test]
+fn a_query_that_forgets_the_organization_sees_no_foreign_row() {
+    crate::harness::runtime().block_on(async {
+        let server = TestServer::start(Engine::Postgres).await;
+        let (mut connection, [ours, _]) = two_organizations(&server).await;
+        for table in TABLES {
+            assert_eq!(count(&mut connection, table).await, 0, "{table} without an organization");
+            let mut tx = connection.begin().await.unwrap();
+            sqlx::query("SELECT set_config('app.org_id', $1, true)")
+                .bind(&ours)
+                .execute(&mut *tx)
+                .await
+                .unwrap();
+            let sql = format!("SELECT DISTINCT org_id FROM {table}");
+            let seen = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *tx).await.unwrap();
+            let seen: Vec<String> = seen.iter().map(|row| row.get(0)).collect();
+            assert_eq!(seen, [ours.clone()], "{table}");
+            tx.commit().await.unwrap();
+            assert_eq!(count(&mut connection, table).await, 0, "{table} after the transaction");
+        }
+    });
+}
+
+#[test]
+fn a_row_cannot_be_written_into_another_organization() {
+    crate::harness::runtime().block_on(async {
+        let server = TestServer::start(Engine::Postgres).await;
+        let (mut connection, [ours, theirs]) = two_organizations(&server).await;
+        let mut tx = connection.begin().await.unwrap();
+        sqlx::query("SELECT set_config('app.org_id', $1, true)")
+            .bind(&ours)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        let insert = "INSERT INTO teams (org_id, id, name, created_at) VALUES ($1, 'x', 'x', 0)";
+        let error = sqlx::query(insert).bind(&theirs).execute(&mut *tx).await.unwrap_err();
+        assert!(error.to_string().contains("row-level security"), "{error}");
+    });
+}
+
+#[test]
+fn row_level_security_is_forced_on_every_table_with_an_organization() {
+    crate::harness::runtime().block_on(async {
+        let server = TestServer::start(Engine::Postgres).await;
+        let database = server.database.split(['/', '?']).nth(3).unwrap();
+        let mut admin = Cluster::shared().admin(database).await;
+        let rows = sqlx::query(
+            "SELECT c.relname::text, c.relrowsecurity, c.relforcerowsecurity FROM pg_class c
+             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'org_id'
+             WHERE c.relkind = 'r' ORDER BY c.relname",
+        )
+        .fetch_all(&mut admin)
+        .await
+        .unwrap();
+        let tables: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(tables, TABLES);
+        for row in rows {
+            let (on, forced): (bool, bool) = (row.get(1), row.get(2));
+            assert!(on && forced, "{}", row.get::<String, _>(0));
+        }
+    });
+}
