@@ -46,7 +46,6 @@ fn advice(reply: &Reply) -> Option<&'static str> {
         StatusCode::UNAUTHORIZED if !reply.url.path().contains("/auth/") => {
             Some("sign in with `fleetctl login`, or set FLEET_API_KEY")
         }
-        StatusCode::FORBIDDEN => Some("`fleetctl context show` tells who you are"),
         status if status.is_redirection() => Some("give the server's own address as URL"),
         StatusCode::TOO_MANY_REQUESTS => Some("wait a minute and try again"),
         _ => None,

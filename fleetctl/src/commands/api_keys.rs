@@ -1,6 +1,6 @@
 //! `fleetctl api-keys`: credentials for scripts.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -14,7 +14,6 @@ use super::{expiry, find, state};
 use crate::{
     cli::Output,
     client::Client,
-    exit::Stop,
     output::{Table, time},
     session::Session,
 };
@@ -65,8 +64,8 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     role: Option<Role>,
     /// How long it is good, e.g. 12h or 90d; for ever unless given
-    #[arg(long, value_name = "DURATION")]
-    expires_in: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    expires_in: Option<Duration>,
     #[command(flatten)]
     output: Output,
 }
@@ -76,8 +75,8 @@ pub(crate) struct RotateArgs {
     /// API key's name or id
     key: String,
     /// How long the old value still works, at most 24h [default: not at all]
-    #[arg(long, value_name = "DURATION")]
-    overlap: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = overlap)]
+    overlap: Option<u32>,
     #[command(flatten)]
     output: Output,
 }
@@ -100,13 +99,13 @@ pub(crate) async fn run(command: ApiKeysCommand, session: &Session) -> anyhow::R
             let new = NewApiKey {
                 name: args.name,
                 scopes: scopes(args.scopes, args.role),
-                expires_at: args.expires_in.as_deref().map(expiry::after).transpose()?,
+                expires_at: args.expires_in.map(expiry::after).transpose()?,
             };
             let created = client.create("/api-keys", &new).await?;
             show(session, args.output, &created)
         }
         ApiKeysCommand::Rotate(args) => {
-            let overlap_seconds = overlap(args.overlap.as_deref())?;
+            let overlap_seconds = args.overlap.unwrap_or_default();
             let key = named(&mut client, &args.key).await?;
             let path = format!("/api-keys/{}/rotate", key.id);
             let created = client.create(&path, &RotateApiKey { overlap_seconds }).await?;
@@ -129,14 +128,13 @@ fn scopes(named: Vec<Permission>, role: Option<Role>) -> Vec<Permission> {
     named.into_iter().chain(granted).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn overlap(text: Option<&str>) -> Result<u32, Stop> {
-    let Some(text) = text else { return Ok(0) };
-    let length =
-        parse_duration(text).map_err(|reason| Stop::usage(format!("--overlap: {reason}")))?;
-    u32::try_from(length.as_secs())
+/// Seconds, at most a day of them.
+fn overlap(text: &str) -> Result<u32, String> {
+    let seconds = parse_duration(text)?.as_secs();
+    u32::try_from(seconds)
         .ok()
         .filter(|seconds| *seconds <= 86_400)
-        .ok_or_else(|| Stop::usage("--overlap is at most 24h"))
+        .ok_or_else(|| "it is more than 24h".to_owned())
 }
 
 fn show(session: &Session, output: Output, created: &CreatedApiKey) -> anyhow::Result<()> {

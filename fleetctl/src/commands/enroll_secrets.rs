@@ -1,12 +1,13 @@
 //! `fleetctl enroll-secrets`: what admits devices.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use wire::{
     EnrollSecret, TeamId,
     api::{CreatedEnrollSecret, EnrollSecretInfo, NewEnrollSecret},
+    settings::parse_duration,
 };
 
 use super::{expiry, find, state, teams};
@@ -57,8 +58,8 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     team: Option<String>,
     /// How long it is good, e.g. 12h or 30d; for ever unless given
-    #[arg(long, value_name = "DURATION")]
-    expires_in: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    expires_in: Option<Duration>,
     /// How many devices it admits; any number unless given
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     max_uses: Option<u32>,
@@ -102,7 +103,7 @@ async fn list(session: &Session, client: &mut Client, output: Output) -> anyhow:
 }
 
 async fn create(session: &Session, client: &mut Client, args: CreateArgs) -> anyhow::Result<()> {
-    let expires_at = args.expires_in.as_deref().map(expiry::after).transpose()?;
+    let expires_at = args.expires_in.map(expiry::after).transpose()?;
     let secret = if args.secret_stdin { Some(given()?) } else { None };
     let team_id = match &args.team {
         Some(team) => Some(teams::named(client, team).await?.id),

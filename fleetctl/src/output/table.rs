@@ -88,7 +88,7 @@ mod tests {
             [["a\u{1b}[31m".into(), "1".into()], ["long name".into(), String::new()]],
         );
         let text = anstream::adapter::strip_str(&table.render()).to_string();
-        assert_eq!(text, "NAME       ID\na\u{fffd}[31m      1\nlong name  -\n");
+        assert_eq!(text, "NAME       ID\na\u{fffd}[31m     1\nlong name  -\n");
     }
 
     #[test]

@@ -1,1 +1,12 @@
-//! Tests.
+//! `fleetctl` as a user runs it: a process, its output, its exit code, the files it leaves.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod contexts;
+mod debug;
+mod generate;
+mod package;
+mod run;
+mod server;
+mod session;
+mod transcripts;
+mod updates;
