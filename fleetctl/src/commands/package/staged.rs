@@ -1,9 +1,9 @@
-//! Artifacts on their way to their names: written beside, hashed on the way, renamed when whole.
+//! Artifacts on their way to their names: written beside, hashed, renamed when whole.
 
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::{self, Read as _, Seek, SeekFrom, Write},
+    io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -27,9 +27,13 @@ impl Unfinished {
             .enable_io()
             .build()
             .context("could not watch for signals")?;
+        let signal = {
+            let _inside = runtime.enter();
+            signal().context("could not watch for signals")?
+        };
         thread::spawn(move || {
-            let Ok(signal) = runtime.block_on(signal()) else { return };
-            watched.delete_all_and_exit(128 + signal);
+            let number = runtime.block_on(signal);
+            watched.delete_all_and_exit(128 + number);
         });
         Ok(unfinished)
     }
@@ -41,12 +45,11 @@ impl Unfinished {
         write: impl FnOnce(&mut dyn WriteSeek) -> anyhow::Result<()>,
     ) -> anyhow::Result<Staged> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let (file, guard) = self
+        let (mut file, guard) = self
             .create(folder.unwrap_or(Path::new(".")))
             .context("could not create a temporary file")?;
-        let mut out = Hashing::new(file);
-        write(&mut out)?;
-        let (size, sha256) = out.finish().context("could not read it back")?;
+        write(&mut file)?;
+        let (size, sha256) = digest(&mut file).context("could not read it back")?;
         Ok(Staged { size, sha256, file: guard })
     }
 
@@ -77,23 +80,29 @@ impl Unfinished {
     }
 }
 
-/// Waits for a signal that asks to end, and gives its number.
+/// From now on catches signals that ask to end; gives the number of the first.
 #[cfg(unix)]
-async fn signal() -> io::Result<i32> {
+fn signal() -> io::Result<impl Future<Output = i32> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-        _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
-        _ = hangup.recv() => SignalKind::hangup().as_raw_value(),
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = hangup.recv() => SignalKind::hangup().as_raw_value(),
+        }
     })
 }
 
-#[cfg(not(unix))]
-async fn signal() -> io::Result<i32> {
-    tokio::signal::ctrl_c().await.map(|()| 2)
+#[cfg(windows)]
+fn signal() -> io::Result<impl Future<Output = i32> + Send> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+        2
+    })
 }
 
 /// A temporary file, deleted unless it is kept.
@@ -125,66 +134,20 @@ impl Staged {
     }
 }
 
-/// A file that is hashed while it is written. Formats that go back to fill in their heads make it
-/// read the file once more.
-struct Hashing {
-    file: File,
-    hash: Sha256,
-    /// Where the next write goes.
-    position: u64,
-    /// How much of the file's start is in `hash`.
-    hashed: u64,
-    went_back: bool,
-}
-
-impl Hashing {
-    fn new(file: File) -> Self {
-        Self { file, hash: Sha256::new(), position: 0, hashed: 0, went_back: false }
-    }
-
-    fn finish(mut self) -> io::Result<(u64, String)> {
-        let size = self.file.seek(SeekFrom::End(0))?;
-        if self.went_back || self.hashed != size {
-            self.read_again()?;
-        }
-        Ok((size, hex::encode(self.hash.finalize())))
-    }
-
-    fn read_again(&mut self) -> io::Result<()> {
-        self.hash = Sha256::new();
-        self.file.seek(SeekFrom::Start(0))?;
-        let mut chunk = vec![0; 256 * 1024];
-        loop {
-            match self.file.read(&mut chunk)? {
-                0 => return Ok(()),
-                length => self.hash.update(&chunk[..length]),
+/// Length and SHA-256 of `file`. Formats fill in their heads last, so nothing can be hashed before.
+fn digest(file: &mut File) -> io::Result<(u64, String)> {
+    let mut hash = Sha256::new();
+    let mut chunk = vec![0; 256 * 1024];
+    let mut size = 0;
+    file.seek(SeekFrom::Start(0))?;
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok((size, hex::encode(hash.finalize()))),
+            length => {
+                hash.update(&chunk[..length]);
+                size += length as u64;
             }
         }
-    }
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.file.write(bytes)?;
-        if self.position == self.hashed && !self.went_back {
-            self.hash.update(&bytes[..length]);
-            self.hashed += length as u64;
-        } else {
-            self.went_back = true;
-        }
-        self.position += length as u64;
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Seek for Hashing {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.position = self.file.seek(to)?;
-        Ok(self.position)
     }
 }
 
@@ -200,16 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_that_of_the_file_even_if_its_head_is_filled_in_last() {
+    fn the_hash_is_that_of_the_whole_file() {
         let folder = tempfile::tempdir().unwrap();
-        let straight = staged(folder.path(), |out| Ok(out.write_all(b"head body")?));
         let back = staged(folder.path(), |out| {
             out.write_all(b"____ body")?;
             out.seek(SeekFrom::Start(0))?;
             Ok(out.write_all(b"head")?)
         });
         let known = hex::encode(Sha256::digest(b"head body"));
-        assert_eq!((&straight.sha256, straight.size), (&known, 9));
         assert_eq!((&back.sha256, back.size), (&known, 9));
     }
 
