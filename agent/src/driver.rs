@@ -287,11 +287,13 @@ impl Driver {
 
     fn told_text(&self, state: &State) -> String {
         let server = &self.config.connection.url;
-        match (&self.record.last_error, &self.record.last_contact_at) {
+        let text = match (&self.record.last_error, &self.record.last_contact_at) {
             (Some(error), _) => format!("{}: {}", state.name(), error.message),
             (None, Some(at)) => format!("{}: last contact with {server} at {at:.0}", state.name()),
             (None, None) => format!("{}: {server}", state.name()),
-        }
+        };
+        // A line of its own would be another message to systemd.
+        text.replace(char::is_control, " ")
     }
 }
 

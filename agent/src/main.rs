@@ -46,20 +46,26 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         .context("could not set up logging")?;
     tracing::info!(server.url = %config.connection.url, "orbit {VERSION} starts");
     let agent = Agent::open(config)?;
-    runtime()?.block_on(async {
-        let mut requests = StopRequests::listen().context("could not listen for signals")?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let requests = StopRequests::listen().context("could not listen for signals")?;
         let (stop, stopped) = mpsc::channel(2);
-        tokio::spawn(async move {
-            loop {
-                requests.next().await;
-                if stop.send(()).await.is_err() {
-                    return;
-                }
-            }
-        });
+        tokio::spawn(pass_on(requests, stop));
         agent.run(Pace::default(), fastrand::u64(..), stopped).await;
-        Ok(ExitCode::SUCCESS)
-    })
+        anyhow::Ok(())
+    })?;
+    // A name that is being resolved holds a thread, and is not waited for.
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn pass_on(mut requests: StopRequests, stop: mpsc::Sender<()>) {
+    loop {
+        requests.next().await;
+        if stop.send(()).await.is_err() {
+            return;
+        }
+    }
 }
 
 fn status(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {

@@ -12,7 +12,7 @@ use jiff::fmt::rfc2822;
 use reqwest::{Certificate, Client, Identity, Proxy, Response, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
-use wire::settings;
+use wire::{orbit::PREFIX, settings};
 
 use crate::VERSION;
 
@@ -108,7 +108,7 @@ pub enum RequestError {
     #[error("the server does not accept it (status 401)")]
     Unauthenticated,
     #[error("there is no `{path}` on the server (status 404)")]
-    NoSuchAddress { path: &'static str },
+    NoSuchAddress { path: String },
     #[error("the server is busy (status {status}) and asks to wait for {} s", .after.as_secs())]
     Busy { status: u16, after: Duration },
     #[error("the server answers with an error (status {status})")]
@@ -161,13 +161,14 @@ impl Server {
         Self { connection, client: Mutex::new(None) }
     }
 
-    /// Sends `body` to `path`, which begins with a slash, and reads the answer.
+    /// Sends `body` to one of orbit's addresses, e.g. `enroll`, and reads the answer.
     pub async fn post<Q: Serialize, A: DeserializeOwned>(
         &self,
-        path: &'static str,
+        operation: &str,
         body: &Q,
     ) -> Result<A, RequestError> {
-        let url = settings::endpoint(&self.connection.url, path);
+        let path = format!("{PREFIX}/{operation}");
+        let url = settings::endpoint(&self.connection.url, &path);
         let sent = self.client()?.post(url).json(body).send().await;
         let response = sent.map_err(|error| self.failed(error))?;
         let refusal = refusal(&response, path);
@@ -275,7 +276,7 @@ fn user_agent() -> String {
 }
 
 /// What the status says is wrong, if it does.
-fn refusal(response: &Response, path: &'static str) -> Option<RequestError> {
+fn refusal(response: &Response, path: String) -> Option<RequestError> {
     let status = response.status();
     let after = || retry_after(response.headers());
     match status {

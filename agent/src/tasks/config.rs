@@ -11,8 +11,6 @@ use crate::{
     server::{RequestError, Server},
 };
 
-const PATH: &str = "/api/fleet/orbit/config";
-
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,7 +24,7 @@ pub enum FetchError {
 /// Shows the node key to the server, which answers with configuration.
 pub async fn fetch(server: &Server, key: NodeKey) -> Result<AgentConfig, FetchError> {
     let request = ConfigRequest { orbit_node_key: key, orbit_version: Some(VERSION.to_owned()) };
-    server.post(PATH, &request).await.map_err(|error| {
+    server.post("config", &request).await.map_err(|error| {
         if matches!(error, RequestError::Unauthenticated) {
             FetchError::KeyRejected
         } else {

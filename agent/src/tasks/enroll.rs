@@ -11,8 +11,6 @@ use crate::{
     server::{RequestError, Server},
 };
 
-const PATH: &str = "/api/fleet/orbit/enroll";
-
 /// Why there is no node key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,7 +30,7 @@ pub async fn enroll(
     device: DeviceIdentity,
 ) -> Result<NodeKey, EnrollError> {
     let request = EnrollRequest { enroll_secret: secret.read()?, device };
-    let reply: Result<EnrollReply, _> = server.post(PATH, &request).await;
+    let reply: Result<EnrollReply, _> = server.post("enroll", &request).await;
     reply.map(|reply| reply.orbit_node_key).map_err(|error| {
         if matches!(error, RequestError::Unauthenticated) {
             EnrollError::SecretRefused

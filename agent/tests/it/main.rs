@@ -19,5 +19,7 @@ mod program;
 mod settings;
 /// Events in, actions out.
 mod story;
+/// Forward proxies.
+mod tunnel;
 /// A random walk of the state machine.
 mod walk;

@@ -1,0 +1,79 @@
+//! The agent behind a forward proxy that wants a name and password.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use wire::settings::vars;
+
+use crate::{device::Device, fleet::Fleet};
+
+/// An HTTP proxy that tunnels (RFC 9110, 9.3.6) and remembers the heads of the requests.
+fn start_proxy(server: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heads);
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, seen) = (client.unwrap(), Arc::clone(&seen));
+            thread::spawn(move || tunnel(client, server, &seen));
+        }
+    });
+    (address, heads)
+}
+
+/// Goes to `server` whatever name was asked for. Ends with either side.
+fn tunnel(client: TcpStream, server: SocketAddr, seen: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(client.try_clone().unwrap());
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).unwrap() == 0 {
+            return;
+        }
+    }
+    seen.lock().unwrap().push(head);
+    let server = TcpStream::connect(server).unwrap();
+    (&client).write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
+    let (from_server, to_client) = (server.try_clone().unwrap(), client);
+    thread::spawn(move || copy(from_server, to_client));
+    copy(reader.into_inner(), server);
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _: io::Result<()> = to.shutdown(std::net::Shutdown::Both);
+}
+
+#[tokio::test]
+async fn the_agent_tunnels_through_the_proxy_and_gives_it_its_password() {
+    let fleet = Fleet::start();
+    let (proxy, heads) = start_proxy(fleet.address);
+    let mut device = Device::of(&fleet);
+    device.set(vars::HTTPS_PROXY, &format!("http://ann:pass%20word@{proxy}"));
+    device.enroll_with(&fleet).await;
+    let heads = heads.lock().unwrap().clone();
+    let port = fleet.address.port();
+    assert!(heads[0].starts_with(&format!("CONNECT localhost:{port} HTTP/1.1\r\n")), "{heads:?}");
+    // `ann:pass word` in base64.
+    assert!(heads[0].to_lowercase().contains("proxy-authorization: basic yw5uonbhc3mgd29yza=="));
+}
+
+#[tokio::test]
+async fn an_exempt_server_is_reached_directly() {
+    let fleet = Fleet::start();
+    let (proxy, heads) = start_proxy(fleet.address);
+    let mut device = Device::of(&fleet);
+    device.set(vars::HTTPS_PROXY, &format!("http://{proxy}"));
+    device.set(vars::NO_PROXY, "example.com,localhost");
+    device.enroll_with(&fleet).await;
+    assert!(heads.lock().unwrap().is_empty());
+}
