@@ -1,4 +1,5 @@
-//! Reads a package's files, each once, and hashes them on another thread while they are squeezed.
+//! Reads a package's files, each once, and hashes them, for formats that need it, on another thread
+//! while they are squeezed.
 
 use std::{
     fs::File,
@@ -18,29 +19,34 @@ const CHUNKS: usize = 8;
 
 /// Runs `body`, which copies files through the [`Feed`] that it is given. Returns what `body` does
 /// and the digest of every file, in the order in which they were copied.
-pub(crate) fn feed<D: Digest, T>(
+pub(crate) fn hashed<D: Digest, T>(
     progress: Progress<'_>,
     body: impl FnOnce(&mut Feed<'_>) -> Result<T, BuildError>,
 ) -> Result<(T, Vec<Output<D>>), BuildError> {
     let (full, to_hash) = channel();
-    let (hashed, empty) = sync_channel(CHUNKS);
+    let (done, empty) = sync_channel(CHUNKS);
     for _ in 0..CHUNKS {
         // The channel holds that many.
-        let _ = hashed.send(vec![0; CHUNK]);
+        let _ = done.send(vec![0; CHUNK]);
     }
     thread::scope(|scope| {
-        let hashing = scope.spawn(move || hash::<D>(&to_hash, &hashed));
-        let done = body(&mut Feed { progress, full, empty });
+        let hashing = scope.spawn(move || hash::<D>(&to_hash, &done));
+        let result = body(&mut Feed { progress, buffers: Buffers::Hashed { full, empty } });
         let digests = hashing.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
-        Ok((done?, digests))
+        Ok((result?, digests))
     })
 }
 
-/// Copies files and has them hashed.
+/// Copies files, and has them hashed if it is one of [`hashed`].
 pub(crate) struct Feed<'a> {
     progress: Progress<'a>,
-    full: Sender<Step>,
-    empty: Receiver<Vec<u8>>,
+    buffers: Buffers,
+}
+
+/// Where buffers come from and go to.
+enum Buffers {
+    Own(Vec<u8>),
+    Hashed { full: Sender<Step>, empty: Receiver<Vec<u8>> },
 }
 
 enum Step {
@@ -50,7 +56,36 @@ enum Step {
 
 const HASHING: &str = "the hashing thread ends after its feed";
 
-impl Feed<'_> {
+impl Buffers {
+    fn take(&mut self) -> Vec<u8> {
+        match self {
+            Self::Own(buffer) => std::mem::take(buffer),
+            Self::Hashed { empty, .. } => empty.recv().expect(HASHING),
+        }
+    }
+
+    fn give_back(&mut self, buffer: Vec<u8>, filled: usize) {
+        match self {
+            Self::Own(own) => *own = buffer,
+            Self::Hashed { full, .. } => {
+                full.send(Step::Chunk { buffer, filled }).expect(HASHING);
+            }
+        }
+    }
+
+    fn end_file(&mut self) {
+        if let Self::Hashed { full, .. } = self {
+            full.send(Step::End).expect(HASHING);
+        }
+    }
+}
+
+impl<'a> Feed<'a> {
+    /// One that does not hash.
+    pub(crate) fn new(progress: Progress<'a>) -> Self {
+        Self { progress, buffers: Buffers::Own(vec![0; CHUNK]) }
+    }
+
     /// Copies all of `source` to `out`.
     pub(crate) fn copy(&mut self, source: &Source, out: &mut dyn Write) -> Result<(), BuildError> {
         match source {
@@ -61,7 +96,7 @@ impl Feed<'_> {
                 self.pump(&mut file.map_err(failed)?, source, out)?;
             }
         }
-        self.full.send(Step::End).expect(HASHING);
+        self.buffers.end_file();
         Ok(())
     }
 
@@ -73,11 +108,11 @@ impl Feed<'_> {
     ) -> Result<(), BuildError> {
         let mut left = source.size();
         loop {
-            let mut buffer = self.empty.recv().expect(HASHING);
+            let mut buffer = self.buffers.take();
             let filled = fill(from, &mut buffer).map_err(|error| read_error(source, error))?;
             left = left.checked_sub(filled as u64).ok_or_else(|| changed(source))?;
             out.write_all(&buffer[..filled]).map_err(BuildError::Write)?;
-            self.full.send(Step::Chunk { buffer, filled }).expect(HASHING);
+            self.buffers.give_back(buffer, filled);
             (self.progress)(filled as u64);
             if filled < CHUNK {
                 return if left == 0 { Ok(()) } else { Err(changed(source)) };

@@ -9,11 +9,11 @@ root=
 point {{ pointer.link }} {{ pointer.relative() }} {{ pointer.version() }}
 {%- endfor %}
 
-command -v systemctl >/dev/null || exit 0
+[ -x /usr/bin/systemctl ] || exit 0
 {%- if lifecycle.start %}
 if [ "$1" -eq 1 ]; then
-    # Works without a running systemd, too, and fails for a unit that is masked.
-    systemctl --quiet --no-reload enable {{ lifecycle.service }} 2>/dev/null || true
+    # Works without a running systemd, too, and refuses a unit that is masked.
+    systemctl --quiet --no-reload enable {{ lifecycle.service }} || true
 fi
 {%- endif %}
 [ -d /run/systemd/system ] || exit 0

@@ -6,11 +6,11 @@ set -e
 root=
 
 {% include "linux/unpoint.sh" %}
-if command -v systemctl >/dev/null; then
+if [ -x /usr/bin/systemctl ]; then
     if [ -d /run/systemd/system ]; then
         systemctl --quiet stop {{ lifecycle.service }} || true
     fi
-    systemctl --quiet --no-reload disable {{ lifecycle.service }} 2>/dev/null || true
+    systemctl --quiet --no-reload disable {{ lifecycle.service }} || true
 fi
 {%- for pointer in lifecycle.pointers %}
 unpoint {{ pointer.link }}

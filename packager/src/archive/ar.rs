@@ -20,13 +20,6 @@ pub(crate) struct Member {
     content: u64,
 }
 
-impl Member {
-    /// Where its content starts in the archive.
-    pub(crate) fn content(&self) -> u64 {
-        self.content
-    }
-}
-
 impl<W: Write + Seek> ArWriter<W> {
     pub(crate) fn new(mut out: W, mtime: u32) -> io::Result<Self> {
         out.write_all(MAGIC)?;
@@ -34,11 +27,10 @@ impl<W: Write + Seek> ArWriter<W> {
     }
 
     /// Adds a whole member. `name` has at most 16 characters.
-    pub(crate) fn member(&mut self, name: &str, content: &[u8]) -> io::Result<Member> {
+    pub(crate) fn member(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         let member = self.begin(name)?;
         self.out.write_all(content)?;
-        self.end(&member)?;
-        Ok(member)
+        self.end(&member)
     }
 
     /// Starts a member whose content the caller writes to [`Self::out`].

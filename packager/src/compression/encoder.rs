@@ -61,7 +61,6 @@ fn zstd_encoder<W: Write>(
     if level <= 6 {
         encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
     }
-    encoder.include_checksum(true)?;
     Ok(encoder)
 }
 

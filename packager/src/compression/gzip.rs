@@ -136,7 +136,6 @@ fn stopped() -> io::Error {
 
 /// Deflates jobs until there are no more to come.
 fn work(queue: &Mutex<Receiver<Job>>, level: u8) {
-    let mut deflate = Compress::new(flate2::Compression::new(u32::from(level)), false);
     loop {
         let job = match queue.lock() {
             Ok(queue) => queue.recv(),
@@ -144,12 +143,14 @@ fn work(queue: &Mutex<Receiver<Job>>, level: u8) {
         };
         let Ok(job) = job else { return };
         // Nobody listens any more once writing has failed.
-        let _ = job.reply.send(run(&mut deflate, &job));
+        let _ = job.reply.send(deflate(level, &job));
     }
 }
 
-fn run(deflate: &mut Compress, job: &Job) -> io::Result<Deflated> {
-    deflate.reset();
+/// Starts afresh for each block: a state that is reset still lets the block before it, which is
+/// whatever the thread came by, have its say in the bytes.
+fn deflate(level: u8, job: &Job) -> io::Result<Deflated> {
+    let mut deflate = Compress::new(flate2::Compression::new(u32::from(level)), false);
     if let Some(before) = &job.before {
         let dictionary = &before[before.len().saturating_sub(DICTIONARY)..];
         deflate.set_dictionary(dictionary).map_err(io::Error::other)?;
@@ -157,7 +158,6 @@ fn run(deflate: &mut Compress, job: &Job) -> io::Result<Deflated> {
     let flush = if job.last { FlushCompress::Finish } else { FlushCompress::Sync };
     let mut bytes = Vec::with_capacity(job.text.len() / 2 + 1024);
     loop {
-        // What was taken in is all there is to know of the progress; `reset` puts it to zero.
         let taken = usize::try_from(deflate.total_in()).map_err(io::Error::other)?;
         let status = deflate.compress_vec(&job.text[taken..], &mut bytes, flush);
         let room = bytes.len() < bytes.capacity();

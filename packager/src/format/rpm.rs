@@ -18,7 +18,7 @@ use crate::{
     archive::cpio::{CpioWriter, Item},
     compression::{Algorithm, Compression, Encoder, all_cores},
     error::BuildError,
-    feed::{Feed, feed},
+    feed::{self, Feed},
     format::{Format, Progress, WriteSeek},
     package::{Metadata, Package},
     payload::Arch,
@@ -106,7 +106,7 @@ impl Rpm {
         let mut cpio = CpioWriter::new(encoder.map_err(BuildError::Write)?);
         let mtime = package.built_at.unix();
         let ((), files) =
-            feed::<Sha256, _>(progress, |feed| add_files(&mut cpio, tree, mtime, feed))?;
+            feed::hashed::<Sha256, _>(progress, |feed| add_files(&mut cpio, tree, mtime, feed))?;
         let (encoder, plain) = cpio.finish().map_err(BuildError::Write)?;
         let hashing = encoder.finish().map_err(BuildError::Write)?;
         let digests = Digests {

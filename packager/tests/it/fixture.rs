@@ -27,7 +27,7 @@ pub(crate) fn spec(draft: Draft) -> PackageSpec {
     PackageSpec::try_from(draft).expect("the draft is a good one")
 }
 
-/// Orbit at `version`; a real program stands in for it.
+/// Orbit at `version`. Real programs stand in for all components.
 pub(crate) fn payload(version: &str) -> Payload {
     Payload::new(platform(), [component(ComponentKind::Orbit, version)]).unwrap()
 }
@@ -39,8 +39,13 @@ pub(crate) fn full_payload(version: &str) -> Payload {
 }
 
 pub(crate) fn component(kind: ComponentKind, version: &str) -> Component {
+    let program = match kind {
+        ComponentKind::Orbit => "/bin/true",
+        ComponentKind::Osqueryd => "/bin/false",
+        ComponentKind::Desktop => "/bin/echo",
+    };
     let version = version.parse().unwrap();
-    Component::open(kind, version, Utf8Path::new("/bin/true"), platform()).unwrap()
+    Component::open(kind, version, Utf8Path::new(program), platform()).unwrap()
 }
 
 pub(crate) fn package(draft: Draft, version: &str) -> Package {
@@ -63,12 +68,32 @@ pub(crate) fn write(package: &Package, format: &dyn Format, folder: &Path) -> st
 }
 
 /// Runs a program that must succeed; returns what it prints.
-#[expect(clippy::disallowed_methods, reason = "tests ask the tools of the distributions")]
 pub(crate) fn run(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).env("LC_ALL", "C.UTF-8").output();
-    let output = output.unwrap_or_else(|error| panic!("could not start `{program}`: {error}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {args:?}: {text}{errors}");
+    let (success, text) = execute(program, args);
+    assert!(success, "{program} {args:?}: {text}");
     text
+}
+
+/// Runs a program that tells by its exit code what it found; returns what it prints.
+pub(crate) fn output(program: &str, args: &[&str]) -> String {
+    execute(program, args).1
+}
+
+/// Runs a program that wants to be root, if only in a namespace of its own.
+pub(crate) fn as_root(program: &str, args: &[&str]) -> String {
+    if run("id", &["-u"]).trim() == "0" {
+        return run(program, args);
+    }
+    run("unshare", &[&["--map-root-user", program], args].concat())
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests ask the tools of the distributions")]
+fn execute(program: &str, args: &[&str]) -> (bool, String) {
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let output =
+        Command::new(program).args(args).env("LC_ALL", "C.UTF-8").env("PATH", path).output();
+    let output = output.unwrap_or_else(|error| panic!("could not start `{program}`: {error}"));
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), text)
 }

@@ -2,7 +2,7 @@
 //! packager's example of that name does it.
 
 use super::{
-    contender::{self, Contender, Format, Setting},
+    contender::{Contender, Format, Setting},
     payload::Payload,
 };
 use crate::workspace::Workspace;
@@ -12,11 +12,10 @@ pub(super) fn contender(
     payload: &Payload,
     format: Format,
     setting: Setting,
-) -> anyhow::Result<Contender> {
-    let what = ["--package", "fleetd-packager", "--example", "floor"];
-    let program = contender::release(workspace, &what)?.join("examples").join("floor");
+) -> Contender {
+    let program = workspace.target.join("release").join("examples").join("floor");
     let hash = match format {
-        Format::Deb => "md5",
+        Format::Deb => "none",
         Format::Rpm => "sha256",
     };
     let name = format!("floor-{}-{}", format.as_str(), setting.as_str());
@@ -24,5 +23,5 @@ pub(super) fn contender(
     let mut args = vec![setting.as_str().to_owned(), hash.to_owned()];
     args.push(out.join("bytes.floor").to_string_lossy().into_owned());
     args.extend(payload.files().map(|file| file.to_string_lossy().into_owned()));
-    Ok(Contender::new("floor", &program, args, &out))
+    Contender::new("floor", &program, args, &out)
 }

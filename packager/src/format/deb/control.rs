@@ -12,7 +12,7 @@ use crate::{
     package::Package,
     payload::Arch,
     template::{DebPostinst, DebPostrm, DebPrerm},
-    tree::{FileTree, InstallPath, Node, Owner, Role},
+    tree::{FileTree, Owner, Role},
 };
 
 /// Makes the archive.
@@ -23,27 +23,18 @@ pub(super) struct Control<'a> {
 
 const SCRIPT: u16 = 0o755;
 const DATA: u16 = 0o644;
-const MD5_DIGITS: usize = 32;
 
 impl Control<'_> {
-    /// Placeholders for all digests.
-    pub(super) fn no_digests(&self) -> Vec<String> {
-        self.files().map(|_| "0".repeat(MD5_DIGITS)).collect()
-    }
-
-    /// The archive, with the hexadecimal MD5 `digests` of the tree's files in their order. Stored
-    /// rather than squeezed: its length depends on the lengths of what is in it alone.
-    pub(super) fn archive(&self, digests: &[String]) -> io::Result<Vec<u8>> {
+    pub(super) fn archive(&self) -> io::Result<Vec<u8>> {
         let lifecycle = &self.package.lifecycle;
         let members = [
             ("/control", DATA, self.control()),
             ("/conffiles", DATA, self.conffiles()),
-            ("/md5sums", DATA, self.md5sums(digests)),
             ("/postinst", SCRIPT, DebPostinst::text(lifecycle)),
             ("/postrm", SCRIPT, DebPostrm::text(lifecycle)),
             ("/prerm", SCRIPT, DebPrerm::text(lifecycle)),
         ];
-        let gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::none());
+        let gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
         let mut tar = TarWriter::new(gzip, self.package.built_at.unix());
         tar.dir(&item("/", SCRIPT))?;
         for (path, mode, text) in members {
@@ -83,24 +74,6 @@ impl Control<'_> {
         self.tree.with_role(Role::Config).fold(String::new(), |mut text, path| {
             let _ = writeln!(text, "{path}");
             text
-        })
-    }
-
-    /// dpkg has digests of conffiles of its own, which are not listed.
-    fn md5sums(&self, digests: &[String]) -> String {
-        let mut text = String::new();
-        for ((path, role), digest) in self.files().zip(digests) {
-            if role != Role::Config {
-                let _ = writeln!(text, "{digest}  {}", path.as_str().trim_start_matches('/'));
-            }
-        }
-        text
-    }
-
-    fn files(&self) -> impl Iterator<Item = (&InstallPath, Role)> {
-        self.tree.iter().filter_map(|(path, entry)| match &entry.node {
-            Node::File { role, .. } => Some((path, *role)),
-            Node::Dir | Node::Symlink { .. } => None,
         })
     }
 }
