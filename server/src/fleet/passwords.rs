@@ -31,7 +31,10 @@ pub(super) struct Passwords {
 }
 
 impl Passwords {
+    /// To be called within a runtime: the hash for people who do not exist is made at once, so that
+    /// the first of them does not wait for it.
     pub(super) fn new() -> Self {
+        tokio::task::spawn_blocking(dummy);
         let cores = available_parallelism().map_or(2, usize::from);
         Self {
             slots: Arc::new(Semaphore::new(cores)),

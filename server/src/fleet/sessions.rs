@@ -15,6 +15,7 @@ use super::{
     actor::{Forbidden, Proof},
     audit,
     errors::{ManageError, SignInError},
+    identity::tidy,
     limiter::network_of,
     secrets,
     store::{Credential, CredentialKind, Hash, Login, NewTokens, OrgStore, SessionRow},
@@ -54,7 +55,7 @@ impl Fleet {
     ) -> Result<Tokens, SignInError> {
         let email = request.email.trim().to_lowercase();
         let now = self.now();
-        let account = format!("{email} from {}", network_of(caller.address));
+        let account = format!("{} from {}", tidy(&email), network_of(caller.address));
         if let Err(too_many) = self.0.logins.take(&account, now) {
             log_login(&email, caller.address, "limited");
             return Err(too_many.into());
@@ -114,8 +115,7 @@ impl Fleet {
             refreshed_at: now,
         };
         let address = caller.address.to_string();
-        org.add_session(&session, &tokens, (&address, &super::identity::tidy(caller.user_agent)))
-            .await?;
+        org.add_session(&session, &tokens, (&address, &tidy(caller.user_agent))).await?;
         org.note_login(user_id, now).await?;
         let user = org.user(user_id).await?.ok_or(SignInError::WrongLogin)?;
         let user = current_user(&mut org, org_id, user).await?;
@@ -245,7 +245,7 @@ fn log_login(email: &str, address: IpAddr, outcome: &str) {
     audit::record(&audit::Event {
         name: "session.login",
         org_id: None,
-        actor: &super::identity::tidy(email),
+        actor: &tidy(email),
         subject: "session",
         address,
         outcome,

@@ -10,6 +10,7 @@ mod api_keys;
 mod credentials;
 mod devices;
 mod enroll_secrets;
+mod migrations;
 mod node_keys;
 mod postgres;
 mod row;
@@ -23,7 +24,8 @@ use std::{sync::Arc, time::Duration};
 use sqlx::{
     Any, AnyPool, Executor as _, Transaction,
     any::{AnyArguments, AnyPoolOptions},
-    migrate::{Migration, MigrationType, Migrator},
+    error::DatabaseError,
+    migrate::Migrator,
     query::Query,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -55,18 +57,19 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
+        let cut_off = matches!(
+            error,
             sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
-            sqlx::Error::Database(ref cause)
-                if cause.code().is_some_and(|code| is_outage(&code)) =>
-            {
-                Self::Unavailable(error)
-            }
-            error => Self::Statement(error),
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+        );
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        if cut_off || code.is_some_and(|code| is_outage(&code)) {
+            Self::Unavailable(error)
+        } else {
+            Self::Statement(error)
         }
     }
 }
@@ -150,21 +153,8 @@ impl Store {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        let sql = match self.engine {
-            Engine::Sqlite => include_str!("../../migrations/sqlite/0001_tenants.sql"),
-            Engine::Postgres => include_str!("../../migrations/postgres/0001_tenants.sql"),
-        };
-        let first = Migration::new(
-            1,
-            "tenants".into(),
-            MigrationType::Simple,
-            sqlx::SqlSafeStr::into_sql_str(sql),
-            false,
-        );
-        Migrator::with_migrations(vec![first])
-            .run(&self.pool)
-            .await
-            .map_err(|error| StoreError::Statement(error.into()))
+        let migrator = Migrator::with_migrations(migrations::of(self.engine));
+        migrator.run(&self.pool).await.map_err(|error| StoreError::Statement(error.into()))
     }
 
     /// Whether the database answers.

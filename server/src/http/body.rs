@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, header},
 };
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use super::{error::ApiError, problems};
 use crate::Fleet;
@@ -75,15 +76,18 @@ fn is_too_large(error: &axum::Error) -> bool {
     false
 }
 
-/// Broken JSON is 400; JSON of another shape is 422.
+/// Broken JSON is 400; JSON of another shape is 422. Bodies are objects: an array whose items would
+/// fit the fields in order is refused, though serde would take it.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let body = serde_json::from_slice(bytes).map_err(|error| {
         let kind = match error.classify() {
-            serde_json::error::Category::Data => problems::INVALID_FIELDS,
-            serde_json::error::Category::Io
-            | serde_json::error::Category::Syntax
-            | serde_json::error::Category::Eof => problems::MALFORMED_BODY,
+            Category::Data => problems::INVALID_FIELDS,
+            Category::Io | Category::Syntax | Category::Eof => problems::MALFORMED_BODY,
         };
         ApiError::because(kind, error)
-    })
+    })?;
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::because(problems::INVALID_FIELDS, "the body must be an object"));
+    }
+    Ok(body)
 }

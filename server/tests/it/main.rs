@@ -1,6 +1,8 @@
 //! The server's tests: through its router as the network sees it, on SQLite and on a PostgreSQL
 //! that the harness starts; and the real binary where a process matters.
 
+#![expect(clippy::unwrap_used, reason = "in a test, it is an assertion")]
+
 mod harness;
 
 mod agents;

@@ -133,7 +133,7 @@ fn a_query_that_forgets_the_organization_sees_no_foreign_row() {
             let sql = format!("SELECT DISTINCT org_id FROM {table}");
             let seen = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *tx).await.unwrap();
             let seen: Vec<String> = seen.iter().map(|row| row.get(0)).collect();
-            assert_eq!(seen, [ours.clone()], "{table}");
+            assert_eq!(seen, [ours.as_str()], "{table}");
             tx.commit().await.unwrap();
             assert_eq!(count(&mut connection, table).await, 0, "{table} after the transaction");
         }

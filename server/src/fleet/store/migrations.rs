@@ -1,0 +1,56 @@
+//! The schema's history: one list, a file for each database.
+
+use sqlx::{
+    SqlSafeStr as _,
+    migrate::{Migration, MigrationType},
+};
+
+use super::Engine;
+
+/// Number, name, and the file for SQLite and for PostgreSQL. Published ones never change.
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
+    1,
+    "tenants",
+    include_str!("../../../migrations/sqlite/0001_tenants.sql"),
+    include_str!("../../../migrations/postgres/0001_tenants.sql"),
+)];
+
+/// What brings that database up to date, in order.
+pub(super) fn of(engine: Engine) -> Vec<Migration> {
+    let migration =
+        |(number, name, sqlite, postgres): &(i64, &'static str, &'static str, &'static str)| {
+            let sql = match engine {
+                Engine::Sqlite => *sqlite,
+                Engine::Postgres => *postgres,
+            };
+            Migration::new(
+                *number,
+                (*name).into(),
+                MigrationType::Simple,
+                sql.into_sql_str(),
+                false,
+            )
+        };
+    MIGRATIONS.iter().map(migration).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs};
+
+    use super::*;
+
+    #[test]
+    fn every_file_is_in_the_list() {
+        let listed: BTreeSet<_> =
+            MIGRATIONS.iter().map(|(number, name, ..)| format!("{number:04}_{name}.sql")).collect();
+        for engine in ["sqlite", "postgres"] {
+            let dir = format!("{}/migrations/{engine}", env!("CARGO_MANIFEST_DIR"));
+            let files: BTreeSet<_> = fs::read_dir(dir)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            assert_eq!(files, listed, "{engine}");
+        }
+    }
+}
