@@ -58,3 +58,43 @@ impl<W: Write + Seek> ArWriter<W> {
         if (end - member.content) % 2 == 1 { self.out.write_all(b"\n") } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads an archive as ar(5) describes it.
+    fn read(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let mut rest = archive.strip_prefix(MAGIC).unwrap();
+        let mut members = Vec::new();
+        while !rest.is_empty() {
+            let (header, tail) = rest.split_at(60);
+            assert_eq!(&header[58..], b"`\n");
+            let field = |from, to| std::str::from_utf8(&header[from..to]).unwrap().trim_end();
+            let length: usize = field(48, 58).parse().unwrap();
+            members.push((field(0, 16).to_owned(), tail[..length].to_vec()));
+            rest = &tail[length.next_multiple_of(2)..];
+        }
+        members
+    }
+
+    proptest! {
+        #[test]
+        fn members_are_read_back(
+            members in proptest::collection::vec(
+                ("[a-z.-]{1,16}", proptest::collection::vec(any::<u8>(), 0..50)),
+                0..5,
+            ),
+        ) {
+            let mut ar = ArWriter::new(Cursor::new(Vec::new()), 1_790_000_000).unwrap();
+            for (name, content) in &members {
+                ar.member(name, content).unwrap();
+            }
+            prop_assert_eq!(read(ar.out().get_ref()), members);
+        }
+    }
+}

@@ -70,3 +70,53 @@ impl<W: Write> Write for CpioWriter<W> {
         self.out.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, process::Command};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Has cpio(1) unpack `archive`, and reads what it made of it.
+    #[expect(clippy::disallowed_methods, reason = "the test asks somebody else's reader")]
+    fn unpack(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("archive");
+        fs::write(&file, archive).unwrap();
+        let out = folder.path().join("out");
+        fs::create_dir(&out).unwrap();
+        let mut cpio = Command::new("cpio");
+        cpio.args(["-i", "--quiet", "-F"]).arg(file).current_dir(&out);
+        assert!(cpio.status().expect("cpio is installed").success());
+        let entries = fs::read_dir(out).unwrap().map(Result::unwrap);
+        let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
+        entries.map(|entry| (name(&entry), fs::read(entry.path()).unwrap())).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn files_are_read_back(
+            files in proptest::collection::btree_map(
+                "[a-z]{1,20}",
+                proptest::collection::vec(any::<u8>(), 0..40),
+                0..8,
+            ),
+        ) {
+            let mut cpio = CpioWriter::new(Vec::new());
+            for (inode, (path, content)) in (1..).zip(&files) {
+                let size = u32::try_from(content.len()).unwrap();
+                let item = Item { path, inode, mode: 0o100_644, links: 1, mtime: 1, size };
+                cpio.begin(&item).unwrap();
+                cpio.write_all(content).unwrap();
+                cpio.pad().unwrap();
+            }
+            let (archive, written) = cpio.finish().unwrap();
+            prop_assert_eq!(archive.len() as u64, written);
+            prop_assert_eq!(unpack(&archive), files);
+        }
+    }
+}

@@ -94,3 +94,52 @@ fn put_name(header: &mut Header, name: &str) -> io::Result<()> {
     field.copy_from_slice(name.as_bytes());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, io::Read};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn item(path: &str) -> Item<'_> {
+        Item { path, mode: 0o640, user: "root", group: "adm" }
+    }
+
+    proptest! {
+        #[test]
+        fn files_are_read_back(
+            files in proptest::collection::btree_map(
+                "(/[a-z.]{1,12}){1,6}",
+                proptest::collection::vec(any::<u8>(), 0..1500),
+                0..8,
+            ),
+        ) {
+            let mut tar = TarWriter::new(Vec::new(), 1_790_000_000);
+            for (path, content) in &files {
+                tar.file(&item(path), content.len() as u64).unwrap();
+                tar.out().extend(content);
+                tar.pad(content.len() as u64).unwrap();
+            }
+            let bytes = tar.finish().unwrap();
+            let mut read = BTreeMap::new();
+            for entry in ::tar::Archive::new(bytes.as_slice()).entries().unwrap() {
+                let mut entry = entry.unwrap();
+                let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+                prop_assert_eq!(entry.header().mode().unwrap(), 0o640);
+                prop_assert_eq!(entry.header().mtime().unwrap(), 1_790_000_000);
+                let mut content = Vec::new();
+                entry.read_to_end(&mut content).unwrap();
+                read.insert(path.strip_prefix('.').unwrap().to_owned(), content);
+            }
+            prop_assert_eq!(read, files);
+        }
+    }
+
+    #[test]
+    fn names_that_do_not_fit_are_refused() {
+        let long = format!("/{}", "x".repeat(NAME));
+        assert!(TarWriter::new(Vec::new(), 0).file(&item(&long), 0).is_err());
+    }
+}

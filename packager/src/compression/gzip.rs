@@ -171,3 +171,48 @@ fn deflate(level: u8, job: &Job) -> io::Result<Deflated> {
     crc.update(&job.text);
     Ok(Deflated { bytes, crc })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gzip(text: &[u8], level: u8, cores: usize) -> Vec<u8> {
+        let cores = NonZeroUsize::new(cores).unwrap();
+        let mut writer = GzipWriter::new(Vec::new(), level, cores).unwrap();
+        writer.write_all(text).unwrap();
+        writer.finish().unwrap()
+    }
+
+    /// Text of the length given, that repeats itself over more than a block.
+    fn text(length: usize, seed: u32) -> Vec<u8> {
+        let word = |n: u32| n.wrapping_mul(2_654_435_761).rotate_left(seed % 32) >> (n % 7 * 4);
+        (seed..).flat_map(|n| word(n % 90_001).to_le_bytes()).take(length).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn one_member_holds_all_of_the_text(
+            length in prop_oneof![
+                Just(0), Just(1), Just(BLOCK - 1), Just(BLOCK), Just(BLOCK + 1), Just(3 * BLOCK),
+                0..5 * BLOCK,
+            ],
+            seed: u32,
+            level in 1..=9_u8,
+        ) {
+            let text = text(length, seed);
+            let squeezed = gzip(&text, level, 2);
+            prop_assert!(squeezed == gzip(&text, level, 5));
+            let mut rest = squeezed.as_slice();
+            let mut read = Vec::new();
+            flate2::bufread::GzDecoder::new(&mut rest).read_to_end(&mut read).unwrap();
+            prop_assert!(read == text);
+            prop_assert!(rest.is_empty());
+        }
+    }
+}

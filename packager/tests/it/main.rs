@@ -1,5 +1,7 @@
 //! What the packages are, read back with the tools that will read them on devices.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 mod deb;
 mod environment;
 mod fixture;
