@@ -29,6 +29,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("systemd-container", "boots the system that packages are installed in"),
     ("debootstrap", "makes that system"),
     ("postgresql-15", "the server's tests run on it, too"),
+    ("groff-base", "reads the manual pages that fleetctl generates"),
     ("python3", "runs peers and checks"),
     ("python3-venv", "keeps what the benchmark installs apart"),
 ];

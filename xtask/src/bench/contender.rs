@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Serialize;
-use xshell::cmd;
 
 use super::{measure::Run, payload::Payload};
 use crate::{cleanup, python, workspace::Workspace};
@@ -139,8 +138,7 @@ fn fleetctl(
     (format, setting): (Format, Setting),
     out: &Path,
 ) -> anyhow::Result<Contender> {
-    let program = release(workspace, &["--package", "fleetd-fleetctl", "--bin", "fleetctl"])?
-        .join("fleetctl");
+    let program = workspace.target.join("release").join("fleetctl");
     let args = strings([
         "package".as_ref(),
         "--type".as_ref(),
@@ -234,13 +232,6 @@ fn rpmbuild(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<C
         spec.as_os_str(),
     ]);
     Ok(Contender::new("rpmbuild", Path::new("rpmbuild"), args, out))
-}
-
-/// Builds something of ours as it is shipped; gives the directory of the programs.
-pub(super) fn release(workspace: &Workspace, what: &[&str]) -> anyhow::Result<PathBuf> {
-    let sh = &workspace.sh;
-    cmd!(sh, "cargo build --quiet --release --locked {what...}").quiet().run()?;
-    Ok(workspace.target.join("release"))
 }
 
 fn strings<const N: usize>(args: [&OsStr; N]) -> Vec<String> {

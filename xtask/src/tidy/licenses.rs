@@ -104,6 +104,7 @@ fn compiled_for(workspace: &Workspace, target: &str) -> anyhow::Result<Vec<Compi
     let listing = tree.quiet().ignore_stderr().read()?;
     listing
         .lines()
+        .filter(|line| !line.is_empty())
         .map(|line| compiled(line).with_context(|| format!("could not read `{line}`")))
         .collect()
 }
