@@ -49,6 +49,14 @@ impl Stop {
         Self::Failed { message: message.into(), help: Some(help.into()) }
     }
 
+    /// `error` and its causes, with the advice that it may have.
+    pub(crate) fn advised(
+        error: impl std::error::Error + Send + Sync + 'static,
+        help: Option<String>,
+    ) -> Self {
+        Self::Failed { message: format!("{:#}", anyhow::Error::new(error)), help }
+    }
+
     /// Refused credentials, with advice.
     pub(crate) fn unauthenticated(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Unauthenticated { message: message.into(), help: Some(help.into()) }

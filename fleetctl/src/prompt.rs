@@ -1,6 +1,9 @@
 //! Questions to the person at the terminal, and secrets from standard input.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::{
+    convert::Infallible,
+    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
+};
 
 use anyhow::Context as _;
 use wire::api::Hidden;
@@ -88,4 +91,9 @@ pub(crate) fn stdin_line() -> anyhow::Result<Hidden> {
         return Err(Stop::usage("standard input is empty").into());
     }
     Ok(Hidden(line.to_owned()))
+}
+
+/// Takes a flag's value as something that is not shown.
+pub(crate) fn hidden(text: &str) -> Result<Hidden, Infallible> {
+    Ok(Hidden(text.to_owned()))
 }

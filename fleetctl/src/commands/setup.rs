@@ -23,8 +23,8 @@ pub(crate) struct SetupArgs {
     #[command(flatten)]
     reach: Reach,
     /// Set-up code that the server printed
-    #[arg(long)]
-    code: String,
+    #[arg(long, value_parser = prompt::hidden)]
+    code: Hidden,
     /// Email address to sign in with; asked for unless given
     #[arg(long)]
     email: Option<String>,
@@ -42,7 +42,7 @@ pub(crate) struct SetupArgs {
 pub(crate) async fn run(args: SetupArgs, session: &Session) -> anyhow::Result<()> {
     let (server, trust) = args.reach.resolve(session)?;
     let request = RegisterRequest {
-        setup_code: Hidden(args.code),
+        setup_code: args.code,
         email: prompt::text(args.email, "Email: ", "--email")?,
         name: prompt::text(args.name, "Your name: ", "--name")?,
         organization: prompt::text(args.organization, "Organization: ", "--organization")?,

@@ -2,7 +2,6 @@
 
 mod passphrases;
 
-use anyhow::Context as _;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -15,6 +14,7 @@ use update::{
 use super::expiry::now;
 use crate::{
     cli::Output,
+    exit::Stop,
     output::{Table, time},
     session::Session,
 };
@@ -111,7 +111,11 @@ async fn init(args: PathArgs, session: &Session) -> anyhow::Result<()> {
         snapshot: new(TufRole::Snapshot)?,
         timestamp: new(TufRole::Timestamp)?,
     };
-    let editor = update::init(&args.path, &passphrases, &Expiries::default(), now()).await?;
+    let made = update::init(&args.path, &passphrases, &Expiries::default(), now()).await;
+    let editor = made.map_err(|error| {
+        let help = error.help();
+        Stop::advised(error, help)
+    })?;
     session.shell.done(format!("the repository to publish is `{}`", editor.repository_dir()));
     session.shell.note(format!(
         "move `{}` to a safe place offline; publishing does not need it",
@@ -135,11 +139,11 @@ async fn add(args: AddArgs, session: &Session) -> anyhow::Result<()> {
         version: args.version,
         tags: args.tags,
     };
-    let shown = addition.file.clone();
-    let targets = editor
-        .add(&[addition], &keys, &Expiries::default(), now())
-        .await
-        .with_context(|| format!("could not publish `{shown}`"))?;
+    let added = editor.add(&[addition], &keys, &Expiries::default(), now()).await;
+    let targets = added.map_err(|error| {
+        let help = error.help();
+        Stop::advised(error, help)
+    })?;
     let names: Vec<_> = targets.iter().map(TargetName::to_string).collect();
     session.shell.data(args.output.format, &names, |names| {
         Table::list(["published"], names.iter().map(|name| [name.clone()]))

@@ -97,5 +97,6 @@ fn a_wrong_or_empty_passphrase_from_the_environment_is_final() {
 fn a_repository_is_not_made_twice() {
     let home = with_passphrases();
     home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
-    home.fleetctl(["updates", "init", "--path", "tuf"]).fails(1);
+    let said = home.fleetctl(["updates", "init", "--path", "tuf"]).fails(1);
+    assert!(said.contains("\nhelp: choose another directory"), "{said}");
 }

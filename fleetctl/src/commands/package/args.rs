@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 
-use crate::cli::Output;
+use wire::api::Hidden;
+
+use crate::{cli::Output, prompt::hidden};
 
 const AFTER_HELP: &str = "\
 An enroll secret on the command line can be seen by others on this computer while the command runs,
@@ -57,8 +59,8 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "URL")]
     pub fleet_url: Option<String>,
     /// Enroll secret; see the warning below
-    #[arg(long, value_name = "SECRET")]
-    pub enroll_secret: Option<String>,
+    #[arg(long, value_name = "SECRET", value_parser = hidden)]
+    pub enroll_secret: Option<Hidden>,
     /// File with the enroll secret on its only line; - for standard input
     #[arg(long, value_name = "FILE")]
     pub enroll_secret_file: Option<PathBuf>,

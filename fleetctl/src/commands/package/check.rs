@@ -95,14 +95,14 @@ impl Check {
     /// as its flag's name, so that nothing is said about it being missing.
     fn secret(&mut self, server: &ServerArgs, environment: &Environment) -> Option<String> {
         match (&server.enroll_secret, &server.enroll_secret_file) {
-            (Some(secret), None) => Some(secret.clone()),
+            (Some(secret), None) => Some(secret.0.clone()),
             (None, Some(path)) => {
                 Some(self.secret_in(path).unwrap_or_else(|| "--enroll-secret-file".to_owned()))
             }
             (Some(secret), Some(_)) => {
                 let both = "--enroll-secret and --enroll-secret-file contradict each other";
                 self.problems.push(both.to_owned());
-                Some(secret.clone())
+                Some(secret.0.clone())
             }
             (None, None) => environment.enroll_secret.as_ref().map(|secret| secret.0.clone()),
         }

@@ -134,7 +134,7 @@ async fn remote(
     let mut repository = Repository::open(config.clone())?;
     repository.refresh(now).await.map_err(|error| {
         let help = error.help();
-        Stop::Failed { message: format!("{:#}", anyhow::Error::new(error)), help }
+        Stop::advised(error, help)
     })?;
     let kinds = kinds(order);
     let bars = Bars::new(session);
@@ -157,10 +157,14 @@ async fn remote(
 fn advise(error: FetchError, kinds: &[ComponentKind]) -> Stop {
     let lacks_osqueryd = matches!(&error, FetchError::NoSuchTargets { missing, .. }
         if missing.iter().all(|name| name.starts_with("osqueryd/")));
-    let help = (lacks_osqueryd && kinds.contains(&ComponentKind::Osqueryd)).then(|| {
-        "publish it with `fleetctl updates add`, or leave it out with --without-osqueryd".to_owned()
-    });
-    Stop::Failed { message: format!("{:#}", anyhow::Error::new(error)), help }
+    let help = if lacks_osqueryd && kinds.contains(&ComponentKind::Osqueryd) {
+        let either =
+            "publish it with `fleetctl updates add`, or leave it out with --without-osqueryd";
+        Some(either.to_owned())
+    } else {
+        error.help()
+    };
+    Stop::advised(error, help)
 }
 
 fn kinds(order: &Order) -> Vec<ComponentKind> {
