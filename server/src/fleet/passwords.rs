@@ -126,3 +126,20 @@ pub(super) fn check_password(errors: &mut FieldErrors, password: &str, rules: &P
         format!("must have at most {} characters", rules.max_length),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_and_an_empty_one_admits_again() {
+        let passwords = Passwords { max_waiting: 1, ..Passwords::new() };
+        let word = || Hidden("correct horse".to_owned());
+        let (first, second) = tokio::join!(passwords.hash(word()), passwords.hash(word()));
+        assert_eq!((first.is_ok(), second), (true, Err(Busy)));
+        let hash = passwords.hash(word()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert_eq!(passwords.verify(word(), Some(hash)).await, Ok(true));
+        assert_eq!(passwords.verify(word(), None).await, Ok(false));
+    }
+}

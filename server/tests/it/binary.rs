@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -16,8 +17,8 @@ pub(crate) struct Running {
     pub(crate) url: String,
     /// Only at the first start.
     pub(crate) code: Option<String>,
-    /// Keeps the pipe open, and read, so that the server can log.
-    _log: std::thread::JoinHandle<()>,
+    /// What it logged once it listened.
+    log: Arc<Mutex<String>>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests start programs")]
@@ -63,8 +64,14 @@ impl Running {
             fs::write(data_dir.join("set-up"), "").unwrap();
             code.to_owned()
         });
-        let log = std::thread::spawn(move || drop(std::io::copy(&mut log, &mut std::io::sink())));
-        Self { child, url, code, _log: log }
+        let kept = Arc::new(Mutex::new(String::new()));
+        let keeper = Arc::clone(&kept);
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                *keeper.lock().unwrap() += &(line + "\n");
+            }
+        });
+        Self { child, url, code, log: kept }
     }
 
     fn address(&self) -> &str {
@@ -220,4 +227,47 @@ fn behind_a_named_proxy_plain_http_is_for_the_proxy_alone() {
             server.get("/health/live").from("192.0.2.1").header("x-forwarded-for", "10.0.0.1");
         forged.await.expect(403);
     });
+}
+
+#[test]
+fn logs_hold_no_secret_even_when_they_tell_everything_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Running::start(&dir.path().join("data"), &["--log", "debug"]);
+    let post = |path: &str, token: &str, body: serde_json::Value| {
+        let bearer = format!("authorization: Bearer {token}");
+        let (url, body) = (format!("{}{path}", server.url), body.to_string());
+        let headers = ["-H", bearer.as_str(), "-H", "content-type: application/json"];
+        let args = [headers.as_slice(), &["--data", body.as_str(), url.as_str()]].concat();
+        serde_json::from_slice::<serde_json::Value>(&curl(&args).stdout).unwrap()
+    };
+    let told = |reply: &serde_json::Value, field: &str| crate::harness::text(reply, field);
+    let code = server.code.clone().unwrap();
+    let password = "a password that nobody logs";
+    let owner = post(
+        "/auth/register",
+        "",
+        serde_json::json!({"setup_code": code, "email": "o@x.org",
+        "name": "O", "password": password, "organization": "A", "client": "cli"}),
+    );
+    let access = told(&owner, "access_token");
+    let made = post("/enroll-secrets", &access, serde_json::json!({"name": "s"}));
+    let secret = told(&made, "secret");
+    let key = serde_json::json!({"name": "k", "scopes": ["devices:read"]});
+    let key = told(&post("/api-keys", &access, key), "key");
+    let device = serde_json::json!({"enroll_secret": secret, "hardware_uuid": "the-marker"});
+    let node_key = told(&post("/api/fleet/orbit/enroll", "", device), "orbit_node_key");
+    let wrong = "a wrong secret that nobody logs either";
+    post(
+        "/api/fleet/orbit/enroll",
+        "",
+        serde_json::json!({"enroll_secret": wrong, "hardware_uuid": "x"}),
+    );
+    post("/auth/login", "", serde_json::json!({"email": "o@x.org", "password": wrong}));
+    let log = server.log.lock().unwrap().clone();
+    assert!(log.contains("the-marker") && log.contains("unknown secret"), "{log}");
+    for value in
+        [&code, password, &access, &told(&owner, "refresh_token"), &secret, &key, &node_key, wrong]
+    {
+        assert!(!log.contains(value), "{value}");
+    }
 }

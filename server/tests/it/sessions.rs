@@ -104,7 +104,11 @@ async fn browsers_get_a_cookie_and_other_sites_cannot_use_it(server: TestServer)
     call().header("origin", "null").await.expect(403);
     call().header("sec-fetch-site", "cross-site").await.expect(403);
     let renewed = call().header("origin", "https://fleet.example.com").await;
-    assert!(renewed.expect(200).header("set-cookie").unwrap().starts_with("__Host-fleetd_rt="));
+    let cookie = renewed.expect(200).header("set-cookie").unwrap().split(';').next().unwrap();
+    assert!(cookie.starts_with("__Host-fleetd_rt="));
+    let over_http2 = server.post("https://fleet.example.com/auth/refresh").json(json!({}));
+    let over_http2 = over_http2.header("origin", "https://fleet.example.com");
+    over_http2.header("cookie", cookie).await.expect(200);
     server.post("/auth/refresh").json(json!({})).await.expect(401);
 }
 

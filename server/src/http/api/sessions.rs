@@ -4,7 +4,7 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri, uri::Authority},
 };
 use axum_extra::extract::cookie::{Cookie, CookieJar};
 use wire::api::{
@@ -54,13 +54,13 @@ pub async fn login(
 pub async fn refresh(
     State(fleet): State<Fleet>,
     caller: Caller,
-    headers: HeaderMap,
+    (uri, headers): (Uri, HeaderMap),
     cookies: CookieJar,
     ApiJson(request): ApiJson<RefreshRequest>,
 ) -> Result<(CookieJar, Json<SessionTokens>), ApiError> {
     let token = match (&request.refresh_token, cookies.get(COOKIE)) {
         (Some(token), _) => token.0.as_str(),
-        (None, Some(_)) if is_cross_site(&headers) => {
+        (None, Some(_)) if is_cross_site(&uri, &headers) => {
             return Err(ApiError::of(problems::CROSS_SITE));
         }
         (None, Some(cookie)) => cookie.value(),
@@ -115,15 +115,17 @@ fn cookie(value: &str, seconds: i64) -> Cookie<'static> {
     Cookie::parse(text).expect("a name, a URL-safe value and fixed attributes are a cookie")
 }
 
-/// Whether a browser says that another site had it send this.
-fn is_cross_site(headers: &HeaderMap) -> bool {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let fetch_site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
-    if fetch_site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
-        return true;
+/// Whether a browser says that another site had it send this. `Sec-Fetch-Site` decides where a
+/// browser sends it, because a proxy may have changed the host; older ones send `Origin` alone.
+fn is_cross_site(uri: &Uri, headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return !matches!(site, "same-origin" | "none");
     }
-    let Some(origin) = text(header::ORIGIN) else { return false };
+    let Some(origin) = text("origin") else { return false };
     let origin = origin.parse::<Uri>().ok();
-    let origin = origin.as_ref().and_then(Uri::authority).map(|authority| authority.as_str());
-    origin.is_none() || origin != text(header::HOST)
+    let origin = origin.as_ref().and_then(Uri::authority).map(Authority::as_str);
+    // HTTP/2 has the host in the URI.
+    let host = uri.authority().map(Authority::as_str).or_else(|| text("host"));
+    origin.is_none() || origin != host
 }
