@@ -91,6 +91,7 @@ impl Driver {
         let Agent { config, home, identity, lock, node_key: _ } = agent;
         let record = Record {
             orbit_version: VERSION.to_owned(),
+            server_url: config.connection.url.clone(),
             process_id: std::process::id(),
             state: String::new(),
             started_at: timestamp(),

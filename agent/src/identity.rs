@@ -239,7 +239,8 @@ impl Home {
 
     pub fn save_identity(&self, identity: &Identity) -> Result<(), FileError> {
         let json = serde_json::to_vec_pretty(identity).expect("plain values serialise");
-        self.write(files::IDENTITY, &json, Readers::Everyone)
+        // Linux shows the hardware's UUID to root alone, and so does this file.
+        self.write(files::IDENTITY, &json, Readers::Root)
     }
 
     /// The node key, if there is a usable one.

@@ -24,6 +24,7 @@ const ATTEMPTS: u32 = 5;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub orbit_version: String,
+    pub server_url: Url,
     pub process_id: u32,
     /// `enrolling`, `running`, `stopping` or `stopped`.
     pub state: String,
@@ -140,7 +141,7 @@ impl Report {
             enrolled,
             online: fresh && service_running,
             service_running,
-            server_url: configured.or_else(|| identity.as_ref().map(|i| i.server_url.clone())),
+            server_url: configured.or_else(|| agent.as_ref().map(|agent| agent.server_url.clone())),
             root_dir: root.to_owned(),
             orbit_version: VERSION.to_owned(),
             osqueryd_version,

@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     identity::{self, Anew, FileError, Home, Identity},
     platform,
+    server::Trust,
     status::{Lock, LockError},
 };
 
@@ -66,6 +67,7 @@ impl Agent {
         }
         home.save_identity(&identity)?;
         let node_key = home.load_node_key()?;
+        mention_risks(&config);
         mention_not_handled(&config);
         Ok(Self { config, home, identity, node_key, lock })
     }
@@ -93,6 +95,15 @@ fn explain(anew: Anew, had_key: bool) {
             tracing::warn!("there is a node key but no record of its device; enrolling anew");
         }
         Anew::Unknown => tracing::info!("this device is not enrolled yet"),
+    }
+}
+
+fn mention_risks(config: &Config) {
+    if config.connection.trust == Trust::Insecure {
+        tracing::warn!("the server's certificate is not checked: anyone may pose as the server");
+    }
+    if config.connection.url.scheme() == "http" {
+        tracing::warn!("the server is spoken to without TLS: secrets travel in the clear");
     }
 }
 
