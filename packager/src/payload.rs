@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use semver::Version;
 
 use crate::{
@@ -249,10 +249,4 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes_at(bytes, at).map(u64::from_le_bytes)
-}
-
-/// Where a component may lie below a folder of local files: its program's name.
-#[must_use]
-pub fn local_path(folder: &Utf8Path, kind: ComponentKind) -> Utf8PathBuf {
-    folder.join(kind.program())
 }
