@@ -17,7 +17,7 @@ use crate::{
     names::TargetName,
     store::Store,
     transport::Transport,
-    verify::{MetadataSource, SigstoreVerifier, Verifier},
+    verify::{self, MetadataSource, SigstoreVerifier, Verifier},
 };
 
 mod download;
@@ -124,6 +124,12 @@ impl Repository {
         }
         RefreshError::Refused { location, source: error }
     }
+}
+
+/// Whether `bytes` can be pinned: root metadata, signed by its own keys. Whether it has expired does
+/// not matter, since newer ones may follow it.
+pub fn check_root(bytes: &[u8]) -> Result<(), VerifyError> {
+    verify::check_root(bytes)
 }
 
 /// Why a repository cannot be opened.

@@ -14,7 +14,9 @@ use std::io;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use sigstore_tuf::{Error as TufError, Updater, UpdaterConfig, transport::FetchFuture};
+use sigstore_tuf::{
+    Error as TufError, TrustedMetadataSet, Updater, UpdaterConfig, transport::FetchFuture,
+};
 
 use crate::{
     store::Store,
@@ -172,6 +174,11 @@ impl Verifier for SigstoreVerifier {
             sha256,
         }))
     }
+}
+
+/// Whether `bytes` are root metadata that its own keys signed.
+pub(crate) fn check_root(bytes: &[u8]) -> Result<(), VerifyError> {
+    TrustedMetadataSet::from_root(bytes).map(drop).map_err(VerifyError::from)
 }
 
 /// How much of everything is accepted, so that no server makes us wait or remember without end.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use update::{
     Addition, Channel, Component, Editor, Expiries, TargetName, TufRole, UpdatePlatform,
-    editor::{InitPassphrases, PublishKeys, Status},
+    editor::{AddError, InitPassphrases, OpenError, PublishKeys, Status},
 };
 
 use super::expiry::now;
@@ -93,14 +93,26 @@ pub(crate) async fn run(command: UpdatesCommand, session: &Session) -> anyhow::R
         UpdatesCommand::Init(args) => init(args, session).await,
         UpdatesCommand::Add(args) => add(args, session).await,
         UpdatesCommand::Status(args) => {
-            let status = Shown::of(&Editor::open(&args.path.path)?.status());
+            let status = Shown::of(&open(&args.path)?.status());
             session.shell.data(args.output.format, &status, Shown::table)
         }
         UpdatesCommand::Roots(args) => {
-            session.shell.raw(Editor::open(&args.path)?.root_json())?;
+            session.shell.raw(open(&args)?.root_json())?;
             session.shell.line("")
         }
     }
+}
+
+/// The repository in a folder that the command line names.
+fn open(args: &PathArgs) -> Result<Editor, Stop> {
+    Editor::open(&args.path).map_err(|error| {
+        let help = error.help();
+        if matches!(error, OpenError::NoRepository { .. }) {
+            Stop::Usage { problems: vec![error.to_string()], help }
+        } else {
+            Stop::advised(error, help)
+        }
+    })
 }
 
 async fn init(args: PathArgs, session: &Session) -> anyhow::Result<()> {
@@ -125,7 +137,7 @@ async fn init(args: PathArgs, session: &Session) -> anyhow::Result<()> {
 }
 
 async fn add(args: AddArgs, session: &Session) -> anyhow::Result<()> {
-    let mut editor = Editor::open(&args.path.path)?;
+    let mut editor = open(&args.path)?;
     let unlock = |role| passphrases::unlock(editor.keys(), role);
     let keys = PublishKeys {
         targets: unlock(TufRole::Targets)?,
@@ -140,14 +152,20 @@ async fn add(args: AddArgs, session: &Session) -> anyhow::Result<()> {
         tags: args.tags,
     };
     let added = editor.add(&[addition], &keys, &Expiries::default(), now()).await;
-    let targets = added.map_err(|error| {
-        let help = error.help();
-        Stop::advised(error, help)
-    })?;
+    let targets = added.map_err(refused)?;
     let names: Vec<_> = targets.iter().map(TargetName::to_string).collect();
     session.shell.data(args.output.format, &names, |names| {
         Table::list(["published"], names.iter().map(|name| [name.clone()]))
     })
+}
+
+/// A file or name that cannot be published is the command line's mistake.
+fn refused(error: AddError) -> Stop {
+    let help = error.help();
+    if let AddError::Unusable { problems } = error {
+        return Stop::Usage { problems: problems.iter().map(ToString::to_string).collect(), help };
+    }
+    Stop::advised(error, help)
 }
 
 /// What a repository holds, as it is shown.

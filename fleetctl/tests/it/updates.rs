@@ -94,6 +94,38 @@ fn a_wrong_or_empty_passphrase_from_the_environment_is_final() {
 }
 
 #[test]
+fn a_folder_or_file_that_cannot_be_published_is_a_mistake_and_says_what_to_do() {
+    let home = with_passphrases();
+    let add = |path, target| {
+        let name = ["--name", "orbit", "--platform", "linux", "--version", "1.2.3"];
+        home.fleetctl([&["updates", "add", "--path", path, "--target", target][..], &name].concat())
+    };
+    for said in [
+        home.fleetctl(["updates", "status", "--path", "nowhere"]).fails(2),
+        home.fleetctl(["updates", "roots", "--path", "nowhere"]).fails(2),
+        add("nowhere", "orbit").fails(2),
+    ] {
+        assert!(said.contains("is not a TUF repository\nhelp: `fleetctl updates init`"), "{said}");
+    }
+    home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
+    let said = add("tuf", "missing").fails(2);
+    assert!(said.starts_with("error: could not read `missing`: No such file"), "{said}");
+}
+
+#[test]
+fn roots_that_nobody_can_trust_are_refused_before_any_work() {
+    let home = Home::new();
+    home.write("bin/orbit", "#!/bin/sh\n");
+    home.write("root.json", "{\"signed\": {}, \"signatures\": []}");
+    for (origin, roots) in [("--components=bin", "root.json"), ("--update-url=tuf", "{}")] {
+        let package = ["package", "--type", "zip", origin, "--update-roots", roots];
+        let said = home.fleetctl(package).fails(2);
+        assert!(said.contains("--type `zip` is unknown"), "{said}");
+        assert!(said.contains("--update-roots cannot be trusted: the metadata"), "{said}");
+    }
+}
+
+#[test]
 fn a_repository_is_not_made_twice() {
     let home = with_passphrases();
     home.fleetctl(["updates", "init", "--path", "tuf"]).ok();

@@ -260,14 +260,8 @@ impl AddError {
             Self::UntrustedKey { role } => {
                 Some(format!("sign with the {role} key that was made with this repository"))
             }
-            Self::Open(OpenError::NoRepository { .. }) => {
-                Some("`fleetctl updates init` makes one".to_owned())
-            }
-            Self::Unusable { .. }
-            | Self::Open(_)
-            | Self::Sign(_)
-            | Self::Stage { .. }
-            | Self::Publish(_) => None,
+            Self::Open(error) => error.help(),
+            Self::Unusable { .. } | Self::Sign(_) | Self::Stage { .. } | Self::Publish(_) => None,
         }
     }
 }

@@ -127,6 +127,19 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// What to do next, for the errors where that is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::NoRepository { .. } => Some("`fleetctl updates init` makes one".to_owned()),
+            Self::Read { .. }
+            | Self::Malformed { .. }
+            | Self::Unsigned { .. }
+            | Self::Mismatch { .. } => None,
+        }
+    }
+}
+
 fn load_listed<T: Role + DeserializeOwned>(
     root: &Root,
     dir: &Utf8Path,

@@ -35,7 +35,7 @@ impl FromStr for Location {
 
     /// Takes an `https`, `http` or `file` URL, or a path.
     fn from_str(text: &str) -> Result<Self, LocationError> {
-        let bad = || LocationError(text.to_owned());
+        let bad = || LocationError(shown(text));
         if !text.contains("://") {
             return if text.is_empty() { Err(bad()) } else { Ok(Self::Directory(text.into())) };
         }
@@ -63,4 +63,12 @@ impl fmt::Display for Location {
 /// Text that is neither an `https`, `http` or `file` URL nor a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is neither an https URL nor a directory")]
-pub struct LocationError(pub String);
+pub struct LocationError(String);
+
+/// `text` without the credentials that a URL may carry, also one that cannot be understood.
+fn shown(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+        _ => text.to_owned(),
+    }
+}

@@ -1,7 +1,19 @@
 //! What targets are called.
 
 use proptest::prelude::*;
-use update::{Channel, Component, TargetName, UpdatePlatform};
+use update::{Channel, Component, Location, TargetName, UpdatePlatform};
+
+#[test]
+fn a_location_that_cannot_be_used_is_told_without_its_password() {
+    for text in
+        ["ftp://ann:hunter2@mirror/tuf", "https://ann:hunter2@mirror:99999", "s3://a:hunter2@"]
+    {
+        let said = text.parse::<Location>().unwrap_err().to_string();
+        assert!(said.contains("://…@") && !said.contains("hunter2"), "{said}");
+    }
+    let said = "ftp://mirror/tuf".parse::<Location>().unwrap_err().to_string();
+    assert_eq!(said, "`ftp://mirror/tuf` is neither an https URL nor a directory");
+}
 
 #[test]
 fn targets_are_called_as_fleet_calls_them() {

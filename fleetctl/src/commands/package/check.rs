@@ -128,7 +128,9 @@ impl Check {
         }
         let missing = "--update-url (a repository) or --components (a folder) must say where programs come from";
         let url = self.ok(update.update_url.as_deref().ok_or(missing))?;
-        let location = self.flag("--update-url", Some(url), str::parse::<Location>);
+        // The value itself may carry a password, so it is not told.
+        let location = url.parse::<Location>().map_err(|reason| format!("--update-url: {reason}"));
+        let location = self.ok(location);
         let missing = "--update-roots must say which repository to trust";
         let given = files.update_root.clone().filter(|_| update.update_roots.is_some());
         let root = match (given, &update.update_roots) {
@@ -187,6 +189,10 @@ impl Check {
         }
         if artifact.dry_run {
             return Destination::Nowhere;
+        }
+        let named = [("--outfile", &artifact.outfile), ("--out-dir", &artifact.out_dir)];
+        for (flag, path) in named {
+            path.as_deref().and_then(|path| self.utf8(flag, path));
         }
         match (&artifact.outfile, &artifact.out_dir) {
             (Some(file), _) => Destination::File(file.clone()),
@@ -280,7 +286,7 @@ fn percent(text: &str) -> Result<u16, String> {
     number.parse().map_err(|_| "it is not a number of percent".to_owned())
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),
         None => error.to_string(),

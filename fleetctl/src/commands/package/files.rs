@@ -10,7 +10,12 @@ use bytes::Bytes;
 use rustls::{crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-use super::{args::PackageArgs, check::Check};
+use update::repository::check_root;
+
+use super::{
+    args::PackageArgs,
+    check::{Check, chain},
+};
 
 /// Contents of the files that flags name.
 #[derive(Debug, Default)]
@@ -96,10 +101,15 @@ impl Check {
     /// Fleet takes the JSON itself; a file's name is easier to give.
     fn root(&mut self, value: Option<&str>) -> Option<Bytes> {
         let value = value?;
-        if value.trim_start().starts_with('{') {
-            return Some(Bytes::copy_from_slice(value.as_bytes()));
-        }
-        self.file("--update-roots", Some(Path::new(value)))
+        let flag = "--update-roots";
+        let root = if value.trim_start().starts_with('{') {
+            Bytes::copy_from_slice(value.as_bytes())
+        } else {
+            self.file(flag, Some(Path::new(value)))?
+        };
+        let checked = check_root(&root);
+        self.ok(checked.map_err(|error| format!("{flag} cannot be trusted: {}", chain(&error))))?;
+        Some(root)
     }
 }
 
