@@ -15,6 +15,7 @@ use wire::{
 };
 
 pub(crate) use self::access::{Access, ContextSession, save_session, session_of};
+pub(crate) use self::error::causes;
 use self::error::refusal;
 use crate::trust::Trust;
 

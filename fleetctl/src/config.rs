@@ -15,6 +15,8 @@
 
 use std::{
     collections::BTreeMap,
+    env::{self, VarError},
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -23,9 +25,9 @@ use std::{
 use anyhow::Context as _;
 use etcetera::BaseStrategy as _;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use url::Url;
-use wire::api::Hidden;
+use wire::{api::Hidden, settings::server_url};
 
 use crate::{exit::Stop, trust::Trust};
 
@@ -47,6 +49,7 @@ pub(crate) struct Contexts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Context {
+    #[serde(deserialize_with = "server")]
     pub url: Url,
     /// PEM text of the certificates that the server's must lead to, instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +118,22 @@ impl Contexts {
     }
 }
 
+/// The address that a context has: what a flag could not say is refused here too.
+fn server<'de, D: Deserializer<'de>>(source: D) -> Result<Url, D::Error> {
+    server_url(&String::deserialize(source)?).map_err(D::Error::custom)
+}
+
+/// What is wrong with the file, without what is quoted from it: that may be a token in the wrong
+/// place.
+fn without_values(reason: &str) -> String {
+    match (reason.find('"'), reason.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}…{}", &reason[..=first], &reason[last..])
+        }
+        _ => reason.to_owned(),
+    }
+}
+
 /// The file that contexts are kept in. Only its owner can read it; it is replaced, never changed.
 #[derive(Debug, Clone)]
 pub(crate) struct ContextFile {
@@ -148,8 +167,8 @@ impl ContextFile {
             return Ok(Contexts::default());
         }
         serde_norway::from_str(&text).map_err(|error| {
-            let path = self.path.display();
-            Stop::usage(format!("could not understand `{path}`: {error}")).into()
+            let (path, reason) = (self.path.display(), without_values(&error.to_string()));
+            Stop::usage(format!("could not understand `{path}`: {reason}")).into()
         })
     }
 
@@ -260,18 +279,28 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Reads the variables; an empty one counts as none.
+    /// Reads the variables; an empty one counts as none, and one that is not text is refused.
     #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-    pub(crate) fn read() -> Self {
-        let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self {
-            url: var("FLEET_URL"),
-            api_key: var("FLEET_API_KEY").map(Hidden),
-            certificate: var("FLEET_CERTIFICATE").map(PathBuf::from),
-            enroll_secret: var("FLEET_ENROLL_SECRET").map(Hidden),
-            source_date: var("SOURCE_DATE_EPOCH"),
-        }
+    pub(crate) fn read() -> Result<Self, Stop> {
+        let var = |name| match env::var(name) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(Stop::usage(format!("{name} is not UTF-8"))),
+        };
+        Ok(Self {
+            url: var("FLEET_URL")?,
+            api_key: var("FLEET_API_KEY")?.map(Hidden),
+            certificate: var("FLEET_CERTIFICATE")?.map(PathBuf::from),
+            enroll_secret: var("FLEET_ENROLL_SECRET")?.map(Hidden),
+            source_date: var("SOURCE_DATE_EPOCH")?,
+        })
     }
+}
+
+/// Whether the variable `name` is set to nothing.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn is_empty_variable(name: &OsStr) -> bool {
+    env::var_os(name).is_some_and(|value| value.is_empty())
 }
 
 /// The variable with the passphrase of a signing key, `FLEET_<ROLE>_PASSPHRASE`, and its value. An
@@ -279,6 +308,6 @@ impl Environment {
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 pub(crate) fn passphrase_variable(role: &str) -> (String, Option<Hidden>) {
     let name = format!("FLEET_{}_PASSPHRASE", role.to_uppercase());
-    let value = std::env::var(&name).ok().map(Hidden);
+    let value = env::var(&name).ok().map(Hidden);
     (name, value)
 }

@@ -21,10 +21,11 @@ mod trust;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{Command, CommandFactory as _, FromArgMatches as _, builder::Resettable};
 
 use crate::{
     cli::Cli,
+    config::is_empty_variable,
     exit::{ExitStatus, help_of, is_silent, status_of},
     output::{Color, Shell},
     session::Session,
@@ -52,9 +53,21 @@ fn main() -> ExitCode {
 /// Reads the command line, in the colours it asks for.
 fn parse() -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let mut command = Cli::command().color(color_in(&arguments).for_clap());
+    let command = without_empty_variables(Cli::command());
+    let mut command = command.color(color_in(&arguments).for_clap());
     let mut matches = command.try_get_matches_from_mut(arguments)?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// `command`, for whose flags an empty variable counts as none, as for the variables read elsewhere:
+/// CI systems set what has no value so.
+fn without_empty_variables(command: Command) -> Command {
+    command
+        .mut_args(|argument| match argument.get_env() {
+            Some(name) if is_empty_variable(name) => argument.env(Resettable::Reset),
+            Some(_) | None => argument,
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// What `--color` says, known before the rest is understood: errors and help obey it too.

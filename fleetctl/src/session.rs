@@ -4,7 +4,7 @@ use std::{fs, future::Future, path::Path};
 
 use anyhow::Context as _;
 use url::Url;
-use wire::settings::server_url;
+use wire::{api::Hidden, settings::server_url};
 
 use crate::{
     cli::Global,
@@ -64,7 +64,8 @@ impl Session {
     }
 
     fn way(&self) -> anyhow::Result<Way> {
-        let environment = Environment::read();
+        let environment = Environment::read()?;
+        let environment = Environment { api_key: api_key(environment.api_key)?, ..environment };
         let file = self.context_file()?;
         let contexts = file.read()?;
         let name = contexts.name(self.asked_context()).to_owned();
@@ -81,7 +82,11 @@ impl Session {
         match context {
             // The context's credentials and trust are for its own server, never for another.
             Some(context) if context.url == server => {
-                Ok(Way::of_context(context, file, name, environment))
+                let trust = match &environment.certificate {
+                    Some(path) => Trust::Pinned(read_certificate(path)?),
+                    None => context.trust(),
+                };
+                Ok(Way { trust, ..Way::of_context(context, file, name, environment) })
             }
             _ => Way::of_environment(server, environment),
         }
@@ -120,6 +125,16 @@ impl Way {
         let access = environment.api_key.map_or(Access::Nobody, Access::ApiKey);
         Ok(Self { server, trust, access })
     }
+}
+
+/// The key without the line end that one read from a file has.
+fn api_key(given: Option<Hidden>) -> Result<Option<Hidden>, Stop> {
+    let Some(key) = given else { return Ok(None) };
+    let key = key.0.trim();
+    if key.contains(char::is_control) {
+        return Err(Stop::usage("FLEET_API_KEY is no API key: it contains a control character"));
+    }
+    Ok(Some(Hidden(key.to_owned())))
 }
 
 fn no_server(contexts: &Contexts, name: &str) -> Stop {

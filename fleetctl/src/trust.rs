@@ -50,8 +50,10 @@ pub(crate) fn certificates(pem: &str) -> anyhow::Result<Vec<CertificateDer<'stat
 
 fn roots(pem: &str) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        roots.add(certificate).context("could not use a certificate of the server's CA")?;
+    for certificate in
+        certificates(pem).context("could not use the certificate of the server's CA")?
+    {
+        roots.add(certificate).context("could not use the certificate of the server's CA")?;
     }
     Ok(roots)
 }

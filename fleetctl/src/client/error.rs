@@ -58,7 +58,7 @@ pub(crate) fn unreachable(url: &Url, error: reqwest::Error) -> Stop {
     let server = url.origin().ascii_serialization();
     let causes = causes(&error);
     let help = if causes.contains("certificate") || causes.contains("UnknownIssuer") {
-        "trust the server's CA with --fleet-certificate PEM; `fleetctl debug connection URL` tells more"
+        "trust the server's CA: `fleetctl login --url URL --fleet-certificate PEM`, or FLEET_CERTIFICATE beside FLEET_URL; `fleetctl debug connection URL` tells more"
     } else {
         "`fleetctl debug connection URL` tells where it fails"
     };
@@ -66,7 +66,7 @@ pub(crate) fn unreachable(url: &Url, error: reqwest::Error) -> Stop {
 }
 
 /// The innermost cause says most; those around it repeat that there was an error.
-fn causes(error: &reqwest::Error) -> String {
+pub(crate) fn causes(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "it did not answer in time".to_owned();
     }

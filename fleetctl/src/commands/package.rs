@@ -56,7 +56,7 @@ struct Job<'a> {
 }
 
 pub(crate) fn run(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
-    let order = check::order(&args, &Environment::read())?;
+    let order = check::order(&args, &Environment::read()?)?;
     let packages = components::payloads(&order, session)?
         .into_iter()
         .map(|(payload, newest)| {

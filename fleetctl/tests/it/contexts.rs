@@ -65,6 +65,38 @@ fn unknown_keys_are_refused() {
 }
 
 #[test]
+fn a_token_in_the_wrong_place_is_not_printed() {
+    let home = Home::new();
+    let context = "contexts:\n  a:\n    url: https://fleet.example.com\n    session: TOKEN\n";
+    home.write(".config/fleetctl/config.yaml", context);
+    let said = home.fleetctl(["context", "list"]).fails(2);
+    assert!(said.contains("contexts.a.session: invalid type") && said.contains("line 4"), "{said}");
+    assert!(!said.contains("TOKEN"), "{said}");
+}
+
+#[test]
+fn an_address_that_no_flag_could_give_is_refused_in_the_file_too() {
+    let home = Home::new();
+    for (url, why) in [
+        ("https://ann:hunter2@fleet.example.com", "it contains credentials"),
+        ("file:///etc", "its scheme is `file`, not https"),
+    ] {
+        home.write(".config/fleetctl/config.yaml", format!("contexts: {{a: {{url: '{url}'}}}}\n"));
+        let said = home.fleetctl(["--verbose", "--context", "a", "devices", "list"]).fails(2);
+        assert!(said.contains(why) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn a_damaged_certificate_in_the_file_is_told_as_what_it_is() {
+    let home = Home::new();
+    let context = "contexts: {default: {url: 'https://127.0.0.1:1', ca: nonsense}}\n";
+    home.write(".config/fleetctl/config.yaml", context);
+    let said = home.fleetctl(["devices", "list"]).fails(1);
+    assert!(said.contains("could not use the certificate of the server's CA"), "{said}");
+}
+
+#[test]
 fn contexts_are_chosen_by_flag_then_variable_then_file() {
     let home = Home::new();
     for name in ["one", "two", "three"] {

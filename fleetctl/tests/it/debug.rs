@@ -30,9 +30,12 @@ fn the_exact_refusal_is_a_success() {
 
 #[test]
 fn any_other_answer_fails_with_advice() {
-    for (status, body) in
-        [(401, json!({ "error": "x" })), (200, json!({ "node_key": "k" })), (404, json!({}))]
-    {
+    for (status, body) in [
+        (401, json!({ "error": "x" })),
+        (307, json!({})),
+        (200, json!({ "node_key": "k" })),
+        (404, json!({})),
+    ] {
         let server = answering(status, body);
         let steps = steps(&server.url, 1);
         let last = steps.last().unwrap();
@@ -50,6 +53,16 @@ fn a_closed_port_ends_at_tcp_and_a_port_without_tls_at_tls() {
     let steps = steps(&server.url.replace("http:", "https:"), 1);
     assert_eq!(steps.len(), 3);
     assert!(steps[2]["help"].as_str().unwrap().contains("speaks no TLS"), "{}", steps[2]);
+}
+
+#[test]
+fn a_port_that_speaks_tls_alone_is_told_of() {
+    let tls = tls::Listener::start("localhost");
+    let steps = steps(&format!("http://localhost:{}", tls.port), 1);
+    let last = steps.last().unwrap();
+    assert_eq!(last["step"], "enroll");
+    assert_ne!(last["detail"], "no answer: error sending request", "the cause is told");
+    assert!(last["help"].as_str().unwrap().contains("try https://"), "{last}");
 }
 
 #[test]

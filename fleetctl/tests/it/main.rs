@@ -3,7 +3,9 @@
 
 mod contexts;
 mod debug;
+mod environment;
 mod generate;
+mod mistakes;
 mod package;
 mod run;
 mod server;

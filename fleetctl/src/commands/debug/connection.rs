@@ -15,7 +15,11 @@ use url::Url;
 use wire::{orbit::AgentError, osquery::PREFIXES, settings::endpoint};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::{client::http, output::clean, trust::Trust};
+use crate::{
+    client::{causes, http},
+    output::clean,
+    trust::Trust,
+};
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -243,12 +247,15 @@ async fn enroll(server: &Url, trust: &Trust) -> anyhow::Result<Step> {
         .json(&body)
         .send()
         .await;
-    let help =
-        "something between here and the server answers in its place, or the URL's path is wrong";
+    let help = if server.scheme() == "http" {
+        "the port may speak TLS alone: try https://"
+    } else {
+        "something between here and the server ends the exchange: a proxy or firewall may stand there"
+    };
     let reply = match sent {
         Ok(reply) => reply,
         Err(error) => {
-            return Ok(Step::failed("enroll", format!("no answer: {}", error.without_url()), help));
+            return Ok(Step::failed("enroll", format!("no answer: {}", causes(&error)), help));
         }
     };
     let status = reply.status().as_u16();
@@ -268,6 +275,11 @@ fn judge(url: &Url, status: u16, body: &[u8]) -> Step {
             "enroll",
             format!("status {status}: it accepts a secret that nobody made"),
             "this is no fleet-server; agents must not be given this URL",
+        ),
+        (300..=399, _) => Step::failed(
+            "enroll",
+            format!("status {status}: it leads elsewhere"),
+            "give the server's own address: agents do not follow",
         ),
         (401, _) => Step::failed(
             "enroll",

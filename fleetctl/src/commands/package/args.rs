@@ -53,6 +53,7 @@ pub(crate) struct PackageArgs {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
     /// Server's address, a URL or host:port; goes together with an enroll secret
@@ -85,6 +86,7 @@ pub(crate) struct ServerArgs {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 #[command(next_help_heading = "Agent")]
 pub(crate) struct AgentArgs {
     /// Enable and start the service when the package is installed
@@ -136,6 +138,7 @@ pub(crate) struct AgentArgs {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 #[command(next_help_heading = "Components and updates")]
 pub(crate) struct UpdateArgs {
     /// Folder with the programs to package, instead of a repository
@@ -180,6 +183,7 @@ pub(crate) struct UpdateArgs {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 #[command(next_help_heading = "Files made")]
 pub(crate) struct ArtifactArgs {
     /// Folder for the files, made when missing [default: the current one]
@@ -208,6 +212,7 @@ pub(crate) struct ArtifactArgs {
 /// Flags that Fleet has for other kinds of installers or for hardware-held keys. They are known,
 /// so that a script which gives them is told why it stops.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct RefusedArgs {
     #[arg(long, hide = true)]
     pub identifier: Option<String>,

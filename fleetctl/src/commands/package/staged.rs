@@ -128,7 +128,7 @@ impl Staged {
     pub(crate) fn keep(self, path: &Path) -> anyhow::Result<()> {
         let Guard { temporary, unfinished } = self.file;
         let old = temporary.to_path_buf();
-        let kept = temporary.persist(path);
+        let kept = temporary.persist(path).map_err(|error| error.error);
         unfinished.forget(&old);
         kept.with_context(|| format!("could not write `{}`", path.display()))
     }
