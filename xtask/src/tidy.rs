@@ -49,6 +49,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let documents = read(workspace)?;
     let mut findings = text::check(&documents);
     findings.extend(imports::check(&documents)?);
+    findings.extend(imports::idle_rules(&documents));
     findings.extend(documents::check(&documents));
     findings.extend(manifests::check(workspace, &documents)?);
     findings.extend(licenses::check(workspace)?);

@@ -84,41 +84,64 @@ const NEVER_IN_LIBRARIES: &[&str] =
 /// Crates that are libraries, or have one beside their programs.
 const LIBRARIES: &[&str] = &["wire", "packager", "update", "agent", "server"];
 
+/// Paths that a file never mentions, and why.
+struct Ban {
+    never: Vec<String>,
+    because: &'static str,
+}
+
+impl Ban {
+    fn new(never: &[&str], because: &'static str) -> Self {
+        Self { never: never.iter().map(|path| (*path).to_owned()).collect(), because }
+    }
+}
+
 pub(super) fn check(documents: &[Document]) -> anyhow::Result<Vec<Finding>> {
     let formats = formats(documents);
     let programs = program_files(documents)?;
     let mut findings = Vec::new();
     for document in documents {
         let Some((krate, module)) = module_of(&document.path) else { continue };
+        let mut bans = bans(&document.path);
+        if LIBRARIES.contains(&krate) && !is_within_any(&document.path, &programs) {
+            bans.push(Ban::new(NEVER_IN_LIBRARIES, "that is for programs, this is a library"));
+        }
+        bans.extend(foreign_formats(krate, &module, &formats));
         let text = document.text.as_deref().unwrap_or_default();
         let mentions = source::mentions(text, &module)
             .with_context(|| format!("could not read `{}`", document.path))?;
-        let mut report = |mention: &Mention, because: &str| {
-            let problem = format!("mentions `{}`: {because}", mention.text());
-            findings.push(Finding::at(&document.path, mention.line, problem));
-        };
-        for rule in
-            RULES.iter().filter(|rule| rule.within.iter().any(|m| is_within(&document.path, m)))
-        {
-            any_of(&mentions, rule.never).for_each(|mention| report(mention, rule.because));
-        }
-        if LIBRARIES.contains(&krate)
-            && !programs.iter().any(|file| is_within(&document.path, file))
-        {
-            any_of(&mentions, NEVER_IN_LIBRARIES)
-                .for_each(|mention| report(mention, "that is for programs, this is a library"));
-        }
-        if let Some(other) = foreign_formats(krate, &module, &formats) {
-            let other: Vec<_> = other.iter().map(String::as_str).collect();
-            any_of(&mentions, &other)
-                .for_each(|mention| report(mention, "what formats share goes to `archive`"));
-        }
+        findings.extend(broken(&document.path, &mentions, &bans));
     }
     Ok(findings)
 }
 
-fn any_of<'a>(mentions: &'a [Mention], prefixes: &'a [&str]) -> impl Iterator<Item = &'a Mention> {
-    mentions.iter().filter(|mention| prefixes.iter().any(|prefix| mention.is_in(prefix)))
+/// Rules about modules that are not there: they keep nothing.
+pub(super) fn idle_rules(documents: &[Document]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for module in RULES.iter().flat_map(|rule| rule.within) {
+        if !documents.iter().any(|document| is_within(&document.path, module)) {
+            findings.push(Finding::new(*module, "a rule of tidy is about it, but it is not there"));
+        }
+    }
+    findings
+}
+
+/// The bans of [`RULES`] for the file at `path`.
+fn bans(path: &str) -> Vec<Ban> {
+    let applies = |rule: &&Rule| rule.within.iter().any(|module| is_within(path, module));
+    RULES.iter().filter(applies).map(|rule| Ban::new(rule.never, rule.because)).collect()
+}
+
+fn broken(path: &str, mentions: &[Mention], bans: &[Ban]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for ban in bans {
+        let is_banned = |mention: &&Mention| ban.never.iter().any(|prefix| mention.is_in(prefix));
+        for mention in mentions.iter().filter(is_banned) {
+            let problem = format!("mentions `{}`: {}", mention.text(), ban.because);
+            findings.push(Finding::at(path, mention.line, problem));
+        }
+    }
+    findings
 }
 
 /// The crate's folder and module path of a source file: `agent/src/machine/running.rs` →
@@ -139,6 +162,10 @@ fn is_within(path: &str, module: &str) -> bool {
     path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
+fn is_within_any(path: &str, modules: &[String]) -> bool {
+    modules.iter().any(|module| is_within(path, module))
+}
+
 /// Names of the modules in `packager::format`.
 fn formats(documents: &[Document]) -> BTreeSet<String> {
     let inside = |document: &Document| {
@@ -149,20 +176,12 @@ fn formats(documents: &[Document]) -> BTreeSet<String> {
     documents.iter().filter_map(inside).collect()
 }
 
-/// For a file of one format, the module paths of all others.
-fn foreign_formats(
-    krate: &str,
-    module: &[String],
-    formats: &BTreeSet<String>,
-) -> Option<Vec<String>> {
+/// For a file of one format: all others.
+fn foreign_formats(krate: &str, module: &[String], formats: &BTreeSet<String>) -> Option<Ban> {
     let own = module.get(1).filter(|_| krate == "packager" && module[0] == "format")?;
-    Some(
-        formats
-            .iter()
-            .filter(|name| *name != own)
-            .map(|name| format!("crate::format::{name}"))
-            .collect(),
-    )
+    let others = formats.iter().filter(|name| *name != own);
+    let never = others.map(|name| format!("crate::format::{name}")).collect();
+    Some(Ban { never, because: "what formats share goes to `archive`" })
 }
 
 /// Modules that belong to a program, not to the library beside it: `main.rs` and what it declares.
@@ -231,6 +250,15 @@ mod tests {
         let text =
             "use std::time::Instant; fn f(now: Instant) { Instant::now(); std::fs::read(p); }";
         assert_eq!(problems("agent/src/machine/running.rs", text), 2);
+    }
+
+    #[test]
+    fn rules_about_nothing_are_found() {
+        let all = RULES.iter().map(|rule| rule.within.len()).sum::<usize>();
+        assert_eq!(idle_rules(&[]).len(), all);
+        let one = document("packager/src/archive/ar.rs", "");
+        // It is in `archive`, and in the crate.
+        assert_eq!(idle_rules(&[one]).len(), all - 2);
     }
 
     #[test]
