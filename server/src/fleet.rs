@@ -67,14 +67,21 @@ pub enum OpenError {
     DatabaseFile { path: Utf8PathBuf, source: io::Error },
     #[error("could not open the database")]
     Database(#[source] StoreError),
+    #[error(
+        "the PostgreSQL role `{role}` has {attribute}, so row-level security would not keep \
+         organizations apart; connect as a role made with NOSUPERUSER NOBYPASSRLS that owns the \
+         database"
+    )]
+    ExemptRole { role: String, attribute: String },
 }
 
 impl Fleet {
-    /// Makes the data directory (0700), opens the database and brings its schema up to date.
+    /// Makes the data directory (0700), opens the database and brings its schema up to date. A
+    /// PostgreSQL role that row-level security does not bind is refused.
     pub async fn open(config: Config, clock: Clock) -> Result<Self, OpenError> {
         make_data_dir(&config)?;
         make_sqlite_file(&config)?;
-        let store = Store::open(&config.database).await.map_err(OpenError::Database)?;
+        let store = open_store(&config).await?;
         let minute = SignedDuration::from_mins(1);
         Ok(Self(Arc::new(Inner {
             store,
@@ -124,6 +131,16 @@ impl Fleet {
     fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
+}
+
+async fn open_store(config: &Config) -> Result<Store, OpenError> {
+    let store = Store::connect(&config.database).await.map_err(OpenError::Database)?;
+    if let Some(exempt) = store.exempt_role().await.map_err(OpenError::Database)? {
+        let (role, attribute) = (exempt.name, exempt.attribute);
+        return Err(OpenError::ExemptRole { role, attribute });
+    }
+    store.migrate().await.map_err(OpenError::Database)?;
+    Ok(store)
 }
 
 fn make_data_dir(config: &Config) -> Result<(), OpenError> {

@@ -37,6 +37,7 @@ pub(super) use self::{
     devices::{Details, DeviceFilter},
     enroll_secrets::NewEnrollSecretRow,
     node_keys::{Half, NodeRow, SeenDevice},
+    postgres::ExemptRole,
     row::Keyset,
     sessions::{NewTokens, SessionRow},
     users::{Login, NewUserRow},
@@ -130,8 +131,8 @@ pub(super) struct OrgStore {
 }
 
 impl Store {
-    /// Connects, and brings the schema up to date.
-    pub(super) async fn open(database: &Database) -> Result<Self, StoreError> {
+    /// Connects. The schema is as old as it was: see [`Store::migrate`].
+    pub(super) async fn connect(database: &Database) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let engine = if database.is_postgres() { Engine::Postgres } else { Engine::Sqlite };
         let pool = AnyPoolOptions::new()
@@ -147,12 +148,19 @@ impl Store {
             })
             .connect(&database.url)
             .await?;
-        let store = Self { pool, engine, writers: Arc::new(Semaphore::new(1)) };
-        store.migrate().await?;
-        Ok(store)
+        Ok(Self { pool, engine, writers: Arc::new(Semaphore::new(1)) })
     }
 
-    async fn migrate(&self) -> Result<(), StoreError> {
+    /// The role that the server connects as, if row-level security does not bind it.
+    pub(super) async fn exempt_role(&self) -> Result<Option<ExemptRole>, StoreError> {
+        match self.engine {
+            Engine::Sqlite => Ok(None),
+            Engine::Postgres => postgres::exempt_role(&self.pool).await,
+        }
+    }
+
+    /// Brings the schema up to date.
+    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         let migrator = Migrator::with_migrations(migrations::of(self.engine));
         migrator.run(&self.pool).await.map_err(|error| StoreError::Statement(error.into()))
     }

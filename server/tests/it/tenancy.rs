@@ -179,3 +179,49 @@ fn row_level_security_is_forced_on_every_table_with_an_organization() {
         }
     });
 }
+
+#[test]
+fn a_role_that_row_level_security_does_not_bind_is_refused_by_name() {
+    crate::harness::runtime().block_on(async {
+        let database = Cluster::shared().new_database().await;
+        let name = database.split(['/', '?']).nth(3).unwrap().to_owned();
+        let mut admin = Cluster::shared().admin(&name).await;
+        let exempt = format!("CREATE ROLE {name}_exempt LOGIN BYPASSRLS");
+        sqlx::query(sqlx::AssertSqlSafe(exempt)).execute(&mut admin).await.unwrap();
+        for (role, why) in
+            [("postgres".to_owned(), "SUPERUSER"), (format!("{name}_exempt"), "BYPASSRLS")]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let path = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+            let mut config = server::Config::in_dir(path);
+            config.database.url = Cluster::shared().url(&role, &name);
+            let error = server::Fleet::open(config, server::Clock::System).await.unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains(&format!("`{role}`")) && error.contains(why), "{error}");
+            assert!(error.contains("NOSUPERUSER NOBYPASSRLS"), "{error}");
+        }
+        let tables = "SELECT 1 FROM pg_tables WHERE schemaname = 'public'";
+        let tables = sqlx::query(tables).fetch_all(&mut admin).await.unwrap();
+        assert!(tables.is_empty(), "nothing was made before the refusal");
+    });
+}
+
+#[test]
+fn a_migration_that_lifts_the_force_changes_rows_of_every_organization() {
+    crate::harness::runtime().block_on(async {
+        let server = TestServer::start(Engine::Postgres).await;
+        let (mut connection, _) = two_organizations(&server).await;
+        let rename = "UPDATE teams SET name = 'renamed'";
+        let forced = sqlx::query(rename).execute(&mut connection).await.unwrap();
+        assert_eq!(forced.rows_affected(), 0);
+        let mut tx = connection.begin().await.unwrap();
+        let lift = "ALTER TABLE teams NO FORCE ROW LEVEL SECURITY";
+        sqlx::query(lift).execute(&mut *tx).await.unwrap();
+        let lifted = sqlx::query(rename).execute(&mut *tx).await.unwrap();
+        assert_eq!(lifted.rows_affected(), 2);
+        let restore = "ALTER TABLE teams FORCE ROW LEVEL SECURITY";
+        sqlx::query(restore).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(count(&mut connection, "teams").await, 0);
+    });
+}
