@@ -53,22 +53,18 @@ impl Actor {
     }
 
     /// Passes if they may give `role` to somebody, or take it away. A key grants no more than it
-    /// may do itself, and never ownership.
+    /// may do itself, so neither ownership nor a role that manages keys.
     pub(super) fn require_reach(&self, role: Role) -> Result<(), Forbidden> {
         let within_scopes = match self.proof {
             Proof::Session { .. } => true,
-            Proof::ApiKey { .. } => role < Role::Owner && self.covers(role),
+            Proof::ApiKey { .. } => self.covers(role),
         };
         if role <= self.role && within_scopes { Ok(()) } else { Err(Forbidden::AboveOwnRole) }
     }
 
-    /// Whether they may do all that `role` grants, apart from what no API key may.
+    /// Whether they may do all that `role` grants.
     fn covers(&self, role: Role) -> bool {
-        role.permissions()
-            .filter(|permission| {
-                !matches!(permission, Permission::ApiKeysRead | Permission::ApiKeysWrite)
-            })
-            .all(|permission| self.permissions.contains(&permission))
+        role.permissions().all(|permission| self.permissions.contains(&permission))
     }
 
     /// How the audit log names them.

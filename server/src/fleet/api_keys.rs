@@ -65,7 +65,8 @@ impl Fleet {
     }
 
     /// Gives a key a new value. Id, name and scopes stay; the old value works for as long as the
-    /// request says, at most a day.
+    /// request says, at most a day. Whoever rotates it learns the value, so they must be allowed
+    /// whatever the key is.
     pub async fn rotate_api_key(
         &self,
         actor: &Actor,
@@ -83,6 +84,7 @@ impl Fleet {
         if old.key.revoked_at.is_some() {
             return Err(ManageError::KeyRevoked);
         }
+        old.key.scopes.iter().try_for_each(|scope| actor.require(*scope))?;
         let new_value = (&Hash::of(&key.0), last4(&key.0));
         if !org.rotate_api_key(&old, new_value, self.now() + overlap).await? {
             return Err(ManageError::KeyRotated);

@@ -47,7 +47,7 @@ impl Fleet {
         Ok(user)
     }
 
-    /// Takes a person out of the organization: their sessions end and their API keys stop at once.
+    /// Takes a person out of the organization: their sessions end and their API keys are revoked.
     pub async fn remove_user(&self, actor: &Actor, id: UserId) -> Result<(), ManageError> {
         actor.require(Permission::UsersWrite)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
@@ -57,7 +57,7 @@ impl Fleet {
         if user.role == Role::Owner && owners <= 1 {
             return Err(ManageError::LastOwner);
         }
-        org.remove_user(id).await?;
+        org.remove_user(id, self.now()).await?;
         org.commit().await?;
         actor.did("user.deleted", format!("user {id}"));
         Ok(())

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 
 use super::{envelope::ClientAddress, error::ApiError, problems};
@@ -38,19 +38,30 @@ impl FromRequestParts<Fleet> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
         let address = ClientAddress::from_request_parts(parts, fleet).await?;
-        let token = token(&parts.headers).filter(|token| token.len() <= MAX_TOKEN);
+        let token = token(&parts.headers)?.filter(|token| token.len() <= MAX_TOKEN);
         let token = token.ok_or_else(|| ApiError::of(problems::UNAUTHENTICATED))?;
         Ok(Self(fleet.authenticate(token, address.0).await?))
     }
 }
 
-/// `Authorization: Bearer …`, or `X-API-Key`. Never the URL, which ends up in logs.
-fn token(headers: &HeaderMap) -> Option<&str> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then_some(token.trim());
+/// `Authorization: Bearer …`, or `X-API-Key`. Never the URL, which ends up in logs. Of several it
+/// would be unclear who asks (RFC 6750, section 2). Other schemes are meant for a proxy.
+fn token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer);
+    let keys = headers.get_all("x-api-key").iter().filter_map(|value| value.to_str().ok());
+    let mut tokens = bearers.chain(keys);
+    match (tokens.next(), tokens.next()) {
+        (token, None) => Ok(token),
+        (_, Some(_)) => Err(ApiError::because(
+            problems::UNAUTHENTICATED,
+            "present one proof: an access token or an API key, in one header",
+        )),
     }
-    headers.get("x-api-key")?.to_str().ok()
+}
+
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 impl FromRequestParts<Fleet> for ClientAddress {

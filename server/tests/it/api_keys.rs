@@ -15,8 +15,11 @@ crate::on_both_databases! {
     a_revoked_key_cannot_be_rotated,
     scopes_are_part_of_the_creators_permissions_at_mint_and_at_use,
     a_key_cannot_manage_keys_even_with_every_scope,
-    a_key_never_makes_an_owner,
+    a_key_never_makes_somebody_who_may_manage_keys,
     keys_of_a_deleted_creator_stop,
+    a_key_shrinks_with_its_creators_role,
+    nobody_rotates_a_key_that_may_do_more_than_they,
+    two_proofs_at_once_are_refused,
     use_is_noted_once_a_minute,
 }
 
@@ -156,7 +159,7 @@ async fn a_key_cannot_manage_keys_even_with_every_scope(server: TestServer) {
     server.get("/users").bearer(&key).await.expect(200);
 }
 
-async fn a_key_never_makes_an_owner(server: TestServer) {
+async fn a_key_never_makes_somebody_who_may_manage_keys(server: TestServer) {
     let owner = server.owner().await;
     let narrow =
         mint(&server, &owner, json!({"scopes": ["users:read", "users:write"]})).await.text("key");
@@ -168,7 +171,8 @@ async fn a_key_never_makes_an_owner(server: TestServer) {
                                   "password": crate::harness::PASSWORD})
     };
     server.post("/users").bearer(&wide).json(new("owner")).await.expect(403);
-    server.post("/users").bearer(&wide).json(new("admin")).await.expect(201);
+    server.post("/users").bearer(&wide).json(new("admin")).await.expect(403).problem("forbidden");
+    server.post("/users").bearer(&wide).json(new("operator")).await.expect(201);
     server.post("/users").bearer(&narrow).json(new("viewer")).await.expect(403);
     server.delete(&format!("/users/{}", owner.id)).bearer(&wide).await.expect(403);
 }
@@ -179,8 +183,51 @@ async fn keys_of_a_deleted_creator_stop(server: TestServer) {
     let key = mint(&server, &admin, json!({})).await.text("key");
     server.get("/devices").bearer(&key).await.expect(200);
     server.delete(&format!("/users/{}", admin.id)).by(&owner).await.expect(204);
-    server.get("/devices").bearer(&key).await.expect(401);
-    server.get("/api-keys").by(&owner).await.expect(200);
+    server.get("/devices").bearer(&key).await.expect(401).problem("key-revoked");
+    let listed = server.get("/api-keys").by(&owner).await.expect(200).json();
+    assert_eq!(listed["items"][0]["revoked_at"], "2026-03-01T12:00:00Z", "{listed}");
+}
+
+async fn a_key_shrinks_with_its_creators_role(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let scopes = json!(["devices:read", "enroll_secrets:write"]);
+    let key = mint(&server, &admin, json!({"scopes": scopes})).await.text("key");
+    let new = || server.post("/enroll-secrets").bearer(&key).json(json!({"name": "s"}));
+    new().await.expect(201);
+    server
+        .sql(&format!("UPDATE memberships SET role = 'viewer' WHERE user_id = '{}'", admin.id))
+        .await;
+    new().await.expect(403).problem("forbidden");
+    server.get("/devices").bearer(&key).await.expect(200);
+    let me = server.get("/auth/user").bearer(&key).await.json();
+    assert_eq!(me["permissions"], json!(["devices:read"]));
+}
+
+async fn nobody_rotates_a_key_that_may_do_more_than_they(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let more = json!({"scopes": ["organization:write"]});
+    let made = mint(&server, &owner, more).await.expect(201).json();
+    let path = format!("/api-keys/{}", text(&made, "id"));
+    let rotate = |by: &Person| server.post(&format!("{path}/rotate")).by(by).json(json!({}));
+    rotate(&admin).await.expect(403).problem("forbidden");
+    server.get("/auth/user").bearer(&text(&made, "key")).await.expect(200);
+    rotate(&owner).await.expect(200);
+    server.delete(&path).by(&admin).await.expect(204);
+}
+
+async fn two_proofs_at_once_are_refused(server: TestServer) {
+    let owner = server.owner().await;
+    let key = mint(&server, &owner, json!({})).await.text("key");
+    let get = || server.get("/devices");
+    let both = get().by(&owner).header("x-api-key", &key).await;
+    assert!(both.expect(401).problem("unauthenticated").text("detail").contains("one proof"));
+    get().bearer(&key).header("x-api-key", &key).await.expect(401);
+    get().bearer(&key).bearer(&key).await.expect(401);
+    get().header("x-api-key", &key).header("x-api-key", "x").await.expect(401);
+    let behind_basic = get().header("authorization", "Basic YTpi").header("x-api-key", &key);
+    behind_basic.await.expect(200);
 }
 
 async fn use_is_noted_once_a_minute(server: TestServer) {

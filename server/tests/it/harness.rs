@@ -15,6 +15,7 @@ use camino::Utf8PathBuf;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use server::{Clock, Config, Fleet, app, clock::ManualClock};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, any::AnyRow};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 use wire::Role;
@@ -183,6 +184,19 @@ impl TestServer {
         let reply = self.post("/api/fleet/orbit/config").json(json!({"orbit_node_key": key})).await;
         assert!([200, 401].contains(&reply.status.as_u16()), "{reply:?}");
         reply.status == 200
+    }
+
+    /// Does to the database what no route does, unbound by row-level security.
+    pub(crate) async fn sql(&self, sql: &str) -> Vec<AnyRow> {
+        let mut connection = match self.engine {
+            Engine::Sqlite => AnyConnection::connect(&self.database).await.unwrap(),
+            Engine::Postgres => {
+                let name = self.database.split(['/', '?']).nth(3).unwrap();
+                let url = Cluster::shared().url("postgres", name);
+                AnyConnection::connect(&url).await.unwrap()
+            }
+        };
+        sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap()
     }
 
     pub(crate) async fn devices(&self, by: &Person) -> Vec<Value> {

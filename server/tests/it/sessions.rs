@@ -20,6 +20,7 @@ crate::on_both_databases! {
     a_deleted_user_is_signed_out,
     old_sessions_are_swept,
     tokens_of_the_wrong_kind_prove_nothing,
+    nothing_that_holds_a_token_is_cached,
 }
 
 async fn refresh(server: &TestServer, token: &str) -> crate::harness::Reply {
@@ -200,4 +201,17 @@ async fn tokens_of_the_wrong_kind_prove_nothing(server: TestServer) {
     server.get("/devices").header("authorization", "Basic YTpi").await.expect(401);
     assert!(!server.orbit_works(&owner.access).await);
     refresh(&server, &owner.access).await.expect(401);
+}
+
+async fn nothing_that_holds_a_token_is_cached(server: TestServer) {
+    let owner = server.owner().await;
+    let login = json!({"email": owner.email, "password": PASSWORD});
+    let new = json!({"name": "n"});
+    for call in [
+        server.post("/auth/login").json(login),
+        server.post("/auth/refresh").json(json!({"refresh_token": owner.refresh})),
+        server.post("/enroll-secrets").by(&owner).json(new),
+    ] {
+        assert_eq!(call.await.header("cache-control"), Some("no-store"));
+    }
 }

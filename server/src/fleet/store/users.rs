@@ -129,10 +129,22 @@ impl OrgStore {
             .number("n")
     }
 
-    /// Takes a person out of this organization, ends their sessions in it, and forgets them
-    /// altogether when they belong to no other.
-    pub(in crate::fleet) async fn remove_user(&mut self, id: UserId) -> Result<(), StoreError> {
+    /// Takes a person out of this organization, ends their sessions and revokes their API keys in
+    /// it, and forgets them altogether when they belong to no other.
+    pub(in crate::fleet) async fn remove_user(
+        &mut self,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let user_id = id.to_string();
+        self.query(
+            "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $3)
+             WHERE org_id = $1 AND created_by = $2",
+        )
+        .bind(user_id.clone())
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
         self.query(
             "DELETE FROM credentials WHERE org_id = $1 AND subject_id IN
              (SELECT id FROM sessions WHERE org_id = $1 AND user_id = $2)",
