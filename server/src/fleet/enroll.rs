@@ -144,8 +144,14 @@ impl Application<'_> {
         }
     }
 
-    /// The device's row, if it has one.
+    /// The device's row, if it has one, held until the transaction ends: who deletes the device
+    /// waits, and one that was deleted since it was found is none.
     async fn find(&self, org: &mut OrgStore) -> Result<Option<NodeRow>, StoreError> {
+        let Some(row) = self.look_up(org).await? else { return Ok(None) };
+        Ok(if org.hold_device(row.id).await? { Some(row) } else { None })
+    }
+
+    async fn look_up(&self, org: &mut OrgStore) -> Result<Option<NodeRow>, StoreError> {
         let device = self.device;
         match self.half {
             Half::Orbit if device.osquery_identifier.is_empty() => {

@@ -21,6 +21,7 @@ crate::on_both_databases! {
     refused_enrollments_are_limited_by_network_and_good_ones_are_not,
     an_enrollment_from_a_known_device_ends_the_old_key,
     every_refusal_looks_the_same,
+    a_device_deleted_while_it_enrolls_is_there_whole_or_not_at_all,
 }
 
 async fn two_hundred_parallel_enrollments_are_all_there_once(server: TestServer) {
@@ -216,4 +217,23 @@ async fn every_refusal_looks_the_same(server: TestServer) {
     assert!(orbit.get("node_invalid").is_none(), "orbit's errors do not carry it");
     let osquery = server.enroll_osquery("never heard of", "x").await;
     assert_eq!(osquery.expect(401).json()["node_invalid"], true);
+}
+
+async fn a_device_deleted_while_it_enrolls_is_there_whole_or_not_at_all(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    for _ in 0..20 {
+        server.enroll(&secret, machine("m")).await.expect(200);
+        let path = format!("/devices/{}", text(&server.devices(&owner).await[0], "id"));
+        let enrollments = (0..4).map(|_| server.enroll(&secret, machine("m")));
+        let (enrolled, deleted) =
+            tokio::join!(join_all(enrollments), server.delete(&path).by(&owner).into_future());
+        deleted.expect(204);
+        for reply in &enrolled {
+            reply.expect(200);
+        }
+        let strays = "SELECT hash FROM credentials WHERE kind = 'node_key'
+                      AND subject_id NOT IN (SELECT id FROM devices)";
+        assert_eq!(server.sql(strays).await.len(), 0, "a key that leads to no device");
+    }
 }

@@ -84,12 +84,14 @@ impl OrgStore {
         &mut self,
         id: DeviceId,
     ) -> Result<bool, StoreError> {
-        self.query("DELETE FROM credentials WHERE org_id = $1 AND subject_id = $2")
+        // The row first, as enrolling does: it waits for an enrollment that is giving the device a
+        // key, and then finds that key.
+        let removed = self
+            .query("DELETE FROM devices WHERE org_id = $1 AND id = $2")
             .bind(id.to_string())
             .execute(self.connection())
             .await?;
-        let removed = self
-            .query("DELETE FROM devices WHERE org_id = $1 AND id = $2")
+        self.query("DELETE FROM credentials WHERE org_id = $1 AND subject_id = $2")
             .bind(id.to_string())
             .execute(self.connection())
             .await?;

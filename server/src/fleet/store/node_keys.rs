@@ -96,6 +96,18 @@ impl OrgStore {
         row.as_ref().map(node).transpose()
     }
 
+    /// Keeps others from changing or deleting a device until this transaction ends. `false` when it
+    /// is not there any more.
+    pub(in crate::fleet) async fn hold_device(&mut self, id: DeviceId) -> Result<bool, StoreError> {
+        // SQLite has no `FOR UPDATE`; a change that changes nothing locks the row on both.
+        let held = self
+            .query("UPDATE devices SET last_seen_at = last_seen_at WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .execute(self.connection())
+            .await?;
+        Ok(held.rows_affected() == 1)
+    }
+
     /// Adds a device that has no key yet.
     pub(in crate::fleet) async fn add_device(
         &mut self,
