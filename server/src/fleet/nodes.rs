@@ -20,6 +20,10 @@ use super::{
 /// How old the last sighting of a device is before it is written down anew, in milliseconds.
 const SEEN_EVERY_MS: i64 = 30_000;
 
+/// How many lines one request may log. osqueryd sends 1024 at most unless told otherwise, and each
+/// line takes more room here than it took on the way.
+const MAX_LOG_LINES: usize = 10_000;
+
 /// Why an agent's request was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,6 +33,8 @@ pub enum NodeError {
     UnknownKey,
     #[error("the desktop token is another device's")]
     TokenTaken,
+    #[error("a request may log at most {MAX_LOG_LINES} lines")]
+    TooManyLines,
     #[error("could not write the osquery log")]
     Log(#[source] io::Error),
     #[error(transparent)]
@@ -114,6 +120,9 @@ impl Fleet {
     /// Keeps log lines.
     pub async fn log(&self, request: LogRequest, address: IpAddr) -> Result<(), NodeError> {
         let node = self.osquery(&request.node_key, address).await?;
+        if request.data.len() > MAX_LOG_LINES {
+            return Err(NodeError::TooManyLines);
+        }
         let mut lines = Vec::new();
         for line in request.data {
             let entry = json!({

@@ -225,6 +225,7 @@ impl From<NodeError> for ApiError {
         match error {
             NodeError::UnknownKey => Self::because(problems::UNAUTHENTICATED, error),
             NodeError::TokenTaken => Self::because(problems::CONFLICT, error),
+            NodeError::TooManyLines => Self::because(problems::BODY_TOO_LARGE, error),
             NodeError::Log(_) => Self::inside(problems::INTERNAL, error),
             NodeError::Store(error) => error.into(),
         }

@@ -29,17 +29,17 @@ problems! {
     INVALID_PARAMETER = "invalid-parameter" 400 "A query parameter is wrong":
         "A parameter in the URL is unknown in form or out of range. `detail` names it.";
     UNAUTHENTICATED = "unauthenticated" 401 "Sign in, or present an API key":
-        "No access token or API key was presented, or it is unknown or has ended. Sign in again, or refresh the session. Unknown and wrong are not told apart.";
+        "No access token or API key was presented, or more than one was, or it is unknown or has ended. Sign in again, or refresh the session. Unknown and wrong are not told apart.";
     KEY_EXPIRED = "key-expired" 401 "The API key has expired":
-        "The key's `expires_at`, or the overlap after its rotation, is over. Create or rotate a key.";
+        "The key's `expires_at`, or the overlap after its rotation, is over. Rotating does not move `expires_at`: create another key. After a rotation, use the value that it gave.";
     KEY_REVOKED = "key-revoked" 401 "The API key is revoked":
-        "Somebody revoked the key. It never works again; create another.";
+        "Somebody revoked the key, or removed the person who made it. It never works again; create another.";
     WRONG_LOGIN = "wrong-login" 401 "The e-mail address or the password is wrong":
         "Which of the two is not told.";
     WRONG_REFRESH_TOKEN = "wrong-refresh-token" 401 "The refresh token is not good":
-        "It is unknown, was used before, or its session has ended. A refresh token works once; using it again ends the session. Sign in again.";
+        "It is unknown, was used before, or its session has ended. A refresh token works once; using it again, other than seconds after it was replaced, ends the session. Sign in again.";
     FORBIDDEN = "forbidden" 403 "You may not do this":
-        "The role, or the scopes of the API key, do not allow it. `detail` names the permission that is missing. API keys cannot manage API keys, and nobody grants a role above their own.";
+        "The role, or the scopes of the API key, do not allow it. `detail` names the permission that is missing. API keys cannot manage API keys, nor make or remove people whose role can; nobody grants a role above their own, or rotates a key that may do more than they.";
     WRONG_SETUP_CODE = "wrong-setup-code" 403 "The set-up code is wrong":
         "The server prints a code when it starts and nobody can sign in yet. A restart makes a fresh one.";
     CROSS_SITE = "cross-site" 403 "The request came from another site":
@@ -61,7 +61,7 @@ problems! {
     TEAM_IN_USE = "team-in-use" 409 "The team has devices":
         "A team with devices cannot be deleted. Delete the devices, or enroll them with a secret of another team.";
     BODY_TOO_LARGE = "body-too-large" 413 "The body is too large":
-        "Most routes take 64 KiB; enrolling 1 MiB; osquery's results and logs 10 MiB.";
+        "Most routes take 64 KiB; enrolling 1 MiB; osquery's results and logs 10 MiB, and at most 10000 lines at once.";
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type" 415 "The body must be JSON":
         "Send `Content-Type: application/json`.";
     INVALID_FIELDS = "invalid-fields" 422 "The body has wrong fields":

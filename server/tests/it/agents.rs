@@ -11,6 +11,7 @@ crate::on_both_databases! {
     failed_and_foreign_results_change_nothing,
     osquery_config_is_what_the_operator_set,
     log_lines_are_kept_in_files,
+    a_log_of_countless_lines_is_refused,
     a_desktop_token_belongs_to_one_device,
     refusals_have_the_agents_shapes,
 }
@@ -135,6 +136,17 @@ async fn log_lines_are_kept_in_files(server: TestServer) {
     }
     let unknown = json!({"node_key": osquery, "log_type": "gossip", "data": []});
     server.post("/api/osquery/log").json(unknown).await.expect(422);
+}
+
+async fn a_log_of_countless_lines_is_refused(server: TestServer) {
+    let (_, _, osquery) = enrolled(&server).await;
+    let log = async |count: usize| {
+        let log = json!({"node_key": osquery, "log_type": "status", "data": vec![0; count]});
+        server.post("/api/osquery/log").json(log).await
+    };
+    log(10_001).await.expect(413);
+    assert!(!server.dir.path().join("data/osquery-logs").exists());
+    log(10_000).await.expect(200);
 }
 
 async fn a_desktop_token_belongs_to_one_device(server: TestServer) {
