@@ -112,12 +112,13 @@ pub(super) fn on_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
 /// Walked from the right, because the left is whatever the client wrote.
 fn client_address(proxies: &Proxies, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let mut address = peer.to_canonical();
-    let forwarded: Vec<&str> = headers
+    // Lossy, because a proxy appends to whatever bytes the client sent.
+    let forwarded: Vec<_> = headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .collect();
+    let forwarded: Vec<&str> = forwarded.iter().flat_map(|value| value.split(',')).collect();
     for hop in forwarded.iter().rev() {
         if !proxies.trusts(address) {
             break;
@@ -141,7 +142,8 @@ mod tests {
         };
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append("x-forwarded-for", value);
         }
         client_address(&proxies, peer.parse().unwrap(), &headers).to_string()
     }
@@ -153,7 +155,8 @@ mod tests {
         assert_eq!(resolve("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(resolve("10.0.0.1", &["6.6.6.6, 198.51.100.1"]), "198.51.100.1");
         assert_eq!(resolve("10.0.0.1", &["6.6.6.6", "198.51.100.1, 10.2.3.4"]), "198.51.100.1");
-        assert_eq!(resolve("10.0.0.1", &["nonsense"]), "10.0.0.1");
+        assert_eq!(resolve("10.0.0.1", &["ünknown, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(resolve("10.0.0.1", &["198.51.100.1, nonsense"]), "10.0.0.1");
         assert_eq!(resolve("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(resolve("fd00::1", &["2001:db8::7"]), "2001:db8::7");
     }
