@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Period;
 
+/// The longest session, so that its end is a date.
+const MAX_REFRESH_TTL: Period = Period::seconds(3650 * 24 * 60 * 60);
+
 /// `auth:`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -45,6 +48,9 @@ impl Auth {
     pub(super) fn check(&self, problems: &mut Vec<String>) {
         if self.refresh_ttl < self.access_ttl {
             problems.push("auth.refresh_ttl: is shorter than auth.access_ttl".to_owned());
+        }
+        if self.refresh_ttl > MAX_REFRESH_TTL {
+            problems.push("auth.refresh_ttl: must be at most 3650d".to_owned());
         }
         if self.password.min_length < 8 {
             problems.push("auth.password.min_length: must be at least 8".to_owned());

@@ -51,6 +51,13 @@ impl Database {
             problems
                 .push("database.url: must be `postgres://…`, or `sqlite:` and a path".to_owned());
         }
+        if self.sqlite_path().is_some_and(|path| !is_plain(path)) {
+            problems.push(
+                "database.url: the path must be a file's, without `?` and `%`, which would make it \
+                 another file's"
+                    .to_owned(),
+            );
+        }
         if self.is_postgres() && self.url.parse::<Url>().is_err() {
             problems.push("database.url: is not a URL".to_owned());
         }
@@ -58,6 +65,11 @@ impl Database {
             problems.push("database.max_connections: must be at least 1".to_owned());
         }
     }
+}
+
+/// Whether the driver takes `path` for what it says: it decodes `%`, and reads parameters from `?`.
+fn is_plain(path: &Utf8Path) -> bool {
+    path != ":memory:" && !path.as_str().contains(['?', '%'])
 }
 
 fn masked<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {

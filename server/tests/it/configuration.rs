@@ -100,3 +100,16 @@ fn a_missing_file_is_said_and_no_file_is_needed() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("could not read `/nowhere.yaml`"));
     assert!(fleet_server().args(["config", "check"]).output().unwrap().status.success());
 }
+
+#[test]
+fn what_would_break_later_is_refused_at_once() {
+    for (text, problem) in [
+        ("auth: {refresh_ttl: 7000000d}", "auth.refresh_ttl: must be at most 3650d"),
+        ("database: {url: 'sqlite::memory:'}", "database.url: the path"),
+        ("database: {url: 'sqlite:/tmp/fleet.db?mode=rwc'}", "database.url: the path"),
+        ("database: {url: 'sqlite:/tmp/my%20fleet.db'}", "database.url: the path"),
+    ] {
+        let (status, _, error) = check(text, &[]);
+        assert!(status == Some(2) && error.contains(problem), "{text}: {error}");
+    }
+}
