@@ -57,10 +57,14 @@ pub(crate) fn text(given: Option<String>, question: &str, instead: &str) -> anyh
 
 /// Refuses unless `yes` was given or the person agrees.
 pub(crate) fn confirm(yes: bool, question: &str) -> anyhow::Result<()> {
-    if yes || ask(&format!("{question} [y/N] "), "--yes")?.eq_ignore_ascii_case("y") {
+    if yes || agrees(&ask(&format!("{question} [y/N] "), "--yes")?) {
         return Ok(());
     }
     Err(Stop::Failed { message: "not confirmed; nothing was done".to_owned(), help: None }.into())
+}
+
+fn agrees(answer: &str) -> bool {
+    ["y", "yes"].iter().any(|yes| answer.eq_ignore_ascii_case(yes))
 }
 
 fn ask(question: &str, instead: &str) -> anyhow::Result<String> {
@@ -96,4 +100,15 @@ pub(crate) fn stdin_line() -> anyhow::Result<Hidden> {
 /// Takes a flag's value as something that is not shown.
 pub(crate) fn hidden(text: &str) -> Result<Hidden, Infallible> {
     Ok(Hidden(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_yes_is_one() {
+        assert!(["y", "Y", "yes", "Yes"].into_iter().all(agrees));
+        assert!(!["", "n", "no", "ye", "yes, but"].into_iter().any(agrees));
+    }
 }

@@ -4,6 +4,7 @@
 mod contexts;
 mod debug;
 mod environment;
+mod flags;
 mod generate;
 mod mistakes;
 mod package;
