@@ -21,6 +21,7 @@ crate::on_both_databases! {
     old_sessions_are_swept,
     tokens_of_the_wrong_kind_prove_nothing,
     nothing_that_holds_a_token_is_cached,
+    a_person_deleted_while_they_refresh_leaves_no_token,
 }
 
 async fn refresh(server: &TestServer, token: &str) -> crate::harness::Reply {
@@ -213,5 +214,22 @@ async fn nothing_that_holds_a_token_is_cached(server: TestServer) {
         server.post("/enroll-secrets").by(&owner).json(new),
     ] {
         assert_eq!(call.await.header("cache-control"), Some("no-store"));
+    }
+}
+
+async fn a_person_deleted_while_they_refresh_leaves_no_token(server: TestServer) {
+    let owner = server.owner().await;
+    for _ in 0..15 {
+        let viewer = server.person(&owner, Role::Viewer).await;
+        let path = format!("/users/{}", viewer.id);
+        let (refreshed, deleted) = tokio::join!(
+            refresh(&server, &viewer.refresh),
+            server.delete(&path).by(&owner).into_future()
+        );
+        deleted.expect(204);
+        assert!([200, 401].contains(&refreshed.status.as_u16()), "{refreshed:?}");
+        let strays = "SELECT hash FROM credentials WHERE kind IN ('access_token', 'refresh_token')
+                      AND subject_id NOT IN (SELECT id FROM sessions)";
+        assert_eq!(server.sql(strays).await.len(), 0, "a token that leads to no session");
     }
 }

@@ -145,6 +145,13 @@ impl OrgStore {
         .bind(now.as_millisecond())
         .execute(self.connection())
         .await?;
+        // The sessions' rows first, as refreshing does: this waits for a refresh, and then finds the
+        // tokens that it made.
+        self.query("UPDATE sessions SET ended_at = $3 WHERE org_id = $1 AND user_id = $2")
+            .bind(user_id.clone())
+            .bind(now.as_millisecond())
+            .execute(self.connection())
+            .await?;
         self.query(
             "DELETE FROM credentials WHERE org_id = $1 AND subject_id IN
              (SELECT id FROM sessions WHERE org_id = $1 AND user_id = $2)",
