@@ -17,11 +17,14 @@ use wire::{
 pub(crate) use self::access::{Access, ContextSession, save_session, session_of};
 pub(crate) use self::error::causes;
 use self::error::refusal;
-use crate::trust::Trust;
+use crate::{exit::Stop, trust::Trust};
 
 /// How long a connection may take to come about, and a whole exchange.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const TIMEOUT: Duration = Duration::from_mins(1);
+
+const REFUSED_KEY: &str =
+    "FLEET_API_KEY is wrong, revoked or expired: `fleetctl api-keys create` makes another";
 
 /// A connection to one server, by somebody.
 #[derive(Debug)]
@@ -104,11 +107,16 @@ impl Client {
     async fn exchange(&mut self, request: &Request) -> anyhow::Result<Vec<u8>> {
         let token = self.access.token(&self.http, &self.server).await?;
         let reply = send(&self.http, request, token.as_ref()).await?;
-        if reply.status != StatusCode::UNAUTHORIZED || !self.access.can_refresh() {
-            return reply.into_body();
+        match (&self.access, reply.status) {
+            (Access::Session(_), StatusCode::UNAUTHORIZED) => {
+                let token = self.access.refreshed(&self.http, &self.server).await?;
+                send(&self.http, request, Some(&token)).await?.into_body()
+            }
+            (Access::ApiKey(_), StatusCode::UNAUTHORIZED) => {
+                Err(Stop::unauthenticated("the server refused the API key", REFUSED_KEY).into())
+            }
+            _ => reply.into_body(),
         }
-        let token = self.access.refreshed(&self.http, &self.server).await?;
-        send(&self.http, request, Some(&token)).await?.into_body()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the commands share: the terminal, the contexts, the way to the server.
 
-use std::{fs, future::Future, path::Path};
+use std::{cell::Cell, fs, future::Future, path::Path};
 
 use anyhow::Context as _;
 use url::Url;
@@ -20,11 +20,13 @@ use crate::{
 pub(crate) struct Session {
     pub shell: Shell,
     global: Global,
+    /// Whether the user has heard that others can read the file of contexts.
+    warned: Cell<bool>,
 }
 
 impl Session {
     pub(crate) fn new(global: Global, shell: Shell) -> anyhow::Result<Self> {
-        Ok(Self { shell, global })
+        Ok(Self { shell, global, warned: Cell::new(false) })
     }
 
     /// Runs `work` on this thread until it is done. Only commands that talk to somebody pay for it.
@@ -41,10 +43,10 @@ impl Session {
             .block_on(work)
     }
 
-    /// Where contexts are kept. Warns when others can read it.
+    /// Where contexts are kept. Warns, once, when others can read it.
     pub(crate) fn context_file(&self) -> anyhow::Result<ContextFile> {
         let file = ContextFile::locate(self.global.config.clone())?;
-        if file.is_exposed() {
+        if file.is_exposed() && !self.warned.replace(true) {
             let path = file.path().display();
             self.shell.warn(format!("others can read `{path}`; run `chmod 600 {path}`"));
         }

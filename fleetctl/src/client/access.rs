@@ -37,10 +37,6 @@ pub(crate) struct ContextSession {
 }
 
 impl Access {
-    pub(super) fn can_refresh(&self) -> bool {
-        matches!(self, Self::Session(_))
-    }
-
     /// What to present now. A token that is about to end is replaced first.
     pub(super) async fn token(
         &mut self,

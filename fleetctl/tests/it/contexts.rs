@@ -2,7 +2,10 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-use crate::run::{Home, ended};
+use crate::{
+    run::{Home, ended},
+    server::Server,
+};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -25,6 +28,17 @@ fn a_file_that_others_can_read_is_warned_of() {
     assert!(run.stderr.contains("warning: others can read"), "{}", run.stderr);
     home.fleetctl(["context", "use", "a"]).ok();
     assert_eq!(mode(&home.config()), 0o600, "writing it makes it private again");
+}
+
+#[test]
+fn the_warning_is_given_once() {
+    let server = Server::start();
+    let home = Home::new();
+    home.fleetctl(["context", "set", "a", "--url", &server.url]).ok();
+    std::fs::set_permissions(home.config(), PermissionsExt::from_mode(0o644)).unwrap();
+    let login = ["login", "--email", "ann@example.com", "--password-stdin"];
+    let run = home.fleetctl_reading("correct horse\n", login);
+    assert_eq!((run.code, run.stderr.matches("warning:").count()), (0, 1), "{}", run.stderr);
 }
 
 #[test]

@@ -202,7 +202,9 @@ fn the_environment_wins_over_the_context_and_its_tokens_stay_at_home() {
 fn an_api_key_in_the_environment_wins_over_the_session() {
     let server = Server::start();
     let home = signed_in(&server).with("FLEET_API_KEY", "no-such-key");
-    home.fleetctl(["devices", "list"]).fails(4);
+    let said = home.fleetctl(["devices", "list"]).fails(4);
+    assert!(said.contains("refused the API key\nhelp: FLEET_API_KEY is wrong, revoked"), "{said}");
+    assert!(!said.contains("no-such-key"), "{said}");
     assert_eq!(server.seen(|seen| seen.refreshes), 0);
 }
 
