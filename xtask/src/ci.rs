@@ -29,11 +29,11 @@ const STEPS: &[Step] = &[
     Step { command: "cargo xtask tidy", run: |workspace, _| tidy::run(workspace) },
     Step { command: "cargo fmt --all --check", run: fmt },
     Step { command: "cargo clippy --workspace --all-targets --locked -- -D warnings", run: clippy },
+    Step { command: "cargo test --workspace --locked --no-fail-fast", run: test },
     Step {
         command: "cargo xtask codegen --check",
         run: |workspace, _| codegen::run(workspace, &codegen::Args { check: true }),
     },
-    Step { command: "cargo test --workspace --locked --no-fail-fast", run: test },
     Step { command: "cargo xtask acceptance", run: acceptance },
     Step { command: "cargo xtask demo", run: |workspace, _| demo::run(workspace) },
     Step {
@@ -86,7 +86,9 @@ fn clippy(workspace: &Workspace, _: &mut Counts) -> anyhow::Result<()> {
 
 fn test(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> {
     let sh = &workspace.sh;
-    counted(cmd!(sh, "cargo test --workspace --locked --no-fail-fast"), counts)
+    counted(cmd!(sh, "cargo test --workspace --locked --no-fail-fast"), counts)?;
+    workspace.tests_have_built();
+    Ok(())
 }
 
 fn acceptance(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! Where things are: the checkout, cargo's target directory, and the programs built there.
 
 use std::{
+    cell::Cell,
     fs,
     path::{Path, PathBuf},
 };
@@ -17,6 +18,8 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// Cargo's target directory; honours `CARGO_TARGET_DIR`.
     pub(crate) target: PathBuf,
+    /// Whether the programs are known to be up to date.
+    built: Cell<bool>,
 }
 
 /// The product's programs.
@@ -37,7 +40,7 @@ impl Workspace {
         sh.change_dir(&root);
         let target =
             sh.var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
-        Ok(Self { sh, root, target })
+        Ok(Self { sh, root, target, built: Cell::new(false) })
     }
 
     /// A directory of ours below the target directory, made if need be.
@@ -47,17 +50,26 @@ impl Workspace {
         Ok(dir)
     }
 
-    /// Builds all programs of the product; tells where they are.
+    /// Builds all programs of the product, once; tells where they are.
     pub(crate) fn programs(&self) -> anyhow::Result<Programs> {
-        let sh = &self.sh;
-        let packages = ["-p", "fleetd-fleetctl", "-p", "fleetd-server", "-p", "fleetd-agent"];
-        cmd!(sh, "cargo build --locked {packages...} --bins").quiet().run()?;
+        if !self.built.replace(true) {
+            let sh = &self.sh;
+            let packages = ["-p", "fleetd-fleetctl", "-p", "fleetd-server", "-p", "fleetd-agent"];
+            cmd!(sh, "cargo build --locked {packages...} --bins").quiet().run()?;
+        }
         let dir = self.target.join("debug");
         Ok(Programs {
             fleetctl: dir.join("fleetctl"),
             server: dir.join("fleet-server"),
             orbit: dir.join("orbit"),
         })
+    }
+
+    /// Takes note that `cargo test --workspace` has just built the programs. Tests bring features of
+    /// dependencies with them, so that building the programs alone would compile half of the
+    /// dependencies again.
+    pub(crate) fn tests_have_built(&self) {
+        self.built.set(true);
     }
 
     /// Paths of the files under version control or about to be, relative to the root, sorted.
