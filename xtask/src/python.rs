@@ -12,7 +12,7 @@ pub(crate) fn tool(workspace: &Workspace, requirement: &str) -> anyhow::Result<P
     let programs = venv.join("bin");
     let stamp = venv.join(".installed");
     if !stamp.exists() {
-        terminal::line(&format!("installing {requirement}"));
+        terminal::note(&format!("installing {requirement}"));
         let sh = &workspace.sh;
         cmd!(sh, "python3 -m venv --clear {venv}").quiet().run()?;
         let python = programs.join("python");

@@ -34,6 +34,11 @@ pub(crate) fn error(text: &str) {
     eprintln!("error: {text}");
 }
 
+/// What is being done, on standard error: not among the data.
+pub(crate) fn note(text: &str) {
+    eprintln!("note: {text}");
+}
+
 fn styled(code: &str, text: &str) -> String {
     if io::stdout().is_terminal() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }

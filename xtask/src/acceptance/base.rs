@@ -46,7 +46,7 @@ fn make(workspace: &Workspace, root: &Path) -> anyhow::Result<()> {
     let mirror = mirror()?;
     let unfinished = root.with_extension("unfinished");
     cleanup::remove(&unfinished);
-    terminal::line(&format!("making a Debian in `{}`", root.display()));
+    terminal::note(&format!("making a Debian in `{}`", root.display()));
     let include = format!("--include={}", PACKAGES.join(","));
     cmd!(sh, "debootstrap --variant=minbase {include} {SUITE} {unfinished} {mirror}")
         .quiet()

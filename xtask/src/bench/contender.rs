@@ -1,7 +1,7 @@
 //! The tools that build packages, and how each is told to.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -86,19 +86,24 @@ pub(super) struct Contender {
     pub(super) tool: &'static str,
     pub(super) note: Option<&'static str>,
     program: PathBuf,
-    args: Vec<String>,
+    args: Vec<OsString>,
     /// Where its output goes, emptied before each run.
     out: PathBuf,
 }
 
 impl Contender {
-    pub(super) fn new(tool: &'static str, program: &Path, args: Vec<String>, out: &Path) -> Self {
-        Self { tool, note: None, program: program.to_owned(), args, out: out.to_owned() }
+    pub(super) fn new(tool: &'static str, program: &Path, out: &Path) -> Self {
+        let (program, out) = (program.to_owned(), out.to_owned());
+        Self { tool, note: None, program, args: Vec::new(), out }
     }
 
-    fn noting(mut self, note: Option<&'static str>) -> Self {
-        self.note = note;
+    pub(super) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
         self
+    }
+
+    fn flag(self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.arg(name).arg(value)
     }
 
     /// Builds the package once.
@@ -139,19 +144,13 @@ fn fleetctl(
     out: &Path,
 ) -> anyhow::Result<Contender> {
     let program = workspace.target.join("release").join("fleetctl");
-    let args = strings([
-        "package".as_ref(),
-        "--type".as_ref(),
-        format.as_str().as_ref(),
-        "--components".as_ref(),
-        payload.components.as_os_str(),
-        "--fleet-desktop".as_ref(),
-        "--compression".as_ref(),
-        setting.as_str().as_ref(),
-        "--out-dir".as_ref(),
-        out.as_os_str(),
-    ]);
-    Ok(Contender::new("fleetctl", &program, args, out))
+    Ok(Contender::new("fleetctl", &program, out)
+        .arg("package")
+        .flag("--type", format.as_str())
+        .flag("--components", &payload.components)
+        .arg("--fleet-desktop")
+        .flag("--compression", setting.as_str())
+        .flag("--out-dir", out))
 }
 
 fn nfpm(
@@ -179,17 +178,13 @@ fn nfpm(
         "name: peer\narch: amd64\nversion: 1.0.0\nmaintainer: Peer <peer@example.com>\ndescription: peer\nlicense: MIT\n{compression}\ncontents:\n{contents}"
     );
     fs::write(&config, text).context("could not write nfpm's configuration")?;
-    let args = strings([
-        "package".as_ref(),
-        "--config".as_ref(),
-        config.as_os_str(),
-        "--packager".as_ref(),
-        format.as_str().as_ref(),
-        "--target".as_ref(),
-        out.as_os_str(),
-    ]);
     let note = (format == Format::Deb).then_some("its own level");
-    Ok(Contender::new("nfpm", &program, args, out).noting(note))
+    let nfpm = Contender::new("nfpm", &program, out)
+        .arg("package")
+        .flag("--config", &config)
+        .flag("--packager", format.as_str())
+        .flag("--target", out);
+    Ok(Contender { note, ..nfpm })
 }
 
 fn dpkg_deb(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<Contender> {
@@ -197,15 +192,12 @@ fn dpkg_deb(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<C
     fs::create_dir_all(&control).context("could not make dpkg-deb's control directory")?;
     let text = "Package: peer\nVersion: 1.0.0\nArchitecture: amd64\nMaintainer: Peer <peer@example.com>\nDescription: peer\n";
     fs::write(control.join("control"), text).context("could not write dpkg-deb's control file")?;
-    let args = strings([
-        "--root-owner-group".as_ref(),
-        format!("-Z{}", setting.algorithm()).as_ref(),
-        format!("-z{}", setting.level()).as_ref(),
-        "--build".as_ref(),
-        payload.tree.as_os_str(),
-        out.join("peer.deb").as_os_str(),
-    ]);
-    Ok(Contender::new("dpkg-deb", Path::new("dpkg-deb"), args, out))
+    Ok(Contender::new("dpkg-deb", Path::new("dpkg-deb"), out)
+        .arg("--root-owner-group")
+        .arg(format!("-Z{}", setting.algorithm()))
+        .arg(format!("-z{}", setting.level()))
+        .flag("--build", &payload.tree)
+        .arg(out.join("peer.deb")))
 }
 
 /// rpmbuild does what packing needs and nothing else: no stripping, no search for dependencies, and
@@ -223,19 +215,10 @@ fn rpmbuild(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<C
         setting.level()
     );
     fs::write(&spec, text).context("could not write rpmbuild's spec")?;
-    let args = strings([
-        "-bb".as_ref(),
-        "--define".as_ref(),
-        format!("_topdir {}", out.display()).as_ref(),
-        "--define".as_ref(),
-        format!("_rpmdir {}/RPMS", out.display()).as_ref(),
-        spec.as_os_str(),
-    ]);
-    Ok(Contender::new("rpmbuild", Path::new("rpmbuild"), args, out))
-}
-
-fn strings<const N: usize>(args: [&OsStr; N]) -> Vec<String> {
-    args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
+    Ok(Contender::new("rpmbuild", Path::new("rpmbuild"), out)
+        .arg("-bb")
+        .flag("--define", format!("_topdir {}", out.display()))
+        .arg(spec))
 }
 
 /// Bytes of the packages below `dir`.

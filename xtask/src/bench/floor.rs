@@ -20,8 +20,9 @@ pub(super) fn contender(
     };
     let name = format!("floor-{}-{}", format.as_str(), setting.as_str());
     let out = payload.dir.join("out").join(name);
-    let mut args = vec![setting.as_str().to_owned(), hash.to_owned()];
-    args.push(out.join("bytes.floor").to_string_lossy().into_owned());
-    args.extend(payload.files().map(|file| file.to_string_lossy().into_owned()));
-    Contender::new("floor", &program, args, &out)
+    let floor = Contender::new("floor", &program, &out)
+        .arg(setting.as_str())
+        .arg(hash)
+        .arg(out.join("bytes.floor"));
+    payload.files().fold(floor, Contender::arg)
 }
