@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use wire::secret::SecretError;
 
 use crate::{
-    payload::{ComponentKind, Platform},
+    payload::{ComponentKind, Os, Platform},
     tree::InstallPath,
 };
 
@@ -87,6 +87,8 @@ pub enum PayloadError {
 pub enum AssembleError {
     #[error("two things want to be at `{path}`")]
     Collision { path: InstallPath },
+    #[error("nothing is known of where things are on {os}")]
+    NoLayout { os: Os },
     #[error("the spec wants {kind}, which the payload has not")]
     Missing { kind: ComponentKind },
 }

@@ -52,6 +52,8 @@ pub fn assemble(
 ) -> Result<Package, AssembleError> {
     match payload.platform().os {
         payload::Os::Linux => layout::linux::assemble(spec, payload, built_at),
+        payload::Os::Macos => layout::macos::assemble(spec, payload, built_at),
+        payload::Os::Windows => layout::windows::assemble(spec, payload, built_at),
     }
 }
 

@@ -33,12 +33,16 @@ impl fmt::Display for Platform {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Os {
     Linux,
+    Macos,
+    Windows,
 }
 
 impl fmt::Display for Os {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Linux => "linux",
+            Self::Macos => "macos",
+            Self::Windows => "windows",
         })
     }
 }
@@ -48,6 +52,8 @@ impl fmt::Display for Os {
 pub enum Arch {
     Amd64,
     Arm64,
+    /// Both of them in one file, as on macOS. No package is asked for by this name.
+    Universal,
 }
 
 impl fmt::Display for Arch {
@@ -55,6 +61,7 @@ impl fmt::Display for Arch {
         f.write_str(match self {
             Self::Amd64 => "amd64",
             Self::Arm64 => "arm64",
+            Self::Universal => "universal",
         })
     }
 }
@@ -94,13 +101,16 @@ impl ComponentKind {
         }
     }
 
-    /// What its program file is called on Linux.
+    /// What its program file is called on a device.
     #[must_use]
-    pub const fn program(self) -> &'static str {
-        match self {
-            Self::Orbit => "orbit",
-            Self::Osqueryd => "osqueryd",
-            Self::Desktop => "fleet-desktop",
+    pub const fn program(self, os: Os) -> &'static str {
+        match (self, os) {
+            (Self::Orbit, Os::Windows) => "orbit.exe",
+            (Self::Orbit, Os::Linux | Os::Macos) => "orbit",
+            (Self::Osqueryd, Os::Windows) => "osqueryd.exe",
+            (Self::Osqueryd, Os::Linux | Os::Macos) => "osqueryd",
+            (Self::Desktop, Os::Windows) => "fleet-desktop.exe",
+            (Self::Desktop, Os::Linux | Os::Macos) => "fleet-desktop",
         }
     }
 }
@@ -137,7 +147,7 @@ impl Component {
             return Err(PayloadError::NotAFile { path: path.to_owned() });
         }
         let elf = Elf::read(file).map_err(failed)?;
-        if elf.as_ref().is_some_and(|elf| elf.machine != machine(platform.arch)) {
+        if elf.as_ref().is_some_and(|elf| Some(elf.machine) != machine(platform.arch)) {
             return Err(PayloadError::WrongArch { path: path.to_owned(), platform });
         }
         let source = Source::Path { path: path.to_owned(), size: metadata.len() };
@@ -195,10 +205,11 @@ impl Payload {
 const EM_X86_64: u16 = 62;
 const EM_AARCH64: u16 = 183;
 
-const fn machine(arch: Arch) -> u16 {
+const fn machine(arch: Arch) -> Option<u16> {
     match arch {
-        Arch::Amd64 => EM_X86_64,
-        Arch::Arm64 => EM_AARCH64,
+        Arch::Amd64 => Some(EM_X86_64),
+        Arch::Arm64 => Some(EM_AARCH64),
+        Arch::Universal => None,
     }
 }
 

@@ -101,7 +101,7 @@ fn make(
 fn jobs<'a>(order: &Order, packages: &'a [Package]) -> anyhow::Result<Vec<Job<'a>>> {
     let mut jobs = Vec::new();
     for package in packages {
-        for &kind in &order.types {
+        for kind in kinds(order, package) {
             let format = format(kind, order.compression);
             let name = format.file_name(&package.metadata);
             let path = match &order.destination {
@@ -117,6 +117,12 @@ fn jobs<'a>(order: &Order, packages: &'a [Package]) -> anyhow::Result<Vec<Job<'a
             .with_context(|| format!("could not create `{}`", folder.display()))?;
     }
     Ok(jobs)
+}
+
+/// The types asked for that install on the package's system.
+fn kinds<'a>(order: &'a Order, package: &Package) -> impl Iterator<Item = Type> + use<'a> {
+    let os = package.metadata.platform.os;
+    order.types.iter().copied().filter(move |kind| kind.os() == os)
 }
 
 fn format(kind: Type, compression: Option<Compression>) -> Box<dyn Format> {
@@ -190,7 +196,7 @@ fn list(
 ) -> anyhow::Result<()> {
     let mut plans = Vec::new();
     for package in packages {
-        for &kind in &order.types {
+        for kind in kinds(order, package) {
             let format = format(kind, order.compression);
             let (name, tree) = (format.file_name(&package.metadata), format.tree(package));
             if output.format == output::Format::Table {

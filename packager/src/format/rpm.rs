@@ -53,6 +53,7 @@ impl Format for Rpm {
         match metadata.platform.arch {
             Arch::Amd64 => "x86_64",
             Arch::Arm64 => "aarch64",
+            Arch::Universal => "noarch",
         }
     }
 
@@ -184,6 +185,7 @@ fn lead(package: &Package) -> [u8; LEAD] {
     lead[9] = match package.metadata.platform.arch {
         Arch::Amd64 => 1,
         Arch::Arm64 => 19,
+        Arch::Universal => 255,
     };
     let name = metadata::full_name(&package.metadata);
     let name = &name.as_bytes()[..name.len().min(NAME_LEN)];

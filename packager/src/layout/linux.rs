@@ -8,7 +8,7 @@ use wire::settings::files;
 use crate::{
     error::AssembleError,
     package::{Lifecycle, Metadata, Package, Pointer, SourceDate},
-    payload::{Component, ComponentKind, Payload},
+    payload::{Component, ComponentKind, Os, Payload},
     spec::{ClientIdentity, PackageSpec, Trust},
     template::{Unit, rendered},
     tree::{Entry, FileTree, InstallPath, Role, Source},
@@ -140,9 +140,10 @@ impl Layout {
         let packaged = folder.join("packaged");
         self.tree.insert(folder.clone(), Entry::dir())?;
         self.tree.insert(packaged.clone(), Entry::dir())?;
-        let packaged = packaged.join(kind.program());
+        let program = kind.program(Os::Linux);
+        let packaged = packaged.join(program);
         self.tree.insert(packaged.clone(), Entry::file(source.clone(), Role::Program))?;
-        let link = folder.join(kind.program());
+        let link = folder.join(program);
         Ok(Pointer { component: *kind, link, packaged, version: version.clone() })
     }
 

@@ -204,7 +204,7 @@ impl Check {
 
     fn outfile(&mut self, file: &Path, types: &[Type], archs: &[Arch]) {
         let shown = file.display();
-        if types.len() * archs.len() > 1 {
+        if types.iter().map(|kind| kind.platforms(archs).len()).sum::<usize>() > 1 {
             self.problems.push("--outfile names one file, but several are asked for".to_owned());
         }
         if let [only] = types {

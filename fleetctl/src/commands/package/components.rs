@@ -26,29 +26,28 @@ struct Program {
     modified: Option<Timestamp>,
 }
 
-/// The payload of each architecture asked for, and the date of the newest program in it.
+/// The payload of each platform asked for, and the date of the newest program in it.
 pub(crate) fn payloads(
     order: &Order,
     session: &Session,
 ) -> anyhow::Result<Vec<(Payload, SourceDate)>> {
+    let platforms = order.platforms();
     let programs = match &order.origin {
-        Origin::Folder(folder) => local(order, folder, session)?,
-        Origin::Repository(config) => session.wait(remote(order, config, session))?,
+        Origin::Folder(folder) => local(order, &platforms, folder, session)?,
+        Origin::Repository(config) => session.wait(remote(order, &platforms, config, session))?,
     };
-    order
-        .archs
-        .iter()
+    platforms
+        .into_iter()
         .zip(programs)
-        .map(|(&arch, programs)| payload(arch, programs, order.version.as_ref()))
+        .map(|(platform, programs)| payload(platform, programs, order.version.as_ref()))
         .collect()
 }
 
 fn payload(
-    arch: Arch,
+    platform: Platform,
     programs: Vec<Program>,
     package_version: Option<&Version>,
 ) -> anyhow::Result<(Payload, SourceDate)> {
-    let platform = Platform { os: Os::Linux, arch };
     let newest = programs.iter().filter_map(|program| program.modified).max();
     let components = programs
         .into_iter()
@@ -80,31 +79,36 @@ fn source_date(at: Timestamp) -> SourceDate {
     SourceDate::from_unix(u32::try_from(seconds).expect("it was clamped"))
 }
 
-fn local(order: &Order, folder: &Utf8Path, session: &Session) -> anyhow::Result<Vec<Vec<Program>>> {
+fn local(
+    order: &Order,
+    platforms: &[Platform],
+    folder: &Utf8Path,
+    session: &Session,
+) -> anyhow::Result<Vec<Vec<Program>>> {
     let own = env!("CARGO_PKG_VERSION");
     let components = LocalComponents {
         dir: folder.to_owned(),
         default_version: order.version.as_ref().map_or_else(|| own.to_owned(), Version::to_string),
     };
-    order.archs.iter().map(|&arch| local_programs(order, &components, arch, session)).collect()
+    let programs = platforms.iter();
+    programs.map(|&platform| local_programs(order, &components, platform, session)).collect()
 }
 
-/// What the folder has for one architecture. A folder without osqueryd gives the agent alone.
+/// What the folder has for one platform. A folder without osqueryd gives the agent alone.
 fn local_programs(
     order: &Order,
     components: &LocalComponents,
-    arch: Arch,
+    platform: Platform,
     session: &Session,
 ) -> anyhow::Result<Vec<Program>> {
-    let platform = update_platform(arch);
+    let place = |kind| (component(kind), update_platform(platform, kind));
     let mut kinds = kinds(order);
-    if kinds.contains(&ComponentKind::Osqueryd)
-        && !components.has(update::Component::Osqueryd, platform)
-    {
+    let (osqueryd, its_platform) = place(ComponentKind::Osqueryd);
+    if kinds.contains(&ComponentKind::Osqueryd) && !components.has(osqueryd, its_platform) {
         session.shell.note(format!("`{}` has no osqueryd: the agent goes alone", components.dir));
         kinds.retain(|kind| *kind != ComponentKind::Osqueryd);
     }
-    let wanted: Vec<_> = kinds.iter().map(|&kind| (component(kind), platform)).collect();
+    let wanted: Vec<_> = kinds.iter().map(|&kind| place(kind)).collect();
     let found = components
         .locate(&wanted)
         .map_err(|error| Stop::usage(format!("--components {:#}", anyhow::Error::new(error))))?;
@@ -127,6 +131,7 @@ fn modified(path: &Utf8Path) -> anyhow::Result<Option<Timestamp>> {
 
 async fn remote(
     order: &Order,
+    platforms: &[Platform],
     config: &RepositoryConfig,
     session: &Session,
 ) -> anyhow::Result<Vec<Vec<Program>>> {
@@ -139,8 +144,8 @@ async fn remote(
     let kinds = kinds(order);
     let bars = Bars::new(session);
     let mut all = Vec::new();
-    for &arch in &order.archs {
-        let wanted: Vec<_> = kinds.iter().map(|&kind| target(order, kind, arch)).collect();
+    for &platform in platforms {
+        let wanted: Vec<_> = kinds.iter().map(|&kind| target(order, kind, platform)).collect();
         let fetched = repository.fetch(&wanted, now, &|progress| bars.show(progress)).await;
         let fetched = fetched.map_err(|error| advise(error, &kinds))?;
         let programs = kinds.iter().zip(fetched).map(|(&kind, fetched)| Program {
@@ -178,7 +183,7 @@ fn kinds(order: &Order) -> Vec<ComponentKind> {
         .collect()
 }
 
-fn target(order: &Order, kind: ComponentKind, arch: Arch) -> TargetName {
+fn target(order: &Order, kind: ComponentKind, platform: Platform) -> TargetName {
     let channel: &Channel = match kind {
         ComponentKind::Orbit => &order.channels.orbit,
         ComponentKind::Osqueryd => &order.channels.osqueryd,
@@ -186,7 +191,7 @@ fn target(order: &Order, kind: ComponentKind, arch: Arch) -> TargetName {
     };
     TargetName {
         component: component(kind),
-        platform: update_platform(arch),
+        platform: update_platform(platform, kind),
         channel: channel.clone(),
     }
 }
@@ -199,10 +204,15 @@ fn component(kind: ComponentKind) -> update::Component {
     }
 }
 
-fn update_platform(arch: Arch) -> UpdatePlatform {
-    match arch {
-        Arch::Amd64 => UpdatePlatform::Linux,
-        Arch::Arm64 => UpdatePlatform::LinuxArm64,
+/// Where a repository has `kind` for `platform`. On macOS osqueryd is a bundle.
+fn update_platform(platform: Platform, kind: ComponentKind) -> UpdatePlatform {
+    match (platform.os, platform.arch, kind) {
+        (Os::Linux, Arch::Arm64, _) => UpdatePlatform::LinuxArm64,
+        (Os::Linux, Arch::Amd64 | Arch::Universal, _) => UpdatePlatform::Linux,
+        (Os::Windows, Arch::Arm64, _) => UpdatePlatform::WindowsArm64,
+        (Os::Windows, Arch::Amd64 | Arch::Universal, _) => UpdatePlatform::Windows,
+        (Os::Macos, _, ComponentKind::Osqueryd) => UpdatePlatform::MacosApp,
+        (Os::Macos, _, ComponentKind::Orbit | ComponentKind::Desktop) => UpdatePlatform::Macos,
     }
 }
 

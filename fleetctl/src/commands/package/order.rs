@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use camino::Utf8PathBuf;
-use packager::{Compression, PackageSpec, SourceDate, payload::Arch};
+use packager::{
+    Compression, PackageSpec, Platform, SourceDate,
+    payload::{Arch, Os},
+};
 use semver::Version;
 use update::{Channel, RepositoryConfig};
 
@@ -23,6 +26,21 @@ pub(crate) struct Order {
     pub date: Option<SourceDate>,
 }
 
+impl Order {
+    /// What the packages are to run on, each once.
+    pub(crate) fn platforms(&self) -> Vec<Platform> {
+        let mut platforms = Vec::new();
+        for &kind in &self.types {
+            for platform in kind.platforms(&self.archs) {
+                if !platforms.contains(&platform) {
+                    platforms.push(platform);
+                }
+            }
+        }
+        platforms
+    }
+}
+
 /// A kind of installer that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Type {
@@ -36,6 +54,22 @@ impl Type {
         match self {
             Self::Deb => "deb",
             Self::Rpm => "rpm",
+        }
+    }
+
+    /// The system that it installs on.
+    pub(crate) fn os(self) -> Os {
+        match self {
+            Self::Deb | Self::Rpm => Os::Linux,
+        }
+    }
+
+    /// What it is built for when `archs` are asked for. On macOS one package serves them all.
+    pub(crate) fn platforms(self, archs: &[Arch]) -> Vec<Platform> {
+        let os = self.os();
+        match os {
+            Os::Macos => vec![Platform { os, arch: Arch::Universal }],
+            Os::Linux | Os::Windows => archs.iter().map(|&arch| Platform { os, arch }).collect(),
         }
     }
 

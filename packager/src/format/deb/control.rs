@@ -118,5 +118,6 @@ pub(super) const fn architecture(arch: Arch) -> &'static str {
     match arch {
         Arch::Amd64 => "amd64",
         Arch::Arm64 => "arm64",
+        Arch::Universal => "all",
     }
 }
