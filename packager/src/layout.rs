@@ -2,4 +2,5 @@
 
 pub(crate) mod linux;
 pub(crate) mod macos;
+mod root;
 pub(crate) mod windows;

@@ -1,0 +1,123 @@
+//! The agent's root folder. What is in it is the same on every system but for a few names.
+
+use bytes::Bytes;
+use wire::settings::files;
+
+use crate::{
+    error::AssembleError,
+    payload::{Component, ComponentKind, Os, Payload},
+    spec::{ClientIdentity, PackageSpec, Trust},
+    tree::{Entry, FileTree, InstallPath, Role, Source},
+};
+
+/// What the flagfile says if none is given.
+const NO_OSQUERY_FLAGS: &[u8] = b"# Flags of osqueryd, one a line: --name=value\n";
+
+/// A tree in the making, with the agent's root folder in it.
+pub(super) struct Root {
+    pub(super) tree: FileTree,
+    pub(super) path: InstallPath,
+    os: Os,
+}
+
+/// Where a component is below the root.
+pub(super) struct Place {
+    /// The component's own folder.
+    pub(super) folder: InstallPath,
+    /// Its packaged program.
+    pub(super) program: InstallPath,
+}
+
+impl Root {
+    /// The root at `path` on `os`, with `bin` in it and nothing else.
+    pub(super) fn new(path: &'static str, os: Os) -> Result<Self, AssembleError> {
+        let path = InstallPath::fixed(path);
+        let mut tree = FileTree::new();
+        tree.insert(path.clone(), Entry::dir())?;
+        tree.insert(path.join("bin"), Entry::dir())?;
+        Ok(Self { tree, path, os })
+    }
+
+    /// Adds flagfile, certificates and keys under the names that [`files`] gives them.
+    pub(super) fn add_configuration(&mut self, spec: &PackageSpec) -> Result<(), AssembleError> {
+        let flags = match spec.osquery_flags() {
+            flags if flags.is_empty() => Bytes::from_static(NO_OSQUERY_FLAGS),
+            flags => flags.clone(),
+        };
+        self.add(files::OSQUERY_FLAGS, flags, Role::Secret)?;
+        if let Trust::Pinned(chain) = spec.trust() {
+            self.add(files::SERVER_CA, chain.pem().clone(), Role::Data)?;
+        }
+        self.add_identity(spec.client_identity(), [files::CLIENT_CERTIFICATE, files::CLIENT_KEY])?;
+        self.add_update_trust(spec)
+    }
+
+    fn add_update_trust(&mut self, spec: &PackageSpec) -> Result<(), AssembleError> {
+        let updates = spec.updates();
+        if let Some(root) = &updates.root {
+            self.add(files::UPDATE_ROOT, root.clone(), Role::Data)?;
+        }
+        if let Some(chain) = &updates.certificate {
+            self.add(files::UPDATE_CA, chain.pem().clone(), Role::Data)?;
+        }
+        self.add_identity(
+            updates.client_identity.as_ref(),
+            [files::UPDATE_CLIENT_CERTIFICATE, files::UPDATE_CLIENT_KEY],
+        )
+    }
+
+    fn add_identity(
+        &mut self,
+        identity: Option<&ClientIdentity>,
+        [certificate, key]: [&'static str; 2],
+    ) -> Result<(), AssembleError> {
+        let Some(identity) = identity else { return Ok(()) };
+        self.add(certificate, identity.certificate.pem().clone(), Role::Data)?;
+        self.add(key, identity.key.pem().clone(), Role::Secret)
+    }
+
+    /// Adds the enroll secret, if there is one, as the file called `name`.
+    pub(super) fn add_secret(
+        &mut self,
+        name: &'static str,
+        spec: &PackageSpec,
+    ) -> Result<(), AssembleError> {
+        let Some(secret) = spec.enroll_secret() else { return Ok(()) };
+        self.add(name, format!("{}\n", secret.expose()), Role::Secret)
+    }
+
+    /// Adds a program as `bin/<component>/packaged/<program>`.
+    pub(super) fn add_component(&mut self, component: &Component) -> Result<Place, AssembleError> {
+        let folder = self.path.join("bin").join(component.kind.name());
+        let packaged = folder.join("packaged");
+        self.tree.insert(folder.clone(), Entry::dir())?;
+        self.tree.insert(packaged.clone(), Entry::dir())?;
+        let program = packaged.join(component.kind.program(self.os));
+        let source = component.source.clone();
+        self.tree.insert(program.clone(), Entry::file(source, Role::Program))?;
+        Ok(Place { folder, program })
+    }
+
+    /// Adds a file below the root.
+    pub(super) fn add(
+        &mut self,
+        name: &'static str,
+        content: impl Into<Bytes>,
+        role: Role,
+    ) -> Result<(), AssembleError> {
+        self.tree.insert(self.path.join(name), file(content, role))
+    }
+}
+
+/// A file whose content is in memory.
+pub(super) fn file(content: impl Into<Bytes>, role: Role) -> Entry {
+    Entry::file(Source::Bytes(content.into()), role)
+}
+
+/// Fails if the spec wants a component that the payload has not.
+pub(super) fn require_wanted(spec: &PackageSpec, payload: &Payload) -> Result<(), AssembleError> {
+    if spec.settings().fleet_desktop && !payload.has(ComponentKind::Desktop) {
+        return Err(AssembleError::Missing { kind: ComponentKind::Desktop });
+    }
+    Ok(())
+}
