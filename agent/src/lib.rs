@@ -24,5 +24,4 @@ pub mod server;
 pub mod status;
 pub mod tasks;
 
-/// The agent's version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub use wire::VERSION;

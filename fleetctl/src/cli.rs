@@ -40,7 +40,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(
     name = "fleetctl",
-    version,
+    version = wire::VERSION,
     after_help = AFTER_HELP,
     arg_required_else_help = true,
     max_term_width = 100,

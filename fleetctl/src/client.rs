@@ -175,7 +175,7 @@ pub(crate) fn http(trust: &Trust) -> anyhow::Result<reqwest::ClientBuilder> {
     Ok(reqwest::Client::builder()
         .tls_backend_preconfigured(trust.client_config()?)
         .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("fleetctl/", env!("CARGO_PKG_VERSION")))
+        .user_agent(format!("fleetctl/{}", wire::VERSION))
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TIMEOUT))
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Admits devices and people, and answers their agents, browsers and scripts.
 #[derive(Debug, Parser)]
-#[command(name = "fleet-server", version)]
+#[command(name = "fleet-server", version = wire::VERSION)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -11,6 +11,13 @@
 //!
 //! **Invariant:** no I/O, no clock, no randomness; nothing of ours is imported.
 
+/// The version of this build: that of the release or development build it was made for, which
+/// whoever builds says with the variable `FLEETD_VERSION`; else Cargo's.
+pub const VERSION: &str = match option_env!("FLEETD_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 pub mod api;
 pub mod envfile;
 pub mod ids;

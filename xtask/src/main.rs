@@ -14,6 +14,7 @@ mod report;
 mod setup;
 mod terminal;
 mod tidy;
+mod version;
 mod workspace;
 
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Task {
     Acceptance(acceptance::Args),
     /// Show the product at work on this machine, from building it to an enrolled device
     Demo,
+    /// Print which version this checkout is
+    Version(version::Args),
     /// Measure against other tools
     #[command(subcommand)]
     Bench(bench::Task),
@@ -80,6 +83,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             acceptance::run(&workspace, &args)?;
         }
         Task::Demo => demo::run(&workspace)?,
+        Task::Version(args) => version::run(&workspace, &args)?,
         Task::Bench(bench::Task::Package(args)) => bench::package(&workspace, &args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -24,11 +24,8 @@ struct Version {
     arch: &'static str,
 }
 
-const THIS: Version = Version {
-    version: env!("CARGO_PKG_VERSION"),
-    os: std::env::consts::OS,
-    arch: std::env::consts::ARCH,
-};
+const THIS: Version =
+    Version { version: wire::VERSION, os: std::env::consts::OS, arch: std::env::consts::ARCH };
 
 pub(crate) fn run(args: VersionArgs, shell: Shell) -> anyhow::Result<()> {
     match args.output.format {

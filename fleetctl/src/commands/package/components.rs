@@ -85,7 +85,7 @@ fn local(
     folder: &Utf8Path,
     session: &Session,
 ) -> anyhow::Result<Vec<Vec<Program>>> {
-    let own = env!("CARGO_PKG_VERSION");
+    let own = wire::VERSION;
     let components = LocalComponents {
         dir: folder.to_owned(),
         default_version: order.version.as_ref().map_or_else(|| own.to_owned(), Version::to_string),
