@@ -80,6 +80,8 @@ pub struct Metadata {
     /// replace them, because a package that is replaced cleans up after its successor is laid,
     /// and Fleet's deletes `/opt/orbit` then.
     pub conflicts: &'static [&'static str],
+    /// Packages that most want beside it.
+    pub recommends: &'static [&'static str],
     /// Whether a program in it needs the system's C library.
     pub needs_libc: bool,
 }
@@ -87,13 +89,53 @@ pub struct Metadata {
 /// What must happen on a device besides files being laid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// The service's name as its manager knows it.
-    pub service: &'static str,
-    /// Enable and start the service on first installation.
-    pub start: bool,
+    /// What runs in the background. None: a package of commands alone.
+    pub service: Option<Service>,
+    /// Whom the service runs as. None: root.
+    pub account: Option<Account>,
     pub pointers: Vec<Pointer>,
-    /// The agent's state: what removal keeps and purge deletes.
+    /// What removal keeps and purge deletes.
     pub state: Vec<InstallPath>,
+}
+
+impl Lifecycle {
+    /// Of a package whose files are all there is to it.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { service: None, account: None, pointers: Vec::new(), state: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::none()
+    }
+}
+
+/// A program that its system's service manager runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// As the manager knows it.
+    pub name: &'static str,
+    /// Enable and start it on first installation.
+    pub start: bool,
+}
+
+/// A user of the system, with a group of the same name, that exists for a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    pub name: &'static str,
+    /// What it is for, as `/etc/passwd` tells.
+    pub purpose: &'static str,
+    /// Its home, an absolute path.
+    pub home: &'static str,
+}
+
+impl Account {
+    /// The line of sysusers.d(5) that asks for it.
+    #[must_use]
+    pub fn sysusers(&self) -> String {
+        format!("u {} - \"{}\" {}", self.name, self.purpose, self.home)
+    }
 }
 
 /// A symlink that is no part of the tree, because updates move it: it names the version of a

@@ -7,7 +7,7 @@ use askama::Template;
 use semver::Version;
 
 use crate::{
-    package::{Lifecycle, Pointer},
+    package::{Account, Lifecycle, Pointer},
     spec::CpuQuota,
     tree::InstallPath,
 };
@@ -58,13 +58,26 @@ macro_rules! script {
     };
 }
 
-script!(DebPostinst, "deb/postinst.sh");
+/// Sees the paths, too, that belong to the account's group.
+#[derive(Template)]
+#[template(path = "deb/postinst.sh")]
+pub(crate) struct DebPostinst<'a> {
+    pub(crate) lifecycle: &'a Lifecycle,
+    pub(crate) owned: Vec<&'a InstallPath>,
+}
+
 script!(DebPrerm, "deb/prerm.sh");
 script!(DebPostrm, "deb/postrm.sh");
 script!(RpmPost, "rpm/post.sh");
 script!(RpmPreun, "rpm/preun.sh");
 
-/// The same for every package.
+#[derive(Template)]
+#[template(path = "rpm/pre.sh")]
+pub(crate) struct RpmPre<'a> {
+    pub(crate) account: &'a Account,
+}
+
+/// The same for every package that has scripts.
 pub(crate) const RPM_POSTUN: &str = include_str!("../../templates/rpm/postun.sh");
 
 #[derive(Template)]

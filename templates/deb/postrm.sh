@@ -1,6 +1,6 @@
 #!/bin/sh
-# Called after the files have gone. Removing keeps configuration and state, so that the device
-# comes back as itself; purging keeps nothing.
+# Called after the files have gone. Removing keeps configuration and state, so that what comes
+# back is what has gone; purging keeps nothing.
 set -e
 
 root=${DPKG_ROOT:-}
@@ -12,9 +12,11 @@ case $1 in
         fi
         ;;
     purge)
+{%- if let Some(service) = lifecycle.service %}
         if [ -x "$(command -v deb-systemd-helper)" ]; then
-            deb-systemd-helper purge {{ lifecycle.service }} >/dev/null || true
+            deb-systemd-helper purge {{ service.name }} >/dev/null || true
         fi
+{%- endif %}
 {%- for path in lifecycle.state %}
         rm -rf "$root{{ path }}"
 {%- endfor %}

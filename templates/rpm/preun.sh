@@ -3,15 +3,19 @@
 set -e
 
 [ "$1" -eq 0 ] || exit 0
+{%- if !lifecycle.pointers.is_empty() %}
 root=
 
 {% include "linux/unpoint.sh" %}
+{%- endif %}
+{%- if let Some(service) = lifecycle.service %}
 if [ -x /usr/bin/systemctl ]; then
     if [ -d /run/systemd/system ]; then
-        systemctl --quiet stop {{ lifecycle.service }} || true
+        systemctl --quiet stop {{ service.name }} || true
     fi
-    systemctl --quiet --no-reload disable {{ lifecycle.service }} || true
+    systemctl --quiet --no-reload disable {{ service.name }} || true
 fi
+{%- endif %}
 {%- for pointer in lifecycle.pointers %}
 unpoint {{ pointer.link }}
 {%- endfor %}

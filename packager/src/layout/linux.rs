@@ -7,7 +7,7 @@ use wire::settings::files;
 use super::root::{Place, Root, file, require_wanted};
 use crate::{
     error::AssembleError,
-    package::{Lifecycle, Metadata, Package, Pointer, SourceDate},
+    package::{Lifecycle, Metadata, Package, Pointer, Service, SourceDate},
     payload::{Component, Os, Payload},
     spec::PackageSpec,
     template::{Unit, rendered},
@@ -46,8 +46,8 @@ pub(crate) fn assemble(
         .map(|component| root.add_component(component).map(|place| pointer(component, place)))
         .collect::<Result<_, _>>()?;
     let lifecycle = Lifecycle {
-        service: SERVICE,
-        start: spec.service().start,
+        service: Some(Service { name: SERVICE, start: spec.service().start }),
+        account: None,
         pointers,
         state: vec![root.path, InstallPath::fixed(LOGS)],
     };
@@ -66,6 +66,7 @@ fn metadata(payload: &Payload) -> Metadata {
         maintainer: "The fleetd authors <maintainers@fleetd.example>",
         license: "Apache-2.0 OR MIT",
         conflicts: &["fleet-osquery"],
+        recommends: &["ca-certificates"],
         needs_libc: payload.components().any(|component| component.dynamic),
     }
 }

@@ -11,8 +11,8 @@ use crate::{
     archive::tar::{Item, TarWriter},
     package::Package,
     payload::Arch,
-    template::{DebPostinst, DebPostrm, DebPrerm},
-    tree::{FileTree, Owner, Role},
+    template::{DebPostinst, DebPostrm, DebPrerm, rendered},
+    tree::{Entry, FileTree, InstallPath, Owner, Role},
 };
 
 /// Makes the archive.
@@ -26,14 +26,12 @@ const DATA: u16 = 0o644;
 
 impl Control<'_> {
     pub(super) fn archive(&self) -> io::Result<Vec<u8>> {
-        let lifecycle = &self.package.lifecycle;
-        let members = [
-            ("/control", DATA, self.control()),
-            ("/conffiles", DATA, self.conffiles()),
-            ("/postinst", SCRIPT, DebPostinst::text(lifecycle)),
-            ("/postrm", SCRIPT, DebPostrm::text(lifecycle)),
-            ("/prerm", SCRIPT, DebPrerm::text(lifecycle)),
-        ];
+        let mut members = vec![("/control", DATA, self.control())];
+        let conffiles = self.conffiles();
+        if !conffiles.is_empty() {
+            members.push(("/conffiles", DATA, conffiles));
+        }
+        members.extend(self.scripts().map(|(path, text)| (path, SCRIPT, text)));
         let gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
         let mut tar = TarWriter::new(gzip, self.package.built_at.unix());
         tar.dir(&item("/", SCRIPT))?;
@@ -45,6 +43,23 @@ impl Control<'_> {
         tar.finish()?.finish()
     }
 
+    /// Nothing for a package whose files are all there is to it.
+    fn scripts(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let lifecycle = &self.package.lifecycle;
+        let scripts = [
+            ("/postinst", rendered(&DebPostinst { lifecycle, owned: self.owned() })),
+            ("/postrm", DebPostrm::text(lifecycle)),
+            ("/prerm", DebPrerm::text(lifecycle)),
+        ];
+        scripts.into_iter().filter(|_| !lifecycle.is_none())
+    }
+
+    /// Paths whose group is not there yet when dpkg lays them.
+    fn owned(&self) -> Vec<&InstallPath> {
+        let of_account = |entry: &Entry| entry.owner != Owner::ROOT;
+        self.tree.iter().filter(|(_, entry)| of_account(entry)).map(|(path, _)| path).collect()
+    }
+
     fn control(&self) -> String {
         let metadata = &self.package.metadata;
         let mut control = Paragraph::default();
@@ -53,16 +68,19 @@ impl Control<'_> {
         control.field("Architecture", architecture(metadata.platform.arch));
         control.field("Maintainer", metadata.maintainer);
         control.field("Installed-Size", &self.installed_size().to_string());
-        if metadata.needs_libc {
-            control.field("Depends", LIBC);
-        }
-        control.field("Recommends", "ca-certificates");
-        control.field("Conflicts", &metadata.conflicts.join(", "));
+        control.list("Depends", &self.depends());
+        control.list("Recommends", metadata.recommends);
+        control.list("Conflicts", metadata.conflicts);
         control.field("Section", "admin");
         control.field("Priority", "optional");
         control.field("Homepage", metadata.homepage);
         control.description(metadata.summary, metadata.description);
         control.0
+    }
+
+    fn depends(&self) -> Vec<&'static str> {
+        let libc = self.package.metadata.needs_libc.then_some(LIBC);
+        libc.into_iter().chain(self.package.lifecycle.account.map(|_| SYSUSERS)).collect()
     }
 
     /// In KiB, each entry rounded up, a folder or symlink counted as one. Source: dpkg-gencontrol.
@@ -79,6 +97,8 @@ impl Control<'_> {
 }
 
 const LIBC: &str = "libc6";
+/// Whatever makes accounts from sysusers.d(5).
+const SYSUSERS: &str = "systemd | systemd-standalone-sysusers | systemd-sysusers";
 
 fn item(path: &str, mode: u16) -> Item<'_> {
     Item { path, mode, user: Owner::ROOT.user, group: Owner::ROOT.group }
@@ -92,6 +112,13 @@ impl Paragraph {
     /// `value` is one line and not empty.
     fn field(&mut self, name: &str, value: &str) {
         let _ = writeln!(self.0, "{name}: {value}");
+    }
+
+    /// Left out if there is nothing to list.
+    fn list(&mut self, name: &str, values: &[&str]) {
+        if !values.is_empty() {
+            self.field(name, &values.join(", "));
+        }
     }
 
     fn description(&mut self, summary: &str, text: &str) {

@@ -9,7 +9,7 @@ use crate::{
     compression::{Algorithm, Compression},
     error::BuildError,
     package::{Metadata, Package},
-    template::{RPM_POSTUN, RpmPost, RpmPreun},
+    template::{RPM_POSTUN, RpmPost, RpmPre, RpmPreun, rendered},
     tree::{Entry, FileTree, Node, Role},
 };
 
@@ -18,6 +18,8 @@ const REGION: u32 = 63;
 const RELEASE: &str = "1";
 const SHA256_ALGORITHM: u32 = 8;
 const SHELL: &str = "/bin/sh";
+/// Makes accounts from sysusers.d(5); which package has it differs.
+const SYSUSERS: &str = "/usr/bin/systemd-sysusers";
 
 /// Makes the header.
 pub(super) struct PackageHeader<'a> {
@@ -49,7 +51,9 @@ impl PackageHeader<'_> {
         header.string(1002, RELEASE);
         header.translated(1004, metadata.summary);
         header.translated(1005, metadata.description);
-        header.translated(1016, "System Environment/Daemons");
+        let daemon = self.package.lifecycle.service.is_some();
+        let group = if daemon { "System Environment/Daemons" } else { "Applications/System" };
+        header.translated(1016, group);
         header.string(5062, "utf-8");
     }
 
@@ -78,23 +82,29 @@ impl PackageHeader<'_> {
         ];
         put_relations(header, [1047, 1112, 1113], &provides);
         put_relations(header, [1049, 1048, 1050], &self.requires());
-        let conflicts: Vec<_> = metadata.conflicts.iter().map(|name| Relation::any(name)).collect();
-        put_relations(header, [1054, 1053, 1055], &conflicts);
-        put_relations(header, [5046, 5048, 5047], &[Relation::any("ca-certificates")]);
+        put_relations(header, [1054, 1053, 1055], &Relation::all(metadata.conflicts));
+        put_relations(header, [5046, 5048, 5047], &Relation::all(metadata.recommends));
     }
 
     /// What must be there, sorted by name.
     fn requires(&self) -> Vec<Relation<'static>> {
+        let lifecycle = &self.package.lifecycle;
         let mut all = vec![
-            Relation { name: SHELL, flags: INTERPRETER, version: "" },
-            Relation { name: SHELL, flags: INTERPRETER | FOR_POST, version: "" },
-            Relation { name: SHELL, flags: INTERPRETER | FOR_PREUN, version: "" },
-            Relation { name: SHELL, flags: INTERPRETER | FOR_POSTUN, version: "" },
-            Relation { name: "coreutils", flags: FOR_POST | FOR_PREUN, version: "" },
             Relation::rpmlib("rpmlib(CompressedFileNames)", "3.0.4-1"),
             Relation::rpmlib("rpmlib(FileDigests)", "4.6.0-1"),
             Relation::rpmlib("rpmlib(PayloadFilesHavePrefix)", "4.0-1"),
         ];
+        if !lifecycle.is_none() {
+            let phases = [0, FOR_POST, FOR_PREUN, FOR_POSTUN].map(|phase| INTERPRETER | phase);
+            all.extend(phases.map(|flags| Relation { name: SHELL, flags, version: "" }));
+        }
+        if lifecycle.account.is_some() {
+            all.push(Relation { name: SHELL, flags: INTERPRETER | FOR_PRE, version: "" });
+            all.push(Relation { name: SYSUSERS, flags: FOR_PRE, version: "" });
+        }
+        if !lifecycle.pointers.is_empty() {
+            all.push(Relation { name: "coreutils", flags: FOR_POST | FOR_PREUN, version: "" });
+        }
         if self.package.metadata.needs_libc {
             all.push(Relation::any("libc.so.6()(64bit)"));
         }
@@ -109,6 +119,13 @@ impl PackageHeader<'_> {
 
     fn put_scripts(&self, header: &mut Header) {
         let lifecycle = &self.package.lifecycle;
+        if lifecycle.is_none() {
+            return;
+        }
+        if let Some(account) = &lifecycle.account {
+            header.string(1023, &rendered(&RpmPre { account }));
+            header.string(1085, SHELL);
+        }
         let scripts = [
             (1024, 1086, RpmPost::text(lifecycle)),
             (1025, 1087, RpmPreun::text(lifecycle)),
@@ -199,6 +216,7 @@ struct Relation<'a> {
 const LESS: u32 = 1 << 1;
 const EQUAL: u32 = 1 << 3;
 const INTERPRETER: u32 = 1 << 8;
+const FOR_PRE: u32 = 1 << 9;
 const FOR_POST: u32 = 1 << 10;
 const FOR_PREUN: u32 = 1 << 11;
 const FOR_POSTUN: u32 = 1 << 12;
@@ -209,6 +227,10 @@ impl<'a> Relation<'a> {
         Self { name, flags: 0, version: "" }
     }
 
+    fn all(names: &'a [&'a str]) -> Vec<Self> {
+        names.iter().map(|name| Self::any(name)).collect()
+    }
+
     /// Something that rpm itself must know.
     fn rpmlib(name: &'a str, since: &'a str) -> Self {
         Self { name, flags: RPMLIB | LESS | EQUAL, version: since }
@@ -216,6 +238,9 @@ impl<'a> Relation<'a> {
 }
 
 fn put_relations(header: &mut Header, [name, flags, version]: [u32; 3], all: &[Relation<'_>]) {
+    if all.is_empty() {
+        return;
+    }
     header.strings(name, all.iter().map(|relation| relation.name));
     header.int32(flags, &all.iter().map(|relation| relation.flags).collect::<Vec<_>>());
     header.strings(version, all.iter().map(|relation| relation.version));
