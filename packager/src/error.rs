@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use wire::secret::SecretError;
 
 use crate::{
-    payload::{ComponentKind, Os, Platform},
+    payload::{ComponentKind, MadeFor, Os, Platform},
     tree::InstallPath,
 };
 
@@ -73,8 +73,10 @@ pub enum PayloadError {
     Read { path: Utf8PathBuf, source: io::Error },
     #[error("`{path}` is not a file")]
     NotAFile { path: Utf8PathBuf },
-    #[error("`{path}` is made for another architecture than {platform}")]
-    WrongArch { path: Utf8PathBuf, platform: Platform },
+    #[error("`{path}` is a program for {made_for}, not for {platform}")]
+    WrongPlatform { path: Utf8PathBuf, made_for: MadeFor, platform: Platform },
+    #[error("`{path}` is no program that {platform} could start")]
+    NotAProgram { path: Utf8PathBuf, platform: Platform },
     #[error("{kind} is given twice")]
     Twice { kind: ComponentKind },
     #[error("orbit is missing")]

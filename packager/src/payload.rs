@@ -1,12 +1,10 @@
 //! The binaries that go into a package, with their versions.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    fs::File,
-    io::{self, Read},
-    str::FromStr,
-};
+mod program;
+
+pub use program::MadeFor;
+
+use std::{collections::BTreeMap, fmt, fs::File, str::FromStr};
 
 use camino::Utf8Path;
 use semver::Version;
@@ -132,8 +130,8 @@ pub struct Component {
 }
 
 impl Component {
-    /// Looks at the start of the file at `path`. An ELF program must be made for `platform`;
-    /// anything else that can be started, like a script, is taken as it is.
+    /// Looks at the start of the file at `path`. A program must be made for `platform`. Where a
+    /// system starts other files, too, like scripts, they are taken as they are.
     pub fn open(
         kind: ComponentKind,
         version: Version,
@@ -146,12 +144,27 @@ impl Component {
         if !metadata.is_file() {
             return Err(PayloadError::NotAFile { path: path.to_owned() });
         }
-        let elf = Elf::read(file).map_err(failed)?;
-        if elf.as_ref().is_some_and(|elf| Some(elf.machine) != machine(platform.arch)) {
-            return Err(PayloadError::WrongArch { path: path.to_owned(), platform });
-        }
+        let dynamic = check(path, program::Head::read(file), platform)?;
         let source = Source::Path { path: path.to_owned(), size: metadata.len() };
-        Ok(Self { kind, version, source, dynamic: elf.is_some_and(|elf| elf.dynamic) })
+        Ok(Self { kind, version, source, dynamic })
+    }
+}
+
+/// Whether the program at `path` needs a dynamic loader, if it can run on `platform` at all.
+fn check(
+    path: &Utf8Path,
+    head: Option<program::Head>,
+    platform: Platform,
+) -> Result<bool, PayloadError> {
+    match head {
+        Some(head) if head.made_for.suits(platform) => Ok(head.dynamic),
+        Some(program::Head { made_for, .. }) => {
+            Err(PayloadError::WrongPlatform { path: path.to_owned(), made_for, platform })
+        }
+        None if platform.os == Os::Windows => {
+            Err(PayloadError::NotAProgram { path: path.to_owned(), platform })
+        }
+        None => Ok(false),
     }
 }
 
@@ -200,64 +213,4 @@ impl Payload {
     pub fn has(&self, kind: ComponentKind) -> bool {
         self.components().any(|component| component.kind == kind)
     }
-}
-
-const EM_X86_64: u16 = 62;
-const EM_AARCH64: u16 = 183;
-
-const fn machine(arch: Arch) -> Option<u16> {
-    match arch {
-        Arch::Amd64 => Some(EM_X86_64),
-        Arch::Arm64 => Some(EM_AARCH64),
-        Arch::Universal => None,
-    }
-}
-
-/// What is asked of a 64-bit little-endian ELF file.
-struct Elf {
-    machine: u16,
-    dynamic: bool,
-}
-
-impl Elf {
-    /// How much of a file's start is looked at; program headers follow the ELF header.
-    const HEAD: u64 = 4096;
-    const PT_INTERP: u32 = 3;
-
-    /// None: not such a file.
-    fn read(file: File) -> io::Result<Option<Self>> {
-        let mut head = Vec::new();
-        file.take(Self::HEAD).read_to_end(&mut head)?;
-        Ok(Self::parse(&head))
-    }
-
-    fn parse(head: &[u8]) -> Option<Self> {
-        if !head.starts_with(b"\x7fELF\x02\x01") {
-            return None;
-        }
-        let machine = u16_at(head, 18)?;
-        let first = usize::try_from(u64_at(head, 32)?).ok()?;
-        let size = usize::from(u16_at(head, 54)?);
-        let count = usize::from(u16_at(head, 56)?);
-        let dynamic = (0..count)
-            .filter_map(|index| u32_at(head, first.checked_add(index * size)?))
-            .any(|kind| kind == Self::PT_INTERP);
-        Some(Self { machine, dynamic })
-    }
-}
-
-fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes_at(bytes, at).map(u16::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes_at(bytes, at).map(u32::from_le_bytes)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes_at(bytes, at).map(u64::from_le_bytes)
 }

@@ -387,9 +387,10 @@ fn a_dry_run_shows_the_tree_and_writes_nothing() {
 fn a_program_for_another_architecture_is_refused() {
     let home = home();
     let mut elf = vec![0; 64];
-    elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     elf[18] = 183;
     home.write("bin/orbit", elf);
     let said = home.fleetctl(package(&["--type", "deb"])).fails(2);
-    assert!(said.contains("made for another architecture than linux/amd64"), "{said}");
+    let told = "is a program for linux/arm64, not for linux/amd64";
+    assert!(said.contains(told), "{said}");
 }

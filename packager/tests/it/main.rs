@@ -7,6 +7,7 @@ mod environment;
 mod fixture;
 mod layout;
 mod lint;
+mod payload;
 mod reproducible;
 mod rpm;
 mod spec;
