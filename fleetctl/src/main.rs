@@ -3,6 +3,7 @@
 //! - [`cli`] describes the command line, [`commands`] does what it says.
 //! - [`session`] is what commands share: the terminal, the contexts, a client for the server.
 //! - [`client`] speaks the server's JSON interface, [`trust`] decides whom it believes.
+//! - [`switches`] lets switches take values, as Fleet's do.
 //! - [`config`] keeps contexts and reads the environment.
 //! - [`output`] prints everything, [`prompt`] asks, [`exit`] ends the process.
 //!
@@ -17,11 +18,14 @@ mod exit;
 mod output;
 mod prompt;
 mod session;
+mod switches;
 mod trust;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Command, CommandFactory as _, FromArgMatches as _, builder::Resettable};
+use clap::{
+    Command, CommandFactory as _, FromArgMatches as _, builder::Resettable, error::ErrorKind,
+};
 
 use crate::{
     cli::Cli,
@@ -53,10 +57,19 @@ fn main() -> ExitCode {
 /// Reads the command line, in the colours it asks for.
 fn parse() -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let command = without_empty_variables(Cli::command());
-    let mut command = command.color(color_in(&arguments).for_clap());
-    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    let shown = without_empty_variables(Cli::command()).color(color_in(&arguments).for_clap());
+    let mut command = switches::with_values(shown.clone());
+    let matches = command.try_get_matches_from_mut(&arguments);
+    let mut matches = matches.map_err(|error| {
+        let asked = error.kind() == ErrorKind::DisplayHelp;
+        asked.then(|| help(shown, &arguments)).flatten().unwrap_or(error)
+    })?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// The help of `command` that `arguments` ask for.
+fn help(command: Command, arguments: &[OsString]) -> Option<clap::Error> {
+    command.try_get_matches_from(switches::without_values(arguments)).err()
 }
 
 /// `command`, for whose flags an empty variable counts as none, as for the variables read elsewhere:

@@ -4,10 +4,10 @@
 use std::{fmt, io};
 
 use camino::Utf8PathBuf;
-use wire::secret::SecretError;
 
 use crate::{
     payload::{ComponentKind, MadeFor, Os, Platform},
+    spec::Field,
     tree::InstallPath,
 };
 
@@ -16,30 +16,12 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpecError {
-    #[error("the {what} cannot be used: {reason}")]
-    Url { what: &'static str, reason: String },
-    #[error("a Fleet URL goes together with an enroll secret")]
-    UrlWithoutSecret,
-    #[error("an enroll secret goes together with a Fleet URL")]
-    SecretWithoutUrl,
-    #[error("the enroll secret cannot be used")]
-    Secret(#[source] SecretError),
-    #[error("a {what} contradicts insecure: it would not be looked at")]
-    InsecureWith { what: &'static str },
-    #[error("the {of} certificate is not PEM: {reason}")]
-    Certificate { of: &'static str, reason: String },
-    #[error("the {of} key is not PEM: {reason}")]
-    Key { of: &'static str, reason: String },
-    #[error("a {of} certificate goes together with its key")]
-    CertificateWithoutKey { of: &'static str },
-    #[error("a {of} key goes together with its certificate")]
-    KeyWithoutCertificate { of: &'static str },
-    #[error("the {what} is not JSON: {reason}")]
-    Json { what: &'static str, reason: String },
-    #[error("the {what} cannot be used: {reason}")]
-    Text { what: &'static str, reason: &'static str },
-    #[error("a CPU quota of {percent} % is not within 1 and {max} %", max = crate::spec::CpuQuota::MAX)]
-    CpuQuota { percent: u16 },
+    #[error("the {field} cannot be used: {reason}")]
+    Unusable { field: Field, reason: String },
+    #[error("the {field} goes together with the {with}, which is missing")]
+    Alone { field: Field, with: Field },
+    #[error("the {field} contradicts insecure: it would not be looked at")]
+    Insecure { field: Field },
     #[error("architecture `{given}` is neither `amd64` nor `arm64`")]
     UnknownArch { given: String },
     #[error("compression `{given}` cannot be used: {reason}")]

@@ -58,7 +58,7 @@ pub fn assemble(
 }
 
 /// Writes `package` to `out`, which is empty and stands at its start. `progress` hears of every
-/// chunk of the package's files that has been read; [`Package::size`] is what its calls add up to.
+/// chunk of the files that has been read; the size of [`Format::tree`] is what its calls add up to.
 pub fn build(
     package: &Package,
     format: &dyn Format,

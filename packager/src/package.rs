@@ -5,7 +5,8 @@ use std::{str::FromStr, time::Duration};
 use semver::Version;
 
 use crate::{
-    payload::{ComponentKind, Platform},
+    payload::{ComponentKind, Library, Platform},
+    spec::Publisher,
     tree::{FileTree, InstallPath},
 };
 
@@ -52,14 +53,6 @@ pub struct Package {
     pub built_at: SourceDate,
 }
 
-impl Package {
-    /// Bytes of all its files. A format's documents may add a few.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        self.tree.size()
-    }
-}
-
 /// What a package says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
@@ -70,10 +63,8 @@ pub struct Metadata {
     pub summary: &'static str,
     /// Lines of less than 80 characters, an empty one between paragraphs.
     pub description: &'static str,
-    pub homepage: &'static str,
-    pub vendor: &'static str,
-    /// Name and address, `Name <user@example.com>`.
-    pub maintainer: &'static str,
+    /// Whose package it is.
+    pub publisher: Publisher,
     /// SPDX expression.
     pub license: &'static str,
     /// Packages that own the same files. They have to be removed first: formats do not offer to
@@ -82,8 +73,8 @@ pub struct Metadata {
     pub conflicts: &'static [&'static str],
     /// Packages that most want beside it.
     pub recommends: &'static [&'static str],
-    /// Whether a program in it needs the system's C library.
-    pub needs_libc: bool,
+    /// What its programs need of a Linux system, sorted by name.
+    pub libraries: Vec<Library>,
 }
 
 /// What must happen on a device besides files being laid.

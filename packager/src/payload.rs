@@ -1,5 +1,6 @@
 //! The binaries that go into a package, with their versions.
 
+mod libraries;
 mod program;
 
 pub use program::MadeFor;
@@ -119,14 +120,24 @@ impl fmt::Display for ComponentKind {
     }
 }
 
+/// A shared library of the system that a program is linked to, as ELF has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Library {
+    /// As in `libc.so.6`.
+    pub name: String,
+    /// The newest of its symbol versions that the program uses, as in `GLIBC_2.34`; none where the
+    /// library has no numbered ones.
+    pub version: Option<String>,
+}
+
 /// One binary.
 #[derive(Debug, Clone)]
 pub struct Component {
     pub kind: ComponentKind,
     pub version: Version,
     pub source: Source,
-    /// Whether a dynamic loader, hence the C library, is needed to start it.
-    pub dynamic: bool,
+    /// What it needs of a Linux system, sorted by name; nothing if it is linked statically.
+    pub libraries: Vec<Library>,
 }
 
 impl Component {
@@ -144,27 +155,27 @@ impl Component {
         if !metadata.is_file() {
             return Err(PayloadError::NotAFile { path: path.to_owned() });
         }
-        let dynamic = check(path, program::Head::read(file), platform)?;
+        let libraries = check(path, program::Head::read(file), platform)?;
         let source = Source::Path { path: path.to_owned(), size: metadata.len() };
-        Ok(Self { kind, version, source, dynamic })
+        Ok(Self { kind, version, source, libraries })
     }
 }
 
-/// Whether the program at `path` needs a dynamic loader, if it can run on `platform` at all.
+/// What the program at `path` needs of its system, if it can run on `platform` at all.
 fn check(
     path: &Utf8Path,
     head: Option<program::Head>,
     platform: Platform,
-) -> Result<bool, PayloadError> {
+) -> Result<Vec<Library>, PayloadError> {
     match head {
-        Some(head) if head.made_for.suits(platform) => Ok(head.dynamic),
+        Some(head) if head.made_for.suits(platform) => Ok(head.libraries),
         Some(program::Head { made_for, .. }) => {
             Err(PayloadError::WrongPlatform { path: path.to_owned(), made_for, platform })
         }
         None if platform.os == Os::Windows => {
             Err(PayloadError::NotAProgram { path: path.to_owned(), platform })
         }
-        None => Ok(false),
+        None => Ok(Vec::new()),
     }
 }
 
@@ -207,6 +218,14 @@ impl Payload {
     /// All components, orbit first.
     pub fn components(&self) -> impl Iterator<Item = &Component> {
         std::iter::once(&self.orbit).chain(self.others.values())
+    }
+
+    /// What its programs need of a Linux system: each library once, with the newest version, sorted
+    /// by name.
+    #[must_use]
+    pub fn libraries(&self) -> Vec<Library> {
+        let all = self.components().flat_map(|component| component.libraries.iter().cloned());
+        libraries::merged(all)
     }
 
     #[must_use]

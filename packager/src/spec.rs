@@ -2,15 +2,19 @@
 //! nothing in it contradicts itself.
 
 mod check;
+mod field;
 
 use std::{fmt, num::NonZeroU16, time::Duration};
 
 use bytes::Bytes;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use url::Url;
 use wire::{
     AgentSettings, EnrollSecret, HostIdentifier,
     settings::{Channels, DEFAULT_UPDATE_INTERVAL},
 };
+
+pub use self::field::Field;
 
 /// A package as asked for and not yet checked: a field a flag, contents of files instead of their
 /// names. Turn it into a [`PackageSpec`] with `try_from`.
@@ -54,7 +58,11 @@ pub struct Draft {
     /// Enable and start the service.
     pub service: bool,
     /// Percent of one core that the agent and osqueryd may use together.
-    pub cpu_quota: Option<u16>,
+    pub cpu_quota: Option<u32>,
+    /// Whose package it is: name and address, `Name <user@example.com>`.
+    pub maintainer: String,
+    /// Where to read about it, a URL.
+    pub homepage: Option<String>,
 }
 
 impl Default for Draft {
@@ -88,6 +96,8 @@ impl Default for Draft {
             debug: false,
             service: true,
             cpu_quota: None,
+            maintainer: DEFAULT_MAINTAINER.to_owned(),
+            homepage: None,
         }
     }
 }
@@ -109,6 +119,7 @@ pub struct PackageSpec {
     updates: UpdateTrust,
     osquery_flags: Bytes,
     service: ServicePolicy,
+    publisher: Publisher,
 }
 
 impl PackageSpec {
@@ -149,6 +160,11 @@ impl PackageSpec {
     #[must_use]
     pub fn service(&self) -> &ServicePolicy {
         &self.service
+    }
+
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
     }
 }
 
@@ -248,12 +264,60 @@ impl CpuQuota {
     pub const MAX: u16 = 10_000;
 
     #[must_use]
-    pub fn from_percent(percent: u16) -> Option<Self> {
-        NonZeroU16::new(percent).filter(|percent| percent.get() <= Self::MAX).map(Self)
+    pub fn from_percent(percent: u32) -> Option<Self> {
+        NonZeroU16::new(percent.try_into().ok()?)
+            .filter(|percent| percent.get() <= Self::MAX)
+            .map(Self)
     }
 
     #[must_use]
     pub fn percent(self) -> u16 {
         self.0.get()
+    }
+}
+
+/// Whose packages these are unless a draft says so.
+pub const DEFAULT_MAINTAINER: &str = "The fleetd authors <maintainers@fleetd.example>";
+
+/// Whose package it is: the organization that built it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publisher {
+    maintainer: String,
+    homepage: Option<Url>,
+}
+
+impl Publisher {
+    /// Takes a maintainer as Debian Policy 5.6.2 has it, `Name <user@example.com>`, on one line.
+    pub fn new(maintainer: String, homepage: Option<Url>) -> Result<Self, &'static str> {
+        let form = "it is not of the form `Name <user@example.com>`";
+        let (name, rest) = maintainer.split_once(" <").ok_or(form)?;
+        let (user, host) = rest.strip_suffix('>').and_then(|it| it.split_once('@')).ok_or(form)?;
+        let plain = |part: &str| {
+            !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || "<>,@".contains(c))
+        };
+        if name.trim() != name || name.is_empty() || name.contains(['<', '>', ',', '@']) {
+            return Err("its name is empty or has one of < > , @ in it");
+        }
+        if maintainer.chars().any(char::is_control) || !plain(user) || !plain(host) {
+            return Err(form);
+        }
+        Ok(Self { maintainer, homepage })
+    }
+
+    /// Name and address.
+    #[must_use]
+    pub fn maintainer(&self) -> &str {
+        &self.maintainer
+    }
+
+    /// The name alone.
+    #[must_use]
+    pub fn vendor(&self) -> &str {
+        self.maintainer.split_once(" <").map_or(&self.maintainer, |(name, _)| name)
+    }
+
+    #[must_use]
+    pub fn homepage(&self) -> Option<&Url> {
+        self.homepage.as_ref()
     }
 }

@@ -8,7 +8,7 @@ use semver::Version;
 
 use crate::{
     package::{Account, Lifecycle, Pointer},
-    spec::CpuQuota,
+    spec::{CpuQuota, Publisher},
     tree::InstallPath,
 };
 
@@ -22,7 +22,6 @@ pub(crate) const LICENSES: [(&str, &[u8]); 2] = [
 #[template(path = "linux/orbit.service")]
 pub(crate) struct Unit<'a> {
     pub(crate) service: &'a str,
-    pub(crate) homepage: &'a str,
     pub(crate) cpu_quota: Option<CpuQuota>,
 }
 
@@ -84,7 +83,6 @@ pub(crate) const RPM_POSTUN: &str = include_str!("../../templates/rpm/postun.sh"
 #[template(path = "deb/copyright.txt")]
 pub(crate) struct DebCopyright<'a> {
     pub(crate) name: &'a str,
-    pub(crate) homepage: &'a str,
     /// Whether osqueryd is in the package.
     pub(crate) osquery: bool,
 }
@@ -94,7 +92,7 @@ pub(crate) struct DebCopyright<'a> {
 pub(crate) struct DebChangelog<'a> {
     pub(crate) name: &'a str,
     pub(crate) version: &'a str,
-    pub(crate) maintainer: &'a str,
+    pub(crate) publisher: &'a Publisher,
     /// As in RFC 2822.
     pub(crate) date: String,
 }

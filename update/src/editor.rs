@@ -133,6 +133,11 @@ impl Editor {
         &self.published.root_bytes
     }
 
+    /// Looks at `additions` without keys, so that a mistake shows before anybody types a passphrase.
+    pub fn check(&self, additions: &[Addition]) -> Result<(), AddError> {
+        add::check(additions)
+    }
+
     /// Publishes `additions` in one step: a reader sees all of them or none. Returns the targets
     /// written.
     ///

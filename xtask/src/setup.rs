@@ -17,7 +17,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("curl", "second opinion on the server's answers"),
     ("openssl", "second opinion on certificates and keys"),
     ("jq", "second opinion on JSON output"),
-    ("binutils", "`ar`, second opinion on .deb files"),
+    ("binutils", "`ar` and `objdump`, second opinion on .deb files and programs"),
     ("zstd", "second opinion on compressed members"),
     ("xz-utils", "second opinion on compressed members"),
     ("rpm2cpio", "second opinion on .rpm payloads"),

@@ -9,6 +9,7 @@ mod args;
 mod check;
 mod components;
 mod files;
+mod flags;
 mod order;
 mod staged;
 
@@ -55,6 +56,19 @@ struct Job<'a> {
     path: PathBuf,
 }
 
+impl Job<'_> {
+    fn artifact(&self, made: &Staged) -> Artifact {
+        Artifact {
+            path: self.path.clone(),
+            size: made.size,
+            sha256: made.sha256.clone(),
+            kind: self.kind.name(),
+            arch: self.package.metadata.platform.arch.to_string(),
+            version: self.package.metadata.version.to_string(),
+        }
+    }
+}
+
 pub(crate) fn run(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
     let order = check::order(&args, &Environment::read()?)?;
     let packages = components::payloads(&order, session)?
@@ -81,19 +95,9 @@ fn make(
     let jobs = jobs(order, packages)?;
     let unfinished = Unfinished::watched()?;
     let staged = build_all(&jobs, &unfinished, session)?;
-    let mut artifacts = Vec::new();
-    for (job, staged) in jobs.iter().zip(staged) {
-        let (size, sha256) = (staged.size, staged.sha256.clone());
-        staged.keep(&job.path)?;
-        artifacts.push(Artifact {
-            path: job.path.clone(),
-            size,
-            sha256,
-            kind: job.kind.name(),
-            arch: job.package.metadata.platform.arch.to_string(),
-            version: job.package.metadata.version.to_string(),
-        });
-    }
+    let artifacts: Vec<_> =
+        jobs.iter().zip(&staged).map(|(job, file)| job.artifact(file)).collect();
+    unfinished.keep_all(staged, jobs.iter().map(|job| job.path.as_path()))?;
     session.shell.data(output.format, &artifacts, |artifacts| table(artifacts))
 }
 
@@ -146,7 +150,7 @@ fn build_all(
             .iter()
             .map(|job| {
                 let what = format!("{} {}", job.kind.name(), job.package.metadata.platform.arch);
-                let bar = progress.bytes(what, Some(job.package.size()));
+                let bar = progress.bytes(what, Some(job.format.tree(job.package).size()));
                 scope.spawn(move || build(job, unfinished, &bar))
             })
             .collect();

@@ -138,20 +138,21 @@ async fn init(args: PathArgs, session: &Session) -> anyhow::Result<()> {
 
 async fn add(args: AddArgs, session: &Session) -> anyhow::Result<()> {
     let mut editor = open(&args.path)?;
+    let additions = [Addition {
+        file: args.target,
+        component: args.name,
+        platform: args.platform,
+        version: args.version,
+        tags: args.tags,
+    }];
+    editor.check(&additions).map_err(refused)?;
     let unlock = |role| passphrases::unlock(editor.keys(), role);
     let keys = PublishKeys {
         targets: unlock(TufRole::Targets)?,
         snapshot: unlock(TufRole::Snapshot)?,
         timestamp: unlock(TufRole::Timestamp)?,
     };
-    let addition = Addition {
-        file: args.target,
-        component: args.name,
-        platform: args.platform,
-        version: args.version,
-        tags: args.tags,
-    };
-    let added = editor.add(&[addition], &keys, &Expiries::default(), now()).await;
+    let added = editor.add(&additions, &keys, &Expiries::default(), now()).await;
     let targets = added.map_err(refused)?;
     let names: Vec<_> = targets.iter().map(TargetName::to_string).collect();
     session.shell.data(args.output.format, &names, |names| {

@@ -89,12 +89,39 @@ fn every_file_that_a_flag_names_reaches_the_agents_folder() {
         ("update.pem", "update.pem"),
         ("update-client.pem", "update_client.crt"),
         ("update-client.key", "update_client.key"),
-        ("osquery.flags", "osquery.flags"),
     ] {
         let there = fs::read(root.join("opt/orbit").join(packed)).unwrap();
         assert_eq!(there, fs::read(home.path(given)).unwrap(), "{packed}");
     }
+    let flags = fs::read(root.join("etc/orbit/osquery.flags")).unwrap();
+    assert_eq!(flags, fs::read(home.path("osquery.flags")).unwrap());
+    let link = fs::read_link(root.join("opt/orbit/osquery.flags")).unwrap();
+    assert_eq!(link.to_str(), Some("/etc/orbit/osquery.flags"));
     assert!(!root.join("opt/orbit/bin/osqueryd").exists());
+}
+
+#[test]
+fn the_package_says_whose_it_is() {
+    let home = home();
+    let deb = home.path("agent.deb");
+    let fields = |flags: &[&str]| {
+        let fixed = ["package", "--type", "deb", "--components", "bin", "--outfile", "agent.deb"];
+        home.fleetctl([&fixed[..], flags].concat()).ok();
+        tool(
+            "dpkg-deb",
+            ["--field".as_ref(), deb.as_os_str(), "Maintainer".as_ref(), "Homepage".as_ref()],
+        )
+    };
+    let own = [
+        "--maintainer",
+        "Example Inc. <it@example.com>",
+        "--homepage",
+        "https://it.example.com/fleet",
+    ];
+    let said =
+        "Maintainer: Example Inc. <it@example.com>\nHomepage: https://it.example.com/fleet\n";
+    assert_eq!(fields(&own), said);
+    assert!(!fields(&[]).contains("Homepage"), "there is none unless it is given");
 }
 
 #[test]

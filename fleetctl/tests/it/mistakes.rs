@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
-use crate::run::{Ended, Home};
+use crate::run::{Ended, Home, tool};
 
 fn home() -> Home {
     let home = Home::new();
@@ -62,4 +62,86 @@ fn the_usage_that_an_unknown_flag_is_answered_with_demands_no_other_flag() {
     let said = package(&home(), &["--no-such-flag"]).fails(2);
     assert!(said.contains("Usage: fleetctl package --type <TYPE>"), "{said}");
     assert!(!said.contains("--cache-dir"), "{said}");
+}
+
+#[test]
+fn switches_take_values_as_gos_flags_do() {
+    let home = home();
+    let settings = |flags: &[&str]| {
+        let out = ["--outfile", "agent.deb", "--fleet-url", "f", "--enroll-secret", "s"];
+        package(&home, &[&out[..], flags].concat()).ok();
+        let deb = home.path("agent.deb");
+        tool("dpkg-deb", [OsStr::new("--extract"), deb.as_os_str(), home.path("root").as_os_str()]);
+        std::fs::read_to_string(home.path("root/etc/default/orbit")).unwrap()
+    };
+    for on in ["--debug", "--debug=true", "--debug=1", "--debug=T"] {
+        assert!(settings(&[on]).contains("ORBIT_DEBUG"), "{on}");
+    }
+    for off in ["--debug=false", "--debug=0", "--debug=FALSE"] {
+        assert!(!settings(&[off, "--quiet=false"]).contains("ORBIT_DEBUG"), "{off}");
+    }
+    let home = home.with("FLEETCTL_ENABLE_SCRIPTS", "true");
+    let dry = |flag| package(&home, &["--dry-run=true", "--outfile", "a.deb", flag]).ok();
+    assert_eq!(dry("--enable-scripts=false").matches("/etc/default/orbit").count(), 1);
+    assert!(!home.path("a.deb").exists());
+}
+
+#[test]
+fn a_switchs_value_is_no_word_of_its_own_and_help_stays_short() {
+    for flags in [["--debug", "false"], ["--debug=maybe", "--offline"]] {
+        assert!(package(&home(), &flags).fails(2).contains("error: "));
+    }
+    let help = package(&home(), &["--insecure=false", "--help"]).ok();
+    assert!(help.contains("--insecure\n") && !help.contains("true|false"), "{help}");
+    for refused in ["--notarize", "--notarize=true", "--disable-keystore=true"] {
+        package(&home(), &[refused, "--dry-run"]).fails(2);
+    }
+    package(&home(), &["--notarize=false", "--disable-keystore=false", "--dry-run"]).ok();
+}
+
+#[test]
+fn a_mistake_names_the_flag_and_the_file() {
+    let home = home();
+    home.write("x.pem", "no certificate");
+    let said = package(
+        &home,
+        &[
+            "--update-tls-certificate",
+            "x.pem",
+            "--fleet-tls-client-key",
+            "x.pem",
+            "--cpu-quota",
+            "70000",
+            "--maintainer",
+            "Example Inc.",
+            "--fleet-url",
+            "fleet",
+        ],
+    );
+    let said = said.fails(2);
+    for line in [
+        "--update-tls-certificate `x.pem` cannot be used: no certificate in it",
+        "--fleet-tls-client-key goes together with --fleet-tls-client-certificate, which is missing",
+        "--fleet-tls-client-key `x.pem` cannot be used: no unencrypted private key in it",
+        "--cpu-quota cannot be used: 70000 % is not within 1 % and 10000 %",
+        "--maintainer cannot be used: it is not of the form `Name <user@example.com>`",
+        "--fleet-url goes together with the enroll secret, which is missing",
+    ] {
+        assert!(said.contains(line), "{line}\n---\n{said}");
+    }
+    for (quota, reason) in
+        [("99999999999", "is not within 1 %"), ("0", "0 % is not"), ("x", "not a number")]
+    {
+        let said = package(&home, &["--cpu-quota", quota, "--dry-run"]).fails(2);
+        assert!(said.contains(reason), "{said}");
+    }
+}
+
+#[test]
+fn of_several_files_that_cannot_all_be_written_none_is() {
+    let home = home();
+    home.write("out/fleetd-0.1.0-1.x86_64.rpm/in-the-way", "");
+    let said = package(&home, &["--type", "rpm", "--out-dir", "out"]).fails(1);
+    assert!(said.contains("could not write `out/fleetd-0.1.0-1.x86_64.rpm`"), "{said}");
+    assert_eq!(std::fs::read_dir(home.path("out")).unwrap().count(), 1, "only what was in the way");
 }

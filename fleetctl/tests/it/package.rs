@@ -176,19 +176,19 @@ fn everything_wrong_is_told_at_once_and_nothing_is_made() {
     for problem in [
         "--type `zip` is unknown",
         "--type msi is not built",
-        "`mips`",
+        "--arch: architecture `mips`",
         "--components `nowhere` is not a folder",
-        "Fleet URL cannot be used",
+        "--fleet-url cannot be used",
         "--enroll-secret and --enroll-secret-file contradict",
-        "contradicts insecure",
-        "client certificate goes together with its key",
+        "--fleet-certificate and --insecure contradict",
+        "--fleet-tls-client-certificate goes together with --fleet-tls-client-key",
         "--update-tls-client-key `absent.key` cannot be read",
         "--osquery-flagfile `absent.flags` cannot be read",
-        "osquery database cannot be used",
+        "--osquery-db cannot be used",
         "--update-interval",
         "--orbit-channel",
         "--cpu-quota",
-        "compression `rar`",
+        "--compression: compression `rar`",
         "--package-version `one`",
         "--host-identifier `hostname`",
         "--outfile and --out-dir contradict",
@@ -214,7 +214,7 @@ fn one_problem_is_one_line() {
             "https://fleet.example.com",
         ])
         .fails(2);
-    assert_eq!(said, "error: a Fleet URL goes together with an enroll secret\n");
+    assert_eq!(said, "error: --fleet-url goes together with the enroll secret, which is missing\n");
 }
 
 #[test]

@@ -110,6 +110,28 @@ fn a_folder_or_file_that_cannot_be_published_is_a_mistake_and_says_what_to_do() 
     home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
     let said = add("tuf", "missing").fails(2);
     assert!(said.starts_with("error: could not read `missing`: No such file"), "{said}");
+    home.write("empty", "");
+    let without = Home::new();
+    let path = home.path("tuf");
+    for target in ["missing", "empty"] {
+        let target = home.path(target);
+        let said = without.fleetctl([
+            "updates",
+            "add",
+            "--path",
+            path.to_str().unwrap(),
+            "--target",
+            target.to_str().unwrap(),
+            "--name",
+            "orbit",
+            "--platform",
+            "linux",
+            "--version",
+            "1.2.3",
+        ]);
+        let said = said.fails(2);
+        assert!(!said.contains("passphrase"), "looked at before anybody is asked: {said}");
+    }
 }
 
 #[test]

@@ -20,7 +20,6 @@ const UNITS: &str = "/usr/lib/systemd/system/orbit.service";
 const COMMAND: &str = "/usr/bin/orbit";
 const LOGS: &str = "/var/log/orbit";
 const SERVICE: &str = "orbit.service";
-const HOMEPAGE: &str = "https://fleetd.example/";
 
 const DESCRIPTION: &str = "\
 The agent, orbit, enrolls the device with the Fleet server that this package
@@ -51,30 +50,27 @@ pub(crate) fn assemble(
         pointers,
         state: vec![root.path, InstallPath::fixed(LOGS)],
     };
-    Ok(Package { metadata: metadata(payload), tree: root.tree, lifecycle, built_at })
+    Ok(Package { metadata: metadata(spec, payload), tree: root.tree, lifecycle, built_at })
 }
 
-fn metadata(payload: &Payload) -> Metadata {
+fn metadata(spec: &PackageSpec, payload: &Payload) -> Metadata {
     Metadata {
         name: "fleetd",
         version: payload.version().clone(),
         platform: payload.platform(),
         summary: "Fleet agent, enrolls this device with its server and runs osquery",
         description: DESCRIPTION,
-        homepage: HOMEPAGE,
-        vendor: "fleetd",
-        maintainer: "The fleetd authors <maintainers@fleetd.example>",
+        publisher: spec.publisher().clone(),
         license: "Apache-2.0 OR MIT",
         conflicts: &["fleet-osquery"],
         recommends: &["ca-certificates"],
-        needs_libc: payload.components().any(|component| component.dynamic),
+        libraries: payload.libraries(),
     }
 }
 
 /// What lies outside of the root.
 fn add_system_files(root: &mut Root, spec: &PackageSpec) -> Result<(), AssembleError> {
-    let cpu_quota = spec.service().cpu_quota;
-    let unit = rendered(&Unit { service: SERVICE, homepage: HOMEPAGE, cpu_quota });
+    let unit = rendered(&Unit { service: SERVICE, cpu_quota: spec.service().cpu_quota });
     let settings = environment::render(spec, SERVICE, &root.path.join(files::ENROLL_SECRET));
     let program = root.path.join("bin").join("orbit").join("orbit");
     root.tree.insert(InstallPath::fixed(UNITS), file(unit, Role::Data))?;

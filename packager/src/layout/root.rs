@@ -13,6 +13,9 @@ use crate::{
 /// What the flagfile says if none is given.
 const NO_OSQUERY_FLAGS: &[u8] = b"# Flags of osqueryd, one a line: --name=value\n";
 
+/// Debian wants what an administrator edits below `/etc`; the agent finds it by a symlink.
+const LINUX_CONFIGURATION: &str = "/etc/orbit";
+
 /// A tree in the making, with the agent's root folder in it.
 pub(super) struct Root {
     pub(super) tree: FileTree,
@@ -40,16 +43,25 @@ impl Root {
 
     /// Adds flagfile, certificates and keys under the names that [`files`] gives them.
     pub(super) fn add_configuration(&mut self, spec: &PackageSpec) -> Result<(), AssembleError> {
-        let flags = match spec.osquery_flags() {
-            flags if flags.is_empty() => Bytes::from_static(NO_OSQUERY_FLAGS),
-            flags => flags.clone(),
-        };
-        self.add(files::OSQUERY_FLAGS, flags, Role::Secret)?;
+        self.add_osquery_flags(spec.osquery_flags())?;
         if let Trust::Pinned(chain) = spec.trust() {
             self.add(files::SERVER_CA, chain.pem().clone(), Role::Data)?;
         }
         self.add_identity(spec.client_identity(), [files::CLIENT_CERTIFICATE, files::CLIENT_KEY])?;
         self.add_update_trust(spec)
+    }
+
+    fn add_osquery_flags(&mut self, flags: &Bytes) -> Result<(), AssembleError> {
+        let none = flags.is_empty();
+        let flags = if none { Bytes::from_static(NO_OSQUERY_FLAGS) } else { flags.clone() };
+        if self.os != Os::Linux {
+            return self.add(files::OSQUERY_FLAGS, flags, Role::Secret);
+        }
+        let folder = InstallPath::fixed(LINUX_CONFIGURATION);
+        let path = folder.join(files::OSQUERY_FLAGS);
+        self.tree.insert(folder, Entry::dir())?;
+        self.tree.insert(path.clone(), file(flags, Role::Config))?;
+        self.tree.insert(self.path.join(files::OSQUERY_FLAGS), Entry::symlink(path))
     }
 
     fn add_update_trust(&mut self, spec: &PackageSpec) -> Result<(), AssembleError> {

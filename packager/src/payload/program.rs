@@ -12,7 +12,7 @@ use object::{
     },
 };
 
-use super::{Arch, Os, Platform};
+use super::{Arch, Library, Os, Platform, libraries};
 
 /// The system and the processors that a program is made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl fmt::Display for MadeFor {
 /// What the head of a program's file tells.
 pub(super) struct Head {
     pub(super) made_for: MadeFor,
-    /// Whether a dynamic loader starts it.
-    pub(super) dynamic: bool,
+    /// What an ELF program is linked to.
+    pub(super) libraries: Vec<Library>,
 }
 
 impl Head {
@@ -70,14 +70,14 @@ impl Head {
             FileKind::Elf32 => (Os::Linux, None),
             FileKind::Pe32 => (Os::Windows, None),
             FileKind::MachO32 => (Os::Macos, None),
-            FileKind::Coff
-            | FileKind::CoffBig
-            | FileKind::CoffImport
-            | FileKind::DyldCache
-            | _ => return None,
+            FileKind::Coff | FileKind::CoffBig | FileKind::CoffImport | FileKind::DyldCache | _ => {
+                return None;
+            }
         };
-        let dynamic = kind != FileKind::Elf64 || elf_is_dynamic(&file);
-        Some(Self { made_for: MadeFor { os, archs: archs.unwrap_or_default() }, dynamic })
+        // A file that cannot be read on is taken for a static one.
+        let elf = (kind == FileKind::Elf64).then(|| libraries::read(&file).unwrap_or_default());
+        let libraries = elf.unwrap_or_default();
+        Some(Self { made_for: MadeFor { os, archs: archs.unwrap_or_default() }, libraries })
     }
 }
 
@@ -91,17 +91,6 @@ fn elf_archs<'a>(file: impl ReadRef<'a>) -> Option<Vec<Arch>> {
         (elf::EM_AARCH64, Endianness::Little) => Some(vec![Arch::Arm64]),
         _ => None,
     }
-}
-
-/// A file that cannot be read on is called static; packing it tells what is wrong.
-fn elf_is_dynamic<'a>(file: impl ReadRef<'a>) -> bool {
-    let interpreted = || {
-        let header = Elf::parse(file).ok()?;
-        let endian = header.endian().ok()?;
-        let segments = header.program_headers(endian, file).ok()?;
-        Some(segments.iter().any(|segment| segment.p_type.get(endian) == elf::PT_INTERP))
-    };
-    interpreted().unwrap_or_default()
 }
 
 fn pe_archs<'a>(file: impl ReadRef<'a>) -> Option<Vec<Arch>> {

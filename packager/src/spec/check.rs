@@ -5,8 +5,8 @@ use url::Url;
 use wire::{AgentSettings, EnrollSecret, settings::server_url};
 
 use super::{
-    CertificateChain, ClientIdentity, CpuQuota, Draft, PackageSpec, PrivateKey, ServicePolicy,
-    Trust, UpdateTrust,
+    CertificateChain, ClientIdentity, CpuQuota, DEFAULT_MAINTAINER, Draft, Field, PackageSpec,
+    PrivateKey, Publisher, ServicePolicy, Trust, UpdateTrust,
 };
 use crate::error::{SpecError, SpecErrors};
 
@@ -16,25 +16,32 @@ impl TryFrom<Draft> for PackageSpec {
     /// Checks everything, so that one run shows all that is wrong.
     fn try_from(draft: Draft) -> Result<Self, SpecErrors> {
         let mut check = Check::default();
-        let fleet_url = check.url("Fleet URL", draft.fleet_url.as_deref(), server_url);
-        let update_url = check.url("update URL", draft.update_url.as_deref(), web_url);
-        let proxy = check.url("proxy URL", draft.proxy.as_deref(), proxy_url);
-        check.enrollment(draft.fleet_url.is_some(), draft.enroll_secret.is_some());
+        let fleet_url = check.url(Field::FleetUrl, draft.fleet_url.as_deref(), server_url);
+        let update_url = check.url(Field::UpdateUrl, draft.update_url.as_deref(), web_url);
+        let proxy = check.url(Field::Proxy, draft.proxy.as_deref(), proxy_url);
+        let homepage = check.url(Field::Homepage, draft.homepage.as_deref(), web_url);
+        let pair = [draft.fleet_url.is_some(), draft.enroll_secret.is_some()];
+        check.together([Field::FleetUrl, Field::EnrollSecret], pair);
         check.insecurity(&draft);
         check.texts(&draft);
         let spec = Self {
             enroll_secret: check.secret(draft.enroll_secret),
             trust: check.trust(draft.fleet_certificate, draft.insecure),
-            client_identity: check.identity("client", draft.client_certificate, draft.client_key),
+            client_identity: check.identity(
+                [Field::ClientCertificate, Field::ClientKey],
+                draft.client_certificate,
+                draft.client_key,
+            ),
             updates: UpdateTrust {
-                root: check.json("update root", draft.update_root),
-                certificate: check.certificates("update server", draft.update_certificate),
+                root: check.json(Field::UpdateRoot, draft.update_root),
+                certificate: check.certificates(Field::UpdateCertificate, draft.update_certificate),
                 client_identity: check.identity(
-                    "update client",
+                    [Field::UpdateClientCertificate, Field::UpdateClientKey],
                     draft.update_client_certificate,
                     draft.update_client_key,
                 ),
             },
+            publisher: check.publisher(draft.maintainer, homepage),
             osquery_flags: draft.osquery_flags.unwrap_or_default(),
             service: ServicePolicy {
                 start: draft.service,
@@ -75,110 +82,120 @@ impl Check {
         result.map_err(|error| self.errors.push(error)).ok()
     }
 
+    /// Notes what a field cannot be used for.
+    fn usable<T>(&mut self, field: Field, result: Result<T, impl ToString>) -> Option<T> {
+        self.ok(result.map_err(|reason| SpecError::Unusable { field, reason: reason.to_string() }))
+    }
+
     fn url(
         &mut self,
-        what: &'static str,
+        field: Field,
         text: Option<&str>,
         parse: fn(&str) -> Result<Url, String>,
     ) -> Option<Url> {
-        self.ok(parse(text?).map_err(|reason| SpecError::Url { what, reason }))
+        self.usable(field, parse(text?))
     }
 
-    fn enrollment(&mut self, has_url: bool, has_secret: bool) {
-        match (has_url, has_secret) {
-            (true, false) => self.errors.push(SpecError::UrlWithoutSecret),
-            (false, true) => self.errors.push(SpecError::SecretWithoutUrl),
-            (true, true) | (false, false) => {}
+    /// Two fields, of which neither is any good without the other.
+    fn together(&mut self, [one, other]: [Field; 2], given: [bool; 2]) {
+        match given {
+            [true, false] => self.errors.push(SpecError::Alone { field: one, with: other }),
+            [false, true] => self.errors.push(SpecError::Alone { field: other, with: one }),
+            [true, true] | [false, false] => {}
         }
     }
 
     fn insecurity(&mut self, draft: &Draft) {
         let certificates = [
-            ("server certificate", &draft.fleet_certificate),
-            ("update server certificate", &draft.update_certificate),
+            (Field::FleetCertificate, &draft.fleet_certificate),
+            (Field::UpdateCertificate, &draft.update_certificate),
         ];
         if draft.insecure {
             let given = certificates.into_iter().filter(|(_, pem)| pem.is_some());
-            self.errors.extend(given.map(|(what, _)| SpecError::InsecureWith { what }));
+            self.errors.extend(given.map(|(field, _)| SpecError::Insecure { field }));
         }
     }
 
     /// Values that end up as lines of the environment file or of a flagfile.
     fn texts(&mut self, draft: &Draft) {
         let texts = [
-            ("no-proxy list", draft.no_proxy.as_deref()),
-            ("end user email", draft.end_user_email.as_deref()),
-            ("browser host", draft.browser_host.as_deref()),
-            ("osquery database", draft.osquery_db.as_deref()),
-            ("orbit channel", Some(&draft.channels.orbit)),
-            ("osqueryd channel", Some(&draft.channels.osqueryd)),
-            ("desktop channel", Some(&draft.channels.desktop)),
+            (Field::NoProxy, draft.no_proxy.as_deref()),
+            (Field::EndUserEmail, draft.end_user_email.as_deref()),
+            (Field::BrowserHost, draft.browser_host.as_deref()),
+            (Field::OsqueryDb, draft.osquery_db.as_deref()),
+            (Field::OrbitChannel, Some(&draft.channels.orbit)),
+            (Field::OsquerydChannel, Some(&draft.channels.osqueryd)),
+            (Field::DesktopChannel, Some(&draft.channels.desktop)),
         ];
-        for (what, text) in texts.into_iter().filter_map(|(what, text)| Some((what, text?))) {
-            let reason = if text.is_empty() {
-                "it is empty"
-            } else if text.chars().any(char::is_control) {
-                "it contains a control character"
-            } else {
-                continue;
-            };
-            self.errors.push(SpecError::Text { what, reason });
+        for (field, text) in texts.into_iter().filter_map(|(field, text)| Some((field, text?))) {
+            self.usable(field, line(text));
         }
         if draft.osquery_db.as_deref().is_some_and(|path| !path.starts_with('/')) {
-            let reason = "it is not an absolute path";
-            self.errors.push(SpecError::Text { what: "osquery database", reason });
+            self.usable::<()>(Field::OsqueryDb, Err("it is not an absolute path"));
         }
         if draft.update_interval.is_zero() || draft.update_interval.subsec_nanos() != 0 {
             let reason = "it is not a number of seconds above zero";
-            self.errors.push(SpecError::Text { what: "update interval", reason });
+            self.usable::<()>(Field::UpdateInterval, Err(reason));
         }
     }
 
     fn secret(&mut self, text: Option<String>) -> Option<EnrollSecret> {
-        self.ok(EnrollSecret::new(text?).map_err(SpecError::Secret))
+        self.usable(Field::EnrollSecret, EnrollSecret::new(text?))
     }
 
     fn trust(&mut self, pem: Option<Bytes>, insecure: bool) -> Trust {
         if insecure {
             return Trust::Insecure;
         }
-        self.certificates("server", pem).map_or(Trust::System, Trust::Pinned)
+        self.certificates(Field::FleetCertificate, pem).map_or(Trust::System, Trust::Pinned)
     }
 
-    fn certificates(&mut self, of: &'static str, pem: Option<Bytes>) -> Option<CertificateChain> {
-        let read = CertificateChain::from_pem(pem?);
-        self.ok(read.map_err(|reason| SpecError::Certificate { of, reason }))
+    fn certificates(&mut self, field: Field, pem: Option<Bytes>) -> Option<CertificateChain> {
+        self.usable(field, CertificateChain::from_pem(pem?))
     }
 
     fn identity(
         &mut self,
-        of: &'static str,
+        [certificate_field, key_field]: [Field; 2],
         certificate: Option<Bytes>,
         key: Option<Bytes>,
     ) -> Option<ClientIdentity> {
-        match (certificate.is_some(), key.is_some()) {
-            (true, false) => self.errors.push(SpecError::CertificateWithoutKey { of }),
-            (false, true) => self.errors.push(SpecError::KeyWithoutCertificate { of }),
-            (true, true) | (false, false) => {}
-        }
-        let certificate = self.certificates(of, certificate);
-        let key = key.and_then(|pem| {
-            let read = PrivateKey::from_pem(pem);
-            self.ok(read.map_err(|reason| SpecError::Key { of, reason }))
-        });
+        self.together([certificate_field, key_field], [certificate.is_some(), key.is_some()]);
+        let certificate = self.certificates(certificate_field, certificate);
+        let key = key.and_then(|pem| self.usable(key_field, PrivateKey::from_pem(pem)));
         Some(ClientIdentity { certificate: certificate?, key: key? })
     }
 
-    fn json(&mut self, what: &'static str, bytes: Option<Bytes>) -> Option<Bytes> {
+    fn json(&mut self, field: Field, bytes: Option<Bytes>) -> Option<Bytes> {
         let bytes = bytes?;
         let read = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes);
-        self.ok(read.map_err(|error| SpecError::Json { what, reason: error.to_string() }))?;
+        self.usable(field, read.map_err(|error| format!("it is not JSON: {error}")))?;
         Some(bytes)
     }
 
-    fn cpu_quota(&mut self, percent: Option<u16>) -> Option<CpuQuota> {
+    fn cpu_quota(&mut self, percent: Option<u32>) -> Option<CpuQuota> {
         let percent = percent?;
-        self.ok(CpuQuota::from_percent(percent).ok_or(SpecError::CpuQuota { percent }))
+        let quota = CpuQuota::from_percent(percent);
+        let reason = || format!("{percent} % is not within 1 % and {} %", CpuQuota::MAX);
+        self.usable(Field::CpuQuota, quota.ok_or_else(reason))
+    }
+
+    /// One that stands in if there is none: then there are errors, and no spec.
+    fn publisher(&mut self, maintainer: String, homepage: Option<Url>) -> Publisher {
+        let fallback = || Publisher::new(DEFAULT_MAINTAINER.to_owned(), None);
+        self.usable(Field::Maintainer, Publisher::new(maintainer, homepage))
+            .unwrap_or_else(|| fallback().expect("the default is a good one"))
+    }
+}
+
+/// Whether `text` can be a value on one line.
+fn line(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        Err("it is empty")
+    } else if text.chars().any(char::is_control) {
+        Err("it contains a control character")
+    } else {
+        Ok(())
     }
 }
 

@@ -26,14 +26,14 @@ fn control_fields_are_what_a_distribution_expects() {
 Package: fleetd
 Version: 1.2.3~rc.1
 Architecture: amd64
-Maintainer: The fleetd authors <maintainers@fleetd.example>
+Maintainer: Example Inc. <it@example.com>
 Installed-Size: [..]
-Depends: libc6
+Depends: libc6 (>= 2.[..])
 Recommends: ca-certificates
 Conflicts: fleet-osquery
 Section: admin
 Priority: optional
-Homepage: https://fleetd.example/
+Homepage: https://it.example.com/
 Description: Fleet agent, enrolls this device with its server and runs osquery
  The agent, orbit, enrolls the device with the Fleet server that this package
  was built for. It keeps osquery running, hands it the queries that the server
@@ -47,12 +47,14 @@ Description: Fleet agent, enrolls this device with its server and runs osquery
     );
 }
 
+const CONFFILES: &str = "/etc/default/orbit\n/etc/orbit/osquery.flags\n";
+
 #[test]
-fn only_the_environment_file_is_a_conffile() {
+fn what_an_administrator_edits_is_a_conffile() {
     let folder = tempfile::tempdir().unwrap();
     let path = deb(folder.path(), draft(), "1.2.3");
     let path = path.to_str().unwrap();
-    assert_eq!(run("dpkg-deb", &["--info", path, "conffiles"]), "/etc/default/orbit\n");
+    assert_eq!(run("dpkg-deb", &["--info", path, "conffiles"]), CONFFILES);
 }
 
 #[test]
@@ -153,9 +155,12 @@ fn upgrades_keep_what_administrators_and_the_agent_wrote() {
         (system.path("etc/default/orbit"), system.path("opt/orbit/secret-orbit-node-key.txt"));
     fs::write(&conffile, "ORBIT_FLEET_URL=mine\n").unwrap();
     fs::write(&key, "node key").unwrap();
+    let flags = system.path("etc/orbit/osquery.flags");
+    fs::write(&flags, "--verbose\n").unwrap();
     system.disable();
     system.install(draft(), "1.1.0");
     assert_eq!(fs::read_to_string(&conffile).unwrap(), "ORBIT_FLEET_URL=mine\n");
+    assert_eq!(fs::read_to_string(&flags).unwrap(), "--verbose\n");
     assert_eq!(fs::read_to_string(&key).unwrap(), "node key");
     assert!(!system.is_enabled(), "a disabled service stays disabled");
 }

@@ -19,6 +19,8 @@ pub(crate) fn draft() -> Draft {
     Draft {
         fleet_url: Some("https://fleet.example.com:8443".into()),
         enroll_secret: Some("s3cret with $pecial \"chars\"".into()),
+        maintainer: "Example Inc. <it@example.com>".into(),
+        homepage: Some("https://it.example.com/".into()),
         ..Draft::default()
     }
 }

@@ -15,12 +15,14 @@ fn a_plain_package_lays_out_like_this() {
         package.tree.to_string(),
         snapbox::str![[r#"
 -rw------- root root [..] /etc/default/orbit
+drwxr-xr-x root root     0 /etc/orbit
+-rw------- root root    46 /etc/orbit/osquery.flags
 drwxr-xr-x root root     0 /opt/orbit
 drwxr-xr-x root root     0 /opt/orbit/bin
 drwxr-xr-x root root     0 /opt/orbit/bin/orbit
 drwxr-xr-x root root     0 /opt/orbit/bin/orbit/packaged
 -rwxr-xr-x root root [..] /opt/orbit/bin/orbit/packaged/orbit
--rw------- root root    46 /opt/orbit/osquery.flags
+lrwxrwxrwx root root     0 /opt/orbit/osquery.flags -> /etc/orbit/osquery.flags
 -rw------- root root    28 /opt/orbit/secret.txt
 lrwxrwxrwx root root     0 /usr/bin/orbit -> /opt/orbit/bin/orbit/orbit
 -rw-r--r-- root root [..] /usr/lib/systemd/system/orbit.service

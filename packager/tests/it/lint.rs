@@ -48,7 +48,8 @@ fn lintian_finds_nothing_but_what_is_accepted() {
 fn rpmlint_finds_nothing_but_what_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(&full(), &Rpm::default(), folder.path());
-    let found = output("rpmlint", &[path.to_str().unwrap()]);
+    let path = path.to_str().unwrap();
+    let found = output("rpmlint", &["--rpmlintrc", "rpmlintrc", path]);
     assert!(found.contains("packages and 0 specfiles checked"), "{found}");
     assert_eq!(tags(&found), accepted("rpmlint"));
 }

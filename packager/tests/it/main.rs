@@ -6,6 +6,7 @@ mod deb;
 mod environment;
 mod fixture;
 mod layout;
+mod linked;
 mod lint;
 mod payload;
 mod reproducible;

@@ -18,6 +18,8 @@ fn query(path: &Path, args: &[&str]) -> String {
     run("rpm", &[&["-qp"], args, &[path.to_str().unwrap()]].concat())
 }
 
+const CONFIG_FILES: &str = "/etc/default/orbit\n/etc/orbit/osquery.flags\n";
+
 #[test]
 fn header_says_what_a_distribution_expects() {
     let folder = tempfile::tempdir().unwrap();
@@ -26,7 +28,7 @@ fn header_says_what_a_distribution_expects() {
     let format = "%{NEVRA} %{LICENSE} %{OS} %{BUILDHOST} %{PAYLOADCOMPRESSOR} %{PAYLOADFLAGS}\\n";
     let said = query(&path, &["--queryformat", format]);
     assert_eq!(said, "fleetd-1.2.3~rc.1-1.x86_64 Apache-2.0 OR MIT linux localhost zstd 3\n");
-    assert_eq!(query(&path, &["--configfiles"]), "/etc/default/orbit\n");
+    assert_eq!(query(&path, &["--configfiles"]), CONFIG_FILES);
     assert_eq!(query(&path, &["--conflicts"]), "fleet-osquery\n");
     assert_eq!(query(&path, &["--recommends"]), "ca-certificates\n");
     assert!(query(&path, &["--changelog"]).contains("- Release 1.2.3~rc.1."));
@@ -39,7 +41,7 @@ fn header_says_what_a_distribution_expects() {
 /bin/sh
 /bin/sh
 coreutils
-libc.so.6()(64bit)
+libc.so.6(GLIBC_2.[..])(64bit)
 rpmlib(CompressedFileNames) <= 3.0.4-1
 rpmlib(FileDigests) <= 4.6.0-1
 rpmlib(PayloadFilesHavePrefix) <= 4.0-1

@@ -15,13 +15,27 @@ use super::{
     metadata::{SPEC_VERSION, SignError, SignedFile, expiry, sha256_hashes, sign},
     publication::{Publication, PublishError, Step, clear},
     published::{Published, newest_version},
-    staging::{StagedFile, stage},
+    staging::{StagedFile, look, stage},
 };
 use crate::{
     disk::{self, Access},
     keys::TufRole,
     names::TargetName,
 };
+
+/// Whether `additions` can be published, as far as their names and the heads of their files tell.
+pub(super) fn check(additions: &[Addition]) -> Result<(), AddError> {
+    let named = name_targets(additions).map(drop);
+    let looks = additions.iter().filter_map(|addition| look(addition).err());
+    match (looks.collect::<Vec<_>>(), named) {
+        (looks, named) if looks.is_empty() => named,
+        (mut problems, Err(AddError::Unusable { problems: names })) => {
+            problems.extend(names);
+            Err(AddError::Unusable { problems })
+        }
+        (problems, _) => Err(AddError::Unusable { problems }),
+    }
+}
 
 /// Stages the files of `additions` and signs the metadata that lists them. When that fails, nothing
 /// stays staged.

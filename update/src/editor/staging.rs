@@ -23,17 +23,34 @@ pub(super) struct StagedFile {
     pub(super) modified: Option<Timestamp>,
 }
 
-/// Copies the file of `addition` into `staged`, hashing it on the way.
-pub(super) fn stage(addition: &Addition, staged: &Utf8Path) -> Result<StagedFile, AdditionProblem> {
+/// Whether the file of `addition` is one that can be published, as far as its head tells.
+pub(super) fn look(addition: &Addition) -> Result<(), AdditionProblem> {
+    let (mut source, about) = open(addition)?;
+    let mut first = [0; 2];
+    if about.len() >= 2 {
+        let read = source.read_exact(&mut first);
+        read.map_err(|source| AdditionProblem::Unreadable { file: addition.file.clone(), source })?;
+    }
+    check_kind(addition, about.len(), first)
+}
+
+fn open(addition: &Addition) -> Result<(fs::File, fs::Metadata), AdditionProblem> {
     let unreadable = |source| AdditionProblem::Unreadable { file: addition.file.clone(), source };
-    let mut source = fs::File::open(&addition.file).map_err(unreadable)?;
+    let source = fs::File::open(&addition.file).map_err(unreadable)?;
     let about = source.metadata().map_err(unreadable)?;
     if !about.is_file() {
         return Err(AdditionProblem::NotAFile { file: addition.file.clone() });
     }
+    Ok((source, about))
+}
+
+/// Copies the file of `addition` into `staged`, hashing it on the way.
+pub(super) fn stage(addition: &Addition, staged: &Utf8Path) -> Result<StagedFile, AdditionProblem> {
+    let unreadable = |source| AdditionProblem::Unreadable { file: addition.file.clone(), source };
+    let (mut source, about) = open(addition)?;
     let modified = about.modified().ok().and_then(|it| Timestamp::try_from(it).ok());
     let copy = copy_hashing(&mut source, staged).map_err(unreadable)?;
-    check_kind(addition, &copy)?;
+    check_kind(addition, copy.length, copy.first)?;
     let path = staged.join(hex::encode(copy.sha256));
     disk::persist(copy.file, path.as_std_path(), Access::World).map_err(unreadable)?;
     let modified = modified.and_then(|it| Timestamp::from_second(it.as_second()).ok());
@@ -67,13 +84,13 @@ fn copy_hashing(source: &mut dyn Read, staged: &Utf8Path) -> io::Result<HashedCo
 
 /// An empty file, or a program where agents expect an archive (or the other way round), would only
 /// fail on devices.
-fn check_kind(addition: &Addition, copy: &HashedCopy) -> Result<(), AdditionProblem> {
+fn check_kind(addition: &Addition, length: u64, first: [u8; 2]) -> Result<(), AdditionProblem> {
     let file = || addition.file.clone();
-    if copy.length == 0 {
+    if length == 0 {
         return Err(AdditionProblem::Empty { file: file() });
     }
     let wanted = addition.component.file_name(addition.platform);
-    let is_gzip = copy.first == [0x1f, 0x8b];
+    let is_gzip = first == [0x1f, 0x8b];
     if wanted.ends_with(".tar.gz") == is_gzip {
         Ok(())
     } else {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 
+use packager::spec::DEFAULT_MAINTAINER;
 use wire::api::Hidden;
 
 use crate::{cli::Output, prompt::hidden};
@@ -11,6 +12,8 @@ use crate::{cli::Output, prompt::hidden};
 const AFTER_HELP: &str = "\
 An enroll secret on the command line can be seen by others on this computer while the command runs,
 and stays in the shell's history: prefer --enroll-secret-file or FLEET_ENROLL_SECRET.
+
+Every switch takes a value as well, as in Fleet: --debug=true, --service=false.
 
 Environment:
   FLEET_ENROLL_SECRET  Enroll secret, unless a flag gives one
@@ -91,7 +94,7 @@ pub(crate) struct ServerArgs {
 pub(crate) struct AgentArgs {
     /// Enable and start the service when the package is installed
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", action = ArgAction::Set)]
+          default_missing_value = "true", action = ArgAction::Set, value_parser = BoolishValueParser::new())]
     pub service: bool,
     /// How a device is named: uuid or instance
     #[arg(
@@ -201,6 +204,12 @@ pub(crate) struct ArtifactArgs {
     /// Version of the package [default: orbit's; with --components, fleetctl's]
     #[arg(long, value_name = "VERSION")]
     pub package_version: Option<String>,
+    /// Whose package it is, as in `Example Inc. <it@example.com>`
+    #[arg(long, value_name = "MAINTAINER", default_value = DEFAULT_MAINTAINER, hide_default_value = true)]
+    pub maintainer: String,
+    /// Where to read about it
+    #[arg(long, value_name = "URL")]
+    pub homepage: Option<String>,
     /// Write to build/ unless told otherwise, as Fleet does; no tools are needed either way
     #[arg(long, env = "FLEETCTL_NATIVE_TOOLING", hide_env_values = true, value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub native_tooling: bool,

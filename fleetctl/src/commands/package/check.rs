@@ -12,6 +12,7 @@ use wire::settings::{Channels, DEFAULT_UPDATE_INTERVAL, parse_duration, secret_f
 use super::{
     args::{AgentArgs, ArtifactArgs, PackageArgs, ServerArgs, UpdateArgs},
     files::{Files, read_text, unreadable},
+    flags,
     order::{Destination, Order, Origin, Tracks, Type},
 };
 use crate::{config::Environment, exit::Stop};
@@ -21,7 +22,9 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
     let mut check = Check::default();
     check.problems.extend(args.refused.reasons());
     let types = check.each(&args.types, Type::parse);
-    let archs = check.each(&args.archs, str::parse);
+    let archs = check.each(&args.archs, |text| {
+        text.parse().map_err(|error: packager::SpecError| format!("--arch: {error}"))
+    });
     let files = check.files(args);
     let secret = check.secret(&args.server, environment);
     let origin = check.origin(&args.update, &files, args.server.insecure);
@@ -31,9 +34,9 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
     let artifact = &args.artifact;
     let version =
         check.flag("--package-version", artifact.package_version.as_deref(), Version::parse);
-    let compression = check.ok(artifact.compression.as_deref().map(str::parse).transpose());
+    let compression = check.flag("--compression", artifact.compression.as_deref(), str::parse);
     let date = check.flag("SOURCE_DATE_EPOCH", environment.source_date.as_deref(), str::parse);
-    let spec = check.spec(draft);
+    let spec = check.spec(draft, args);
     match (spec, origin, channels, check.problems.is_empty()) {
         (Some(spec), Some(origin), Some(channels), true) => Ok(Order {
             spec,
@@ -44,7 +47,7 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
             with_osqueryd: !args.agent.without_osqueryd,
             destination,
             version,
-            compression: compression.flatten(),
+            compression,
             date,
         }),
         _ => Err(Stop::Usage { problems: check.problems, help: None }),
@@ -245,6 +248,8 @@ impl Check {
             proxy: server.proxy.clone(),
             no_proxy: server.no_proxy.clone(),
             osquery_flags: files.osquery_flags,
+            maintainer: args.artifact.maintainer.clone(),
+            homepage: args.artifact.homepage.clone(),
             ..self.agent(agent)
         }
     }
@@ -267,10 +272,10 @@ impl Check {
         }
     }
 
-    fn spec(&mut self, draft: Draft) -> Option<PackageSpec> {
+    fn spec(&mut self, draft: Draft, args: &PackageArgs) -> Option<PackageSpec> {
         PackageSpec::try_from(draft)
             .map_err(|errors| {
-                self.problems.extend(errors.0.into_iter().map(|error| chain(&error)));
+                self.problems.extend(errors.0.iter().map(|error| flags::told(error, args)));
             })
             .ok()
     }
@@ -281,9 +286,13 @@ fn is_remote(url: &str) -> bool {
     !matches!(url.parse::<Location>(), Ok(Location::Directory(_)))
 }
 
-fn percent(text: &str) -> Result<u16, String> {
-    let number = text.strip_suffix('%').unwrap_or(text);
-    number.parse().map_err(|_| "it is not a number of percent".to_owned())
+/// Whether that many can be is the spec's to say; more than fit are too many as well.
+fn percent(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("it is not a number of percent".to_owned());
+    }
+    Ok(number.parse().unwrap_or(u32::MAX))
 }
 
 pub(super) fn chain(error: &dyn std::error::Error) -> String {

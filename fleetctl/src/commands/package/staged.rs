@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -45,16 +45,16 @@ impl Unfinished {
         write: impl FnOnce(&mut dyn WriteSeek) -> anyhow::Result<()>,
     ) -> anyhow::Result<Staged> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let (mut file, guard) = self
+        let (mut file, temporary) = self
             .create(folder.unwrap_or(Path::new(".")))
             .context("could not create a temporary file")?;
         write(&mut file)?;
         let (size, sha256) = digest(&mut file).context("could not read it back")?;
-        Ok(Staged { size, sha256, file: guard })
+        Ok(Staged { size, sha256, file: temporary })
     }
 
     /// While the set is locked no signal is answered, so no file is made that is not known.
-    fn create(&self, folder: &Path) -> io::Result<(File, Guard)> {
+    fn create(&self, folder: &Path) -> io::Result<(File, TempPath)> {
         let mut paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, temporary) = tempfile::Builder::new()
             .prefix(".fleetctl-")
@@ -62,19 +62,42 @@ impl Unfinished {
             .tempfile_in(folder)?
             .into_parts();
         paths.insert(temporary.to_path_buf());
-        drop(paths);
-        Ok((file, Guard { temporary, unfinished: self.clone() }))
+        Ok((file, temporary))
     }
 
-    fn forget(&self, path: &Path) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    /// Gives every file its name. What had a name before is replaced; when one file cannot get its
+    /// name, none does, and all that was replaced is back.
+    ///
+    /// Nothing waits for the disk: what a power cut loses can be built again.
+    pub(crate) fn keep_all<'a>(
+        &self,
+        files: Vec<Staged>,
+        paths: impl IntoIterator<Item = &'a Path>,
+    ) -> anyhow::Result<()> {
+        // While the set is locked no signal is answered, so none leaves half of the files.
+        let mut unfinished = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = Vec::new();
+        let mut result = Ok(());
+        for (file, path) in files.into_iter().zip(paths) {
+            unfinished.remove(&*file.file);
+            if result.is_ok() {
+                let renamed = Kept::rename(file.file, path);
+                result = renamed
+                    .map(|it| kept.push(it))
+                    .with_context(|| format!("could not write `{}`", path.display()));
+            }
+        }
+        if result.is_err() {
+            kept.into_iter().rev().for_each(Kept::undo);
+        }
+        result
     }
 
     fn delete_all_and_exit(&self, code: i32) -> ! {
         let paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for path in paths.iter() {
             // It may be gone already; nothing more can be done about one that cannot be deleted.
-            let _ = std::fs::remove_file(path);
+            let _ = fs::remove_file(path);
         }
         std::process::exit(code)
     }
@@ -105,33 +128,60 @@ fn signal() -> io::Result<impl Future<Output = i32> + Send> {
     })
 }
 
-/// A temporary file, deleted unless it is kept.
-#[derive(Debug)]
-struct Guard {
-    temporary: TempPath,
-    unfinished: Unfinished,
-}
-
 /// A whole file that has not got its name yet.
 #[derive(Debug)]
 pub(crate) struct Staged {
     pub size: u64,
     /// In lower-case hexadecimal.
     pub sha256: String,
-    file: Guard,
+    file: TempPath,
 }
 
-impl Staged {
-    /// Gives the file its name. What had it before is replaced.
-    ///
-    /// Nothing waits for the disk: what a power cut loses can be built again.
-    pub(crate) fn keep(self, path: &Path) -> anyhow::Result<()> {
-        let Guard { temporary, unfinished } = self.file;
-        let old = temporary.to_path_buf();
-        let kept = temporary.persist(path).map_err(|error| error.error);
-        unfinished.forget(&old);
-        kept.with_context(|| format!("could not write `{}`", path.display()))
+/// A file that has got its name.
+struct Kept<'a> {
+    path: &'a Path,
+    /// What had the name before.
+    before: Option<TempPath>,
+}
+
+impl<'a> Kept<'a> {
+    fn rename(file: TempPath, path: &'a Path) -> io::Result<Self> {
+        let before = set_aside(path)?;
+        match file.persist(path) {
+            Ok(()) => Ok(Self { path, before }),
+            Err(error) => {
+                // A second name just goes again; an only one goes back.
+                if fs::symlink_metadata(path).is_err() {
+                    before.map(|before| before.persist(path));
+                }
+                Err(error.error)
+            }
+        }
     }
+
+    /// Nothing more can be done about a file that does not come back.
+    fn undo(self) {
+        let _ = match self.before {
+            Some(before) => before.persist(self.path).map_err(|error| error.error),
+            None => fs::remove_file(self.path),
+        };
+    }
+}
+
+/// A second name for the file at `path`, if there is one; where the file system knows no second
+/// names, its only one.
+fn set_aside(path: &Path) -> io::Result<Option<TempPath>> {
+    if !fs::symlink_metadata(path).is_ok_and(|about| !about.is_dir()) {
+        return Ok(None);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let aside = tempfile::Builder::new()
+        .prefix(".fleetctl-")
+        .suffix(".tmp")
+        .make_in(folder.unwrap_or(Path::new(".")), |aside| {
+            fs::hard_link(path, aside).or_else(|_| fs::rename(path, aside))
+        })?;
+    Ok(Some(aside.into_temp_path()))
 }
 
 /// Length and SHA-256 of `file`. Formats fill in their heads last, so nothing can be hashed before.
@@ -184,6 +234,31 @@ mod tests {
         });
         assert!(failed.is_err());
         drop(staged(folder.path(), |out| Ok(out.write_all(b"whole")?)));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn all_files_get_their_names_or_none_does_and_what_was_there_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["new", "old", "blocked"].map(|name| folder.path().join(name));
+        fs::write(&paths[1], "before").unwrap();
+        fs::create_dir(&paths[2]).unwrap();
+        fs::write(paths[2].join("in the way"), "").unwrap();
+        let unfinished = Unfinished::default();
+        let files = |count: usize| -> Vec<_> {
+            let stage = |path| unfinished.stage(path, |out| Ok(out.write_all(b"after")?)).unwrap();
+            paths[..count].iter().map(|path| stage(path.as_path())).collect()
+        };
+        let keep = |count| {
+            unfinished.keep_all(files(count), paths.iter().map(std::path::PathBuf::as_path))
+        };
+        assert!(format!("{:#}", keep(3).unwrap_err()).contains("blocked"));
+        assert_eq!(fs::read(&paths[1]).unwrap(), b"before");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "`old` and `blocked`");
+        keep(2).unwrap();
+        let read = |path| fs::read(path).unwrap();
+        assert_eq!([read(&paths[0]), read(&paths[1])], [b"after", b"after"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+        assert!(unfinished.0.lock().unwrap().is_empty());
     }
 }

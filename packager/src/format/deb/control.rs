@@ -10,7 +10,7 @@ use semver::Version;
 use crate::{
     archive::tar::{Item, TarWriter},
     package::Package,
-    payload::Arch,
+    payload::{Arch, Library},
     template::{DebPostinst, DebPostrm, DebPrerm, rendered},
     tree::{Entry, FileTree, InstallPath, Owner, Role},
 };
@@ -66,21 +66,24 @@ impl Control<'_> {
         control.field("Package", metadata.name);
         control.field("Version", &version(&metadata.version));
         control.field("Architecture", architecture(metadata.platform.arch));
-        control.field("Maintainer", metadata.maintainer);
+        control.field("Maintainer", metadata.publisher.maintainer());
         control.field("Installed-Size", &self.installed_size().to_string());
-        control.list("Depends", &self.depends());
+        let depends = self.depends();
+        control.list("Depends", &depends.iter().map(String::as_str).collect::<Vec<_>>());
         control.list("Recommends", metadata.recommends);
         control.list("Conflicts", metadata.conflicts);
         control.field("Section", "admin");
         control.field("Priority", "optional");
-        control.field("Homepage", metadata.homepage);
+        if let Some(homepage) = metadata.publisher.homepage() {
+            control.field("Homepage", homepage.as_str());
+        }
         control.description(metadata.summary, metadata.description);
         control.0
     }
 
-    fn depends(&self) -> Vec<&'static str> {
-        let libc = self.package.metadata.needs_libc.then_some(LIBC);
-        libc.into_iter().chain(self.package.lifecycle.account.map(|_| SYSUSERS)).collect()
+    fn depends(&self) -> Vec<String> {
+        let accounts = self.package.lifecycle.account.map(|_| SYSUSERS.to_owned());
+        having(&self.package.metadata.libraries).chain(accounts).collect()
     }
 
     /// In KiB, each entry rounded up, a folder or symlink counted as one. Source: dpkg-gencontrol.
@@ -96,7 +99,23 @@ impl Control<'_> {
     }
 }
 
-const LIBC: &str = "libc6";
+/// The packages that have `libraries`. What neither glibc nor gcc brings has no name that holds for
+/// every Debian, and is not asked for.
+fn having(libraries: &[Library]) -> impl Iterator<Item = String> {
+    const GLIBC: &str = "GLIBC_";
+    let versions = libraries.iter().filter_map(|library| library.version.as_deref());
+    let newest = versions.filter_map(|version| version.strip_prefix(GLIBC)).max_by_key(|version| {
+        version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>()
+    });
+    let has = |name: &str| libraries.iter().any(|library| library.name == name);
+    let gcc = has("libgcc_s.so.1").then(|| "libgcc-s1".to_owned());
+    let glibc = match newest {
+        Some(version) => Some(format!("libc6 (>= {version})")),
+        None => has("libc.so.6").then(|| "libc6".to_owned()),
+    };
+    glibc.into_iter().chain(gcc)
+}
+
 /// Whatever makes accounts from sysusers.d(5).
 const SYSUSERS: &str = "systemd | systemd-standalone-sysusers | systemd-sysusers";
 

@@ -38,7 +38,7 @@ fn copyright(package: &Package) -> String {
     let metadata = &package.metadata;
     let mut components = package.lifecycle.pointers.iter().map(|pointer| pointer.component);
     let osquery = components.any(|kind| kind == ComponentKind::Osqueryd);
-    rendered(&DebCopyright { name: metadata.name, homepage: metadata.homepage, osquery })
+    rendered(&DebCopyright { name: metadata.name, osquery })
 }
 
 /// Named as that of a package without a Debian revision, squeezed as hard as Policy asks.
@@ -47,7 +47,7 @@ fn changelog(package: &Package) -> Vec<u8> {
     let text = rendered(&DebChangelog {
         name: metadata.name,
         version: &version(&metadata.version),
-        maintainer: metadata.maintainer,
+        publisher: &metadata.publisher,
         date: package.built_at.timestamp().strftime("%a, %d %b %Y %H:%M:%S +0000").to_string(),
     });
     let mut gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());

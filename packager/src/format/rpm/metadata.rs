@@ -9,6 +9,7 @@ use crate::{
     compression::{Algorithm, Compression},
     error::BuildError,
     package::{Metadata, Package},
+    payload::Library,
     template::{RPM_POSTUN, RpmPost, RpmPre, RpmPreun, rendered},
     tree::{Entry, FileTree, Node, Role},
 };
@@ -62,10 +63,12 @@ impl PackageHeader<'_> {
         header.int32(1006, &[self.package.built_at.unix()]);
         // Not the builder's name: the same package gives the same bytes.
         header.string(1007, "localhost");
-        header.string(1011, metadata.vendor);
+        header.string(1011, metadata.publisher.vendor());
         header.string(1014, metadata.license);
-        header.string(1015, metadata.maintainer);
-        header.string(1020, metadata.homepage);
+        header.string(1015, metadata.publisher.maintainer());
+        if let Some(homepage) = metadata.publisher.homepage() {
+            header.string(1020, homepage.as_str());
+        }
         header.string(1021, "linux");
         header.string(1022, self.arch);
         header.string(1044, &format!("{}.src.rpm", full_name(metadata)));
@@ -80,14 +83,15 @@ impl PackageHeader<'_> {
             Relation { name: metadata.name, flags: EQUAL, version: &own },
             Relation { name: &with_arch, flags: EQUAL, version: &own },
         ];
+        let libraries: Vec<_> = metadata.libraries.iter().map(library).collect();
         put_relations(header, [1047, 1112, 1113], &provides);
-        put_relations(header, [1049, 1048, 1050], &self.requires());
+        put_relations(header, [1049, 1048, 1050], &self.requires(&libraries));
         put_relations(header, [1054, 1053, 1055], &Relation::all(metadata.conflicts));
         put_relations(header, [5046, 5048, 5047], &Relation::all(metadata.recommends));
     }
 
     /// What must be there, sorted by name.
-    fn requires(&self) -> Vec<Relation<'static>> {
+    fn requires<'a>(&self, libraries: &'a [String]) -> Vec<Relation<'a>> {
         let lifecycle = &self.package.lifecycle;
         let mut all = vec![
             Relation::rpmlib("rpmlib(CompressedFileNames)", "3.0.4-1"),
@@ -105,9 +109,7 @@ impl PackageHeader<'_> {
         if !lifecycle.pointers.is_empty() {
             all.push(Relation { name: "coreutils", flags: FOR_POST | FOR_PREUN, version: "" });
         }
-        if self.package.metadata.needs_libc {
-            all.push(Relation::any("libc.so.6()(64bit)"));
-        }
+        all.extend(libraries.iter().map(|library| Relation::any(library)));
         match self.compression.algorithm() {
             Algorithm::None | Algorithm::Gzip => {}
             Algorithm::Xz => all.push(Relation::rpmlib("rpmlib(PayloadIsXz)", "5.2-1")),
@@ -143,7 +145,8 @@ impl PackageHeader<'_> {
         // rpm has always dated entries at noon.
         let day = self.package.built_at.unix() / DAY * DAY;
         header.int32(1080, &[day.saturating_add(DAY / 2)]);
-        header.strings(1081, [format!("{} - {own}-{RELEASE}", metadata.maintainer).as_str()]);
+        let who = metadata.publisher.maintainer();
+        header.strings(1081, [format!("{who} - {own}-{RELEASE}").as_str()]);
         header.strings(1082, [format!("- Release {own}.").as_str()]);
     }
 
@@ -235,6 +238,11 @@ impl<'a> Relation<'a> {
     fn rpmlib(name: &'a str, since: &'a str) -> Self {
         Self { name, flags: RPMLIB | LESS | EQUAL, version: since }
     }
+}
+
+/// As rpm's own generator names what it finds in a program of 64 bits.
+fn library(Library { name, version }: &Library) -> String {
+    format!("{name}({})(64bit)", version.as_deref().unwrap_or_default())
 }
 
 fn put_relations(header: &mut Header, [name, flags, version]: [u32; 3], all: &[Relation<'_>]) {
