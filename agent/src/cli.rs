@@ -8,8 +8,9 @@ use wire::settings::vars;
 
 /// The fleetd agent: enrolls this device with its server and keeps osqueryd running.
 ///
-/// Settings come from ORBIT_* variables, on an installed device from /etc/default/orbit; the flags
-/// here win over them.
+/// Settings come from ORBIT_* variables, on an installed device from what its service manager
+/// starts the agent with (/etc/default/orbit, launchd's property list, the service's Environment
+/// in the registry); the flags here win over them.
 #[derive(Debug, Parser)]
 #[command(name = "orbit", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -51,12 +52,23 @@ struct Settings {
     /// Log more [ORBIT_DEBUG].
     #[arg(long, global = true)]
     debug: bool,
+    /// Log to this file, which is rotated, instead of standard error [ORBIT_LOG_FILE].
+    #[arg(long, global = true, value_name = "FILE")]
+    log_file: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the agent, which is what happens without a command.
     Run,
+    /// Run as the service that the service manager starts.
+    #[cfg(windows)]
+    #[command(hide = true)]
+    Service,
+    /// What an installer has the agent do.
+    #[cfg(any(windows, target_os = "macos"))]
+    #[command(subcommand, hide = true)]
+    Installer(InstallerStep),
     /// Tell whether this device is enrolled and in contact with its server.
     ///
     /// Exit code 0: yes. 1: no. 2: wrong usage. 78: settings that cannot be read.
@@ -71,6 +83,19 @@ pub(crate) enum Command {
     },
 }
 
+/// See the library's `installer`.
+#[cfg(any(windows, target_os = "macos"))]
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum InstallerStep {
+    /// Complete an installation, an upgrade or a repair.
+    Configure,
+    /// Stop the service, and put its settings aside in case it is deleted.
+    #[cfg(windows)]
+    Stop,
+    /// Delete what the agent has made: its identity, its secrets, its logs.
+    Purge,
+}
+
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum Output {
     #[default]
@@ -83,8 +108,9 @@ impl Cli {
     pub(crate) fn variables(&self) -> BTreeMap<&'static str, String> {
         let Settings { root_dir, fleet_url, enroll_secret_path, fleet_certificate, .. } =
             &self.settings;
-        let Settings { insecure, host_identifier, osquery_db, end_user_email, debug, .. } =
-            &self.settings;
+        let Settings {
+            insecure, host_identifier, osquery_db, end_user_email, debug, log_file, ..
+        } = &self.settings;
         let flag = |on: &bool| on.then(|| String::from("true"));
         [
             (vars::ROOT_DIR, root_dir.clone()),
@@ -96,6 +122,7 @@ impl Cli {
             (vars::OSQUERY_DB, osquery_db.clone()),
             (vars::END_USER_EMAIL, end_user_email.clone()),
             (vars::DEBUG, flag(debug)),
+            (vars::LOG_FILE, log_file.clone()),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

@@ -139,7 +139,13 @@ impl Sources {
     /// The root directory, whether or not the rest can be used.
     #[must_use]
     pub fn root(&self) -> Utf8PathBuf {
-        self.lookup(vars::ROOT_DIR).map_or_else(|| platform::DEFAULT_ROOT.into(), Utf8PathBuf::from)
+        self.lookup(vars::ROOT_DIR).map_or_else(platform::default_root, Utf8PathBuf::from)
+    }
+
+    /// The file to log to instead of standard error, if one is named.
+    #[must_use]
+    pub fn log_file(&self) -> Option<Utf8PathBuf> {
+        self.lookup(vars::LOG_FILE).map(Utf8PathBuf::from)
     }
 
     /// Whether standard error goes to the journal.

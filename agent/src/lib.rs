@@ -5,6 +5,7 @@
 //! - [`tasks`] are the things done: [`tasks::enroll`], [`tasks::config`], [`tasks::osqueryd`].
 //! - [`server`] speaks HTTPS with the server; [`proxy`] knows when through a proxy.
 //! - [`identity`] is who this device is, and its secrets at rest; [`durable`] writes files whole.
+//! - [`installer`] is what packages of Windows and macOS have it do.
 //! - [`status`] is what `orbit status` tells.
 //! - [`platform`] is all that differs between systems.
 //! - [`log`] sets up messages, [`complaints`] keeps them few.
@@ -16,6 +17,7 @@ pub mod config;
 pub mod driver;
 pub mod durable;
 pub mod identity;
+pub mod installer;
 pub mod log;
 pub mod machine;
 pub mod platform;

@@ -1,5 +1,8 @@
 //! Messages on standard error: plain lines for a terminal or file, and what journald likes when it
-//! listens: a priority in front, and no time, which it knows itself.
+//! listens: a priority in front, and no time, which it knows itself. Where there is no journal, a
+//! file that [`rotation`] keeps small.
+
+pub mod rotation;
 
 use std::fmt;
 

@@ -2,9 +2,23 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(any(target_os = "macos", test))]
+mod macos;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+use std::io;
 
 #[cfg(target_os = "linux")]
-pub use linux::*;
+pub use self::linux::*;
+#[cfg(target_os = "macos")]
+pub use self::macos::*;
+#[cfg(unix)]
+pub use self::unix::*;
+#[cfg(windows)]
+pub use self::windows::*;
 
 /// What this machine says of itself. What is not known is empty or absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,4 +56,9 @@ pub enum Notice<'a> {
 pub enum Readers {
     Root,
     Everyone,
+}
+
+/// Whether somebody who looks has nothing to look at: there is no such file, or not for this user.
+fn is_absent_or_private(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }

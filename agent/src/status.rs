@@ -193,6 +193,7 @@ fn enrolled_text(enrolled: Option<bool>) -> &'static str {
         Some(true) => "yes",
         Some(false) => "no",
         None if platform::is_administrator() => "unknown: the node key cannot be read",
+        None if cfg!(windows) => "unknown: run as administrator to see",
         None => "unknown: run as root to see",
     }
 }

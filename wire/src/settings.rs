@@ -19,6 +19,8 @@ pub mod files {
     pub const NODE_KEY: &str = "secret-orbit-node-key.txt";
     /// What the agent remembers of who it is and where it is enrolled, without secrets (JSON).
     pub const IDENTITY: &str = "identity.json";
+    /// What opens the device's page for its user: the agent makes and renews it. Fleet's name.
+    pub const DESKTOP_TOKEN: &str = "identifier";
     /// Last contact and the like, for `orbit status` (JSON).
     pub const STATUS: &str = "status.json";
     /// Certificates that the server's is checked against, instead of the system's (PEM).
@@ -47,6 +49,8 @@ pub mod vars {
     pub const INSECURE: &str = "ORBIT_INSECURE";
     pub const ROOT_DIR: &str = "ORBIT_ROOT_DIR";
     pub const DEBUG: &str = "ORBIT_DEBUG";
+    /// Where the agent logs to instead of standard error.
+    pub const LOG_FILE: &str = "ORBIT_LOG_FILE";
     pub const HOST_IDENTIFIER: &str = "ORBIT_HOST_IDENTIFIER";
     pub const OSQUERY_DB: &str = "ORBIT_OSQUERY_DB";
     pub const END_USER_EMAIL: &str = "ORBIT_END_USER_EMAIL";

@@ -1,26 +1,16 @@
-//! Linux: SMBIOS, systemd, signals, `/proc`.
+//! Linux: SMBIOS, systemd, `/proc`.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, io, time::Duration};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::process::{Pid, Signal};
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Machine, Notice, Readers};
-
-/// Where the agent lives unless told otherwise.
-pub const DEFAULT_ROOT: &str = "/opt/orbit";
+use super::{Machine, Notice};
 
 /// Where the package puts the agent's settings.
-pub const DEFAULT_ENV_FILE: &str = "/etc/default/orbit";
+const SETTINGS: &str = "/etc/default/orbit";
 
-/// Programs of this system have no suffix.
-pub const PROGRAM_SUFFIX: &str = "";
+/// What a person does about settings that cannot be used.
+pub const SETTINGS_HELP: &str = "edit `/etc/default/orbit`, then run `systemctl restart orbit`";
 
 /// Where distributions keep the certificates that they trust, the most common first.
 const CA_BUNDLES: [&str; 5] = [
@@ -64,6 +54,16 @@ fn os_release(system: &Utf8Path) -> Vec<(String, String)> {
         .unwrap_or_default()
 }
 
+/// The settings that the installed service starts with; none where there are none, or not for this
+/// user to read.
+pub fn installed_settings() -> io::Result<BTreeMap<String, String>> {
+    match fs::read_to_string(SETTINGS) {
+        Ok(text) => Ok(wire::envfile::parse(&text).into_iter().collect()),
+        Err(error) if super::is_absent_or_private(&error) => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The file's text without white space around it, if there is any.
 fn line(path: &Utf8Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
@@ -75,25 +75,6 @@ fn line(path: &Utf8Path) -> Option<String> {
 #[must_use]
 pub fn system_ca_bundle() -> Option<Utf8PathBuf> {
     CA_BUNDLES.iter().map(Utf8PathBuf::from).find(|path| path.is_file())
-}
-
-/// Writes `bytes` to a file that is new or emptied, readable by `readers`, and syncs it.
-pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
-    let mode = match readers {
-        Readers::Root => 0o600,
-        Readers::Everyone => 0o644,
-    };
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
-    // A file that was there already, or an unusual umask, may have given it another mode.
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Makes renames and deletions in `directory` survive a power cut.
-pub fn sync_directory(directory: &Utf8Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 /// Tells the service manager, if there is one that listens.
@@ -122,84 +103,6 @@ pub fn stderr_is_journal(stream: &str) -> bool {
     let Some((device, inode)) = stream.split_once(':') else { return false };
     rustix::fs::fstat(io::stderr())
         .is_ok_and(|stat| device == stat.st_dev.to_string() && inode == stat.st_ino.to_string())
-}
-
-/// Whether this process may read everything on the machine.
-#[must_use]
-pub fn is_administrator() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// Completes each time that somebody asks the agent to stop: SIGTERM or SIGINT. SIGHUP is passed
-/// over: settings come from the environment, which cannot be read anew.
-#[derive(Debug)]
-pub struct StopRequests {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-}
-
-impl StopRequests {
-    /// Begins to listen. Needs a tokio runtime.
-    pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the next request.
-    pub async fn next(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => {}
-            }
-        }
-    }
-}
-
-/// Has `command` lead a process group of its own, so that [`kill_group`] reaches its children.
-pub fn lead_group(command: &mut tokio::process::Command) {
-    command.process_group(0);
-}
-
-/// Asks the process to end. One that is gone already is no failure.
-pub fn terminate(process: u32) {
-    signal_process(process, Signal::TERM);
-}
-
-/// Ends the process group that `leader` leads by force.
-pub fn kill_group(leader: u32) {
-    if let Some(pid) = pid(leader) {
-        report(leader, rustix::process::kill_process_group(pid, Signal::KILL));
-    }
-}
-
-/// Ends the process by force.
-pub fn kill(process: u32) {
-    signal_process(process, Signal::KILL);
-}
-
-fn signal_process(process: u32, signal: Signal) {
-    if let Some(pid) = pid(process) {
-        report(process, rustix::process::kill_process(pid, signal));
-    }
-}
-
-fn report(process: u32, outcome: rustix::io::Result<()>) {
-    match outcome {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-        Err(error) => {
-            tracing::warn!(process.pid = process, "could not signal process {process}: {error}");
-        }
-    }
-}
-
-fn pid(process: u32) -> Option<Pid> {
-    i32::try_from(process).ok().and_then(Pid::from_raw)
 }
 
 /// The processes other than this one that were started with `argument` among their arguments.

@@ -2,7 +2,7 @@
 //! in [`flags`].
 //!
 //! It writes its process id to `--pidfile`, takes its enroll secret from the environment variable
-//! that `--enroll_secret_env` names, ends on SIGTERM, and names itself by
+//! that `--enroll_secret_env` names, ends on SIGTERM where there are signals, and names itself by
 //! `--specified_identifier`. Of a flag given twice, the later one counts; `--flagfile` counts at
 //! the place where it stands.
 
@@ -24,13 +24,13 @@ use crate::{
     config::Config,
     identity::{Identity, ReadSecretError},
     machine::Flags,
-    platform,
+    platform::{self, Group},
 };
 
 /// Where osqueryd lies below the root directory.
 #[must_use]
 pub fn program(root: &Utf8Path) -> Utf8PathBuf {
-    root.join("bin/osqueryd").join(format!("osqueryd{}", platform::PROGRAM_SUFFIX))
+    platform::program(root, "osqueryd", "osqueryd")
 }
 
 /// The variable in which osqueryd finds its enroll secret.
@@ -130,7 +130,7 @@ impl Launch {
         if let Some(secret) = &self.secret {
             command.env(SECRET_VARIABLE, secret.expose());
         }
-        platform::lead_group(&mut command);
+        Group::prepare(&mut command);
         command
     }
 }
@@ -144,6 +144,7 @@ fn explain_missing(error: &ReadSecretError) {
 
 async fn watch(mut child: Child, mut orders: mpsc::UnboundedReceiver<Order>) -> Ended {
     let process = child.id().unwrap_or_default();
+    let mut group = Group::of(&child);
     tracing::info!(osqueryd.pid = process, "osqueryd started");
     let output = [
         child.stdout.take().map(|stdout| tokio::spawn(relay(stdout))),
@@ -153,13 +154,13 @@ async fn watch(mut child: Child, mut orders: mpsc::UnboundedReceiver<Order>) -> 
         tokio::select! {
             status = child.wait() => break status.map_or_else(Ended::Lost, Ended::Exited),
             order = orders.recv() => match order {
-                Some(Order::Stop) => platform::terminate(process),
-                Some(Order::Kill) | None => platform::kill_group(process),
+                Some(Order::Stop) => group.terminate(),
+                Some(Order::Kill) | None => group.kill(),
             },
         }
     };
     // What it started must not outlive it, nor keep its output open.
-    platform::kill_group(process);
+    group.kill();
     for relay in output.into_iter().flatten() {
         let _ = time::timeout(Duration::from_secs(1), relay).await;
     }

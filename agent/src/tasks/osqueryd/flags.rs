@@ -69,7 +69,7 @@ fn forced(config: &Config, identity: &Identity, has_secret: bool) -> Vec<String>
     let root = &config.root;
     let mut arguments = vec![
         pid_file(root),
-        flag("extensions_socket", root.join("orbit-osquery.em")),
+        flag("extensions_socket", platform::extensions_socket(root)),
         flag("logger_path", root.join("osquery_log")),
         flag("database_path", config.osquery_db()),
         flag("host_identifier", "specified"),

@@ -1,0 +1,311 @@
+//! What the packages of Windows and macOS have the agent do while they are installed and removed,
+//! where the package manager itself is too weak and a script would be the alternative.
+//!
+//! A package owns `packaged.env`, `packaged.secret` and `bin/<component>/packaged/`, and never what
+//! the agent makes of them: so a repair or an upgrade brings back neither a secret that was
+//! replaced nor a setting that an administrator has changed. Everything can be done any number of
+//! times.
+
+mod pointers;
+#[cfg(windows)]
+mod windows;
+
+use std::{collections::BTreeMap, fs, io};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use wire::{AgentSettings, EnrollSecret, envfile, settings, settings::files};
+
+#[cfg(windows)]
+pub use self::windows::{configure, stop};
+use crate::{durable, platform::Readers};
+
+/// The settings of the package, in the syntax of an environment file.
+const PACKAGED_SETTINGS: &str = "packaged.env";
+
+/// The enroll secret of the package.
+const PACKAGED_SECRET: &str = "packaged.secret";
+
+/// What the last package brought ([`Record`]).
+const RECORD: &str = "installed.json";
+
+/// What the agent makes below its root directory, beside the folders of components.
+const OWN_FILES: [&str; 8] = [
+    files::ENROLL_SECRET,
+    files::NODE_KEY,
+    files::IDENTITY,
+    files::STATUS,
+    files::DESKTOP_TOKEN,
+    RECORD,
+    "orbit.lock",
+    "osquery.pid",
+];
+const OWN_FOLDERS: [&str; 3] = [files::OSQUERY_DB, "osquery_log", "logs"];
+
+/// Settings by the variable that says them.
+pub type Variables = BTreeMap<String, String>;
+
+/// What is remembered from one installation to the next.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// The settings that the last package brought.
+    #[serde(default)]
+    settings: Variables,
+    /// SHA-256 of the enroll secret that the last package brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    /// The settings as they were when the service was stopped: an upgrade may delete the service
+    /// and with it the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aside: Option<Variables>,
+}
+
+/// Why the agent cannot be configured or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallerError {
+    #[error("the settings cannot be used: {}", .problems.join("; "))]
+    Settings { problems: Vec<String> },
+    #[error("could not read `{path}`")]
+    Read { path: Utf8PathBuf, source: io::Error },
+    #[error("could not write `{path}`")]
+    Write { path: Utf8PathBuf, source: io::Error },
+    #[error("could not delete `{path}`")]
+    Delete { path: Utf8PathBuf, source: io::Error },
+    #[cfg(windows)]
+    #[error("could not {what} in the registry")]
+    Registry { what: &'static str, source: io::Error },
+    #[cfg(windows)]
+    #[error("could not {what} the service")]
+    Service { what: &'static str, source: windows_service::Error },
+}
+
+/// Settings after an installation: what is `given` now wins; then what somebody has changed since
+/// the package `before` was installed, removals included; then what the package brings.
+#[must_use]
+pub fn merge(
+    before: &Variables,
+    current: &Variables,
+    packaged: &Variables,
+    given: &Variables,
+) -> Variables {
+    let mut names: Vec<_> = current.keys().chain(packaged.keys()).chain(given.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let choose = |name: &String| {
+        let changed = current.get(name) != before.get(name);
+        let kept = if changed { current.get(name) } else { packaged.get(name) };
+        given.get(name).or(kept).map(|value| (name.clone(), value.clone()))
+    };
+    names.into_iter().filter_map(choose).collect()
+}
+
+/// Makes the enroll secret of what is given or packaged. A packaged one counts once: when it is
+/// another than the last package's, or there is none on the device at all.
+fn place_secret(
+    root: &Utf8Path,
+    given: Option<&EnrollSecret>,
+    record: &mut Record,
+) -> Result<(), InstallerError> {
+    let packaged = packaged_secret(root)?;
+    let digest = packaged.as_ref().map(hex_digest);
+    let path = root.join(files::ENROLL_SECRET);
+    let news = digest != record.secret || !path.exists();
+    if let Some(secret) = given.or(packaged.as_ref().filter(|_| news)) {
+        let line = format!("{}\n", secret.expose());
+        durable::replace(&path, line.as_bytes(), Readers::Root)
+            .map_err(|source| InstallerError::Write { path, source })?;
+    }
+    record.secret = digest.or_else(|| record.secret.take());
+    Ok(())
+}
+
+fn packaged_secret(root: &Utf8Path) -> Result<Option<EnrollSecret>, InstallerError> {
+    let path = root.join(PACKAGED_SECRET);
+    let Some(text) = read(&path)? else { return Ok(None) };
+    settings::secret_from_file_text(&text).map(Some).map_err(|error| InstallerError::Settings {
+        problems: vec![format!("the enroll secret in `{path}` cannot be used: {error}")],
+    })
+}
+
+fn hex_digest(secret: &EnrollSecret) -> String {
+    let digest = Sha256::digest(secret.expose());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Completes an installation below `root` on a system whose package manager keeps the settings
+/// itself: places the enroll secret, and has pointers lead to the newest programs.
+#[cfg(not(windows))]
+pub fn configure(root: &Utf8Path) -> Result<(), InstallerError> {
+    let mut record = Record::load(root)?;
+    place_secret(root, None, &mut record)?;
+    pointers::move_all(root)?;
+    record.save(root)
+}
+
+/// Deletes what the agent has made below `root`; what the package owns is left to the package.
+pub fn purge(root: &Utf8Path) -> Result<(), InstallerError> {
+    for name in OWN_FILES {
+        let path = root.join(name);
+        durable::delete(&path)
+            .or_else(unless_missing)
+            .map_err(|source| delete_error(&path, source))?;
+    }
+    for name in OWN_FOLDERS {
+        remove_tree(&root.join(name))?;
+    }
+    pointers::remove_updates(root)
+}
+
+fn remove_tree(path: &Utf8Path) -> Result<(), InstallerError> {
+    fs::remove_dir_all(path).or_else(unless_missing).map_err(|source| delete_error(path, source))
+}
+
+fn unless_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+fn delete_error(path: &Utf8Path, source: io::Error) -> InstallerError {
+    InstallerError::Delete { path: path.to_owned(), source }
+}
+
+fn read(path: &Utf8Path) -> Result<Option<String>, InstallerError> {
+    durable::read(path).map_err(|source| InstallerError::Read { path: path.to_owned(), source })
+}
+
+/// The settings of the package. One without brings none.
+#[cfg_attr(not(windows), expect(dead_code, reason = "other packages keep them elsewhere"))]
+fn packaged_settings(root: &Utf8Path) -> Result<Variables, InstallerError> {
+    let text = read(&root.join(PACKAGED_SETTINGS))?.unwrap_or_default();
+    Ok(envfile::parse(&text).into_iter().collect())
+}
+
+/// Checks all settings together, before anything is touched.
+#[cfg_attr(not(windows), expect(dead_code, reason = "other packages keep them elsewhere"))]
+fn check(settings: &Variables) -> Result<(), InstallerError> {
+    AgentSettings::from_vars(|name| settings.get(name).cloned()).map(|_| ()).map_err(|errors| {
+        InstallerError::Settings { problems: errors.iter().map(ToString::to_string).collect() }
+    })
+}
+
+impl Record {
+    /// One that makes no sense counts as none: nothing is lost that was changed by hand.
+    fn load(root: &Utf8Path) -> Result<Self, InstallerError> {
+        let text = read(&root.join(RECORD))?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    /// For administrators alone: settings may hold a secret that somebody put there.
+    fn save(&self, root: &Utf8Path) -> Result<(), InstallerError> {
+        let path = root.join(RECORD);
+        let json = serde_json::to_vec_pretty(self).expect("plain values serialise");
+        durable::replace(&path, &json, Readers::Root)
+            .map_err(|source| InstallerError::Write { path, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables<const N: usize>(pairs: [(&str, &str); N]) -> Variables {
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn an_upgrade_brings_its_settings_and_keeps_what_was_changed_by_hand() {
+        let before = variables([("URL", "old"), ("A", "1"), ("GONE", "x"), ("DROPPED", "x")]);
+        let current = variables([("URL", "old"), ("A", "edited"), ("MINE", "1"), ("DROPPED", "x")]);
+        let packaged = variables([("URL", "new"), ("A", "2"), ("GONE", "y"), ("NEW", "1")]);
+        let merged = merge(&before, &current, &packaged, &variables([]));
+        let expected = [("A", "edited"), ("MINE", "1"), ("NEW", "1"), ("URL", "new")];
+        assert_eq!(merged, variables(expected));
+        let given = variables([("A", "given"), ("GONE", "given")]);
+        let merged = merge(&before, &current, &packaged, &given);
+        assert_eq!((merged["A"].as_str(), merged["GONE"].as_str()), ("given", "given"));
+    }
+
+    #[test]
+    fn what_was_given_once_survives_upgrade_and_repair() {
+        let packaged = variables([("URL", "packaged")]);
+        let first =
+            merge(&variables([]), &variables([]), &packaged, &variables([("URL", "given")]));
+        let repaired = merge(&packaged, &first, &packaged, &variables([]));
+        assert_eq!(repaired, variables([("URL", "given")]));
+        let upgraded = merge(&packaged, &first, &variables([("URL", "next")]), &variables([]));
+        assert_eq!(upgraded, variables([("URL", "given")]));
+    }
+
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn root(&self) -> &Utf8Path {
+            Utf8Path::from_path(self.0.path()).unwrap()
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            let path = self.root().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn secret(&self) -> Option<String> {
+            fs::read_to_string(self.root().join(files::ENROLL_SECRET)).ok()
+        }
+    }
+
+    #[test]
+    fn a_repair_never_restores_an_old_secret() {
+        let place = Place::new();
+        place.write(PACKAGED_SECRET, "first\n");
+        configure(place.root()).unwrap();
+        assert_eq!(place.secret().as_deref(), Some("first\n"));
+        place.write(files::ENROLL_SECRET, "rotated\n");
+        configure(place.root()).unwrap();
+        assert_eq!(place.secret().as_deref(), Some("rotated\n"));
+        place.write(PACKAGED_SECRET, "second\n");
+        configure(place.root()).unwrap();
+        assert_eq!(place.secret().as_deref(), Some("second\n"), "a new package's counts");
+        fs::remove_file(place.root().join(files::ENROLL_SECRET)).unwrap();
+        configure(place.root()).unwrap();
+        assert_eq!(place.secret().as_deref(), Some("second\n"), "better than none");
+        fs::remove_file(place.root().join(PACKAGED_SECRET)).unwrap();
+        configure(place.root()).unwrap();
+        assert_eq!(place.secret().as_deref(), Some("second\n"), "a package without takes none");
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_one_stops_the_installation() {
+        let place = Place::new();
+        place.write(PACKAGED_SECRET, "\n");
+        assert!(matches!(configure(place.root()), Err(InstallerError::Settings { .. })));
+        assert_eq!(place.secret(), None);
+    }
+
+    #[test]
+    fn a_purge_leaves_what_the_package_owns() {
+        let place = Place::new();
+        let owned = ["packaged.env", "bin/orbit/packaged/orbit", "osquery.flags", "fleet.pem"];
+        let made = [
+            files::NODE_KEY,
+            files::ENROLL_SECRET,
+            "osquery.db/CURRENT",
+            "logs/orbit.log.1",
+            "bin/orbit/1.2.3/orbit",
+            "bin/osqueryd/current",
+        ];
+        for name in owned.iter().chain(&made) {
+            place.write(name, "x");
+        }
+        purge(place.root()).unwrap();
+        purge(place.root()).unwrap();
+        let is_there = |name: &&&str| place.root().join(name).exists();
+        assert_eq!(owned.iter().filter(is_there).count(), owned.len());
+        assert_eq!(made.iter().filter(is_there).collect::<Vec<_>>(), Vec::<&&str>::new());
+    }
+}

@@ -1,0 +1,100 @@
+//! macOS: what its own tools tell of the machine, launchd, `ps`.
+
+mod tools;
+
+#[cfg(target_os = "macos")]
+pub use self::system::*;
+
+#[cfg(target_os = "macos")]
+mod system {
+    use std::{collections::BTreeMap, io, process::Stdio, time::Duration};
+
+    use camino::{Utf8Path, Utf8PathBuf};
+
+    use super::tools;
+    use crate::platform::{Machine, Notice};
+
+    /// What launchd starts the agent by.
+    const DAEMON: &str = "/Library/LaunchDaemons/com.fleetdm.orbit.plist";
+
+    /// The certificates that the system's own command-line tools trust.
+    const CA_BUNDLE: &str = "/etc/ssl/cert.pem";
+
+    /// What a person does about settings that cannot be used.
+    pub const SETTINGS_HELP: &str = "edit `EnvironmentVariables` in \
+        `/Library/LaunchDaemons/com.fleetdm.orbit.plist`, then run `launchctl bootout` and \
+        `launchctl bootstrap system` with it";
+
+    /// Reads what the machine says of itself. There is one, wherever `system` points to.
+    #[must_use]
+    pub fn describe(_system: &Utf8Path) -> Machine {
+        let hardware = ask("/usr/sbin/ioreg", &["-rd1", "-c", "IOPlatformExpertDevice"]);
+        let field = |name: &str| tools::ioreg_field(&hardware, name);
+        let uname = rustix::system::uname();
+        let version = ask("/usr/bin/sw_vers", &[]);
+        Machine {
+            firmware_uuid: field("IOPlatformUUID"),
+            machine_id: None,
+            serial: field("IOPlatformSerialNumber").unwrap_or_default(),
+            model: field("model").unwrap_or_default(),
+            hostname: uname.nodename().to_string_lossy().into_owned(),
+            platform: "darwin".to_owned(),
+            platform_like: "darwin".to_owned(),
+            os_version: tools::system_version(&version),
+            cpu_type: Some(uname.machine().to_string_lossy().into_owned()),
+        }
+    }
+
+    /// What the program prints; nothing when it cannot be run.
+    fn ask(program: &str, arguments: &[&str]) -> String {
+        #[expect(clippy::disallowed_methods, reason = "the platform starts what the system offers")]
+        let mut command = std::process::Command::new(program);
+        let output = command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
+        output
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// The file with the certificates that this system trusts.
+    #[must_use]
+    pub fn system_ca_bundle() -> Option<Utf8PathBuf> {
+        Some(Utf8PathBuf::from(CA_BUNDLE)).filter(|path| path.is_file())
+    }
+
+    /// The settings that the installed daemon starts with; none where there are none, or not for
+    /// this user to read.
+    pub fn installed_settings() -> io::Result<BTreeMap<String, String>> {
+        match std::fs::File::open(DAEMON) {
+            Err(error) if crate::platform::is_absent_or_private(&error) => Ok(BTreeMap::new()),
+            Err(error) => Err(error),
+            Ok(_) => tools::daemon_environment(&ask(
+                "/usr/bin/plutil",
+                &["-convert", "json", "-o", "-", DAEMON],
+            )),
+        }
+    }
+
+    /// launchd asks for nothing and is told nothing.
+    pub const fn notify(_notice: Notice<'_>) {}
+
+    /// None: launchd watches the process, not its loop.
+    #[must_use]
+    pub const fn watchdog() -> Option<Duration> {
+        None
+    }
+
+    /// There is no journal.
+    #[must_use]
+    pub const fn stderr_is_journal(_stream: &str) -> bool {
+        false
+    }
+
+    /// The processes other than this one that were started with `argument` among their arguments.
+    #[must_use]
+    pub fn processes_with_argument(argument: &str) -> Vec<u32> {
+        let listing = ask("/bin/ps", &["-axww", "-o", "pid=,stat=,command="]);
+        let mut processes = tools::processes_with_argument(&listing, argument);
+        processes.retain(|process| *process != std::process::id());
+        processes
+    }
+}

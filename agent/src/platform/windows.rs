@@ -1,0 +1,99 @@
+//! Windows: the service manager, the registry, access control lists, job objects.
+
+mod files;
+mod group;
+mod machine;
+pub mod service;
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use tokio::signal::windows::{self, CtrlBreak, CtrlC, CtrlClose, CtrlShutdown};
+
+pub use self::{
+    files::{default_root, open_log, program, sync_directory, write_synced},
+    group::{Group, adopt_children, kill, processes_with_argument, terminate},
+    machine::describe,
+};
+use super::Notice;
+
+/// What a person does about settings that cannot be used.
+pub const SETTINGS_HELP: &str = "edit `Environment` in the registry below \
+    `HKLM\\SYSTEM\\CurrentControlSet\\Services\\orbit`, then run `net stop orbit` and `net start orbit`";
+
+/// Where osqueryd listens for extensions: a pipe, which has a name and no place below `root`.
+#[must_use]
+pub fn extensions_socket(_root: &Utf8Path) -> String {
+    r"\\.\pipe\orbit-osquery-extension".to_owned()
+}
+
+/// None: osqueryd takes what its own package brings, for the system keeps no such file.
+#[must_use]
+pub fn system_ca_bundle() -> Option<Utf8PathBuf> {
+    None
+}
+
+/// The settings that the installed service starts with; none where there are none, or not for this
+/// user to read.
+pub fn installed_settings() -> io::Result<BTreeMap<String, String>> {
+    service::environment().or_else(|error| {
+        if super::is_absent_or_private(&error) { Ok(BTreeMap::new()) } else { Err(error) }
+    })
+}
+
+/// Tells the service manager, if it is the one that started the agent.
+pub fn notify(notice: Notice<'_>) {
+    service::report(notice);
+}
+
+/// None: the service manager watches the process, not its loop.
+#[must_use]
+pub fn watchdog() -> Option<Duration> {
+    None
+}
+
+/// There is no journal.
+#[must_use]
+pub fn stderr_is_journal(_stream: &str) -> bool {
+    false
+}
+
+/// Whether this process may read everything on the machine: the hive of `LOCAL SERVICE` opens to
+/// administrators and SYSTEM alone.
+#[must_use]
+pub fn is_administrator() -> bool {
+    windows_registry::USERS.open("S-1-5-19").is_ok()
+}
+
+/// Completes each time that somebody asks the agent to stop: the service manager, or a person or
+/// the system through the console. That a user logs off is nothing to a service.
+#[derive(Debug)]
+pub struct StopRequests {
+    interrupt: CtrlC,
+    break_key: CtrlBreak,
+    close: CtrlClose,
+    shutdown: CtrlShutdown,
+}
+
+impl StopRequests {
+    /// Begins to listen. Needs a tokio runtime.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: windows::ctrl_c()?,
+            break_key: windows::ctrl_break()?,
+            close: windows::ctrl_close()?,
+            shutdown: windows::ctrl_shutdown()?,
+        })
+    }
+
+    /// Waits for the next request.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.break_key.recv() => {}
+            _ = self.close.recv() => {}
+            _ = self.shutdown.recv() => {}
+            () = service::stop_requested() => {}
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `orbit run` and the service: the agent, from its settings to its end.
+
+use std::{io::Write, process::ExitCode, sync::Mutex};
+
+use agent::{
+    VERSION,
+    config::{Config, Sources},
+    driver::Agent,
+    log::{self, Style, rotation::Rotating},
+    machine::Pace,
+    platform::{self, StopRequests},
+};
+use anyhow::Context as _;
+use camino::Utf8PathBuf;
+use tokio::sync::mpsc;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use crate::{cli::Cli, failure, runtime};
+
+/// Runs the agent for whoever has started this process: a person, systemd or launchd.
+pub(crate) fn in_foreground(cli: &Cli) -> ExitCode {
+    let sources = Sources::of_process(cli.variables(), cli.env_file.as_deref());
+    let log = sources.log_file();
+    ExitCode::from(run(&sources, log))
+}
+
+/// Runs the agent for the service manager, which nobody can see write to standard error.
+#[cfg(windows)]
+pub(crate) fn as_service(cli: Cli) -> anyhow::Result<ExitCode> {
+    let code = platform::service::run(move || {
+        let mut sources = Sources::of_process(cli.variables(), cli.env_file.as_deref());
+        // Windows has put them in the environment already; Wine passes them over.
+        match platform::installed_settings() {
+            Ok(settings) => sources.file.extend(settings),
+            Err(error) => sources.problems.push(format!("could not read the settings: {error}")),
+        }
+        let log = sources.log_file().unwrap_or_else(|| sources.root().join("logs/orbit.log"));
+        run(&sources, Some(log))
+    })?;
+    Ok(ExitCode::from(code))
+}
+
+/// Runs the agent until it is told to stop, and gives back the exit code.
+fn run(sources: &Sources, log: Option<Utf8PathBuf>) -> u8 {
+    let mut stderr = std::io::stderr();
+    let log = log.and_then(|path| match Rotating::open(&path) {
+        Ok(file) => Some((path, file)),
+        // An agent that says nothing is better than none.
+        Err(error) => {
+            let _ = writeln!(stderr, "warning: could not open the log `{path}`: {error}");
+            None
+        }
+    });
+    let (path, writer) = match log {
+        Some((path, file)) => (Some(path), BoxMakeWriter::new(Mutex::new(file))),
+        None => (None, BoxMakeWriter::new(std::io::stderr)),
+    };
+    let Err(error) = run_agent(sources, writer) else { return 0 };
+    if let Some(mut file) = path.and_then(|path| Rotating::open(&path).ok()) {
+        failure::report(&error, &mut file);
+    }
+    failure::report(&error, &mut stderr)
+}
+
+fn run_agent(sources: &Sources, writer: BoxMakeWriter) -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("nothing has installed a provider before");
+    let config = Config::read(sources)?;
+    let style = Style { debug: config.settings.debug, journal: sources.stderr_is_journal() };
+    tracing::subscriber::set_global_default(log::subscriber(style, writer))
+        .context("could not set up logging")?;
+    tracing::info!(server.url = %config.connection.url, "orbit {VERSION} starts");
+    platform::adopt_children();
+    let agent = Agent::open(config)?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let requests = StopRequests::listen().context("could not listen for signals")?;
+        let (stop, stopped) = mpsc::channel(2);
+        tokio::spawn(pass_on(requests, stop));
+        agent.run(Pace::default(), fastrand::u64(..), stopped).await;
+        anyhow::Ok(())
+    })?;
+    // A name that is being resolved holds a thread, and is not waited for.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn pass_on(mut requests: StopRequests, stop: mpsc::Sender<()>) {
+    loop {
+        requests.next().await;
+        if stop.send(()).await.is_err() {
+            return;
+        }
+    }
+}
