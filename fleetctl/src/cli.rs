@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     commands::{
         api_keys, context, debug, devices, enroll_secrets, generate, login, logout, package, setup,
-        teams, updates, users, version,
+        teams, updates, users, verify_release, version,
     },
     output::{Color, Format, Volume},
 };
@@ -133,5 +133,6 @@ pub(crate) enum Command {
     Debug(debug::DebugCommand),
     #[command(subcommand)]
     Generate(generate::GenerateCommand),
+    VerifyRelease(verify_release::VerifyReleaseArgs),
     Version(version::VersionArgs),
 }

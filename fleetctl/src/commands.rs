@@ -15,6 +15,7 @@ pub(crate) mod setup;
 pub(crate) mod teams;
 pub(crate) mod updates;
 pub(crate) mod users;
+pub(crate) mod verify_release;
 pub(crate) mod version;
 
 use jiff::Timestamp;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command, session: &Session) -> anyhow::Result<()> {
         Command::Updates(command) => session.wait(updates::run(command, session)),
         Command::Debug(command) => session.wait(debug::run(command, session)),
         Command::Generate(command) => generate::run(command, session.shell),
+        Command::VerifyRelease(args) => verify_release::run(&args, session.shell),
         Command::Version(args) => version::run(args, session.shell),
     }
 }

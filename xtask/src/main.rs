@@ -10,6 +10,7 @@ mod demo;
 mod deployment;
 mod process;
 mod python;
+mod release;
 mod report;
 mod setup;
 mod terminal;
@@ -47,6 +48,8 @@ enum Task {
     Acceptance(acceptance::Args),
     /// Show the product at work on this machine, from building it to an enrolled device
     Demo,
+    /// Make a signed release, with bills of materials and provenance, of what was built
+    Release(Box<release::Args>),
     /// Print which version this checkout is
     Version(version::Args),
     /// Measure against other tools
@@ -83,6 +86,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             acceptance::run(&workspace, &args)?;
         }
         Task::Demo => demo::run(&workspace)?,
+        Task::Release(args) => release::run(&workspace, &args)?,
         Task::Version(args) => version::run(&workspace, &args)?,
         Task::Bench(bench::Task::Package(args)) => bench::package(&workspace, &args)?,
     }

@@ -29,6 +29,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("systemd", "`systemd-analyze` checks the unit"),
     ("systemd-container", "boots the system that packages are installed in"),
     ("debootstrap", "makes that system"),
+    ("minisign", "second opinion on signatures of releases"),
     ("postgresql-15", "the server's tests run on it, too"),
     ("groff-base", "reads the manual pages that fleetctl generates"),
     ("python3", "runs peers and checks"),

@@ -13,3 +13,4 @@ mod server;
 mod session;
 mod transcripts;
 mod updates;
+mod verify_release;

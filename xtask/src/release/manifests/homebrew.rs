@@ -1,0 +1,65 @@
+//! The formula for [Homebrew](https://docs.brew.sh/Formula-Cookbook), on macOS and Linux.
+
+use super::{DESCRIPTION, Download, Subject};
+
+const INSTALL: &str = r##"
+  def install
+    bin.install "fleetctl"
+    bash_completion.install "completions/fleetctl.bash" => "fleetctl"
+    fish_completion.install "completions/fleetctl.fish"
+    zsh_completion.install "completions/_fleetctl"
+    man1.install Dir["man/man1/*.1"]
+  end
+
+  test do
+    assert_match version.to_s, shell_output("#{bin}/fleetctl --version")
+  end
+end
+"##;
+
+/// The formula's file name and text; None if neither system was built.
+pub(super) fn formula(subject: &Subject<'_>) -> Option<(String, String)> {
+    let universal = subject.download(&["universal-apple-darwin"]);
+    let macos = match universal {
+        Some(download) => source(4, download),
+        None => architectures(
+            subject.download(&["x86_64-apple-darwin"]),
+            subject.download(&["aarch64-apple-darwin"]),
+        ),
+    };
+    let linux = architectures(
+        subject.download(&["x86_64-unknown-linux-musl", "x86_64-unknown-linux-gnu"]),
+        subject.download(&["aarch64-unknown-linux-musl", "aarch64-unknown-linux-gnu"]),
+    );
+    let blocks = [block(2, "on_macos", &macos), block(2, "on_linux", &linux)].concat();
+    if blocks.is_empty() {
+        return None;
+    }
+    let Subject { version, homepage, .. } = subject;
+    let head = format!(
+        "class Fleetctl < Formula\n  desc \"{DESCRIPTION}\"\n  homepage \"{homepage}\"\n  \
+         version \"{version}\"\n  license any_of: [\"Apache-2.0\", \"MIT\"]\n"
+    );
+    Some(("fleetctl.rb".to_owned(), [head, blocks, INSTALL.to_owned()].concat()))
+}
+
+fn architectures(intel: Option<&Download<'_>>, arm: Option<&Download<'_>>) -> String {
+    let one = |name, download: Option<&Download<'_>>| {
+        download.map_or_else(String::new, |it| block(4, name, &source(6, it)))
+    };
+    let both = [one("on_intel", intel), one("on_arm", arm)].concat();
+    both.trim_start_matches('\n').to_owned()
+}
+
+fn source(indent: usize, download: &Download<'_>) -> String {
+    let Download { url, sha256, .. } = download;
+    format!("{:indent$}url \"{url}\"\n{:indent$}sha256 \"{sha256}\"\n", "", "")
+}
+
+/// Nothing, if there is nothing to go into it.
+fn block(indent: usize, name: &str, inside: &str) -> String {
+    if inside.is_empty() {
+        return String::new();
+    }
+    format!("\n{:indent$}{name} do\n{inside}{:indent$}end\n", "", "")
+}

@@ -1,0 +1,35 @@
+//! The manifest for [Scoop](https://github.com/ScoopInstaller/Scoop/wiki/App-Manifests).
+
+use anyhow::Context as _;
+use serde_json::{Map, json};
+
+use super::{DESCRIPTION, LICENSE, Subject};
+
+/// The manifest's file name and text; None without Windows.
+pub(super) fn manifest(subject: &Subject<'_>) -> anyhow::Result<Option<(String, String)>> {
+    let mut architecture = Map::new();
+    for (scoop, rust) in [("64bit", "x86_64"), ("arm64", "aarch64")] {
+        if let Some(download) = subject.windows(rust) {
+            let one = json!({
+                "url": download.url,
+                "hash": download.sha256,
+                "extract_dir": download.folder,
+            });
+            architecture.insert(scoop.to_owned(), one);
+        }
+    }
+    if architecture.is_empty() {
+        return Ok(None);
+    }
+    let manifest = json!({
+        "version": subject.version,
+        "description": DESCRIPTION,
+        "homepage": subject.homepage,
+        // A bar between two licences means that either may be chosen.
+        "license": LICENSE.replace(" OR ", "|"),
+        "architecture": architecture,
+        "bin": "fleetctl.exe",
+    });
+    let text = serde_json::to_string_pretty(&manifest).context("could not write JSON")?;
+    Ok(Some(("fleetctl.json".to_owned(), format!("{text}\n"))))
+}
