@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use crate::{
     payload::{ComponentKind, MadeFor, Os, Platform},
     spec::Field,
-    tree::InstallPath,
+    tree::{InstallPath, InvalidPath},
 };
 
 /// Something in a [`Draft`](crate::Draft) that no package can be built from. Never shows a value
@@ -71,6 +71,8 @@ pub enum PayloadError {
 pub enum AssembleError {
     #[error("two things want to be at `{path}`")]
     Collision { path: InstallPath },
+    #[error("a file cannot be put where its name says")]
+    Path(#[from] InvalidPath),
     #[error("nothing is known of where things are on {os}")]
     NoLayout { os: Os },
     #[error("the spec wants {kind}, which the payload has not")]

@@ -10,6 +10,7 @@
 //! - [`payload`]: the binaries that go in, with their versions.
 //! - [`tree`]: what will be on the device's disk.
 //! - [`package`]: a tree with a name and a life cycle. Knows no format.
+//! - [`product`]: our own programs as packages.
 //! - [`layout`]: spec and payload to tree, one file an operating system.
 //! - [`template`]: the only reader of `templates/`, a typed struct for each.
 //! - [`format`](mod@format): kinds of installers, one file each.
@@ -25,6 +26,7 @@ pub mod error;
 pub mod format;
 pub mod package;
 pub mod payload;
+pub mod product;
 pub mod spec;
 pub mod tree;
 
@@ -38,7 +40,7 @@ pub use compression::Compression;
 pub use error::{AssembleError, BuildError, PayloadError, SpecError, SpecErrors};
 pub use format::{Format, Progress, WriteSeek};
 pub use package::{Metadata, Package, SourceDate};
-pub use payload::{Component, ComponentKind, Payload, Platform};
+pub use payload::{Component, ComponentKind, Payload, Platform, Program};
 pub use spec::{Draft, PackageSpec};
 pub use tree::FileTree;
 

@@ -77,6 +77,11 @@ pub struct Metadata {
     pub libraries: Vec<Library>,
 }
 
+impl Metadata {
+    /// Of everything that we make.
+    pub(crate) const LICENSE: &str = "Apache-2.0 OR MIT";
+}
+
 /// What must happen on a device besides files being laid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lifecycle {

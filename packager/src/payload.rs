@@ -141,14 +141,31 @@ pub struct Component {
 }
 
 impl Component {
-    /// Looks at the start of the file at `path`. A program must be made for `platform`. Where a
-    /// system starts other files, too, like scripts, they are taken as they are.
+    /// Takes the program at `path` as [`Program::open`] does.
     pub fn open(
         kind: ComponentKind,
         version: Version,
         path: &Utf8Path,
         platform: Platform,
     ) -> Result<Self, PayloadError> {
+        let Program { source, libraries, .. } = Program::open(path, platform)?;
+        Ok(Self { kind, version, source, libraries })
+    }
+}
+
+/// A program's file.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub platform: Platform,
+    pub source: Source,
+    /// What it needs of a Linux system, sorted by name; nothing if it is linked statically.
+    pub libraries: Vec<Library>,
+}
+
+impl Program {
+    /// Looks at the start of the file at `path`. A program must be made for `platform`. Where a
+    /// system starts other files, too, like scripts, they are taken as they are.
+    pub fn open(path: &Utf8Path, platform: Platform) -> Result<Self, PayloadError> {
         let failed = |source| PayloadError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
@@ -157,7 +174,7 @@ impl Component {
         }
         let libraries = check(path, program::Head::read(file), platform)?;
         let source = Source::Path { path: path.to_owned(), size: metadata.len() };
-        Ok(Self { kind, version, source, libraries })
+        Ok(Self { platform, source, libraries })
     }
 }
 

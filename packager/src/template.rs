@@ -18,6 +18,10 @@ pub(crate) const LICENSES: [(&str, &[u8]); 2] = [
     ("LICENSE-MIT", include_bytes!("../../LICENSE-MIT")),
 ];
 
+/// The server's unit and configuration, the same for every machine.
+pub(crate) const SERVER_UNIT: &[u8] = include_bytes!("../../templates/server/fleet-server.service");
+pub(crate) const SERVER_CONFIG: &[u8] = include_bytes!("../../templates/server/config.yaml");
+
 #[derive(Template)]
 #[template(path = "linux/orbit.service")]
 pub(crate) struct Unit<'a> {
@@ -101,6 +105,14 @@ pub(crate) struct DebChangelog<'a> {
 #[template(path = "deb/lintian-overrides.txt")]
 pub(crate) struct LintianOverrides<'a> {
     pub(crate) name: &'a str,
+    /// Whether something is in `/opt`.
+    pub(crate) in_opt: bool,
+    /// Whether something is for root alone.
+    pub(crate) for_root: bool,
+    /// Whether something is for an account of the package's own.
+    pub(crate) for_account: bool,
+    /// Names of commands that have no manual page.
+    pub(crate) without_manual: Vec<&'a str>,
 }
 
 impl Pointer {

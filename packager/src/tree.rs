@@ -68,6 +68,9 @@ impl Mode {
     pub const PUBLIC: Self = Self(0o644);
     /// For root alone.
     pub const PRIVATE: Self = Self(0o600);
+    /// The owner writes, the group reads, nobody else does anything.
+    pub const GROUP: Self = Self(0o640);
+    pub const GROUP_DIR: Self = Self(0o750);
     pub const SYMLINK: Self = Self(0o777);
 
     #[must_use]

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, process::ExitCode};
 use anyhow::Context as _;
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sd_notify::NotifyState;
 use server::{
     Clock, Config, Fleet, certificate,
     config::{ConfigError, Overrides},
@@ -133,8 +134,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let url = public.unwrap_or(&url);
         say(&format!("set it up with: fleetctl setup --url {url} --code {}", code.0));
     }
+    tell_service_manager(NotifyState::Ready);
     bound.serve(stop).await?;
     Ok(())
+}
+
+/// Tells systemd, if it waits to hear, that requests are answered or no longer taken.
+fn tell_service_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "could not tell the service manager");
+    }
 }
 
 /// Done when SIGTERM or SIGINT arrives.
@@ -148,6 +157,7 @@ fn stop_requested() -> std::io::Result<impl Future<Output = ()> + Send + 'static
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
+        tell_service_manager(NotifyState::Stopping);
     })
 }
 

@@ -61,7 +61,7 @@ fn metadata(spec: &PackageSpec, payload: &Payload) -> Metadata {
         summary: "Fleet agent, enrolls this device with its server and runs osquery",
         description: DESCRIPTION,
         publisher: spec.publisher().clone(),
-        license: "Apache-2.0 OR MIT",
+        license: Metadata::LICENSE,
         conflicts: &["fleet-osquery"],
         recommends: &["ca-certificates"],
         libraries: payload.libraries(),

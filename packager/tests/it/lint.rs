@@ -1,21 +1,25 @@
 //! What the linters of the distributions find. Accepted findings are in `tests/accepted.txt`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use packager::{
     Package, assemble,
     format::{deb::Deb, rpm::Rpm},
 };
 
-use crate::fixture::{DATE, draft, full_payload, output, spec, write};
+use crate::{
+    fixture::{DATE, draft, full_payload, output, spec, write},
+    product,
+};
 
 const ACCEPTED: &str = include_str!("../accepted.txt");
 
-fn accepted(tool: &str) -> BTreeSet<String> {
+fn accepted(tool: &str, package: &str) -> BTreeSet<String> {
     let lines = ACCEPTED.lines().filter(|line| !line.starts_with('#'));
-    let mut fields = lines.map(|line| line.splitn(3, ' ').collect::<Vec<_>>());
-    assert!(fields.clone().all(|fields| fields.len() == 3), "each has a tag and a reason");
-    fields.by_ref().filter(|fields| fields[0] == tool).map(|fields| fields[1].into()).collect()
+    let fields = lines.map(|line| line.splitn(4, ' ').collect::<Vec<_>>());
+    assert!(fields.clone().all(|fields| fields.len() == 4), "each has a tag and a reason");
+    let its = fields.filter(|fields| fields[..2] == [tool, package]);
+    its.map(|fields| fields[2].into()).collect()
 }
 
 /// The tags in lines like `E: fleetd: tag …` or `fleetd.x86_64: W: tag …`.
@@ -27,8 +31,10 @@ fn tags(text: &str) -> BTreeSet<String> {
     text.lines().filter_map(tag).collect()
 }
 
-fn full() -> Package {
-    assemble(&spec(draft()), &full_payload("1.2.3"), DATE).unwrap()
+/// Every package that we make, with everything that can be in it.
+fn all() -> [Package; 3] {
+    let agent = assemble(&spec(draft()), &full_payload("1.2.3"), DATE).unwrap();
+    [agent, product::fleetctl(), product::fleet_server()]
 }
 
 #[test]
@@ -36,20 +42,28 @@ fn lintian_finds_nothing_but_what_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
     // lintian 2.116 cannot look into members that are squeezed with zstd.
     let format = Deb { compression: "gzip".parse().unwrap(), ..Deb::default() };
-    let path = write(&full(), &format, folder.path());
-    let path = path.to_str().unwrap();
-    let common = ["--no-cfg", "--allow-root", "--display-info", "--tag-display-limit", "0"];
-    let lint = |more: &[&str]| output("lintian", &[&common, more, &[path]].concat());
-    assert_eq!(tags(&lint(&["--no-override"])), accepted("lintian"));
-    assert_eq!(tags(&lint(&[])), BTreeSet::new(), "the package overrides what is accepted");
+    for package in all() {
+        let path = write(&package, &format, folder.path());
+        let path = path.to_str().unwrap();
+        let common = ["--no-cfg", "--allow-root", "--display-info", "--tag-display-limit", "0"];
+        let lint = |more: &[&str]| output("lintian", &[&common, more, &[path]].concat());
+        let accepted = accepted("lintian", package.metadata.name);
+        assert_eq!(tags(&lint(&["--no-override"])), accepted, "{}", package.metadata.name);
+        assert_eq!(tags(&lint(&[])), BTreeSet::new(), "the package overrides what is accepted");
+    }
 }
 
 #[test]
 fn rpmlint_finds_nothing_but_what_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
-    let path = write(&full(), &Rpm::default(), folder.path());
-    let path = path.to_str().unwrap();
-    let found = output("rpmlint", &["--rpmlintrc", "rpmlintrc", path]);
-    assert!(found.contains("packages and 0 specfiles checked"), "{found}");
-    assert_eq!(tags(&found), accepted("rpmlint"));
+    for package in all() {
+        let path = write(&package, &Rpm::default(), folder.path());
+        let (name, path) = (package.metadata.name, path.to_str().unwrap());
+        let filter = format!("rpmlint/{name}.rc");
+        let filters = Path::new(&filter).exists().then_some(["--rpmlintrc", &filter]);
+        let args: Vec<_> = filters.into_iter().flatten().chain([path]).collect();
+        let found = output("rpmlint", &args);
+        assert!(found.contains("packages and 0 specfiles checked"), "{found}");
+        assert_eq!(tags(&found), accepted("rpmlint", name), "{found}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     package::Package,
     payload::ComponentKind,
     template::{DebChangelog, DebCopyright, LintianOverrides, rendered},
-    tree::{Entry, FileTree, InstallPath, Role, Source},
+    tree::{Entry, FileTree, InstallPath, Mode, Owner, Role, Source},
 };
 
 /// The package's files, copyright, changelog and lintian overrides.
@@ -20,9 +20,31 @@ pub(super) fn add_to(package: &Package) -> FileTree {
     put(&mut tree, folder.clone(), Entry::dir());
     put(&mut tree, format!("{folder}/copyright"), document(copyright(package)));
     put(&mut tree, format!("{folder}/changelog.gz"), document(changelog(package)));
-    let overrides = rendered(&LintianOverrides { name });
-    put(&mut tree, format!("/usr/share/lintian/overrides/{name}"), document(overrides));
+    let overrides = overrides(package);
+    if !overrides.trim().is_empty() {
+        put(&mut tree, format!("/usr/share/lintian/overrides/{name}"), document(overrides));
+    }
     tree
+}
+
+/// What lintian would say of the tree and is meant to be as it is.
+fn overrides(package: &Package) -> String {
+    let tree = &package.tree;
+    let text = rendered(&LintianOverrides {
+        name: package.metadata.name,
+        in_opt: tree.iter().any(|(path, _)| path.as_str().starts_with("/opt/")),
+        for_root: tree.iter().any(|(_, entry)| entry.mode == Mode::PRIVATE),
+        for_account: tree.iter().any(|(_, entry)| entry.owner != Owner::ROOT),
+        without_manual: tree.iter().filter_map(|(path, _)| without_manual(tree, path)).collect(),
+    });
+    text.trim_start().to_owned()
+}
+
+/// The name of the command at `path`, if it is one and has no manual page.
+fn without_manual<'a>(tree: &FileTree, path: &'a InstallPath) -> Option<&'a str> {
+    let name = path.as_str().strip_prefix("/usr/bin/")?;
+    let page = InstallPath::new(format!("/usr/share/man/man1/{name}.1.gz")).ok()?;
+    tree.get(&page).is_none().then_some(name)
 }
 
 fn put(tree: &mut FileTree, path: String, entry: Entry) {
