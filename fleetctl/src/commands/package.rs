@@ -26,7 +26,7 @@ use serde::Serialize;
 pub(crate) use self::args::PackageArgs;
 use self::{
     order::{Destination, Order, Type},
-    staged::{Staged, Unfinished},
+    staged::{Digest, Staged, Unfinished},
 };
 use crate::{
     cli::Output,
@@ -40,8 +40,8 @@ use crate::{
 struct Artifact {
     path: PathBuf,
     size: u64,
-    /// In lower-case hexadecimal.
-    sha256: String,
+    /// In lower-case hexadecimal; none if it is not shown.
+    sha256: Option<String>,
     #[serde(rename = "type")]
     kind: &'static str,
     arch: String,
@@ -94,7 +94,7 @@ fn make(
 ) -> anyhow::Result<()> {
     let jobs = jobs(order, packages)?;
     let unfinished = Unfinished::watched()?;
-    let staged = build_all(&jobs, &unfinished, session)?;
+    let staged = build_all(&jobs, (&unfinished, digest(output)), session)?;
     let artifacts: Vec<_> =
         jobs.iter().zip(&staged).map(|(job, file)| job.artifact(file)).collect();
     unfinished.keep_all(staged, jobs.iter().map(|job| job.path.as_path()))?;
@@ -138,10 +138,18 @@ fn format(kind: Type, compression: Option<Compression>) -> Box<dyn Format> {
     }
 }
 
+/// A table has no room for digests.
+fn digest(output: Output) -> Digest {
+    match output.format {
+        output::Format::Table => Digest::None,
+        output::Format::Json | output::Format::Yaml => Digest::Sha256,
+    }
+}
+
 /// Builds every job on a thread of its own. All succeed, or nothing stays.
 fn build_all(
     jobs: &[Job<'_>],
-    unfinished: &Unfinished,
+    staging: (&Unfinished, Digest),
     session: &Session,
 ) -> anyhow::Result<Vec<Staged>> {
     let progress = session.shell.progress();
@@ -151,15 +159,19 @@ fn build_all(
             .map(|job| {
                 let what = format!("{} {}", job.kind.name(), job.package.metadata.platform.arch);
                 let bar = progress.bytes(what, Some(job.format.tree(job.package).size()));
-                scope.spawn(move || build(job, unfinished, &bar))
+                scope.spawn(move || build(job, staging, &bar))
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().expect("a builder does not panic")).collect()
     })
 }
 
-fn build(job: &Job<'_>, unfinished: &Unfinished, bar: &Steps) -> anyhow::Result<Staged> {
-    let staged = unfinished.stage(&job.path, |out: &mut dyn WriteSeek| {
+fn build(
+    job: &Job<'_>,
+    (unfinished, digest): (&Unfinished, Digest),
+    bar: &Steps,
+) -> anyhow::Result<Staged> {
+    let staged = unfinished.stage(&job.path, digest, |out: &mut dyn WriteSeek| {
         packager::build(job.package, &*job.format, out, &|bytes| bar.add(bytes))
             .context("could not build it")
     });
@@ -246,7 +258,7 @@ fn plan(package: &Package, kind: Type, file_name: String, tree: &FileTree) -> Pl
 
 fn table(artifacts: &[Artifact]) -> Table {
     Table::list(
-        ["path", "type", "arch", "version", "size", "sha256"],
+        ["path", "type", "arch", "version", "size"],
         artifacts.iter().map(|artifact| {
             [
                 artifact.path.display().to_string(),
@@ -254,7 +266,6 @@ fn table(artifacts: &[Artifact]) -> Table {
                 artifact.arch.clone(),
                 artifact.version.clone(),
                 artifact.size.to_string(),
-                artifact.sha256.clone(),
             ]
         }),
     )

@@ -38,10 +38,12 @@ impl Unfinished {
         Ok(unfinished)
     }
 
-    /// Writes a file beside `path` by `write`. Its owner alone can read it: it holds the secret.
+    /// Writes a file beside `path` by `write`, and reads it again for its digest if that is wanted:
+    /// formats fill in their heads last. Its owner alone can read it: it holds the secret.
     pub(crate) fn stage(
         &self,
         path: &Path,
+        digest: Digest,
         write: impl FnOnce(&mut dyn WriteSeek) -> anyhow::Result<()>,
     ) -> anyhow::Result<Staged> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -49,7 +51,11 @@ impl Unfinished {
             .create(folder.unwrap_or(Path::new(".")))
             .context("could not create a temporary file")?;
         write(&mut file)?;
-        let (size, sha256) = digest(&mut file).context("could not read it back")?;
+        let size = file.metadata().context("could not ask for its size")?.len();
+        let sha256 = match digest {
+            Digest::None => None,
+            Digest::Sha256 => Some(sha256(&mut file).context("could not read it back")?),
+        };
         Ok(Staged { size, sha256, file: temporary })
     }
 
@@ -128,12 +134,20 @@ fn signal() -> io::Result<impl Future<Output = i32> + Send> {
     })
 }
 
+/// What else is to be known of a file than its size.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Digest {
+    /// Nothing: what nobody is shown is not computed, which takes a tenth of packing.
+    None,
+    Sha256,
+}
+
 /// A whole file that has not got its name yet.
 #[derive(Debug)]
 pub(crate) struct Staged {
     pub size: u64,
-    /// In lower-case hexadecimal.
-    pub sha256: String,
+    /// In lower-case hexadecimal, if it was wanted.
+    pub sha256: Option<String>,
     file: TempPath,
 }
 
@@ -184,19 +198,14 @@ fn set_aside(path: &Path) -> io::Result<Option<TempPath>> {
     Ok(Some(aside.into_temp_path()))
 }
 
-/// Length and SHA-256 of `file`. Formats fill in their heads last, so nothing can be hashed before.
-fn digest(file: &mut File) -> io::Result<(u64, String)> {
+fn sha256(file: &mut File) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut chunk = vec![0; 256 * 1024];
-    let mut size = 0;
     file.seek(SeekFrom::Start(0))?;
     loop {
         match file.read(&mut chunk)? {
-            0 => return Ok((size, hex::encode(hash.finalize()))),
-            length => {
-                hash.update(&chunk[..length]);
-                size += length as u64;
-            }
+            0 => return Ok(hex::encode(hash.finalize())),
+            length => hash.update(&chunk[..length]),
         }
     }
 }
@@ -209,7 +218,7 @@ mod tests {
         folder: &Path,
         write: impl FnOnce(&mut dyn WriteSeek) -> anyhow::Result<()>,
     ) -> Staged {
-        Unfinished::default().stage(&folder.join("artifact"), write).unwrap()
+        Unfinished::default().stage(&folder.join("artifact"), Digest::Sha256, write).unwrap()
     }
 
     #[test]
@@ -220,15 +229,15 @@ mod tests {
             out.seek(SeekFrom::Start(0))?;
             Ok(out.write_all(b"head")?)
         });
-        let known = hex::encode(Sha256::digest(b"head body"));
-        assert_eq!((&back.sha256, back.size), (&known, 9));
+        let known = hex::encode(<Sha256 as sha2::Digest>::digest(b"head body"));
+        assert_eq!((back.sha256, back.size), (Some(known), 9));
     }
 
     #[test]
     fn what_fails_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("artifact");
-        let failed = Unfinished::default().stage(&path, |out| {
+        let failed = Unfinished::default().stage(&path, Digest::None, |out| {
             out.write_all(b"half")?;
             anyhow::bail!("no")
         });
