@@ -7,8 +7,13 @@ use std::{error::Error, fs::File, io::Write, num::NonZeroUsize, process::ExitCod
 use camino::Utf8Path;
 use packager::{
     Component, ComponentKind, Draft, Format, PackageSpec, Payload, Platform, SourceDate,
-    format::{deb::Deb, rpm::Rpm},
+    format::{
+        deb::Deb,
+        pkg::{Gzip, Pkg},
+        rpm::Rpm,
+    },
     payload::{Arch, Os},
+    tree::Source,
 };
 
 fn main() -> ExitCode {
@@ -29,16 +34,36 @@ fn run() -> Result<(), Box<dyn Error>> {
     let format: Box<dyn Format> = match format.as_str() {
         "deb" => Box::new(Deb { compression, cores }),
         "rpm" => Box::new(Rpm { compression, cores }),
-        _ => return Err("FORMAT is deb or rpm".into()),
+        "pkg" => {
+            let gzip = Gzip::new(compression).ok_or("a pkg is squeezed with gzip")?;
+            Box::new(Pkg { gzip, cores, ..Pkg::default() })
+        }
+        _ => return Err("FORMAT is deb, rpm or pkg".into()),
     };
-    let arch = if cfg!(target_arch = "aarch64") { Arch::Arm64 } else { Arch::Amd64 };
-    let platform = Platform { os: Os::Linux, arch };
-    let components = ComponentKind::ALL.into_iter().zip(args).map(|(kind, path)| {
-        Component::open(kind, semver::Version::new(1, 2, 3), Utf8Path::new(&path), platform)
-    });
+    let platform = match format.name() {
+        "pkg" => Platform { os: Os::Macos, arch: Arch::Universal },
+        _ if cfg!(target_arch = "aarch64") => Platform { os: Os::Linux, arch: Arch::Arm64 },
+        _ => Platform { os: Os::Linux, arch: Arch::Amd64 },
+    };
+    let components = ComponentKind::ALL.into_iter().zip(args);
+    let components = components.map(|(kind, path)| component(kind, &path, platform));
     let payload = Payload::new(platform, components.collect::<Result<Vec<_>, _>>()?)?;
     let spec = PackageSpec::try_from(Draft::default())?;
     let package = packager::assemble(&spec, &payload, SourceDate::from_unix(1_790_000_000))?;
     packager::build(&package, &*format, &mut File::create(out)?, &|_| ())?;
     Ok(())
+}
+
+/// For other systems than this one, whatever the file holds: programs for them may not be at hand.
+fn component(
+    kind: ComponentKind,
+    path: &str,
+    platform: Platform,
+) -> Result<Component, Box<dyn Error>> {
+    let (path, version) = (Utf8Path::new(path), semver::Version::new(1, 2, 3));
+    if platform.os == Os::Linux {
+        return Ok(Component::open(kind, version, path, platform)?);
+    }
+    let source = Source::Path { path: path.to_owned(), size: path.metadata()?.len() };
+    Ok(Component { kind, version, source, libraries: Vec::new() })
 }

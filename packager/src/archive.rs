@@ -1,5 +1,7 @@
 //! Containers that have never heard of packages.
 
 pub(crate) mod ar;
+pub(crate) mod bom;
 pub(crate) mod cpio;
 pub(crate) mod tar;
+pub(crate) mod xar;

@@ -1,6 +1,6 @@
 //! How a format's members are squeezed: which algorithm, how hard, and on how many cores.
 //!
-//! The number of cores never changes the bytes. What zstd and xz make is one frame and one stream:
+//! The number of cores never changes the bytes, and every member is one frame, member or stream:
 //! dpkg reads no further than the first.
 
 mod encoder;

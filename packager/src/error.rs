@@ -24,6 +24,8 @@ pub enum SpecError {
     Insecure { field: Field },
     #[error("architecture `{given}` is neither `amd64` nor `arm64`")]
     UnknownArch { given: String },
+    #[error("identifier `{given}` is not like `com.example.agent`")]
+    Identifier { given: String },
     #[error("compression `{given}` cannot be used: {reason}")]
     Compression { given: String, reason: String },
 }
@@ -75,6 +77,8 @@ pub enum AssembleError {
     Path(#[from] InvalidPath),
     #[error("nothing is known of where things are on {os}")]
     NoLayout { os: Os },
+    #[error("the {what} has a password in it, which everybody on the device could read")]
+    Exposed { what: &'static str },
     #[error("the spec wants {kind}, which the payload has not")]
     Missing { kind: ComponentKind },
 }

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{Read, Seek, SeekFrom, Write},
     panic,
     sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
     thread,
@@ -88,16 +88,27 @@ impl<'a> Feed<'a> {
 
     /// Copies all of `source` to `out`.
     pub(crate) fn copy(&mut self, source: &Source, out: &mut dyn Write) -> Result<(), BuildError> {
-        match source {
-            Source::Bytes(bytes) => self.pump(&mut bytes.as_ref(), source, out)?,
-            Source::Path { path, .. } => {
-                let file = File::open(path);
-                let failed = |source| BuildError::Read { path: path.clone(), source };
-                self.pump(&mut file.map_err(failed)?, source, out)?;
-            }
-        }
+        self.copy_part(source, out)?;
         self.buffers.end_file();
         Ok(())
+    }
+
+    fn copy_part(&mut self, source: &Source, out: &mut dyn Write) -> Result<(), BuildError> {
+        match source {
+            Source::Bytes(bytes) => self.pump(&mut bytes.as_ref(), source, out),
+            Source::Path { path, .. } => {
+                let file = File::open(path).map_err(|error| read_error(source, error));
+                self.pump(&mut file?, source, out)
+            }
+            Source::Slice { path, offset, size } => {
+                let open = File::open(path).and_then(|mut file| {
+                    file.seek(SeekFrom::Start(*offset))?;
+                    Ok(file.take(*size))
+                });
+                self.pump(&mut open.map_err(|error| read_error(source, error))?, source, out)
+            }
+            Source::Joined(parts) => parts.iter().try_for_each(|part| self.copy_part(part, out)),
+        }
     }
 
     fn pump(
@@ -137,15 +148,21 @@ fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
 
 fn read_error(source: &Source, error: std::io::Error) -> BuildError {
     match source {
-        Source::Path { path, .. } => BuildError::Read { path: path.clone(), source: error },
-        Source::Bytes(_) => BuildError::Write(error),
+        Source::Path { path, .. } | Source::Slice { path, .. } => {
+            BuildError::Read { path: path.clone(), source: error }
+        }
+        Source::Bytes(_) | Source::Joined(_) => BuildError::Write(error),
     }
 }
 
 fn changed(source: &Source) -> BuildError {
     match source {
-        Source::Path { path, .. } => BuildError::Changed { path: path.clone() },
-        Source::Bytes(_) => unreachable!("bytes in memory keep their length"),
+        Source::Path { path, .. } | Source::Slice { path, .. } => {
+            BuildError::Changed { path: path.clone() }
+        }
+        Source::Bytes(_) | Source::Joined(_) => {
+            unreachable!("bytes in memory keep their length, and parts are read one by one")
+        }
     }
 }
 

@@ -3,10 +3,11 @@
 //!
 //! Signing is done after the fact, so keys never meet layout: a deb gets a member appended, an rpm
 //! its signature header rewritten, an msi a stream, a pkg its table of contents. Each format
-//! writes its unsigned form with the place for that kept free ([`rpm`] says where), and gains a
+//! writes its unsigned form with the place for that kept free ([`rpm`] and [`pkg`] say where), and gains a
 //! method that copies an unsigned package and adds the signature, next to [`Format::write`].
 
 pub mod deb;
+pub mod pkg;
 pub mod rpm;
 
 use std::{

@@ -71,6 +71,8 @@ pub(crate) struct DebPostinst<'a> {
 
 script!(DebPrerm, "deb/prerm.sh");
 script!(DebPostrm, "deb/postrm.sh");
+script!(PkgPreinstall, "macos/preinstall.sh");
+script!(PkgPostinstall, "macos/postinstall.sh");
 script!(RpmPost, "rpm/post.sh");
 script!(RpmPreun, "rpm/preun.sh");
 
@@ -113,6 +115,47 @@ pub(crate) struct LintianOverrides<'a> {
     pub(crate) for_account: bool,
     /// Names of commands that have no manual page.
     pub(crate) without_manual: Vec<&'a str>,
+}
+
+/// Run by an administrator.
+#[derive(Template)]
+#[template(path = "macos/uninstall.sh")]
+pub(crate) struct MacosUninstall<'a> {
+    pub(crate) service: &'a str,
+    pub(crate) pointers: Vec<&'a InstallPath>,
+    /// What the package owns outside of the components' folder; what is in a folder before it.
+    pub(crate) owned: Vec<InstallPath>,
+    pub(crate) state: &'a [InstallPath],
+}
+
+/// The document of a component package.
+#[derive(Template)]
+#[template(path = "macos/PackageInfo.xml")]
+pub(crate) struct PkgInfo<'a> {
+    pub(crate) component: &'a str,
+    pub(crate) version: &'a Version,
+    pub(crate) files: usize,
+    pub(crate) kbytes: u64,
+    /// Whether there are any.
+    pub(crate) scripts: bool,
+}
+
+/// The document of a product archive.
+#[derive(Template)]
+#[template(path = "macos/Distribution.xml")]
+pub(crate) struct PkgDistribution<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) summary: &'a str,
+    pub(crate) product: &'a str,
+    pub(crate) component: &'a str,
+    /// Of the component package in the archive.
+    pub(crate) folder: &'a str,
+    pub(crate) version: &'a Version,
+    /// As Apple names them, with commas.
+    pub(crate) archs: &'a str,
+    /// The oldest macOS to install on.
+    pub(crate) minimum: &'a str,
+    pub(crate) kbytes: u64,
 }
 
 impl Pointer {

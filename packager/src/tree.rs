@@ -88,6 +88,8 @@ pub struct Owner {
 
 impl Owner {
     pub const ROOT: Self = Self { user: "root", group: "root" };
+    /// The same on macOS.
+    pub const WHEEL: Self = Self { user: "root", group: "wheel" };
 }
 
 /// Where a file's bytes come from.
@@ -99,6 +101,14 @@ pub enum Source {
         path: Utf8PathBuf,
         size: u64,
     },
+    /// A part of such a file.
+    Slice {
+        path: Utf8PathBuf,
+        offset: u64,
+        size: u64,
+    },
+    /// One after the other.
+    Joined(Vec<Self>),
 }
 
 impl Source {
@@ -107,7 +117,8 @@ impl Source {
     pub fn size(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Path { size, .. } => *size,
+            Self::Path { size, .. } | Self::Slice { size, .. } => *size,
+            Self::Joined(parts) => parts.iter().map(Self::size).sum(),
         }
     }
 }
@@ -118,6 +129,8 @@ impl fmt::Debug for Source {
         match self {
             Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
             Self::Path { path, size } => write!(f, "Path({path}, {size})"),
+            Self::Slice { path, offset, size } => write!(f, "Slice({path}, {offset}, {size})"),
+            Self::Joined(parts) => f.debug_tuple("Joined").field(parts).finish(),
         }
     }
 }
@@ -143,7 +156,30 @@ pub enum Role {
 pub enum Node {
     Dir,
     File { source: Source, role: Role },
-    Symlink { target: InstallPath },
+    Symlink { target: LinkTarget },
+}
+
+/// Where a symlink leads: an absolute path, or one relative to the symlink's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkTarget(String);
+
+impl LinkTarget {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<InstallPath> for LinkTarget {
+    fn from(path: InstallPath) -> Self {
+        Self(path.0)
+    }
+}
+
+impl fmt::Display for LinkTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What is at a path, and whose.
@@ -171,7 +207,8 @@ impl Entry {
     }
 
     #[must_use]
-    pub fn symlink(target: InstallPath) -> Self {
+    pub fn symlink(target: impl Into<LinkTarget>) -> Self {
+        let target = target.into();
         Self { node: Node::Symlink { target }, mode: Mode::SYMLINK, owner: Owner::ROOT }
     }
 
@@ -206,6 +243,12 @@ impl FileTree {
         }
         self.entries.insert(path, entry);
         Ok(())
+    }
+
+    /// The same with everything in it `owner`'s.
+    pub(crate) fn owned_by(self, owner: Owner) -> Self {
+        let entries = self.entries.into_iter();
+        Self { entries: entries.map(|(path, entry)| (path, Entry { owner, ..entry })).collect() }
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&InstallPath, &Entry)> {

@@ -10,6 +10,7 @@ mod check;
 mod components;
 mod files;
 mod flags;
+mod macos;
 mod order;
 mod staged;
 
@@ -17,8 +18,12 @@ use std::{path::PathBuf, thread};
 
 use anyhow::Context as _;
 use packager::{
-    Compression, FileTree, Format, Package, WriteSeek,
-    format::{deb::Deb, rpm::Rpm},
+    FileTree, Format, Package, WriteSeek,
+    format::{
+        deb::Deb,
+        pkg::{Gzip, Pkg},
+        rpm::Rpm,
+    },
     tree::Node,
 };
 use serde::Serialize;
@@ -106,7 +111,7 @@ fn jobs<'a>(order: &Order, packages: &'a [Package]) -> anyhow::Result<Vec<Job<'a
     let mut jobs = Vec::new();
     for package in packages {
         for kind in kinds(order, package) {
-            let format = format(kind, order.compression);
+            let format = format(kind, order);
             let name = format.file_name(&package.metadata);
             let path = match &order.destination {
                 Destination::File(file) => file.clone(),
@@ -129,12 +134,16 @@ fn kinds<'a>(order: &'a Order, package: &Package) -> impl Iterator<Item = Type> 
     order.types.iter().copied().filter(move |kind| kind.os() == os)
 }
 
-fn format(kind: Type, compression: Option<Compression>) -> Box<dyn Format> {
-    match (kind, compression) {
+fn format(kind: Type, order: &Order) -> Box<dyn Format> {
+    match (kind, order.compression) {
         (Type::Deb, None) => Box::new(Deb::default()),
         (Type::Deb, Some(compression)) => Box::new(Deb { compression, ..Deb::default() }),
         (Type::Rpm, None) => Box::new(Rpm::default()),
         (Type::Rpm, Some(compression)) => Box::new(Rpm { compression, ..Rpm::default() }),
+        (Type::Pkg, compression) => {
+            let gzip = compression.and_then(Gzip::new).unwrap_or(Pkg::default().gzip);
+            Box::new(Pkg { gzip, identifier: order.identifier.clone(), ..Pkg::default() })
+        }
     }
 }
 
@@ -213,7 +222,7 @@ fn list(
     let mut plans = Vec::new();
     for package in packages {
         for kind in kinds(order, package) {
-            let format = format(kind, order.compression);
+            let format = format(kind, order);
             let (name, tree) = (format.file_name(&package.metadata), format.tree(package));
             if output.format == output::Format::Table {
                 session.shell.line(format!("{name}:"))?;

@@ -193,7 +193,7 @@ fn everything_wrong_is_told_at_once_and_nothing_is_made() {
         "--host-identifier `hostname`",
         "--outfile and --out-dir contradict",
         "is in a folder that is not there",
-        "--notarize is for packages of type pkg",
+        "--notarize is refused",
     ] {
         assert!(said.contains(problem), "{problem:?} is missing in {said}");
     }

@@ -1,4 +1,6 @@
-//! The "new ASCII" cpio archive. Source: cpio(5), and rpm's `cpio.c`.
+//! The "new ASCII" cpio archive. Source: cpio(5), and rpm's `cpio.c`. [`odc`] is an older kind.
+
+pub(crate) mod odc;
 
 use std::io::{self, Write};
 

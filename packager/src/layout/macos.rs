@@ -1,16 +1,115 @@
-//! Where things are on macOS.
+//! Where things are on macOS: below `/opt/orbit`, as Fleet has them, started by launchd.
+//!
+//! The package owns `bin/<component>/packaged/` and no symlink: after installation `orbit installer
+//! configure` points to the newest version of each program, and makes `secret.txt` of
+//! `packaged.secret` if that differs from what the package before it brought. An installer that
+//! repairs therefore never brings back an old secret.
 
+mod launchd;
+
+use super::root::{Root, file, require_wanted};
 use crate::{
     error::AssembleError,
-    package::{Package, SourceDate},
-    payload::Payload,
+    package::{Lifecycle, Metadata, Package, Pointer, Service, SourceDate},
+    payload::{Component, Os, Payload},
     spec::PackageSpec,
+    template::{LICENSES, MacosUninstall, rendered},
+    tree::{Entry, InstallPath, Owner, Role},
 };
 
+const ROOT: &str = "/opt/orbit";
+const LOGS: &str = "/var/log/orbit";
+/// Fleet's, so that its agent is replaced and not fought.
+const LABEL: &str = "com.fleetdm.orbit";
+const DAEMON: &str = "/Library/LaunchDaemons/com.fleetdm.orbit.plist";
+/// The secret as packaged, for `orbit installer configure`.
+const PACKAGED_SECRET: &str = "packaged.secret";
+const UNINSTALL: &str = "uninstall.sh";
+
+const DESCRIPTION: &str = "\
+The agent, orbit, enrolls the device with the Fleet server that this package
+was built for. It keeps osquery running, hands it the queries that the server
+asks, and returns the answers.
+
+Removing it: sudo sh /opt/orbit/uninstall.sh";
+
 pub(crate) fn assemble(
-    _spec: &PackageSpec,
+    spec: &PackageSpec,
     payload: &Payload,
-    _built_at: SourceDate,
+    built_at: SourceDate,
 ) -> Result<Package, AssembleError> {
-    Err(AssembleError::NoLayout { os: payload.platform().os })
+    require_wanted(spec, payload)?;
+    if let Some(what) = spec.with_password().next() {
+        return Err(AssembleError::Exposed { what });
+    }
+    let mut root = Root::new(ROOT, Os::Macos)?;
+    let components = payload.components();
+    let pointers = components.map(|component| add_component(&mut root, component));
+    let pointers = pointers.collect::<Result<_, _>>()?;
+    root.add_configuration(spec)?;
+    root.add_secret(PACKAGED_SECRET, spec)?;
+    add_licenses(&mut root)?;
+    let lifecycle = Lifecycle {
+        service: Some(Service { name: LABEL, start: spec.service().start }),
+        account: None,
+        pointers,
+        state: vec![root.path.clone(), InstallPath::fixed(LOGS)],
+    };
+    add_uninstaller(&mut root, &lifecycle)?;
+    let daemon = file(launchd::render(spec, LABEL), Role::Data);
+    root.tree.insert(InstallPath::fixed(DAEMON), daemon)?;
+    let tree = root.tree.owned_by(Owner::WHEEL);
+    Ok(Package { metadata: metadata(spec, payload), tree, lifecycle, built_at })
+}
+
+fn metadata(spec: &PackageSpec, payload: &Payload) -> Metadata {
+    Metadata {
+        name: "fleetd",
+        version: payload.version().clone(),
+        platform: payload.platform(),
+        summary: "Fleet agent, enrolls this device with its server and runs osquery",
+        description: DESCRIPTION,
+        publisher: spec.publisher().clone(),
+        license: "Apache-2.0 OR MIT",
+        conflicts: &[],
+        recommends: &[],
+        libraries: Vec::new(),
+    }
+}
+
+fn add_component(root: &mut Root, component: &Component) -> Result<Pointer, AssembleError> {
+    let place = root.add_component(component)?;
+    Ok(Pointer {
+        component: component.kind,
+        link: place.folder.join(component.kind.program(Os::Macos)),
+        packaged: place.program,
+        version: component.version.clone(),
+    })
+}
+
+fn add_licenses(root: &mut Root) -> Result<(), AssembleError> {
+    let folder = root.path.join("licenses");
+    root.tree.insert(folder.clone(), Entry::dir())?;
+    let mut texts = LICENSES.into_iter();
+    texts
+        .try_for_each(|(name, text)| root.tree.insert(folder.join(name), file(text, Role::License)))
+}
+
+/// A script of the administrator's, which is no part of the package's own life.
+fn add_uninstaller(root: &mut Root, lifecycle: &Lifecycle) -> Result<(), AssembleError> {
+    let components = root.path.join("bin");
+    let is_component = |path: &InstallPath| path.ancestors().any(|above| above == components);
+    let paths = root.tree.iter().map(|(path, _)| path);
+    let owned = paths.filter(|path| !is_component(path) && **path != components);
+    let mut owned: Vec<_> = owned.filter(|path| **path != root.path).cloned().collect();
+    owned.push(root.path.join(UNINSTALL));
+    // What is in a folder comes before the folder.
+    owned.sort_by(|one, other| other.cmp(one));
+    let script = MacosUninstall {
+        service: LABEL,
+        pointers: lifecycle.pointers.iter().map(|pointer| &pointer.link).collect(),
+        owned,
+        state: &lifecycle.state,
+    };
+    root.add(UNINSTALL, rendered(&script), Role::Program)
 }

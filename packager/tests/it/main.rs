@@ -9,6 +9,7 @@ mod layout;
 mod linked;
 mod lint;
 mod payload;
+mod pkg;
 mod product;
 mod reproducible;
 mod rpm;

@@ -27,8 +27,9 @@ fn packed(folder: &Path, [format, compression, cores]: [&str; 3], set_up: &str) 
 #[test]
 fn folder_umask_clock_user_and_cores_leave_no_trace() {
     let folder = tempfile::tempdir().unwrap();
-    for format in ["deb", "rpm"] {
-        for compression in ["none", "gzip:1", "xz:0", "zstd:3", "zstd:9"] {
+    let all: &[&str] = &["none", "gzip:1", "xz:0", "zstd:3", "zstd:9"];
+    for (format, compressions) in [("deb", all), ("rpm", all), ("pkg", &["gzip:1", "gzip:6"])] {
+        for &compression in compressions {
             let one = folder.path().join("one").join(format);
             let one = packed(&one, [format, compression, "1"], "umask 077; export TZ=Asia/Tokyo");
             let other = folder.path().join("another/and/deeper").join(format);

@@ -26,6 +26,7 @@ Examples:
   fleetctl package --type deb --arch amd64,arm64 --out-dir dist \\
       --update-url https://updates.example.com --update-roots root.json \\
       --fleet-url https://fleet.example.com --enroll-secret-file - < secret.txt
+  fleetctl package --type pkg --components ./bin --use-system-configuration
   fleetctl package --type rpm --components ./bin --dry-run";
 
 /// Builds installers of the agent
@@ -35,10 +36,10 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct PackageArgs {
-    /// Kind of installer: deb, rpm; several are separated by commas or given one by one
+    /// Kind of installer: deb, rpm, pkg; several are separated by commas or given one by one
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', required = true)]
     pub types: Vec<String>,
-    /// Architecture: amd64, arm64; several as with --type
+    /// Architecture: amd64, arm64; several as with --type. A pkg is always for both
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', default_value = "amd64")]
     pub archs: Vec<String>,
     #[command(flatten)]
@@ -47,6 +48,8 @@ pub(crate) struct PackageArgs {
     pub agent: AgentArgs,
     #[command(flatten)]
     pub update: UpdateArgs,
+    #[command(flatten)]
+    pub macos: MacosArgs,
     #[command(flatten)]
     pub artifact: ArtifactArgs,
     #[command(flatten)]
@@ -187,6 +190,18 @@ pub(crate) struct UpdateArgs {
 
 #[derive(Debug, Args)]
 #[group(skip)]
+#[command(next_help_heading = "macOS (pkg)")]
+pub(crate) struct MacosArgs {
+    /// What macOS knows the package by [default: com.fleetdm.orbit]
+    #[arg(long, value_name = "ID")]
+    pub identifier: Option<String>,
+    /// Take server and enroll secret from a configuration profile on the device
+    #[arg(long, env = "FLEETCTL_USE_SYSTEM_CONFIGURATION", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub use_system_configuration: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
 #[command(next_help_heading = "Files made")]
 pub(crate) struct ArtifactArgs {
     /// Folder for the files, made when missing [default: the current one]
@@ -198,7 +213,7 @@ pub(crate) struct ArtifactArgs {
     /// Print what would be on the device's disk, and write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// How to compress: zstd, xz, gzip or none, with or without level (zstd:19)
+    /// How to compress: zstd, xz, gzip or none, with or without level (zstd:19); a pkg: gzip
     #[arg(long, value_name = "SPEC")]
     pub compression: Option<String>,
     /// Version of the package [default: orbit's; with --components, fleetctl's]
@@ -224,8 +239,6 @@ pub(crate) struct ArtifactArgs {
 #[group(skip)]
 pub(crate) struct RefusedArgs {
     #[arg(long, hide = true)]
-    pub identifier: Option<String>,
-    #[arg(long, hide = true)]
     pub sign_identity: Option<String>,
     #[arg(long, hide = true)]
     pub notarize: bool,
@@ -244,8 +257,6 @@ pub(crate) struct RefusedArgs {
     pub app_store_connect_api_key_content: Option<String>,
     #[arg(long, hide = true)]
     pub local_wix_dir: Option<PathBuf>,
-    #[arg(long, hide = true, env = "FLEETCTL_USE_SYSTEM_CONFIGURATION", value_parser = BoolishValueParser::new())]
-    pub use_system_configuration: bool,
     #[arg(long, hide = true, env = "FLEETCTL_DISABLE_KEYSTORE", value_parser = BoolishValueParser::new())]
     pub disable_keystore: bool,
     #[arg(long, hide = true, env = "FLEETCTL_FLEET_MANAGED_HOST_IDENTITY_CERTIFICATE", value_parser = BoolishValueParser::new())]
@@ -255,12 +266,11 @@ pub(crate) struct RefusedArgs {
 impl RefusedArgs {
     /// Each flag given, with the reason why it cannot be used.
     pub(crate) fn reasons(&self) -> Vec<String> {
-        const PKG: &str = "is for packages of type pkg, which fleetctl does not build";
+        const PKG: &str = "is refused: fleetctl does not sign packages of type pkg";
         const MSI: &str = "is for packages of type msi, which fleetctl does not build";
         const KEYSTORE: &str = "is for packages of type pkg and msi; on Linux there is no keystore";
         const TPM: &str = "is refused: fleetctl builds no packages whose keys a TPM holds";
         [
-            (self.identifier.is_some(), "--identifier", PKG),
             (self.sign_identity.is_some(), "--sign-identity", PKG),
             (self.notarize, "--notarize", PKG),
             (self.macos_devid_pem_content.is_some(), "--macos-devid-pem-content", PKG),
@@ -276,7 +286,6 @@ impl RefusedArgs {
                 PKG,
             ),
             (self.local_wix_dir.is_some(), "--local-wix-dir", MSI),
-            (self.use_system_configuration, "--use-system-configuration", PKG),
             (self.disable_keystore, "--disable-keystore", KEYSTORE),
             (
                 self.fleet_managed_host_identity_certificate,

@@ -36,7 +36,9 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
         check.flag("--package-version", artifact.package_version.as_deref(), Version::parse);
     let compression = check.flag("--compression", artifact.compression.as_deref(), str::parse);
     let date = check.flag("SOURCE_DATE_EPOCH", environment.source_date.as_deref(), str::parse);
+    let identifier = check.flag("--identifier", args.macos.identifier.as_deref(), str::parse);
     let spec = check.spec(draft, args);
+    check.macos(args, &types, compression, spec.as_ref());
     match (spec, origin, channels, check.problems.is_empty()) {
         (Some(spec), Some(origin), Some(channels), true) => Ok(Order {
             spec,
@@ -48,6 +50,7 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
             destination,
             version,
             compression,
+            identifier: identifier.unwrap_or_default(),
             date,
         }),
         _ => Err(Stop::Usage { problems: check.problems, help: None }),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use camino::Utf8PathBuf;
 use packager::{
     Compression, PackageSpec, Platform, SourceDate,
+    format::pkg::Identifier,
     payload::{Arch, Os},
 };
 use semver::Version;
@@ -22,6 +23,8 @@ pub(crate) struct Order {
     pub destination: Destination,
     pub version: Option<Version>,
     pub compression: Option<Compression>,
+    /// What macOS knows the package by.
+    pub identifier: Identifier,
     /// The date of everything in the package, if it was given.
     pub date: Option<SourceDate>,
 }
@@ -46,6 +49,7 @@ impl Order {
 pub(crate) enum Type {
     Deb,
     Rpm,
+    Pkg,
 }
 
 impl Type {
@@ -54,6 +58,7 @@ impl Type {
         match self {
             Self::Deb => "deb",
             Self::Rpm => "rpm",
+            Self::Pkg => "pkg",
         }
     }
 
@@ -61,6 +66,7 @@ impl Type {
     pub(crate) fn os(self) -> Os {
         match self {
             Self::Deb | Self::Rpm => Os::Linux,
+            Self::Pkg => Os::Macos,
         }
     }
 
@@ -77,10 +83,11 @@ impl Type {
         match text {
             "deb" => Ok(Self::Deb),
             "rpm" => Ok(Self::Rpm),
-            "msi" | "pkg" | "pkg.tar.zst" => {
-                Err(format!("--type {text} is not built by fleetctl; deb and rpm are"))
+            "pkg" => Ok(Self::Pkg),
+            "msi" | "pkg.tar.zst" => {
+                Err(format!("--type {text} is not built by fleetctl; deb, rpm and pkg are"))
             }
-            _ => Err(format!("--type `{text}` is unknown; one of deb, rpm")),
+            _ => Err(format!("--type `{text}` is unknown; one of deb, rpm, pkg")),
         }
     }
 }
