@@ -15,7 +15,7 @@ use std::{
     thread,
 };
 
-use flate2::{Compress, FlushCompress};
+use libdeflater::{CompressionLvl, Compressor};
 use lzma_rust2::{XzOptions, XzWriterMt};
 use packager::{
     Compression,
@@ -104,7 +104,7 @@ fn squeeze(compression: Compression, files: &[String], mut out: File) -> Result<
 }
 
 /// Deflates pieces of this length, without regard to what lies before each.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 512 << 10;
 
 fn deflate(level: u8, files: &[String], out: &mut File) -> Result<(), Failure> {
     for path in files {
@@ -132,7 +132,8 @@ fn deflate_pieces(
     length: usize,
     next: &AtomicUsize,
 ) -> io::Result<Vec<Vec<u8>>> {
-    let mut deflate = Compress::new(flate2::Compression::new(u32::from(level)), false);
+    let level = CompressionLvl::new(i32::from(level)).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut compressor = Compressor::new(level);
     let mut pieces = Vec::new();
     loop {
         let start = next.fetch_add(PIECE, Ordering::Relaxed);
@@ -141,10 +142,9 @@ fn deflate_pieces(
         }
         let mut text = vec![0; PIECE.min(length - start)];
         file.read_exact_at(&mut text, start as u64)?;
-        black_box(crc32fast::hash(&text));
-        let mut bytes = Vec::with_capacity(text.len() + CHUNK);
-        deflate.reset();
-        deflate.compress_vec(&text, &mut bytes, FlushCompress::Finish)?;
+        let mut bytes = vec![0; compressor.gzip_compress_bound(text.len())];
+        let length = compressor.gzip_compress(&text, &mut bytes).map_err(io::Error::other)?;
+        bytes.truncate(length);
         pieces.push(bytes);
     }
 }

@@ -1,12 +1,13 @@
 //! How a format's members are squeezed: which algorithm, how hard, and on how many cores.
 //!
-//! The number of cores never changes the bytes, and every member is one frame, member or stream:
+//! The number of cores never changes the bytes. What zstd and xz make is one frame and one stream:
 //! dpkg reads no further than the first.
 
 mod encoder;
 mod gzip;
 
 pub(crate) use encoder::Encoder;
+pub(crate) use gzip::{GzipWriter, Shape};
 
 use std::{fmt, num::NonZeroUsize, ops::RangeInclusive, str::FromStr, thread};
 

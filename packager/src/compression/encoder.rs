@@ -8,7 +8,10 @@ use std::{
 use lzma_rust2::{XzOptions, XzWriterMt};
 use zstd::zstd_safe::CParameter;
 
-use super::{Algorithm, Compression, gzip::GzipWriter};
+use super::{
+    Algorithm, Compression,
+    gzip::{GzipWriter, Shape},
+};
 
 /// How many bytes a zstd worker takes at a time: small enough that cores finish together.
 const ZSTD_JOB: u32 = 2 << 20;
@@ -27,7 +30,7 @@ impl<W: Write> Encoder<W> {
         let workers = u32::try_from(cores.get()).unwrap_or(u32::MAX);
         Ok(match compression.algorithm() {
             Algorithm::None => Self::None(out),
-            Algorithm::Gzip => Self::Gzip(GzipWriter::new(out, level, cores)?),
+            Algorithm::Gzip => Self::Gzip(GzipWriter::new(out, Shape::Members, level, cores)?),
             Algorithm::Xz => Self::Xz(Box::new(XzWriterMt::new(out, xz_options(level), workers)?)),
             Algorithm::Zstd => Self::Zstd(zstd_encoder(out, level, workers)?),
         })

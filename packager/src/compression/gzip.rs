@@ -1,9 +1,13 @@
-//! One gzip member, deflated on all cores.
+//! gzip, deflated on all cores. The text is cut into blocks of a fixed length. Cuts depend on nothing
+//! but the text, hence so do the bytes. Source: RFC 1951, RFC 1952.
 //!
-//! The text is cut into blocks of a fixed length; each is deflated with the 32 KiB before it as
-//! dictionary and ends on a byte boundary, so that the blocks join to one deflate stream. Cuts
-//! depend on nothing but the text, hence so do the bytes. Source: RFC 1951, RFC 1952, and pigz,
-//! which does the same.
+//! [`Shape::Members`] makes a gzip member of each block. libdeflate does it, which is a quarter faster than
+//! zlib and its output smaller, but knows nothing of what lies before a block. RFC 1952 has a file be any
+//! number of members, and zlib's `gzread`, through which dpkg and rpm read, goes on to the next.
+//!
+//! [`Shape::Stream`] is one member, for readers that stop at the end of the first: each block is
+//! deflated with the 32 KiB before it as dictionary and ends on a byte boundary, so that the
+//! blocks join to one deflate stream, as pigz has it.
 
 use std::{
     collections::VecDeque,
@@ -17,18 +21,29 @@ use std::{
 };
 
 use flate2::{Compress, FlushCompress, Status};
+use libdeflater::{CompressionLvl, Compressor};
 
-/// Length of a block. The dictionary makes up for what cutting costs.
-const BLOCK: usize = 256 << 10;
+/// Length of a block: long enough that cutting costs less than half a percent.
+const BLOCK: usize = 512 << 10;
 const DICTIONARY: usize = 32 << 10;
 
 /// Magic, deflate, no flags, no time.
 const HEADER: [u8; 8] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0];
 const OS_UNKNOWN: u8 = 255;
 
+/// What blocks become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A member each.
+    Members,
+    /// One member together.
+    Stream,
+}
+
 /// Deflates what is written to it into `W`. Must be finished.
 pub(crate) struct GzipWriter<W> {
     out: W,
+    shape: Shape,
     block: Vec<u8>,
     previous: Option<Arc<Vec<u8>>>,
     jobs: Sender<Job>,
@@ -52,17 +67,28 @@ struct Deflated {
 
 impl<W: Write> GzipWriter<W> {
     /// Deflates at `level`, 1 to 9, on `cores` threads.
-    pub(crate) fn new(mut out: W, level: u8, cores: NonZeroUsize) -> io::Result<Self> {
-        out.write_all(&HEADER)?;
-        out.write_all(&[extra_flags(level), OS_UNKNOWN])?;
+    pub(crate) fn new(
+        mut out: W,
+        shape: Shape,
+        level: u8,
+        cores: NonZeroUsize,
+    ) -> io::Result<Self> {
+        if shape == Shape::Stream {
+            out.write_all(&HEADER)?;
+            out.write_all(&[extra_flags(level), OS_UNKNOWN])?;
+        }
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..cores.get() {
             let queue = Arc::clone(&queue);
-            thread::Builder::new().name("gzip".into()).spawn(move || work(&queue, level))?;
+            thread::Builder::new().name("gzip".into()).spawn(move || match shape {
+                Shape::Members => work(&queue, members(level)),
+                Shape::Stream => work(&queue, |job| part(level, job)),
+            })?;
         }
         Ok(Self {
             out,
+            shape,
             block: Vec::with_capacity(BLOCK),
             previous: None,
             jobs,
@@ -77,10 +103,12 @@ impl<W: Write> GzipWriter<W> {
         while !self.pending.is_empty() {
             self.collect()?;
         }
-        // The length of the text modulo 2^32, as the format has it.
-        let [length @ .., _, _, _, _] = self.crc.total_len().to_le_bytes();
-        self.out.write_all(&self.crc.finalize().to_le_bytes())?;
-        self.out.write_all(&length)?;
+        if self.shape == Shape::Stream {
+            // The length of the text modulo 2^32, as the format has it.
+            let [length @ .., _, _, _, _] = self.crc.total_len().to_le_bytes();
+            self.out.write_all(&self.crc.finalize().to_le_bytes())?;
+            self.out.write_all(&length)?;
+        }
         Ok(self.out)
     }
 
@@ -135,7 +163,7 @@ fn stopped() -> io::Error {
 }
 
 /// Deflates jobs until there are no more to come.
-fn work(queue: &Mutex<Receiver<Job>>, level: u8) {
+fn work(queue: &Mutex<Receiver<Job>>, mut deflate: impl FnMut(&Job) -> io::Result<Deflated>) {
     loop {
         let job = match queue.lock() {
             Ok(queue) => queue.recv(),
@@ -143,13 +171,26 @@ fn work(queue: &Mutex<Receiver<Job>>, level: u8) {
         };
         let Ok(job) = job else { return };
         // Nobody listens any more once writing has failed.
-        let _ = job.reply.send(deflate(level, &job));
+        let _ = job.reply.send(deflate(&job));
     }
 }
 
-/// Starts afresh for each block: a state that is reset still lets the block before it, which is
+/// Makes a member of a block. One compressor serves a thread: what it made before leaves no trace.
+fn members(level: u8) -> impl FnMut(&Job) -> io::Result<Deflated> {
+    let level =
+        CompressionLvl::new(i32::from(level)).expect("levels of gzip are levels of libdeflate");
+    let mut compressor = Compressor::new(level);
+    move |job| {
+        let mut bytes = vec![0; compressor.gzip_compress_bound(job.text.len())];
+        let length = compressor.gzip_compress(&job.text, &mut bytes).map_err(io::Error::other)?;
+        bytes.truncate(length);
+        Ok(Deflated { bytes, crc: crc32fast::Hasher::new() })
+    }
+}
+
+/// Makes a block a part of one stream. Starts afresh for each: a state that is reset still lets the block before it, which is
 /// whatever the thread came by, have its say in the bytes.
-fn deflate(level: u8, job: &Job) -> io::Result<Deflated> {
+fn part(level: u8, job: &Job) -> io::Result<Deflated> {
     let mut deflate = Compress::new(flate2::Compression::new(u32::from(level)), false);
     if let Some(before) = &job.before {
         let dictionary = &before[before.len().saturating_sub(DICTIONARY)..];
@@ -180,9 +221,9 @@ mod tests {
 
     use super::*;
 
-    fn gzip(text: &[u8], level: u8, cores: usize) -> Vec<u8> {
+    fn gzip(text: &[u8], shape: Shape, level: u8, cores: usize) -> Vec<u8> {
         let cores = NonZeroUsize::new(cores).unwrap();
-        let mut writer = GzipWriter::new(Vec::new(), level, cores).unwrap();
+        let mut writer = GzipWriter::new(Vec::new(), shape, level, cores).unwrap();
         writer.write_all(text).unwrap();
         writer.finish().unwrap()
     }
@@ -206,13 +247,30 @@ mod tests {
             level in 1..=9_u8,
         ) {
             let text = text(length, seed);
-            let squeezed = gzip(&text, level, 2);
-            prop_assert!(squeezed == gzip(&text, level, 5));
+            let squeezed = gzip(&text, Shape::Stream, level, 2);
+            prop_assert!(squeezed == gzip(&text, Shape::Stream, level, 5));
             let mut rest = squeezed.as_slice();
             let mut read = Vec::new();
             flate2::bufread::GzDecoder::new(&mut rest).read_to_end(&mut read).unwrap();
             prop_assert!(read == text);
             prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn members_hold_all_of_the_text(
+            length in prop_oneof![
+                Just(0), Just(1), Just(BLOCK - 1), Just(BLOCK), Just(BLOCK + 1), Just(3 * BLOCK),
+                0..5 * BLOCK,
+            ],
+            seed: u32,
+            level in 1..=9_u8,
+        ) {
+            let text = text(length, seed);
+            let squeezed = gzip(&text, Shape::Members, level, 2);
+            prop_assert!(squeezed == gzip(&text, Shape::Members, level, 5));
+            let mut read = Vec::new();
+            flate2::bufread::MultiGzDecoder::new(&squeezed[..]).read_to_end(&mut read).unwrap();
+            prop_assert!(read == text);
         }
     }
 }

@@ -2,7 +2,8 @@
 //! `PackageInfo`, `Payload` and `Scripts`. Source: Apple's "Distribution Definition XML Schema
 //! Reference", pkgbuild(1), productbuild(1), and packages that those make.
 //!
-//! The payload is squeezed with gzip, in a cpio archive of the old kind: every macOS reads that.
+//! The payload is squeezed with gzip to one member, in a cpio archive of the old kind: every macOS
+//! reads that.
 //!
 //! A signature is two elements in the xar's table and what they point to; [`ROOM`] says how much is
 //! kept free for both. Adding it rewrites the first 32 KiB and moves nothing.
@@ -20,7 +21,7 @@ use crate::{
         cpio::odc::OdcWriter,
         xar::{Room, XarWriter},
     },
-    compression::{Algorithm, Compression, Encoder, all_cores},
+    compression::{Algorithm, Compression, GzipWriter, Shape, all_cores},
     error::BuildError,
     feed::{self, Feed},
     format::{Format, Progress, WriteSeek},
@@ -118,11 +119,12 @@ impl Pkg {
         date: u32,
         progress: Progress<'_>,
     ) -> Result<Vec<u32>, BuildError> {
-        let encoder = Encoder::new(self.gzip.0, self.cores, &mut *xar);
+        let level = self.gzip.0.level();
+        let encoder = GzipWriter::new(&mut *xar, Shape::Stream, level, self.cores);
         let mut cpio = OdcWriter::new(encoder.map_err(BuildError::Write)?, date);
         let ((), checksums) =
             feed::hashed::<Cksum, _>(progress, |feed| files.write(&mut cpio, feed))?;
-        cpio.finish().and_then(Encoder::finish).map_err(BuildError::Write)?;
+        cpio.finish().and_then(GzipWriter::finish).map_err(BuildError::Write)?;
         xar.end(&format!("{COMPONENT}/Payload")).map_err(BuildError::Write)?;
         Ok(checksums.into_iter().map(|checksum| u32::from_be_bytes(checksum.into())).collect())
     }

@@ -147,6 +147,21 @@ fn the_bill_of_materials_lists_what_the_payload_lays() {
 }
 
 #[test]
+fn the_payload_is_one_gzip_member() {
+    let orbit = device::ORBIT.repeat(4000);
+    let components = [component(ComponentKind::Orbit, "1.0.0", orbit.as_bytes())];
+    let payload = Payload::new(MAC, components).unwrap();
+    let package = assemble(&spec(draft()), &payload, DATE).unwrap();
+    let unpacked = Unpacked::new(&package, &Pkg::default());
+    let script = "import sys, zlib\n\
+                  member = zlib.decompressobj(31)\n\
+                  text = member.decompress(open(sys.argv[1], 'rb').read())\n\
+                  print(member.eof, len(member.unused_data), len(text) > 2000000)";
+    let path = unpacked.path("product/fleetd.pkg/Payload");
+    assert_eq!(run("python3", &["-c", script, path.to_str().unwrap()]), "True 0 True\n");
+}
+
+#[test]
 fn the_daemon_is_one_that_launchd_understands_and_tells_no_secret() {
     let nasty = "a&b <c> \"d\" 'e' ü";
     let draft = Draft { end_user_email: Some(nasty.into()), enable_scripts: true, ..draft() };
