@@ -9,6 +9,7 @@ use packager::{
     Component, ComponentKind, Draft, Format, PackageSpec, Payload, Platform, SourceDate,
     format::{
         deb::Deb,
+        msi::Msi,
         pkg::{Gzip, Pkg},
         rpm::Rpm,
     },
@@ -34,13 +35,15 @@ fn run() -> Result<(), Box<dyn Error>> {
     let format: Box<dyn Format> = match format.as_str() {
         "deb" => Box::new(Deb { compression, cores }),
         "rpm" => Box::new(Rpm { compression, cores }),
+        "msi" => Box::new(Msi { compression, cores }),
         "pkg" => {
             let gzip = Gzip::new(compression).ok_or("a pkg is squeezed with gzip")?;
             Box::new(Pkg { gzip, cores, ..Pkg::default() })
         }
-        _ => return Err("FORMAT is deb, rpm or pkg".into()),
+        _ => return Err("FORMAT is deb, rpm, msi or pkg".into()),
     };
     let platform = match format.name() {
+        "msi" => Platform { os: Os::Windows, arch: Arch::Amd64 },
         "pkg" => Platform { os: Os::Macos, arch: Arch::Universal },
         _ if cfg!(target_arch = "aarch64") => Platform { os: Os::Linux, arch: Arch::Arm64 },
         _ => Platform { os: Os::Linux, arch: Arch::Amd64 },

@@ -2,6 +2,8 @@
 
 pub(crate) mod ar;
 pub(crate) mod bom;
+pub(crate) mod cab;
+pub(crate) mod cfb;
 pub(crate) mod cpio;
 pub(crate) mod tar;
 pub(crate) mod xar;

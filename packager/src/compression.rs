@@ -5,9 +5,11 @@
 
 mod encoder;
 mod gzip;
+mod workers;
 
 pub(crate) use encoder::Encoder;
 pub(crate) use gzip::{GzipWriter, Shape};
+pub(crate) use workers::Workers;
 
 use std::{fmt, num::NonZeroUsize, ops::RangeInclusive, str::FromStr, thread};
 

@@ -4,6 +4,7 @@
 use std::{fmt, io};
 
 use camino::Utf8PathBuf;
+use semver::Version;
 
 use crate::{
     payload::{ComponentKind, MadeFor, Os, Platform},
@@ -79,6 +80,12 @@ pub enum AssembleError {
     NoLayout { os: Os },
     #[error("the {what} has a password in it, which everybody on the device could read")]
     Exposed { what: &'static str },
+    #[error("the osquery database `{path}` is not an absolute path on {os}")]
+    ForeignPath { path: String, os: Os },
+    #[error("the publisher `{name}` has letters that an installer for Windows cannot show")]
+    Letters { name: String },
+    #[error("version {version} does not fit its installer, whose numbers end at {limit}")]
+    Version { version: Version, limit: &'static str },
     #[error("the spec wants {kind}, which the payload has not")]
     Missing { kind: ComponentKind },
 }
@@ -93,6 +100,8 @@ pub enum BuildError {
     Changed { path: Utf8PathBuf },
     #[error("could not write the package")]
     Write(#[source] io::Error),
+    #[error("`{path}` is a symlink, which the format does not have")]
+    Symlink { path: InstallPath },
     #[error("the package is too big for its format: {what} is over {limit} bytes")]
     TooBig { what: &'static str, limit: u64 },
 }

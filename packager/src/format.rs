@@ -7,6 +7,7 @@
 //! method that copies an unsigned package and adds the signature, next to [`Format::write`].
 
 pub mod deb;
+pub mod msi;
 pub mod pkg;
 pub mod rpm;
 

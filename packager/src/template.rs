@@ -85,6 +85,9 @@ pub(crate) struct RpmPre<'a> {
 /// The same for every package that has scripts.
 pub(crate) const RPM_POSTUN: &str = include_str!("../../templates/rpm/postun.sh");
 
+/// What the Windows installer does.
+pub(crate) const WINDOWS_INSTALLER: &str = include_str!("../../templates/windows/installer.toml");
+
 #[derive(Template)]
 #[template(path = "deb/copyright.txt")]
 pub(crate) struct DebCopyright<'a> {

@@ -15,6 +15,12 @@ use crate::{EnrollSecret, secret::SecretError};
 pub mod files {
     /// The enroll secret as packaged: one line, root only.
     pub const ENROLL_SECRET: &str = "secret.txt";
+    /// The enroll secret that a package brought, where the agent itself makes [`ENROLL_SECRET`] of
+    /// it: the same form, root only.
+    pub const PACKAGED_SECRET: &str = "packaged.secret";
+    /// Settings that a package brought, where the agent itself hands them to its service: an
+    /// environment file.
+    pub const PACKAGED_SETTINGS: &str = "packaged.env";
     /// The agent's node key, root only. Fleet's name.
     pub const NODE_KEY: &str = "secret-orbit-node-key.txt";
     /// What the agent remembers of who it is and where it is enrolled, without secrets (JSON).

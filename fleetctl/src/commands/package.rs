@@ -21,6 +21,7 @@ use packager::{
     FileTree, Format, Package, WriteSeek,
     format::{
         deb::Deb,
+        msi::Msi,
         pkg::{Gzip, Pkg},
         rpm::Rpm,
     },
@@ -140,6 +141,8 @@ fn format(kind: Type, order: &Order) -> Box<dyn Format> {
         (Type::Deb, Some(compression)) => Box::new(Deb { compression, ..Deb::default() }),
         (Type::Rpm, None) => Box::new(Rpm::default()),
         (Type::Rpm, Some(compression)) => Box::new(Rpm { compression, ..Rpm::default() }),
+        (Type::Msi, None) => Box::new(Msi::default()),
+        (Type::Msi, Some(compression)) => Box::new(Msi { compression, ..Msi::default() }),
         (Type::Pkg, compression) => {
             let gzip = compression.and_then(Gzip::new).unwrap_or(Pkg::default().gzip);
             Box::new(Pkg { gzip, identifier: order.identifier.clone(), ..Pkg::default() })

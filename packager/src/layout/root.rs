@@ -126,10 +126,29 @@ pub(super) fn file(content: impl Into<Bytes>, role: Role) -> Entry {
     Entry::file(Source::Bytes(content.into()), role)
 }
 
-/// Fails if the spec wants a component that the payload has not.
+/// Fails if the spec wants a component that the payload has not, or a path that its system does
+/// not know.
 pub(super) fn require_wanted(spec: &PackageSpec, payload: &Payload) -> Result<(), AssembleError> {
     if spec.settings().fleet_desktop && !payload.has(ComponentKind::Desktop) {
         return Err(AssembleError::Missing { kind: ComponentKind::Desktop });
     }
-    Ok(())
+    let os = payload.platform().os;
+    match &spec.settings().osquery_db {
+        Some(path) if !is_absolute(path, os) => {
+            Err(AssembleError::ForeignPath { path: path.clone(), os })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_absolute(path: &str, os: Os) -> bool {
+    match os {
+        Os::Linux | Os::Macos => path.starts_with('/'),
+        Os::Windows => has_drive(path),
+    }
+}
+
+/// Whether a path begins like `C:\`.
+fn has_drive(path: &str) -> bool {
+    matches!(path.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic())
 }

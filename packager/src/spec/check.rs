@@ -130,7 +130,7 @@ impl Check {
         for (field, text) in texts.into_iter().filter_map(|(field, text)| Some((field, text?))) {
             self.usable(field, line(text));
         }
-        if draft.osquery_db.as_deref().is_some_and(|path| !path.starts_with('/')) {
+        if draft.osquery_db.as_deref().is_some_and(|path| !is_absolute(path)) {
             self.usable::<()>(Field::OsqueryDb, Err("it is not an absolute path"));
         }
         if draft.update_interval.is_zero() || draft.update_interval.subsec_nanos() != 0 {
@@ -197,6 +197,13 @@ fn line(text: &str) -> Result<(), &'static str> {
     } else {
         Ok(())
     }
+}
+
+/// Whether `path` is absolute on some system; a layout knows on which it must be.
+fn is_absolute(path: &str) -> bool {
+    let drive = |letter: &u8| letter.is_ascii_alphabetic();
+    path.starts_with('/')
+        || matches!(path.as_bytes(), [letter, b':', b'\\' | b'/', ..] if drive(letter))
 }
 
 fn web_url(text: &str) -> Result<Url, String> {

@@ -8,6 +8,7 @@ mod fixture;
 mod layout;
 mod linked;
 mod lint;
+mod msi;
 mod payload;
 mod pkg;
 mod product;

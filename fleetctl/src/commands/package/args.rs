@@ -36,7 +36,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct PackageArgs {
-    /// Kind of installer: deb, rpm, pkg; several are separated by commas or given one by one
+    /// Kind of installer: deb, rpm, msi, pkg; several are separated by commas or given one by one
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', required = true)]
     pub types: Vec<String>,
     /// Architecture: amd64, arm64; several as with --type. A pkg is always for both
@@ -267,8 +267,9 @@ impl RefusedArgs {
     /// Each flag given, with the reason why it cannot be used.
     pub(crate) fn reasons(&self) -> Vec<String> {
         const PKG: &str = "is refused: fleetctl does not sign packages of type pkg";
-        const MSI: &str = "is for packages of type msi, which fleetctl does not build";
-        const KEYSTORE: &str = "is for packages of type pkg and msi; on Linux there is no keystore";
+        const MSI: &str = "is not needed: fleetctl makes packages of type msi by itself";
+        const KEYSTORE: &str =
+            "is refused: the agent keeps its secrets in files that the system alone can read";
         const TPM: &str = "is refused: fleetctl builds no packages whose keys a TPM holds";
         [
             (self.sign_identity.is_some(), "--sign-identity", PKG),

@@ -49,6 +49,7 @@ impl Order {
 pub(crate) enum Type {
     Deb,
     Rpm,
+    Msi,
     Pkg,
 }
 
@@ -58,6 +59,7 @@ impl Type {
         match self {
             Self::Deb => "deb",
             Self::Rpm => "rpm",
+            Self::Msi => "msi",
             Self::Pkg => "pkg",
         }
     }
@@ -66,6 +68,7 @@ impl Type {
     pub(crate) fn os(self) -> Os {
         match self {
             Self::Deb | Self::Rpm => Os::Linux,
+            Self::Msi => Os::Windows,
             Self::Pkg => Os::Macos,
         }
     }
@@ -83,11 +86,12 @@ impl Type {
         match text {
             "deb" => Ok(Self::Deb),
             "rpm" => Ok(Self::Rpm),
+            "msi" => Ok(Self::Msi),
             "pkg" => Ok(Self::Pkg),
-            "msi" | "pkg.tar.zst" => {
-                Err(format!("--type {text} is not built by fleetctl; deb, rpm and pkg are"))
+            "pkg.tar.zst" => {
+                Err(format!("--type {text} is not built by fleetctl; deb, rpm, msi and pkg are"))
             }
-            _ => Err(format!("--type `{text}` is unknown; one of deb, rpm, pkg")),
+            _ => Err(format!("--type `{text}` is unknown; one of deb, rpm, msi, pkg")),
         }
     }
 }
