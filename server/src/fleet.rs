@@ -34,7 +34,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use self::{actor::Actor, store::StoreError};
 use self::{
-    limiter::Limiter,
+    limiter::{Gate, Limiter},
     osquery_logs::OsqueryLogs,
     passwords::Passwords,
     store::{Access, Store},
@@ -52,7 +52,7 @@ struct Inner {
     config: Config,
     passwords: Passwords,
     osquery_logs: OsqueryLogs,
-    enroll_failures: Limiter,
+    enrollments: Gate,
     logins: Limiter,
     setup_attempts: Limiter,
 }
@@ -91,7 +91,7 @@ impl Fleet {
                 config.data_dir.join("osquery-logs"),
                 &config.osquery.logs,
             ),
-            enroll_failures: Limiter::new(config.limits.enroll_failures_per_minute, minute),
+            enrollments: Gate::new(config.limits.enroll_failures_per_minute, minute),
             logins: Limiter::new(
                 config.limits.login_attempts,
                 config.limits.login_window.as_signed(),

@@ -9,6 +9,7 @@ use sd_notify::NotifyState;
 use server::{
     Clock, Config, Fleet, certificate,
     config::{ConfigError, Overrides},
+    fleet::setup::SETUP_CODE_HOURS,
     http::openapi,
     serve::Bound,
 };
@@ -133,6 +134,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             fleet.config().server.url.as_ref().map(|url| url.as_str().trim_end_matches('/'));
         let url = public.unwrap_or(&url);
         say(&format!("set it up with: fleetctl setup --url {url} --code {}", code.0));
+        say(&format!("the code works for {SETUP_CODE_HOURS} hours; a restart makes a new one"));
     }
     tell_service_manager(NotifyState::Ready);
     bound.serve(stop).await?;

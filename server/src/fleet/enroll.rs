@@ -84,11 +84,8 @@ impl Fleet {
         address: IpAddr,
     ) -> Result<String, EnrollError> {
         let now = self.now();
-        let network = network_of(address);
-        if let Err(too_many) = self.0.enroll_failures.check(&network, now) {
-            log_enrollment(half, device, address, "limited");
-            return Err(too_many.into());
-        }
+        let trial = self.0.enrollments.enter(network_of(address), now).await;
+        let trial = trial.inspect_err(|_| log_enrollment(half, device, address, "limited"))?;
         let application = Application { half, device, address: address.to_string(), now };
         match self.admit_application(secret, &application).await {
             Ok(Ok(key)) => {
@@ -96,7 +93,7 @@ impl Fleet {
                 Ok(key)
             }
             Ok(Err(refusal)) => {
-                self.0.enroll_failures.note(&network, now);
+                trial.failed();
                 log_enrollment(half, device, address, refusal);
                 Err(EnrollError::Refused)
             }

@@ -3,10 +3,12 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, Ipv6Addr},
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 
 use super::errors::TooMany;
 
@@ -27,12 +29,13 @@ impl Limiter {
         Self { limit, window, attempts: Mutex::default() }
     }
 
-    /// Passes if `key` has an attempt left at `now`; takes none.
-    pub(super) fn check(&self, key: &str, now: Timestamp) -> Result<(), TooMany> {
-        match self.attempts().get(key) {
-            Some(times) => self.check_times(times, now),
-            None => Ok(()),
-        }
+    /// How many attempts `key` has left at `now`, at least one; takes none.
+    fn left(&self, key: &str, now: Timestamp) -> Result<usize, TooMany> {
+        let attempts = self.attempts();
+        let Some(times) = attempts.get(key) else { return Ok(self.limit) };
+        self.check_times(times, now)?;
+        let recent = times.iter().filter(|time| now.duration_since(**time) < self.window);
+        Ok(self.limit - recent.count())
     }
 
     /// Takes an attempt of `key`, or refuses. Of many at once, exactly `limit` pass.
@@ -44,18 +47,6 @@ impl Limiter {
         self.check_times(times, now)?;
         times.push_back(now);
         Ok(())
-    }
-
-    /// Counts an attempt of `key`, whether or not it had one left.
-    pub(super) fn note(&self, key: &str, now: Timestamp) {
-        let mut attempts = self.attempts();
-        self.make_room(&mut attempts, now);
-        let times = attempts.entry(key.to_owned()).or_default();
-        self.forget_old(times, now);
-        times.push_back(now);
-        if times.len() > self.limit {
-            times.pop_front();
-        }
     }
 
     /// Gives back the attempt that `key` took at `taken_at`.
@@ -105,6 +96,79 @@ impl Limiter {
     }
 }
 
+/// Limits failures and nothing else: who succeeds is never counted. Of many trials at once no more
+/// are under way than may still fail; the others wait for them.
+#[derive(Debug)]
+pub(super) struct Gate {
+    failures: Limiter,
+    under_way: Mutex<BTreeMap<String, usize>>,
+    left: Notify,
+}
+
+/// A trial under way.
+#[derive(Debug)]
+pub(super) struct Trial<'a> {
+    gate: &'a Gate,
+    key: String,
+    began: Timestamp,
+}
+
+impl Gate {
+    pub(super) fn new(limit: u32, window: SignedDuration) -> Self {
+        let failures = Limiter::new(limit, window);
+        Self { failures, under_way: Mutex::default(), left: Notify::new() }
+    }
+
+    /// Lets a trial of `key` begin, or refuses when too many have failed.
+    pub(super) async fn enter(&self, key: String, now: Timestamp) -> Result<Trial<'_>, TooMany> {
+        loop {
+            let mut left = pin!(self.left.notified());
+            // From here on nothing that leaves is missed.
+            left.as_mut().enable();
+            if self.take_place(&key, now)? {
+                return Ok(Trial { gate: self, key, began: now });
+            }
+            left.await;
+        }
+    }
+
+    fn take_place(&self, key: &str, now: Timestamp) -> Result<bool, TooMany> {
+        let mut under_way = self.under_way();
+        let may_fail = self.failures.left(key, now)?;
+        let trials = under_way.get(key).copied().unwrap_or_default();
+        if trials < may_fail {
+            under_way.insert(key.to_owned(), trials + 1);
+        }
+        Ok(trials < may_fail)
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Trial<'_> {
+    /// Counts it. A trial that is dropped without has not failed.
+    pub(super) fn failed(self) {
+        // There is an attempt left for each trial under way.
+        let _ = self.gate.failures.take(&self.key, self.began);
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.gate.under_way();
+        if let Some(trials) = under_way.get_mut(&self.key) {
+            *trials -= 1;
+            if *trials == 0 {
+                under_way.remove(&self.key);
+            }
+        }
+        drop(under_way);
+        self.gate.left.notify_waiters();
+    }
+}
+
 /// How limits name a caller: an address, or of IPv6 the /64 that one customer usually gets.
 pub(super) fn network_of(address: IpAddr) -> String {
     match address.to_canonical() {
@@ -134,8 +198,8 @@ mod tests {
                     Ok(()) => passed.push(now),
                     Err(too_many) => {
                         let later = now + too_many.retry_after;
-                        prop_assert!(limiter.check("k", later).is_ok());
-                        prop_assert!(limiter.check("k", later - SignedDuration::from_millis(1)).is_err());
+                        prop_assert!(limiter.left("k", later).is_ok());
+                        prop_assert!(limiter.left("k", later - SignedDuration::from_millis(1)).is_err());
                     }
                 }
             }
@@ -143,6 +207,28 @@ mod tests {
                 prop_assert!(window[5].duration_since(window[0]) >= SignedDuration::from_millis(1000));
             }
         }
+    }
+
+    #[tokio::test]
+    async fn of_many_trials_at_once_no_more_fail_than_may_and_all_that_succeed_pass() {
+        let gate = Gate::new(5, SignedDuration::from_secs(60));
+        let now = Timestamp::UNIX_EPOCH;
+        let trial = |fails: bool| {
+            let entering = gate.enter("k".to_owned(), now);
+            async move {
+                let trial = entering.await?;
+                tokio::task::yield_now().await;
+                if fails {
+                    trial.failed();
+                }
+                Ok::<_, TooMany>(())
+            }
+        };
+        let good = futures_util::future::join_all((0..100).map(|_| trial(false))).await;
+        assert!(good.iter().all(Result::is_ok));
+        let bad = futures_util::future::join_all((0..100).map(|_| trial(true))).await;
+        assert_eq!(bad.iter().filter(|outcome| outcome.is_ok()).count(), 5);
+        assert!(gate.under_way().is_empty());
     }
 
     #[test]

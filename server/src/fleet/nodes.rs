@@ -78,6 +78,13 @@ impl Fleet {
         Ok(())
     }
 
+    /// Refuses a key that is no device's.
+    pub async fn check_osquery_key(&self, key: &OsqueryNodeKey) -> Result<(), NodeError> {
+        let hash = Hash::of(key.expose());
+        let found = self.0.store.credential(Half::Osquery.key_kind(), &hash).await?;
+        found.map(drop).ok_or(NodeError::UnknownKey)
+    }
+
     /// osquery's configuration.
     pub async fn osquery_config(
         &self,

@@ -27,10 +27,16 @@ pub enum ProofError {
     Store(#[from] StoreError),
 }
 
+/// Whether `token` is to be taken for an API key. No access token begins so.
+#[must_use]
+pub fn looks_like_api_key(token: &str) -> bool {
+    token.starts_with("fleetd_")
+}
+
 impl Fleet {
     /// Finds out who presents `token`, and what they may do at this moment.
     pub async fn authenticate(&self, token: &str, address: IpAddr) -> Result<Actor, ProofError> {
-        if token.starts_with("fleetd_") {
+        if looks_like_api_key(token) {
             if !secrets::is_api_key(token) {
                 return Err(ProofError::Unauthenticated);
             }

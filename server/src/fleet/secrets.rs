@@ -1,5 +1,6 @@
 //! New secrets: node keys, tokens, API keys, the set-up code. All from the system's generator.
 
+use aws_lc_rs::hmac;
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -23,6 +24,17 @@ pub(super) fn new_key() -> String {
 /// 32 random bytes in URL-safe base64, as tokens are.
 pub(super) fn new_token() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
+/// The access and refresh token that follow `refresh`: the same for the same `salt`, and of no use
+/// to whoever knows only one of the two.
+pub(super) fn successors(salt: &str, refresh: &str) -> (Hidden, Hidden) {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, salt.as_bytes());
+    let token = |kind: &str| {
+        let tag = hmac::sign(&key, format!("{kind} after {refresh}").as_bytes());
+        Hidden(URL_SAFE_NO_PAD.encode(tag))
+    };
+    (token("access"), token("refresh"))
 }
 
 /// A new API key: prefix, 26 random characters (154 bits), and a checksum over both.

@@ -21,8 +21,8 @@ use super::{
     store::{Credential, CredentialKind, Hash, Login, NewTokens, OrgStore, SessionRow},
 };
 
-/// How long after a refresh the token before it is refused without ending the session: two
-/// requests of one client may have been under way at the same moment.
+/// How long after a refresh the token before it still gives the same successor: two requests of one
+/// client may have been under way at the same moment, or the answer to the first was lost.
 const REUSE_GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Who asks for a session: where from, and with which program.
@@ -112,6 +112,7 @@ impl Fleet {
             access_hash: String::new(),
             access_expires_at: tokens.access_expires_at,
             previous_refresh_hash: None,
+            successor_salt: None,
             refreshed_at: now,
         };
         let address = caller.address.to_string();
@@ -123,8 +124,8 @@ impl Fleet {
         Ok(self.hand_over((access, refresh), &session, user, now))
     }
 
-    /// Replaces a session's tokens. The old refresh token is worthless afterwards, and using it
-    /// once more ends the session: somebody else has it.
+    /// Replaces a session's tokens. The old refresh token gives the same new ones for some seconds;
+    /// using it after that ends the session: somebody else has it.
     pub async fn refresh(&self, token: &str, caller: Caller<'_>) -> Result<Tokens, SignInError> {
         let now = self.now();
         let hash = Hash::of(token);
@@ -132,10 +133,11 @@ impl Fleet {
         let Credential { org_id, subject_id } = found.ok_or(SignInError::WrongRefreshToken)?;
         let mut org = self.0.store.org(org_id, Access::Write).await?;
         let session = org.session(&subject_id, now).await?.ok_or(SignInError::WrongRefreshToken)?;
-        let (access, refresh) = (Hidden(secrets::new_token()), Hidden(secrets::new_token()));
+        let salt = secrets::new_token();
+        let (access, refresh) = secrets::successors(&salt, token);
         let tokens = self.new_tokens(&access, &refresh, now);
-        if !org.rotate_tokens(&session.id, &hash, &tokens, now).await? {
-            return self.refuse_reuse(org, (org_id, session), &hash, caller).await;
+        if !org.rotate_tokens(&session.id, (&hash, &salt), &tokens, now).await? {
+            return self.answer_reuse(org, (org_id, session), token, caller).await;
         }
         let user = org.user(session.user_id).await?.ok_or(SignInError::WrongRefreshToken)?;
         let user = current_user(&mut org, org_id, user).await?;
@@ -143,22 +145,24 @@ impl Fleet {
         Ok(self.hand_over((access, refresh), &session, user, now))
     }
 
-    /// Refuses a refresh token that was used before, and ends its session unless the one that
-    /// replaced it is seconds old.
-    async fn refuse_reuse(
+    /// What a refresh token that was used before gets: what it got then, if that is seconds ago;
+    /// otherwise its session ends.
+    async fn answer_reuse(
         &self,
         mut org: OrgStore,
         (org_id, seen): (OrgId, SessionRow),
-        hash: &Hash,
+        token: &str,
         caller: Caller<'_>,
     ) -> Result<Tokens, SignInError> {
         let now = self.now();
         // Read again: the request that won the race may have committed after the first look.
         let session = org.session(&seen.id, now).await?.unwrap_or(seen);
-        let is_previous =
-            session.previous_refresh_hash.as_deref().is_some_and(|previous| hash.is(previous));
-        if is_previous && now.duration_since(session.refreshed_at) <= REUSE_GRACE {
-            return Err(SignInError::WrongRefreshToken);
+        if let Some(pair) = repeated(&session, token, now) {
+            let user = org.user(session.user_id).await?.ok_or(SignInError::WrongRefreshToken)?;
+            let user = current_user(&mut org, org_id, user).await?;
+            org.commit().await?;
+            let access_ttl = session.access_expires_at.duration_since(now);
+            return Ok(Tokens { access_ttl, ..self.hand_over(pair, &session, user, now) });
         }
         org.end_session(&session.id, now).await?;
         org.commit().await?;
@@ -222,6 +226,17 @@ impl Fleet {
             user,
         }
     }
+}
+
+/// The tokens that `session` has, if `token` is the one that they replaced a moment ago.
+fn repeated(session: &SessionRow, token: &str, now: Timestamp) -> Option<(Hidden, Hidden)> {
+    let previous = session.previous_refresh_hash.as_deref()?;
+    let recent = now.duration_since(session.refreshed_at) <= REUSE_GRACE;
+    if !recent || !Hash::of(token).is(previous) {
+        return None;
+    }
+    let pair = secrets::successors(session.successor_salt.as_deref()?, token);
+    Hash::of(&pair.0.0).is(&session.access_hash).then_some(pair)
 }
 
 async fn current_user(

@@ -1,6 +1,7 @@
 //! The first owner: made with a code that the server prints while nobody exists. There is no
 //! default password.
 
+use jiff::SignedDuration;
 use uuid::Uuid;
 use wire::{
     OrgId, Role, UserId,
@@ -17,6 +18,9 @@ use super::{
     sessions::{Caller, Tokens},
     store::{Hash, NewUserRow},
 };
+
+/// How long a set-up code can be used, in hours. The next start of the server makes a new one.
+pub const SETUP_CODE_HOURS: i64 = 24;
 
 impl Fleet {
     /// While nobody exists: a fresh set-up code; codes made before are worthless. Afterwards: none.
@@ -41,7 +45,8 @@ impl Fleet {
         let network = network_of(caller.address);
         self.0.setup_attempts.take(&network, self.now())?;
         let code = Hash::of(&secrets::tidy_setup_code(&request.setup_code.0));
-        if !self.0.store.is_setup_code(&code).await? {
+        let since = self.now() - SignedDuration::from_hours(SETUP_CODE_HOURS);
+        if !self.0.store.is_setup_code(&code, since).await? {
             log_setup(caller, "refused");
             return Err(SignInError::WrongSetupCode);
         }

@@ -8,7 +8,7 @@ use axum::{
 use super::{envelope::ClientAddress, error::ApiError, problems};
 use crate::{
     Fleet,
-    fleet::{Actor, sessions},
+    fleet::{Actor, proof, sessions},
 };
 
 /// A person or script that presented a good access token or API key.
@@ -38,18 +38,39 @@ impl FromRequestParts<Fleet> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
         let address = ClientAddress::from_request_parts(parts, fleet).await?;
-        let token = token(&parts.headers)?.filter(|token| token.len() <= MAX_TOKEN);
-        let token = token.ok_or_else(|| ApiError::of(problems::UNAUTHENTICATED))?;
+        let presented = presented(&parts.headers)?;
+        let presented = presented.ok_or_else(|| ApiError::of(problems::UNAUTHENTICATED))?;
+        let token = presented.token();
+        let token = token.ok_or_else(|| ApiError::refused_token(problems::UNAUTHENTICATED))?;
         Ok(Self(fleet.authenticate(token, address.0).await?))
+    }
+}
+
+/// A text in the place of a proof.
+enum Presented<'a> {
+    /// `Authorization: Bearer …`: an access token or an API key.
+    Bearer(&'a str),
+    /// `X-API-Key: …`: an API key and nothing else.
+    ApiKey(&'a str),
+}
+
+impl<'a> Presented<'a> {
+    /// The text, if it can be what its place is for.
+    fn token(self) -> Option<&'a str> {
+        let token = match self {
+            Self::Bearer(token) => token,
+            Self::ApiKey(token) => Some(token).filter(|token| proof::looks_like_api_key(token))?,
+        };
+        Some(token).filter(|token| token.len() <= MAX_TOKEN)
     }
 }
 
 /// `Authorization: Bearer …`, or `X-API-Key`. Never the URL, which ends up in logs. Of several it
 /// would be unclear who asks (RFC 6750, section 2). Other schemes are meant for a proxy.
-fn token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+fn presented(headers: &HeaderMap) -> Result<Option<Presented<'_>>, ApiError> {
     let bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer);
     let keys = headers.get_all("x-api-key").iter().filter_map(|value| value.to_str().ok());
-    let mut tokens = bearers.chain(keys);
+    let mut tokens = bearers.map(Presented::Bearer).chain(keys.map(Presented::ApiKey));
     match (tokens.next(), tokens.next()) {
         (token, None) => Ok(token),
         (_, Some(_)) => Err(ApiError::because(

@@ -7,6 +7,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use wire::OsqueryNodeKey;
 
 use super::{error::ApiError, problems};
 use crate::Fleet;
@@ -42,8 +43,21 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Fleet> for AgentJson<T
     type Rejection = ApiError;
 
     async fn from_request(request: Request, fleet: &Fleet) -> Result<Self, ApiError> {
-        parse(&read(request, fleet, LIMIT).await?).map(Self)
+        let bytes = read(request, fleet, LIMIT).await?;
+        if LIMIT == BULK && bytes.len() > SMALL {
+            // The key is in the body, and a parsed body takes many times its bytes: what nobody
+            // known sent is skimmed for the key and nothing else.
+            let Keyed { node_key } = parse(&bytes)?;
+            fleet.check_osquery_key(&node_key).await?;
+        }
+        parse(&bytes).map(Self)
     }
+}
+
+/// What of a large body is read first.
+#[derive(serde::Deserialize)]
+struct Keyed {
+    node_key: OsqueryNodeKey,
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

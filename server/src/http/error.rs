@@ -33,6 +33,8 @@ struct Refusal {
     kind: &'static Kind,
     detail: Option<String>,
     errors: Vec<FieldError>,
+    /// A token was presented, and is no good (RFC 6750, section 3).
+    token_refused: bool,
     /// Seconds.
     retry_after: Option<i64>,
     /// What went wrong inside, for the log alone.
@@ -54,19 +56,52 @@ impl ApiError {
 
     fn new(kind: &'static Kind, detail: Option<String>) -> Self {
         let retry_after = (kind.status == 503).then_some(1);
-        Self(Arc::new(Refusal { kind, detail, errors: Vec::new(), retry_after, cause: None }))
+        Self(Arc::new(Refusal {
+            kind,
+            detail,
+            errors: Vec::new(),
+            token_refused: false,
+            retry_after,
+            cause: None,
+        }))
+    }
+
+    /// A token was presented that is no good.
+    pub(super) fn refused_token(kind: &'static Kind) -> Self {
+        Self(Arc::new(Refusal {
+            kind,
+            detail: None,
+            errors: Vec::new(),
+            token_refused: true,
+            retry_after: None,
+            cause: None,
+        }))
     }
 
     fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = errors.first().map(|error| format!("{} {}", error.pointer, error.detail));
         let kind = problems::INVALID_FIELDS;
-        Self(Arc::new(Refusal { kind, detail, errors, retry_after: None, cause: None }))
+        Self(Arc::new(Refusal {
+            kind,
+            detail,
+            errors,
+            token_refused: false,
+            retry_after: None,
+            cause: None,
+        }))
     }
 
     fn inside(kind: &'static Kind, cause: impl Error + Send + Sync + 'static) -> Self {
         let retry_after = (kind.status == 503).then_some(1);
         let cause = Some(Box::from(cause));
-        Self(Arc::new(Refusal { kind, detail: None, errors: Vec::new(), retry_after, cause }))
+        Self(Arc::new(Refusal {
+            kind,
+            detail: None,
+            errors: Vec::new(),
+            token_refused: false,
+            retry_after,
+            cause,
+        }))
     }
 
     /// Logs what went wrong inside, once, with the whole chain.
@@ -104,7 +139,9 @@ impl ApiError {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if kind.status == 401 {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            let challenge =
+                if self.0.token_refused { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         self.add_retry_after(response)
     }
@@ -158,6 +195,7 @@ impl From<TooMany> for ApiError {
             kind: problems::TOO_MANY_ATTEMPTS,
             detail: Some(format!("wait {seconds} seconds")),
             errors: Vec::new(),
+            token_refused: false,
             retry_after: Some(seconds.max(1)),
             cause: None,
         }))
@@ -167,9 +205,9 @@ impl From<TooMany> for ApiError {
 impl From<ProofError> for ApiError {
     fn from(error: ProofError) -> Self {
         match error {
-            ProofError::Unauthenticated => Self::of(problems::UNAUTHENTICATED),
-            ProofError::KeyExpired => Self::of(problems::KEY_EXPIRED),
-            ProofError::KeyRevoked => Self::of(problems::KEY_REVOKED),
+            ProofError::Unauthenticated => Self::refused_token(problems::UNAUTHENTICATED),
+            ProofError::KeyExpired => Self::refused_token(problems::KEY_EXPIRED),
+            ProofError::KeyRevoked => Self::refused_token(problems::KEY_REVOKED),
             ProofError::Store(error) => error.into(),
         }
     }

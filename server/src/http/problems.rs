@@ -37,7 +37,7 @@ problems! {
     WRONG_LOGIN = "wrong-login" 401 "The e-mail address or the password is wrong":
         "Which of the two is not told.";
     WRONG_REFRESH_TOKEN = "wrong-refresh-token" 401 "The refresh token is not good":
-        "It is unknown, was used before, or its session has ended. A refresh token works once; using it again, other than seconds after it was replaced, ends the session. Sign in again.";
+        "It is unknown, was used before, or its session has ended. A refresh token works once; within seconds it gives the same new tokens again, after that using it ends the session. Sign in again.";
     FORBIDDEN = "forbidden" 403 "You may not do this":
         "The role, or the scopes of the API key, do not allow it. `detail` names the permission that is missing. API keys cannot manage API keys, nor make or remove people whose role can; nobody grants a role above their own, or rotates a key that may do more than they.";
     WRONG_SETUP_CODE = "wrong-setup-code" 403 "The set-up code is wrong":

@@ -226,6 +226,7 @@ async fn two_proofs_at_once_are_refused(server: TestServer) {
     get().bearer(&key).header("x-api-key", &key).await.expect(401);
     get().bearer(&key).bearer(&key).await.expect(401);
     get().header("x-api-key", &key).header("x-api-key", "x").await.expect(401);
+    get().header("x-api-key", &owner.access).await.expect(401);
     let behind_basic = get().header("authorization", "Basic YTpi").header("x-api-key", &key);
     behind_basic.await.expect(200);
 }

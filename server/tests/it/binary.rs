@@ -90,6 +90,48 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// The most memory that a process has had, in MiB.
+fn peak_memory(process: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+}
+
+#[test]
+fn what_strangers_send_takes_no_more_memory_than_its_bytes() {
+    const AT_ONCE: usize = 8;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Running::start(&dir.path().join("data"), &[]);
+    let filled = |begin: &str, part: &str, end: &str| {
+        format!("{begin}{}{end}", part.repeat((9 << 20) / part.len()))
+    };
+    let bodies = [
+        filled("{\"node_key\":\"x\",\"log_type\":\"result\",\"data\":[0", ",0", "]}"),
+        filled("{\"node_key\":\"x\",\"queries\":{\"q\":[{}", ",{}", "]}}"),
+        filled("{\"node_key\":\"x\",\"log_type\":\"result\",\"data\":[", "[", ""),
+        filled("{\"node_key\":", "{\"node_key\":", ""),
+    ];
+    let before = peak_memory(server.child.id());
+    crate::harness::runtime().block_on(async {
+        let client = reqwest::Client::new();
+        for path in ["/api/osquery/log", "/api/osquery/distributed/write"] {
+            for body in &bodies {
+                let sent = (0..AT_ONCE).map(|_| {
+                    let request = client.post(format!("{}{path}", server.url));
+                    request.body(body.clone()).send()
+                });
+                for reply in futures_util::future::join_all(sent).await {
+                    let status = reply.unwrap().status().as_u16();
+                    assert!([400, 401, 422].contains(&status), "{status}");
+                }
+            }
+        }
+    });
+    let taken = peak_memory(server.child.id()) - before;
+    // 9 MiB each, in a buffer that grows by doubling and is then copied into one piece.
+    assert!(taken < AT_ONCE * 9 * 4, "{taken} MiB above {before} MiB");
+}
+
 #[test]
 fn a_made_certificate_is_trusted_by_curl_and_openssl_and_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();

@@ -138,8 +138,14 @@ async fn searching_looks_at_name_serial_and_uuid(server: TestServer) {
         let found = server.get(&format!("/devices?query={text}")).by(&owner).await.json();
         assert_eq!(found["items"].as_array().unwrap().len(), 1, "{text}");
     }
+    let umlaut = json!({"hardware_uuid": "UUID-78", "hostname": "ÄRZTEHAUS-ÉTÉ"});
+    enroll(&server, &secret, umlaut).await;
+    for text in ["%C3%A4rzteh", "%C3%84RZTE", "haus-%C3%A9t%C3%A9", "uuid-78"] {
+        let found = server.get(&format!("/devices?query={text}")).by(&owner).await.json();
+        assert_eq!(found["items"].as_array().unwrap().len(), 1, "{text}");
+    }
     let all = server.get("/devices?query=").by(&owner).await.json();
-    assert_eq!(all["items"].as_array().unwrap().len(), 2);
+    assert_eq!(all["items"].as_array().unwrap().len(), 3);
     server.get("/devices?query=%00").by(&owner).await.expect(422);
 }
 

@@ -15,6 +15,7 @@ mod devices;
 mod documents;
 mod enroll;
 mod management;
+mod migration;
 mod postgres;
 mod roles;
 mod secrecy;

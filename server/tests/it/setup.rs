@@ -9,6 +9,7 @@ crate::on_both_databases! {
     a_setup_code_makes_one_owner_even_when_fifty_race,
     without_the_code_nobody_registers,
     a_restart_makes_a_fresh_code,
+    a_code_ends_after_a_day,
     once_somebody_exists_the_route_is_gone,
     guesses_are_limited,
     wrong_fields_do_not_use_the_code_up,
@@ -53,6 +54,16 @@ async fn a_restart_makes_a_fresh_code(server: TestServer) {
     assert_eq!(made["user"]["role"], "owner");
     assert_eq!(made["user"]["email"], "owner@example.com");
     assert_eq!(made["user"]["organization"], "Acme");
+}
+
+async fn a_code_ends_after_a_day(server: TestServer) {
+    let code = server.fleet.new_setup_code().await.unwrap().unwrap();
+    server.pass(24 * 60 * 60);
+    let reply = server.post("/auth/register").json(registration(&code.0)).await;
+    reply.expect(403).problem("wrong-setup-code");
+    let fresh = server.fleet.new_setup_code().await.unwrap().unwrap();
+    server.pass(24 * 60 * 60 - 1);
+    server.post("/auth/register").json(registration(&fresh.0)).await.expect(201);
 }
 
 async fn once_somebody_exists_the_route_is_gone(server: TestServer) {

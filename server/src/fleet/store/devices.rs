@@ -52,9 +52,7 @@ impl OrgStore {
             .query(
                 "SELECT * FROM devices WHERE org_id = $1 AND id > $2
                  AND ($4 = '' OR team_id = $4)
-                 AND ($5 = '%%' OR lower(hostname) LIKE $5 ESCAPE '\\'
-                      OR lower(hardware_serial) LIKE $5 ESCAPE '\\'
-                      OR lower(hardware_uuid) LIKE $5 ESCAPE '\\')
+                 AND ($5 = '%%' OR search_text LIKE $5 ESCAPE '\\')
                  ORDER BY id LIMIT $3",
             )
             .bind(page.after.clone())
@@ -127,6 +125,27 @@ impl OrgStore {
         .bind(now.as_millisecond())
         .execute(self.connection())
         .await?;
+        self.note_search_text(id).await
+    }
+
+    /// Folds what the text filter looks at. To be called whenever one of the three has changed.
+    pub(super) async fn note_search_text(&mut self, id: DeviceId) -> Result<(), StoreError> {
+        let row = self
+            .query(
+                "SELECT hostname, hardware_serial, hardware_uuid FROM devices
+                 WHERE org_id = $1 AND id = $2",
+            )
+            .bind(id.to_string())
+            .fetch_optional(self.connection())
+            .await?;
+        let Some(row) = row else { return Ok(()) };
+        let texts =
+            [row.text("hostname")?, row.text("hardware_serial")?, row.text("hardware_uuid")?];
+        self.query("UPDATE devices SET search_text = $3 WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .bind(texts.join("\n").to_lowercase())
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 }

@@ -8,12 +8,20 @@ use sqlx::{
 use super::Engine;
 
 /// Number, name, and the file for SQLite and for PostgreSQL. Published ones never change.
-const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "tenants",
-    include_str!("../../../migrations/sqlite/0001_tenants.sql"),
-    include_str!("../../../migrations/postgres/0001_tenants.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "tenants",
+        include_str!("../../../migrations/sqlite/0001_tenants.sql"),
+        include_str!("../../../migrations/postgres/0001_tenants.sql"),
+    ),
+    (
+        2,
+        "search_and_successors",
+        include_str!("../../../migrations/sqlite/0002_search_and_successors.sql"),
+        include_str!("../../../migrations/postgres/0002_search_and_successors.sql"),
+    ),
+];
 
 /// What brings that database up to date, in order.
 pub(super) fn of(engine: Engine) -> Vec<Migration> {

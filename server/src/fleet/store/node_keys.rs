@@ -144,7 +144,7 @@ impl OrgStore {
         .bind(address.to_owned())
         .execute(self.connection())
         .await?;
-        Ok(())
+        self.note_search_text(id).await
     }
 
     /// Brings a known device up to date with what its agent tells. What the agent does not know
@@ -186,7 +186,7 @@ impl OrgStore {
         .bind(device.end_user_email.clone())
         .execute(self.connection())
         .await?;
-        Ok(())
+        self.note_search_text(id).await
     }
 
     /// Gives one half of a device a new key in place of the old one.

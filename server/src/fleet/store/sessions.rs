@@ -16,6 +16,8 @@ pub(in crate::fleet) struct SessionRow {
     pub access_expires_at: Timestamp,
     /// The refresh token before the present one.
     pub previous_refresh_hash: Option<String>,
+    /// With the refresh token before, what the present tokens were made from.
+    pub successor_salt: Option<String>,
     pub refreshed_at: Timestamp,
 }
 
@@ -69,7 +71,7 @@ impl OrgStore {
         let row = self
             .query(
                 "SELECT id, user_id, expires_at, client, access_hash, access_expires_at,
-                 previous_refresh_hash, refreshed_at FROM sessions
+                 previous_refresh_hash, successor_salt, refreshed_at FROM sessions
                  WHERE org_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3",
             )
             .bind(id.to_owned())
@@ -89,6 +91,7 @@ impl OrgStore {
             access_hash: row.text("access_hash")?,
             access_expires_at: row.time("access_expires_at")?,
             previous_refresh_hash: row.optional_text("previous_refresh_hash")?,
+            successor_salt: row.optional_text("successor_salt")?,
             refreshed_at: row.time("refreshed_at")?,
         }))
     }
@@ -98,14 +101,14 @@ impl OrgStore {
     pub(in crate::fleet) async fn rotate_tokens(
         &mut self,
         id: &str,
-        old_refresh: &Hash,
+        (old_refresh, salt): (&Hash, &str),
         tokens: &NewTokens,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let rotated = self
             .query(
                 "UPDATE sessions SET access_hash = $4, access_expires_at = $5, refresh_hash = $6,
-                 previous_refresh_hash = $3, refreshed_at = $7
+                 previous_refresh_hash = $3, refreshed_at = $7, successor_salt = $8
                  WHERE org_id = $1 AND id = $2 AND refresh_hash = $3 AND ended_at IS NULL",
             )
             .bind(id.to_owned())
@@ -114,6 +117,7 @@ impl OrgStore {
             .bind(tokens.access_expires_at.as_millisecond())
             .bind(tokens.refresh.as_text())
             .bind(now.as_millisecond())
+            .bind(salt.to_owned())
             .execute(self.connection())
             .await?;
         if rotated.rows_affected() != 1 {

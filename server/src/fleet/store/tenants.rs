@@ -37,10 +37,16 @@ impl Store {
         tx.commit().await
     }
 
-    /// Whether `code` is the set-up code.
-    pub(in crate::fleet) async fn is_setup_code(&self, code: &Hash) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT COUNT(*) AS n FROM setup_code WHERE code_hash = $1")
+    /// Whether `code` is the set-up code, and was made after `since`.
+    pub(in crate::fleet) async fn is_setup_code(
+        &self,
+        code: &Hash,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT COUNT(*) AS n FROM setup_code WHERE code_hash = $1 AND created_at > $2";
+        let row = sqlx::query(sql)
             .bind(code.as_text())
+            .bind(since.as_millisecond())
             .fetch_one(&self.pool)
             .await?;
         Ok(row.number("n")? > 0)

@@ -1,7 +1,9 @@
 //! About the server itself: health, its description, its problems.
 
+use std::sync::LazyLock;
+
 use axum::{
-    Json,
+    body::Bytes,
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
@@ -30,8 +32,11 @@ pub async fn ready(State(fleet): State<Fleet>) -> Result<&'static str, ApiError>
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "server",
     responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
-pub async fn openapi() -> Json<utoipa::openapi::OpenApi> {
-    Json(document())
+pub async fn openapi() -> impl IntoResponse {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+        serde_json::to_vec(&document()).expect("the document is made of texts and lists").into()
+    });
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
 }
 
 /// Explains a kind of problem.

@@ -1,0 +1,85 @@
+//! A database that the first version made, brought up to date.
+
+use std::borrow::Cow;
+
+use sha2::{Digest as _, Sha256};
+use sqlx::{
+    AnyPool, SqlSafeStr as _,
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+use crate::{
+    harness::{Engine, TestServer, runtime},
+    postgres::Cluster,
+};
+
+const ORG: &str = "01900000-0000-7000-8000-000000000001";
+const DEVICE: &str = "01900000-0000-7000-8000-000000000002";
+const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Rows as the first version wrote them. Its key's hash stands where `$1` is.
+const ROWS: [&str; 3] = [
+    "INSERT INTO organizations (id, name, created_at) VALUES ('ORG', 'Acme', 1)",
+    "INSERT INTO devices (org_id, id, hardware_uuid, osquery_identifier, hostname, computer_name,
+     platform, platform_like, os_version, cpu_type, hardware_serial, hardware_model, orbit_version,
+     osquery_version, enrolled_at, orbit_enrolled_at, orbit_key_hash, last_seen_at)
+     VALUES ('ORG', 'DEVICE', 'UUID-1', '', 'Kiosk', '', 'debian', '', '', '', 'SN-1', '', '1.0.0',
+     '', 1, 1, $1, 1)",
+    "INSERT INTO credentials (hash, kind, org_id, subject_id) VALUES ($1, 'node_key', 'ORG', 'DEVICE')",
+];
+
+async fn made_by_the_first_version(engine: Engine, url: &str) {
+    sqlx::any::install_default_drivers();
+    let sql = match engine {
+        Engine::Sqlite => include_str!("../../migrations/sqlite/0001_tenants.sql"),
+        Engine::Postgres => include_str!("../../migrations/postgres/0001_tenants.sql"),
+    };
+    let first =
+        Migration::new(1, "tenants".into(), MigrationType::Simple, sql.into_sql_str(), false);
+    let pool = AnyPool::connect(url).await.unwrap();
+    let migrator = Migrator { migrations: Cow::Owned(vec![first]), ..Migrator::DEFAULT };
+    migrator.run(&pool).await.unwrap();
+    let mut connection = pool.acquire().await.unwrap();
+    if engine == Engine::Postgres {
+        let enter = sqlx::query("SELECT set_config('app.org_id', $1, false)").bind(ORG);
+        enter.execute(&mut *connection).await.unwrap();
+    }
+    for row in ROWS {
+        let sql = row.replace("ORG", ORG).replace("DEVICE", DEVICE);
+        let hash = hex::encode(Sha256::digest(KEY));
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        let query = if row.contains("$1") { query.bind(hash) } else { query };
+        query.execute(&mut *connection).await.unwrap();
+    }
+    drop(connection);
+    pool.close().await;
+}
+
+async fn comes_up_to_date(engine: Engine) {
+    let dir = tempfile::tempdir().unwrap();
+    let url = match engine {
+        Engine::Sqlite => {
+            let path = dir.path().join("old.db");
+            std::fs::write(&path, "").unwrap();
+            format!("sqlite://{}", path.display())
+        }
+        Engine::Postgres => Cluster::shared().new_database().await,
+    };
+    made_by_the_first_version(engine, &url).await;
+    let server = TestServer::start_with(engine, |config| config.database.url = url.clone()).await;
+    assert!(server.orbit_works(KEY).await, "the device's key is as good as before");
+    let found = server.sql("SELECT id FROM devices WHERE search_text LIKE '%kiosk%'").await;
+    let applied = server.sql("SELECT version FROM _sqlx_migrations WHERE success").await;
+    assert_eq!((found.len(), applied.len()), (1, 2));
+    server.owner().await;
+}
+
+#[test]
+fn a_sqlite_file_of_the_first_version_comes_up_to_date() {
+    runtime().block_on(comes_up_to_date(Engine::Sqlite));
+}
+
+#[test]
+fn a_postgres_database_of_the_first_version_comes_up_to_date() {
+    runtime().block_on(comes_up_to_date(Engine::Postgres));
+}
