@@ -9,7 +9,13 @@
 //! - OUT is a folder. The names of what is written to it are printed, one a line.
 //! - DATE is that of `SOURCE_DATE_EPOCH`.
 
-use std::{collections::BTreeMap, error::Error, fs, fs::File, io::Write, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fs::{self, File},
+    io::{BufWriter, Write},
+    process::ExitCode,
+};
 
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -53,6 +59,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         version: next()?.parse()?,
         date: next()?.parse()?,
     };
+    let mut servers = Vec::new();
     for (target, arch) in TARGETS {
         let folder = order.dist.join(target);
         if let Some(release) = order.release(&folder.join("fleetctl"), arch)? {
@@ -60,9 +67,10 @@ fn run() -> Result<(), Box<dyn Error>> {
         }
         if let Some(release) = order.release(&folder.join("fleet-server"), arch)? {
             order.write(&product::fleet_server(&release)?)?;
+            servers.push(release);
         }
     }
-    Ok(())
+    order.write_image(&servers)
 }
 
 impl Order {
@@ -82,6 +90,18 @@ impl Order {
             packager::build(package, format, &mut File::create(&path)?, &|_| ())?;
             writeln!(std::io::stdout(), "{path}")?;
         }
+        Ok(())
+    }
+
+    /// One image for all architectures.
+    fn write_image(&self, servers: &[Release]) -> Result<(), Box<dyn Error>> {
+        let [first, others @ ..] = servers else { return Ok(()) };
+        let image = product::fleet_server_image(first, others)?;
+        let path = self.out.join(format!("fleet-server-{}.oci.tar", self.version));
+        let mut out = BufWriter::new(File::create(&path)?);
+        packager::image::write(&image, &mut out, &|_| ())?;
+        out.flush()?;
+        writeln!(std::io::stdout(), "{path}")?;
         Ok(())
     }
 }

@@ -10,7 +10,8 @@
 //! - [`payload`]: the binaries that go in, with their versions.
 //! - [`tree`]: what will be on the device's disk.
 //! - [`package`]: a tree with a name and a life cycle. Knows no format.
-//! - [`product`]: our own programs as packages.
+//! - [`product`]: our own programs as packages and as a container image.
+//! - [`image`]: container images.
 //! - [`layout`]: spec and payload to tree, one file an operating system.
 //! - [`template`]: the only reader of `templates/`, a typed struct for each.
 //! - [`format`](mod@format): kinds of installers, one file each.
@@ -24,6 +25,7 @@
 
 pub mod error;
 pub mod format;
+pub mod image;
 pub mod package;
 pub mod payload;
 pub mod product;
@@ -34,6 +36,7 @@ mod archive;
 pub mod compression;
 mod feed;
 mod layout;
+mod tarball;
 mod template;
 
 pub use compression::Compression;

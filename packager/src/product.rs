@@ -1,9 +1,10 @@
-//! The product's own programs as packages, with nothing of an organization in them: what
+//! The product's own programs as packages and as a container image, with nothing of an organization in them: what
 //! administrators install before they make packages of the agent.
 //!
 //! One tree serves both Debian's and Red Hat's families.
 
 mod command;
+mod container;
 mod server;
 
 use std::io::Write as _;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use semver::Version;
 
 pub use command::{Documents, fleetctl};
+pub use container::fleet_server_image;
 pub use server::fleet_server;
 
 use crate::{
@@ -50,14 +52,18 @@ impl Release {
             platform,
             summary: about.summary,
             description: about.description,
-            publisher: Publisher::new(DEFAULT_MAINTAINER.to_owned(), None)
-                .expect("our own name and address are well formed"),
+            publisher: publisher(),
             license: Metadata::LICENSE,
             conflicts: &[],
             recommends: &["ca-certificates"],
             libraries: self.program.libraries.clone(),
         })
     }
+}
+
+fn publisher() -> Publisher {
+    let own = Publisher::new(DEFAULT_MAINTAINER.to_owned(), None);
+    own.expect("our own name and address are well formed")
 }
 
 fn file(content: impl Into<Bytes>, role: Role) -> Entry {

@@ -21,6 +21,8 @@ pub(crate) const LICENSES: [(&str, &[u8]); 2] = [
 /// The server's unit and configuration, the same for every machine.
 pub(crate) const SERVER_UNIT: &[u8] = include_bytes!("../../templates/server/fleet-server.service");
 pub(crate) const SERVER_CONFIG: &[u8] = include_bytes!("../../templates/server/config.yaml");
+/// The server's configuration in a container.
+pub(crate) const IMAGE_CONFIG: &[u8] = include_bytes!("../../templates/server/image.yaml");
 
 #[derive(Template)]
 #[template(path = "linux/orbit.service")]

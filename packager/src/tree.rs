@@ -71,6 +71,10 @@ impl Mode {
     /// The owner writes, the group reads, nobody else does anything.
     pub const GROUP: Self = Self(0o640);
     pub const GROUP_DIR: Self = Self(0o750);
+    /// For its owner alone.
+    pub const PRIVATE_DIR: Self = Self(0o700);
+    /// Everybody makes files in it, and removes their own.
+    pub const SHARED_DIR: Self = Self(0o1777);
     pub const SYMLINK: Self = Self(0o777);
 
     #[must_use]

@@ -12,6 +12,7 @@ mod process;
 mod python;
 mod release;
 mod report;
+mod selfpack;
 mod setup;
 mod terminal;
 mod tidy;

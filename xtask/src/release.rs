@@ -3,6 +3,7 @@
 //!
 //! - [`built`] reads the folders of `dist`, [`archive`] packs them.
 //! - [`graph`] finds what is linked into a program, [`sbom`] writes it down.
+//! - [`selfpack`] makes Linux packages and a container image of what has just been built.
 //! - [`manifests`] tells Homebrew, winget and Scoop about it.
 //! - [`provenance`] says what it was made from, [`checksums`] and [`signature`] seal it.
 //!
@@ -26,8 +27,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
+pub(crate) use self::contents::reference;
 use self::{built::Target, contents::Generated, manifests::Origin, signature::Signer};
 use crate::{
+    selfpack::{self, Request},
     terminal,
     version::{self, Version},
     workspace::Workspace,
@@ -109,7 +112,7 @@ fn make(workspace: &Workspace, args: &ReleaseArgs) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(parent).with_context(|| format!("could not make `{}`", parent.display()))?;
     let dir = tempfile::Builder::new().prefix(".release-").tempdir_in(parent)?;
     let release = Release { workspace, version: &version, dir: dir.path() };
-    release.fill(args, &targets)?;
+    release.fill(args, &dist, &targets)?;
     release.seal(signer.as_ref())?;
     appear(dir, &place)?;
     terminal::note(&format!("the release {} is in `{}`", version.text, place.display()));
@@ -168,13 +171,16 @@ fn readable_by_all(dir: &Path) -> anyhow::Result<()> {
 
 impl Release<'_> {
     /// Writes everything but checksums and signature.
-    fn fill(&self, args: &ReleaseArgs, targets: &[Target]) -> anyhow::Result<()> {
+    fn fill(&self, args: &ReleaseArgs, dist: &Path, targets: &[Target]) -> anyhow::Result<()> {
         let generated = Generated::by(self.workspace, targets)?;
         for target in targets {
             terminal::note(&format!("packing {}", target.triple));
             archive::write(self, target, &generated)?;
             sbom::write(self, target)?;
         }
+        let Version { text: version, date, .. } = self.version;
+        let request = Request { dist, out: self.dir, version, date: *date };
+        selfpack::packages(self.workspace, &request)?;
         match Origin::new(args.base_url.as_deref(), args.repository.as_deref(), self.version) {
             Some(origin) => manifests::write(self, targets, &origin)?,
             None => terminal::note(

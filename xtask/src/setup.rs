@@ -40,6 +40,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("p7zip-full", "second opinion on .msi and .pkg"),
     ("postgresql-15", "the server's tests run on it, too"),
     ("groff-base", "reads the manual pages that fleetctl generates"),
+    ("skopeo", "reads our container image"),
+    ("umoci", "unpacks it"),
     ("python3", "runs peers and checks"),
     ("python3-venv", "keeps what the benchmark installs apart"),
 ];

@@ -22,6 +22,8 @@ pub(crate) struct Item<'a> {
     pub(crate) mode: u16,
     pub(crate) user: &'a str,
     pub(crate) group: &'a str,
+    /// Of both user and group.
+    pub(crate) number: u32,
 }
 
 impl<W: Write> TarWriter<W> {
@@ -72,8 +74,8 @@ impl<W: Write> TarWriter<W> {
         header.set_entry_type(kind);
         header.set_mode(u32::from(item.mode));
         header.set_mtime(u64::from(self.mtime));
-        header.set_uid(0);
-        header.set_gid(0);
+        header.set_uid(u64::from(item.number));
+        header.set_gid(u64::from(item.number));
         header.set_size(0);
         header.set_username(item.user)?;
         header.set_groupname(item.group)?;
@@ -104,7 +106,7 @@ mod tests {
     use super::*;
 
     fn item(path: &str) -> Item<'_> {
-        Item { path, mode: 0o640, user: "root", group: "adm" }
+        Item { path, mode: 0o640, user: "root", group: "adm", number: 4 }
     }
 
     proptest! {

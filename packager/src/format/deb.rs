@@ -12,16 +12,14 @@ mod documents;
 use std::{io::Write, num::NonZeroUsize};
 
 use crate::{
-    archive::{
-        ar::ArWriter,
-        tar::{Item, TarWriter},
-    },
+    archive::{ar::ArWriter, tar::TarWriter},
     compression::{Algorithm, Compression, Encoder, all_cores},
     error::BuildError,
     feed::Feed,
     format::{Format, Progress, WriteSeek},
     package::{Metadata, Package, SourceDate},
-    tree::{Entry, FileTree, Node},
+    tarball,
+    tree::FileTree,
 };
 
 use control::Control;
@@ -88,7 +86,8 @@ impl Deb {
     ) -> Result<(), BuildError> {
         let encoder = Encoder::new(self.compression, self.cores, out).map_err(BuildError::Write)?;
         let mut tar = TarWriter::new(encoder, date.unix());
-        add_files(&mut tar, tree, &mut Feed::new(progress))?;
+        // dpkg goes by names.
+        tarball::add_files(&mut tar, tree, |_| 0, &mut Feed::new(progress))?;
         tar.finish().and_then(Encoder::finish).map(drop).map_err(BuildError::Write)
     }
 
@@ -100,38 +99,4 @@ impl Deb {
             Algorithm::Zstd => "data.tar.zst",
         }
     }
-}
-
-fn add_files(
-    tar: &mut TarWriter<impl Write>,
-    tree: &FileTree,
-    feed: &mut Feed<'_>,
-) -> Result<(), BuildError> {
-    tar.dir(&item("/", &Entry::dir())).map_err(BuildError::Write)?;
-    for (path, entry) in tree.with_ancestors() {
-        add(tar, &item(path.as_str(), entry.as_ref()), &entry.node, feed)?;
-    }
-    Ok(())
-}
-
-fn add(
-    tar: &mut TarWriter<impl Write>,
-    item: &Item<'_>,
-    node: &Node,
-    feed: &mut Feed<'_>,
-) -> Result<(), BuildError> {
-    match node {
-        Node::Dir => tar.dir(item).map_err(BuildError::Write),
-        Node::Symlink { target } => tar.symlink(item, target.as_str()).map_err(BuildError::Write),
-        Node::File { source, .. } => {
-            tar.file(item, source.size()).map_err(BuildError::Write)?;
-            feed.copy(source, tar.out())?;
-            tar.pad(source.size()).map_err(BuildError::Write)
-        }
-    }
-}
-
-fn item<'a>(path: &'a str, entry: &Entry) -> Item<'a> {
-    let Entry { mode, owner, .. } = entry;
-    Item { path, mode: mode.bits(), user: owner.user, group: owner.group }
 }

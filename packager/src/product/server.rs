@@ -8,7 +8,7 @@ use crate::{
     tree::{Entry, FileTree, InstallPath, Mode, Owner, Role},
 };
 
-const ABOUT: About = About {
+pub(super) const ABOUT: About = About {
     name: "fleet-server",
     summary: "Fleet server, admits devices and people",
     description: "\

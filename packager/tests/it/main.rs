@@ -5,6 +5,7 @@
 mod deb;
 mod environment;
 mod fixture;
+mod image;
 mod layout;
 mod linked;
 mod lint;

@@ -1,10 +1,6 @@
 //! What an archive holds besides programs: licences, and what `fleetctl` writes about itself.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::Context as _;
 use xshell::cmd;
@@ -41,8 +37,7 @@ impl Generated {
             Some(path) => path.to_owned(),
             None => workspace.programs()?.fleetctl,
         };
-        let mut reference = completions(workspace, &fleetctl)?;
-        reference.extend(manual(workspace, &fleetctl)?);
+        let reference = reference(workspace, &fleetctl)?;
         let mut documents = BTreeMap::new();
         for name in DOCUMENTS {
             let bytes = fs::read(workspace.root.join(name))
@@ -62,9 +57,19 @@ pub(super) fn native(targets: &[Target]) -> Option<&Path> {
         .find_map(|target| target.program("fleetctl"))
 }
 
+/// What `fleetctl` writes about itself: `completions/…` and `man/man1/…`.
+pub(crate) fn reference(
+    workspace: &Workspace,
+    fleetctl: &Path,
+) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = completions(workspace, fleetctl)?;
+    files.extend(manual(workspace, fleetctl)?);
+    Ok(files)
+}
+
 fn completions(
     workspace: &Workspace,
-    fleetctl: &PathBuf,
+    fleetctl: &Path,
 ) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let sh = &workspace.sh;
     let mut files = BTreeMap::new();
@@ -75,7 +80,7 @@ fn completions(
     Ok(files)
 }
 
-fn manual(workspace: &Workspace, fleetctl: &PathBuf) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+fn manual(workspace: &Workspace, fleetctl: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let sh = &workspace.sh;
     let dir = tempfile::tempdir().context("could not make a temporary folder")?;
     let pages = dir.path();

@@ -120,7 +120,7 @@ fn having(libraries: &[Library]) -> impl Iterator<Item = String> {
 const SYSUSERS: &str = "systemd | systemd-standalone-sysusers | systemd-sysusers";
 
 fn item(path: &str, mode: u16) -> Item<'_> {
-    Item { path, mode, user: Owner::ROOT.user, group: Owner::ROOT.group }
+    Item { path, mode, user: Owner::ROOT.user, group: Owner::ROOT.group, number: 0 }
 }
 
 /// A paragraph of deb822(5).
