@@ -13,7 +13,7 @@ use packager::{
         pkg::{Gzip, Pkg},
         rpm::Rpm,
     },
-    payload::{Arch, Os},
+    payload::{Arch, Content, Os},
     tree::Source,
 };
 
@@ -68,5 +68,5 @@ fn component(
         return Ok(Component::open(kind, version, path, platform)?);
     }
     let source = Source::Path { path: path.to_owned(), size: path.metadata()?.len() };
-    Ok(Component { kind, version, source, libraries: Vec::new() })
+    Ok(Component { kind, version, content: Content::Program(source), libraries: Vec::new() })
 }

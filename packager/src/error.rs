@@ -62,6 +62,8 @@ pub enum PayloadError {
     WrongPlatform { path: Utf8PathBuf, made_for: MadeFor, platform: Platform },
     #[error("`{path}` is no program that {platform} could start")]
     NotAProgram { path: Utf8PathBuf, platform: Platform },
+    #[error("`{path}` holds no application bundle: {reason}")]
+    Bundle { path: Utf8PathBuf, reason: String },
     #[error("{kind} is given twice")]
     Twice { kind: ComponentKind },
     #[error("orbit is missing")]

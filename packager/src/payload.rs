@@ -1,8 +1,10 @@
 //! The binaries that go into a package, with their versions.
 
+mod bundle;
 mod libraries;
 mod program;
 
+pub use bundle::Bundle;
 pub use program::MadeFor;
 
 use std::{collections::BTreeMap, fmt, fs::File, str::FromStr};
@@ -135,9 +137,18 @@ pub struct Library {
 pub struct Component {
     pub kind: ComponentKind,
     pub version: Version,
-    pub source: Source,
+    pub content: Content,
     /// What it needs of a Linux system, sorted by name; nothing if it is linked statically.
     pub libraries: Vec<Library>,
+}
+
+/// What a component is on a device.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A file.
+    Program(Source),
+    /// A folder with the program in it, as macOS has them.
+    Bundle(Bundle),
 }
 
 impl Component {
@@ -149,7 +160,19 @@ impl Component {
         platform: Platform,
     ) -> Result<Self, PayloadError> {
         let Program { source, libraries, .. } = Program::open(path, platform)?;
-        Ok(Self { kind, version, source, libraries })
+        Ok(Self { kind, version, content: Content::Program(source), libraries })
+    }
+
+    /// Takes the application bundle in `archive`, a gzipped tar, whose program must be made for
+    /// `platform`. `scratch`, a file that is made or replaced, has to stay until the package is built.
+    pub fn open_bundle(
+        kind: ComponentKind,
+        version: Version,
+        [archive, scratch]: [&Utf8Path; 2],
+        platform: Platform,
+    ) -> Result<Self, PayloadError> {
+        let bundle = Bundle::open(archive, scratch, kind.program(platform.os), platform)?;
+        Ok(Self { kind, version, content: Content::Bundle(bundle), libraries: Vec::new() })
     }
 }
 

@@ -8,7 +8,8 @@ use camino::Utf8PathBuf;
 use crate::error::AssembleError;
 
 /// An absolute path on a device: UTF-8, normal (no `.`, `..`, `//` or slash at the end), free of
-/// white space and control characters, so that lists and scripts need not quote it.
+/// white space and control characters, so that lists and scripts need not quote it; paths of files in
+/// application bundles alone, which neither mentions, are free of control characters only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstallPath(String);
 
@@ -35,6 +36,18 @@ impl InstallPath {
     /// `name` below this path, `name` being written in the source code.
     pub(crate) fn join(&self, name: &'static str) -> Self {
         Self::new(format!("{self}/{name}")).expect("names in the source code are normal")
+    }
+
+    /// `path` below this one, as an application bundle has it: it may contain anything but control
+    /// characters, and is not for scripts.
+    pub(crate) fn join_bundled(&self, path: &str) -> Result<Self, InvalidPath> {
+        let normal =
+            |part: &str| !matches!(part, "" | "." | "..") && !part.contains(char::is_control);
+        if path.split('/').all(normal) {
+            Ok(Self(format!("{self}/{path}")))
+        } else {
+            Err(InvalidPath(path.to_owned()))
+        }
     }
 
     #[must_use]
@@ -168,6 +181,11 @@ pub enum Node {
 pub struct LinkTarget(String);
 
 impl LinkTarget {
+    /// What a symlink in an application bundle says, taken as it is: the bundle's signature covers it.
+    pub(crate) fn bundled(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// A directory of programs: flat (`DIR/orbit`, `DIR/osqueryd`, `DIR/fleet-desktop`) or laid out by
-/// platform (`DIR/<component>/<platform>/<program>`), which wins where both are there.
+/// platform (`DIR/<component>/<platform>/<program>`), which wins where both are there. For macOS an
+/// archived bundle under its target's name (`osqueryd.app.tar.gz`) does as well.
 #[derive(Debug, Clone)]
 pub struct LocalComponents {
     /// The directory.
@@ -66,9 +67,13 @@ impl LocalComponents {
     }
 
     fn find(&self, component: Component, platform: UpdatePlatform) -> Option<Utf8PathBuf> {
-        let program = component.program(platform);
-        let by_platform = self.dir.join(component.as_str()).join(platform.as_str()).join(program);
-        [by_platform, self.dir.join(program)].into_iter().find(|path| path.is_file())
+        // On macOS a program may come in its bundle, archived as a repository has it.
+        let archive = Some(component.file_name(platform)).filter(|it| it.ends_with(".app.tar.gz"));
+        let names = [Some(component.program(platform)), archive];
+        let folders = [self.dir.join(component.as_str()).join(platform.as_str()), self.dir.clone()];
+        let mut places =
+            folders.iter().flat_map(|dir| names.iter().flatten().map(|it| dir.join(it)));
+        places.find(|path| path.is_file())
     }
 
     fn read(

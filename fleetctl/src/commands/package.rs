@@ -17,6 +17,7 @@ mod staged;
 use std::{path::PathBuf, thread};
 
 use anyhow::Context as _;
+use camino::Utf8Path;
 use packager::{
     FileTree, Format, Package, WriteSeek,
     format::{
@@ -77,7 +78,10 @@ impl Job<'_> {
 
 pub(crate) fn run(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
     let order = check::order(&args, &Environment::read()?)?;
-    let packages = components::payloads(&order, session)?
+    let scratch = tempfile::tempdir().context("could not make a temporary folder")?;
+    let folder =
+        Utf8Path::from_path(scratch.path()).context("the temporary folder is not UTF-8")?;
+    let packages = components::payloads(&order, folder, session)?
         .into_iter()
         .map(|(payload, newest)| {
             let date = order.date.unwrap_or(newest);

@@ -132,7 +132,7 @@ fn everything_wrong_is_told_at_once_and_nothing_is_made() {
         .fleetctl([
             "package",
             "--type",
-            "deb,zip,msi",
+            "deb,zip,pkg.tar.zst",
             "--arch",
             "mips",
             "--components",
@@ -175,7 +175,7 @@ fn everything_wrong_is_told_at_once_and_nothing_is_made() {
         .fails(2);
     for problem in [
         "--type `zip` is unknown",
-        "--type msi is not built",
+        "--type pkg.tar.zst is not built",
         "--arch: architecture `mips`",
         "--components `nowhere` is not a folder",
         "--fleet-url cannot be used",
@@ -393,4 +393,30 @@ fn a_program_for_another_architecture_is_refused() {
     let said = home.fleetctl(package(&["--type", "deb"])).fails(2);
     let told = "is a program for linux/arm64, not for linux/amd64";
     assert!(said.contains(told), "{said}");
+}
+
+#[test]
+fn one_pkg_serves_both_architectures_and_takes_bundles_as_repositories_have_them() {
+    let home = home();
+    std::fs::remove_file(home.path("bin/osqueryd")).unwrap();
+    home.write("osquery.app/Contents/MacOS/osqueryd", "#!/bin/sh\n");
+    let archive = home.path("bin/osqueryd.app.tar.gz");
+    let from = home.path("");
+    let tar = ["-czf".as_ref(), archive.as_os_str(), "-C".as_ref(), from.as_os_str()];
+    tool("tar", [&tar[..], &["osquery.app".as_ref()]].concat());
+    let flags = ["--type", "pkg", "--arch", "amd64,arm64", "--package-version", "1.2.3"];
+    let flags = package(&[&flags[..], &["--output", "json"]].concat());
+    let plans: Value =
+        serde_json::from_str(&home.fleetctl([&flags[..], &["--dry-run"]].concat()).ok()).unwrap();
+    let files = plans[0]["files"].as_array().unwrap();
+    let program = "/opt/orbit/bin/osqueryd/packaged/osquery.app/Contents/MacOS/osqueryd";
+    assert!(files.iter().any(|file| file["path"] == program && file["owner"] == "root:wheel"));
+    let made = artifacts(&home.fleetctl(&flags).ok());
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0]["arch"], "universal");
+    assert_eq!(made[0]["path"], "./fleetd-1.2.3.pkg");
+    let pkg = home.path("fleetd-1.2.3.pkg");
+    let listed = tool("bsdtar", ["-tf".as_ref(), pkg.as_os_str()]);
+    assert!(listed.contains("fleetd.pkg/Payload"), "{listed}");
+    assert!(!std::fs::read(pkg).unwrap().windows(SECRET.len()).any(|it| it == SECRET.as_bytes()));
 }

@@ -5,7 +5,7 @@ use wire::settings::files;
 
 use crate::{
     error::AssembleError,
-    payload::{Component, ComponentKind, Os, Payload},
+    payload::{Bundle, Component, ComponentKind, Content, Os, Payload},
     spec::{ClientIdentity, PackageSpec, Trust},
     tree::{Entry, FileTree, InstallPath, Role, Source},
 };
@@ -98,16 +98,37 @@ impl Root {
         self.add(name, format!("{}\n", secret.expose()), Role::Secret)
     }
 
-    /// Adds a program as `bin/<component>/packaged/<program>`.
+    /// Adds a program as `bin/<component>/packaged/<program>`, a bundle as
+    /// `bin/<component>/packaged/<component>.app`.
     pub(super) fn add_component(&mut self, component: &Component) -> Result<Place, AssembleError> {
         let folder = self.path.join("bin").join(component.kind.name());
         let packaged = folder.join("packaged");
         self.tree.insert(folder.clone(), Entry::dir())?;
         self.tree.insert(packaged.clone(), Entry::dir())?;
-        let program = packaged.join(component.kind.program(self.os));
-        let source = component.source.clone();
-        self.tree.insert(program.clone(), Entry::file(source, Role::Program))?;
+        let program = match &component.content {
+            Content::Program(source) => {
+                let program = packaged.join(component.kind.program(self.os));
+                self.tree.insert(program.clone(), Entry::file(source.clone(), Role::Program))?;
+                program
+            }
+            Content::Bundle(bundle) => {
+                self.add_bundle(&packaged.join(bundle_name(component.kind)), bundle)?
+            }
+        };
         Ok(Place { folder, program })
+    }
+
+    /// Gives the path of the bundle's program.
+    fn add_bundle(
+        &mut self,
+        folder: &InstallPath,
+        bundle: &Bundle,
+    ) -> Result<InstallPath, AssembleError> {
+        self.tree.insert(folder.clone(), Entry::dir())?;
+        for (path, entry) in bundle.entries() {
+            self.tree.insert(folder.join_bundled(path)?, entry.clone())?;
+        }
+        Ok(folder.join_bundled(bundle.program())?)
     }
 
     /// Adds a file below the root.
@@ -118,6 +139,16 @@ impl Root {
         role: Role,
     ) -> Result<(), AssembleError> {
         self.tree.insert(self.path.join(name), file(content, role))
+    }
+}
+
+/// What the folder of a bundle is called here. Archives may have white space in its name, which no
+/// signature covers.
+const fn bundle_name(kind: ComponentKind) -> &'static str {
+    match kind {
+        ComponentKind::Orbit => "orbit.app",
+        ComponentKind::Osqueryd => "osquery.app",
+        ComponentKind::Desktop => "fleet-desktop.app",
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a program's file says of itself: the system and the processors that it is made for.
 
-use std::{fmt, fs::File};
+use std::{
+    fmt,
+    io::{Read, Seek},
+};
 
 use object::{
     Endianness, FileKind, LittleEndian as LE, elf, macho, pe,
@@ -54,7 +57,7 @@ pub(super) struct Head {
 
 impl Head {
     /// None: an executable of no system, like a script.
-    pub(super) fn read(file: File) -> Option<Self> {
+    pub(super) fn read(file: impl Read + Seek) -> Option<Self> {
         let file = ReadCache::new(file);
         let kind = FileKind::parse(&file).ok()?;
         let (os, archs) = match kind {

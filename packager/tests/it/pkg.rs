@@ -1,5 +1,6 @@
 //! The pkg, read by bsdtar, 7z, xmllint and python, and its scripts run in a root of their own.
 
+mod bundle;
 mod device;
 mod schema;
 
@@ -13,7 +14,7 @@ use std::{
 use packager::{
     Component, ComponentKind, Draft, Format, Package, Payload, Platform, assemble,
     format::pkg::{Identifier, Pkg},
-    payload::{Arch, Os},
+    payload::{Arch, Content, Os},
     tree::Source,
 };
 
@@ -23,8 +24,8 @@ pub(crate) const MAC: Platform = Platform { os: Os::Macos, arch: Arch::Universal
 
 /// A program of whatever bytes.
 fn component(kind: ComponentKind, version: &str, program: &[u8]) -> Component {
-    let source = Source::Bytes(program.to_vec().into());
-    Component { kind, version: version.parse().unwrap(), source, libraries: Vec::new() }
+    let content = Content::Program(Source::Bytes(program.to_vec().into()));
+    Component { kind, version: version.parse().unwrap(), content, libraries: Vec::new() }
 }
 
 fn package(draft: Draft, version: &str) -> Package {

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use packager::{
     Component, ComponentKind, Payload, Platform, SourceDate,
-    payload::{Arch, Os},
+    payload::{Arch, Bundle, Os},
 };
 use semver::Version;
 use update::{
@@ -26,9 +26,11 @@ struct Program {
     modified: Option<Timestamp>,
 }
 
-/// The payload of each platform asked for, and the date of the newest program in it.
+/// The payload of each platform asked for, and the date of the newest program in it. Archives are
+/// unsqueezed into the folder `scratch`, which has to stay until the packages are built.
 pub(crate) fn payloads(
     order: &Order,
+    scratch: &Utf8Path,
     session: &Session,
 ) -> anyhow::Result<Vec<(Payload, SourceDate)>> {
     let platforms = order.platforms();
@@ -39,19 +41,20 @@ pub(crate) fn payloads(
     platforms
         .into_iter()
         .zip(programs)
-        .map(|(platform, programs)| payload(platform, programs, order.version.as_ref()))
+        .map(|(platform, programs)| payload(order, platform, programs, scratch))
         .collect()
 }
 
 fn payload(
+    order: &Order,
     platform: Platform,
     programs: Vec<Program>,
-    package_version: Option<&Version>,
+    scratch: &Utf8Path,
 ) -> anyhow::Result<(Payload, SourceDate)> {
     let newest = programs.iter().filter_map(|program| program.modified).max();
     let components = programs
         .into_iter()
-        .map(|program| open(&program, platform, package_version))
+        .map(|program| open(&program, platform, order.version.as_ref(), scratch))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let payload =
         Payload::new(platform, components).context("could not put the programs together")?;
@@ -62,6 +65,7 @@ fn open(
     program: &Program,
     platform: Platform,
     package_version: Option<&Version>,
+    scratch: &Utf8Path,
 ) -> anyhow::Result<Component> {
     let Program { kind, path, .. } = program;
     let version = match package_version {
@@ -69,8 +73,13 @@ fn open(
         _ => Version::parse(&program.version)
             .with_context(|| format!("could not understand the version of `{path}`"))?,
     };
-    Component::open(*kind, version, path, platform)
-        .map_err(|error| Stop::usage(format!("{:#}", anyhow::Error::new(error))).into())
+    let opened = if platform.os == Os::Macos && Bundle::is_archive(path).unwrap_or_default() {
+        let scratch = scratch.join(format!("{kind}.tar"));
+        Component::open_bundle(*kind, version, [path, &scratch], platform)
+    } else {
+        Component::open(*kind, version, path, platform)
+    };
+    opened.map_err(|error| Stop::usage(format!("{:#}", anyhow::Error::new(error))).into())
 }
 
 /// A date outside of what installers can hold becomes the nearest that they can.

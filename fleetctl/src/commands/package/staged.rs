@@ -255,7 +255,9 @@ mod tests {
         fs::write(paths[2].join("in the way"), "").unwrap();
         let unfinished = Unfinished::default();
         let files = |count: usize| -> Vec<_> {
-            let stage = |path| unfinished.stage(path, |out| Ok(out.write_all(b"after")?)).unwrap();
+            let stage = |path| {
+                unfinished.stage(path, Digest::Sha256, |out| Ok(out.write_all(b"after")?)).unwrap()
+            };
             paths[..count].iter().map(|path| stage(path.as_path())).collect()
         };
         let keep = |count| {
