@@ -13,6 +13,7 @@ mod flags;
 mod macos;
 mod order;
 mod staged;
+mod windows;
 
 use std::{path::PathBuf, thread};
 

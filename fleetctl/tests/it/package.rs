@@ -420,3 +420,50 @@ fn one_pkg_serves_both_architectures_and_takes_bundles_as_repositories_have_them
     assert!(listed.contains("fleetd.pkg/Payload"), "{listed}");
     assert!(!std::fs::read(pkg).unwrap().windows(SECRET.len()).any(|it| it == SECRET.as_bytes()));
 }
+
+/// The least that is a program for Windows.
+fn windows_program(machine: u16) -> Vec<u8> {
+    let mut head = vec![0; 0x200];
+    head[..2].copy_from_slice(b"MZ");
+    head[0x3c] = 0x40;
+    head[0x40..0x44].copy_from_slice(b"PE\0\0");
+    head[0x44..0x46].copy_from_slice(&machine.to_le_bytes());
+    head[0x54..0x56].copy_from_slice(&240_u16.to_le_bytes());
+    head[0x58..0x5a].copy_from_slice(&0x20b_u16.to_le_bytes());
+    head
+}
+
+#[test]
+fn an_msi_is_made_for_each_architecture_from_programs_for_windows() {
+    let home = home();
+    home.write("win/orbit/windows/orbit.exe", windows_program(0x8664));
+    home.write("win/orbit/windows-arm64/orbit.exe", windows_program(0xaa64));
+    let flags = [
+        "package",
+        "--type=msi",
+        "--arch=amd64,arm64",
+        "--components=win",
+        "--package-version=1.2.3",
+        "--output=json",
+    ];
+    let made = artifacts(&home.fleetctl(flags).ok());
+    let paths: Vec<_> = made.iter().map(|artifact| artifact["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["./fleetd-1.2.3-x64.msi", "./fleetd-1.2.3-arm64.msi"]);
+    for (path, template) in paths.iter().zip(["x64;1033", "Arm64;1033"]) {
+        let summary = tool("msiinfo", ["suminfo".as_ref(), home.path(path).as_os_str()]);
+        assert!(summary.contains(&format!("Template: {template}")), "{summary}");
+    }
+}
+
+#[test]
+fn an_msi_of_programs_for_another_system_or_squeezed_otherwise_is_refused() {
+    let home = home();
+    home.write("bin/orbit.exe", windows_program(0x8664));
+    let said = home.fleetctl(package(&["--type", "msi", "--arch", "arm64"])).fails(2);
+    assert!(said.contains("is a program for windows/amd64, not for windows/arm64"), "{said}");
+    let said = home.fleetctl(package(&["--type", "msi", "--compression", "zstd:3"])).fails(2);
+    assert!(said.contains("--compression zstd:3 does not go with --type msi"), "{said}");
+    home.write("bin/orbit.exe", "#!/bin/sh");
+    let said = home.fleetctl(package(&["--type", "msi"])).fails(2);
+    assert!(said.contains("is no program that windows/amd64 could start"), "{said}");
+}

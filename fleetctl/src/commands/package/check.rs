@@ -39,6 +39,7 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
     let identifier = check.flag("--identifier", args.macos.identifier.as_deref(), str::parse);
     let spec = check.spec(draft, args);
     check.macos(args, &types, compression, spec.as_ref());
+    check.windows(&types, compression);
     match (spec, origin, channels, check.problems.is_empty()) {
         (Some(spec), Some(origin), Some(channels), true) => Ok(Order {
             spec,
