@@ -25,12 +25,10 @@ const HTTP_PROXY: &str = "HTTP_PROXY";
 const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 
 /// Settings that this agent reads and does nothing with.
-const NOT_HANDLED: [&str; 11] = [
+const NOT_HANDLED: [&str; 9] = [
     vars::ENABLE_SCRIPTS,
     vars::DISABLE_SETUP_EXPERIENCE,
     vars::BYPASS_END_USER_AUTH,
-    vars::FLEET_DESKTOP,
-    vars::BROWSER_HOST,
     vars::UPDATE_URL,
     vars::UPDATE_INTERVAL,
     vars::DISABLE_UPDATES,

@@ -27,6 +27,7 @@ use crate::{
     status::{LastError, Lock, Record},
     tasks::{
         config::{self, FetchError},
+        desktop::Desktop,
         enroll::{self, EnrollError},
         osqueryd::{self, Ended, Launch, Order},
     },
@@ -49,6 +50,7 @@ struct Driver {
     /// Events that performing an action brought about at once.
     inbox: VecDeque<Event>,
     osqueryd: Option<Reins>,
+    desktop: Option<Arc<Desktop>>,
     complaint: Complaint,
     record: Record,
     /// What the service manager was last told.
@@ -99,6 +101,7 @@ impl Driver {
             last_error: None,
             osqueryd_running: osqueryd_installed.then_some(false),
         };
+        let desktop = Desktop::of(&config).map(Arc::new);
         Self {
             server: Arc::new(Server::new(config.connection.clone())),
             config: Arc::new(config),
@@ -107,6 +110,7 @@ impl Driver {
             tasks: JoinSet::new(),
             inbox: VecDeque::new(),
             osqueryd: None,
+            desktop,
             complaint: Complaint::default(),
             record,
             told: String::new(),
@@ -154,9 +158,14 @@ impl Driver {
             }
             Action::ForgetNodeKey => self.forget_node_key(),
             Action::FetchConfig(key) => {
-                let server = Arc::clone(&self.server);
-                self.tasks
-                    .spawn(async move { Outcome::Fetched(config::fetch(&server, key).await) });
+                let (server, desktop) = (Arc::clone(&self.server), self.desktop.clone());
+                self.tasks.spawn(async move {
+                    let answer = config::fetch(&server, key.clone()).await;
+                    if let (Ok(_), Some(desktop)) = (&answer, desktop) {
+                        desktop.tend(&server, &key, timestamp()).await;
+                    }
+                    Outcome::Fetched(answer)
+                });
             }
             Action::StartOsqueryd(flags) => self.start_osqueryd(&flags),
             Action::StopOsqueryd => self.order(Order::Stop),

@@ -253,9 +253,13 @@ impl Home {
         self.write(files::NODE_KEY, key.expose().as_bytes(), Readers::Root)
     }
 
+    /// Deletes the node key, and the desktop token that was set with it.
     pub fn forget_node_key(&self) -> Result<(), FileError> {
-        let path = self.root.join(files::NODE_KEY);
-        durable::delete(&path).map_err(|source| FileError::Delete { path, source })
+        for name in [files::NODE_KEY, files::DESKTOP_TOKEN] {
+            let path = self.root.join(name);
+            durable::delete(&path).map_err(|source| FileError::Delete { path, source })?;
+        }
+        Ok(())
     }
 
     fn read(&self, name: &str) -> Result<Option<String>, FileError> {

@@ -7,6 +7,7 @@
 //! - [`identity`] is who this device is, and its secrets at rest; [`durable`] writes files whole.
 //! - [`installer`] is what packages of Windows and macOS have it do.
 //! - [`status`] is what `orbit status` tells.
+//! - [`desktop`] is what `fleet-desktop` does for the device's user, without any rights.
 //! - [`platform`] is all that differs between systems.
 //! - [`log`] sets up messages, [`complaints`] keeps them few.
 //!
@@ -14,6 +15,7 @@
 
 pub mod complaints;
 pub mod config;
+pub mod desktop;
 pub mod driver;
 pub mod durable;
 pub mod identity;

@@ -55,6 +55,8 @@ pub enum Notice<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
     Root,
+    /// Root and whoever sits at the device.
+    User,
     Everyone,
 }
 

@@ -9,10 +9,14 @@ use std::{
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::fmt::rfc2822;
-use reqwest::{Certificate, Client, Identity, Proxy, Response, StatusCode, header};
+use reqwest::{Certificate, Client, Identity, Proxy, RequestBuilder, Response, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
-use wire::{orbit::PREFIX, settings};
+use wire::{
+    DesktopToken,
+    orbit::{DEVICE_PREFIX, PREFIX},
+    settings,
+};
 
 use crate::VERSION;
 
@@ -169,8 +173,27 @@ impl Server {
     ) -> Result<A, RequestError> {
         let path = format!("{PREFIX}/{operation}");
         let url = settings::endpoint(&self.connection.url, &path);
-        let sent = self.client()?.post(url).json(body).send().await;
-        let response = sent.map_err(|error| self.failed(error))?;
+        self.ask(self.client()?.post(url).json(body), path).await
+    }
+
+    /// Asks what a device's user may know of it, e.g. `desktop`. The token is in the address.
+    pub async fn get_of_device<A: DeserializeOwned>(
+        &self,
+        token: &DesktopToken,
+        noun: &str,
+    ) -> Result<A, RequestError> {
+        let path = format!("{DEVICE_PREFIX}/{}/{noun}", token.expose());
+        let url = settings::endpoint(&self.connection.url, &path);
+        self.ask(self.client()?.get(url), format!("{DEVICE_PREFIX}/[token]/{noun}")).await
+    }
+
+    /// Sends the request and reads the answer. `path` is how its address is told to people.
+    async fn ask<A: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        path: String,
+    ) -> Result<A, RequestError> {
+        let response = request.send().await.map_err(|error| self.failed(error))?;
         let refusal = refusal(&response, path);
         let answer = self.read(response).await?;
         match refusal {

@@ -1,5 +1,6 @@
 //! How each of the machine's actions is done.
 
 pub mod config;
+pub mod desktop;
 pub mod enroll;
 pub mod osqueryd;

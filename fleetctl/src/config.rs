@@ -197,7 +197,7 @@ impl ContextFile {
         fs::metadata(&self.path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
     }
 
-    /// Elsewhere the home directory's access list protects it.
+    /// Elsewhere its access list is set whenever it is written.
     #[cfg(not(unix))]
     pub(crate) fn is_exposed(&self) -> bool {
         false
@@ -219,6 +219,8 @@ impl ContextFile {
     /// A temporary file is made with mode 0600, in the same folder so that it can be renamed.
     fn replace(&self, text: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(self.folder())?;
+        #[cfg(windows)]
+        restrict(file.path())?;
         file.write_all(text)?;
         file.as_file().sync_all()?;
         file.persist(&self.path)?;
@@ -258,6 +260,22 @@ fn make_folder(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn make_folder(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
+}
+
+/// Lets SYSTEM, administrators and the owner alone use the file, also outside of the profile, whose
+/// access list does as much. `icacls` is part of every Windows.
+#[cfg(windows)]
+fn restrict(path: &Path) -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "only a tool of the system sets access lists")]
+    let mut command = std::process::Command::new("icacls.exe");
+    command.arg(path).args(["/inheritance:r", "/q", "/grant:r"]);
+    command.args(["*S-1-5-18:F", "*S-1-5-32-544:F", "*S-1-3-4:F"]);
+    let output = command.stdin(std::process::Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("icacls could not restrict it: {}", said.trim())))
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

@@ -52,6 +52,7 @@ struct Inner {
     config: Config,
     passwords: Passwords,
     osquery_logs: OsqueryLogs,
+    desktop_tokens: Gate,
     enrollments: Gate,
     logins: Limiter,
     setup_attempts: Limiter,
@@ -91,6 +92,7 @@ impl Fleet {
                 config.data_dir.join("osquery-logs"),
                 &config.osquery.logs,
             ),
+            desktop_tokens: Gate::new(config.limits.enroll_failures_per_minute, minute),
             enrollments: Gate::new(config.limits.enroll_failures_per_minute, minute),
             logins: Limiter::new(
                 config.limits.login_attempts,

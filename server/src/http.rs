@@ -1,12 +1,13 @@
 //! The server over HTTP: routes, extractors, views. Rules live in [`Fleet`].
 //!
 //! [`routes`] is the whole list. [`error`] alone knows status codes of refusals; [`auth`] finds
-//! out who asks; [`agent`] keeps Fleet's names and shapes; [`api`] has a file a noun.
+//! out who asks; [`agent`] and [`device`] keep Fleet's names and shapes; [`api`] has a file a noun.
 
 pub mod agent;
 pub mod api;
 pub mod auth;
 pub mod body;
+pub mod device;
 pub mod envelope;
 pub mod error;
 pub mod openapi;
@@ -47,6 +48,8 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::server::openapi)) //              GET    /openapi.json
         .routes(routes!(api::server::problem)) //              GET    /problems/{name}
         // Agents
+        .nest(wire::orbit::DEVICE_PREFIX, OpenApiRouter::default().routes(routes!(device::summary))) //              GET    {token}/desktop
+        .nest(wire::orbit::DEVICE_PAGE, OpenApiRouter::default().routes(routes!(device::page))) //                 GET    {token}
         .nest(wire::orbit::PREFIX, orbit_routes())
         .nest(wire::osquery::PREFIXES[0], osquery_routes())
         .nest(wire::osquery::PREFIXES[1], osquery_routes())

@@ -98,6 +98,29 @@ pub struct DesktopTokenRequest {
     pub device_auth_token: DesktopToken,
 }
 
+/// Where a device's user asks about it, the token in the path as Fleet has it: `GET {token}/desktop`.
+pub const DEVICE_PREFIX: &str = "/api/latest/fleet/device";
+
+/// Where a device's user looks at it in a browser: `GET {token}`.
+pub const DEVICE_PAGE: &str = "/device";
+
+/// Reply to `GET {token}/desktop`: what a device's user may know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeviceSummary {
+    pub hostname: String,
+    pub computer_name: String,
+    pub platform: String,
+    pub os_version: String,
+    pub hardware_serial: String,
+    pub hardware_model: String,
+    pub orbit_version: String,
+    pub osquery_version: String,
+    pub status: crate::api::DeviceStatus,
+    pub enrolled_at: jiff::Timestamp,
+    pub last_seen_at: jiff::Timestamp,
+}
+
 /// Reply where there is nothing to say: `{}`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -27,6 +27,8 @@ pub mod files {
     pub const IDENTITY: &str = "identity.json";
     /// What opens the device's page for its user: the agent makes and renews it. Fleet's name.
     pub const DESKTOP_TOKEN: &str = "identifier";
+    /// Where `fleet-desktop` asks about the device, without secrets (JSON).
+    pub const DESKTOP_LINK: &str = "desktop.json";
     /// Last contact and the like, for `orbit status` (JSON).
     pub const STATUS: &str = "status.json";
     /// Certificates that the server's is checked against, instead of the system's (PEM).

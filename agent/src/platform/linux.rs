@@ -1,6 +1,6 @@
 //! Linux: SMBIOS, systemd, `/proc`.
 
-use std::{collections::BTreeMap, fs, io, time::Duration};
+use std::{collections::BTreeMap, fs, io, process::Stdio, time::Duration};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -52,6 +52,24 @@ fn os_release(system: &Utf8Path) -> Vec<(String, String)> {
         .find_map(|path| fs::read_to_string(system.join(path)).ok())
         .map(|text| wire::envfile::parse(&text))
         .unwrap_or_default()
+}
+
+/// The user id of whoever sits at the device's first seat, as logind tells.
+#[must_use]
+pub fn console_user() -> Option<u32> {
+    let session = loginctl(&["show-seat", "seat0", "--property=ActiveSession", "--value"])?;
+    loginctl(&["show-session", &session, "--property=User", "--value"])?.parse().ok()
+}
+
+/// What loginctl(1) prints, if there is one and it prints anything.
+fn loginctl(arguments: &[&str]) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the platform starts what the system offers")]
+    let mut command = std::process::Command::new("loginctl");
+    let output =
+        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let text = text.trim();
+    (output.status.success() && !text.is_empty()).then(|| text.to_owned())
 }
 
 /// The settings that the installed service starts with; none where there are none, or not for this

@@ -55,6 +55,13 @@ mod system {
             .unwrap_or_default()
     }
 
+    /// The user id of whoever sits at the device: the console is theirs.
+    #[must_use]
+    pub fn console_user() -> Option<u32> {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata("/dev/console").ok().map(|metadata| metadata.uid())
+    }
+
     /// The file with the certificates that this system trusts.
     #[must_use]
     pub fn system_ca_bundle() -> Option<Utf8PathBuf> {

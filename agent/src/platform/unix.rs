@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -42,15 +42,27 @@ pub fn extensions_socket(root: &Utf8Path) -> String {
 /// Writes `bytes` to a file that is new or emptied, readable by `readers`, and syncs it.
 pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let mode = match readers {
-        Readers::Root => 0o600,
+        Readers::Root | Readers::User => 0o600,
         Readers::Everyone => 0o644,
     };
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
     // A file that was there already, or an unusual umask, may have given it another mode.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
+    if readers == Readers::User && is_administrator() {
+        fchown(&file, Some(super::console_user().unwrap_or(0)), None)?;
+    }
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Whether a file that was written for [`Readers::User`] when nobody sat at the device should be
+/// written again, because somebody does now.
+#[must_use]
+pub fn awaits_user(path: &Utf8Path) -> bool {
+    is_administrator()
+        && path.metadata().is_ok_and(|metadata| metadata.uid() == 0)
+        && super::console_user().is_some_and(|user| user != 0)
 }
 
 /// Makes renames and deletions in `directory` survive a power cut.

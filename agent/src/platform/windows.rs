@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::signal::windows::{self, CtrlBreak, CtrlC, CtrlClose, CtrlShutdown};
 
 pub use self::{
-    files::{default_root, open_log, program, sync_directory, write_synced},
+    files::{awaits_user, default_root, open_log, program, sync_directory, write_synced},
     group::{Group, adopt_children, kill, processes_with_argument, terminate},
     machine::describe,
 };

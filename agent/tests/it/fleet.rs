@@ -10,10 +10,10 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{Html, IntoResponse as _, Response},
-    routing::post,
+    routing::{get, post},
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -58,6 +58,8 @@ pub(crate) struct Memory {
     pub(crate) user_agents: Vec<String>,
     /// Every key ever issued.
     pub(crate) issued: Vec<String>,
+    /// The desktop tokens that were set, the last one good.
+    pub(crate) tokens: Vec<String>,
     /// Each device's valid key, by hardware UUID and machine id.
     pub(crate) valid: BTreeMap<String, String>,
 }
@@ -187,6 +189,7 @@ impl Memory {
             served: Vec::new(),
             user_agents: Vec::new(),
             issued: Vec::new(),
+            tokens: Vec::new(),
             valid: BTreeMap::new(),
         }
     }
@@ -218,7 +221,9 @@ impl Memory {
 fn router(memory: Arc<Mutex<Memory>>) -> Router {
     let routes = Router::new()
         .route("/api/fleet/orbit/enroll", post(enroll))
-        .route("/api/fleet/orbit/config", post(config));
+        .route("/api/fleet/orbit/config", post(config))
+        .route("/api/fleet/orbit/device_token", post(device_token))
+        .route("/api/latest/fleet/device/{token}/desktop", get(summary));
     // The same below a path, as behind a reverse proxy.
     routes.clone().nest("/base", routes).with_state(memory)
 }
@@ -244,6 +249,32 @@ async fn config(State(memory): State<Arc<Mutex<Memory>>>, Json(body): Json<Value
         Some(answer) => answer,
         None => memory.lock().unwrap().config(key),
     }
+}
+
+async fn device_token(
+    State(memory): State<Arc<Mutex<Memory>>>,
+    Json(body): Json<Value>,
+) -> Response {
+    let mut memory = memory.lock().unwrap();
+    let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+    if !memory.valid.values().any(|valid| *valid == text("orbit_node_key")) {
+        return refuse("unknown node key");
+    }
+    memory.tokens.push(text("device_auth_token"));
+    Json(json!({})).into_response()
+}
+
+async fn summary(State(memory): State<Arc<Mutex<Memory>>>, Path(token): Path<String>) -> Response {
+    if memory.lock().unwrap().tokens.last() != Some(&token) {
+        return refuse("unknown token");
+    }
+    let at = "2026-03-01T12:00:00Z";
+    Json(json!({
+        "hostname": "laptop", "computer_name": "", "platform": "debian", "os_version": "Debian 12",
+        "hardware_serial": "", "hardware_model": "", "orbit_version": "1.2.3",
+        "osquery_version": "", "status": "online", "enrolled_at": at, "last_seen_at": at,
+    }))
+    .into_response()
 }
 
 async fn moody(memory: &Mutex<Memory>) -> Option<Response> {

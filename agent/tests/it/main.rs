@@ -7,6 +7,8 @@ mod fleet;
 
 /// Device identity: copied disks, changed servers, instances.
 mod clone;
+/// The desktop token, and `fleet-desktop` that shows it.
+mod desktop;
 /// What every fault of server and network leads to.
 mod faults;
 /// `kill -9` at any moment of enrolling.

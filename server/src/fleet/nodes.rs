@@ -2,23 +2,30 @@
 
 use std::{io, net::IpAddr};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use wire::{
     DesktopToken, NodeKey, OrgId, OsqueryNodeKey,
-    orbit::{AgentConfig, ConfigRequest},
+    api::Device,
+    orbit::{AgentConfig, ConfigRequest, DeviceSummary},
     osquery::{DistributedQueries, DistributedResults, LogRequest},
 };
 
 use super::{
     Access, Fleet, StoreError,
+    errors::TooMany,
     identity::tidy_optional,
+    limiter::network_of,
     osquery_details::{detail_queries, details_in},
-    store::{Credential, Half, Hash, SeenDevice},
+    store::{Credential, CredentialKind, Half, Hash, SeenDevice},
 };
 
 /// How old the last sighting of a device is before it is written down anew, in milliseconds.
 const SEEN_EVERY_MS: i64 = 30_000;
+
+/// How long a desktop token opens the device's page: an hour, after which the agent renews it, and
+/// time for an agent that is late.
+const DESKTOP_TOKEN_LIFETIME: SignedDuration = SignedDuration::from_mins(75);
 
 /// How many lines one request may log. osqueryd sends 1024 at most unless told otherwise, and each
 /// line takes more room here than it took on the way.
@@ -31,6 +38,11 @@ pub enum NodeError {
     /// Unknown or replaced, or its device was deleted: the agent has to enroll again.
     #[error("the node key is not valid; enroll again")]
     UnknownKey,
+    /// Unknown, replaced by a newer one, or too old.
+    #[error("the desktop token is not valid")]
+    UnknownToken,
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     #[error("the desktop token is another device's")]
     TokenTaken,
     #[error("a request may log at most {MAX_LOG_LINES} lines")]
@@ -83,6 +95,42 @@ impl Fleet {
         let hash = Hash::of(key.expose());
         let found = self.0.store.credential(Half::Osquery.key_kind(), &hash).await?;
         found.map(drop).ok_or(NodeError::UnknownKey)
+    }
+
+    /// What the user of a device may know of it, who shows the token that its agent has set last.
+    /// From one network only so many wrong tokens are looked at.
+    pub async fn device_summary(
+        &self,
+        token: &DesktopToken,
+        address: IpAddr,
+    ) -> Result<DeviceSummary, NodeError> {
+        let now = self.now();
+        let trial = self.0.desktop_tokens.enter(network_of(address), now).await?;
+        let hash = Hash::of(token.expose());
+        let kind = CredentialKind::DesktopToken;
+        let found = self.0.store.credential(kind, &hash).await?;
+        let summary = match found {
+            Some(credential) => self.summary(&credential, now).await?,
+            None => None,
+        };
+        if summary.is_none() {
+            trial.failed();
+        }
+        summary.ok_or(NodeError::UnknownToken)
+    }
+
+    async fn summary(
+        &self,
+        credential: &Credential,
+        now: Timestamp,
+    ) -> Result<Option<DeviceSummary>, NodeError> {
+        let Ok(id) = credential.subject_id.parse() else { return Ok(None) };
+        let mut org = self.0.store.org(credential.org_id, Access::Read).await?;
+        let set_at = org.desktop_token_set_at(id).await?;
+        let device = org.device(id, now).await?;
+        org.commit().await?;
+        let fresh = set_at.is_some_and(|at| now.duration_since(at) < DESKTOP_TOKEN_LIFETIME);
+        Ok(device.filter(|_| fresh).map(summary_of))
     }
 
     /// osquery's configuration.
@@ -181,5 +229,21 @@ impl Fleet {
             org.commit().await?;
         }
         Ok(Node { org_id, device, now })
+    }
+}
+
+fn summary_of(device: Device) -> DeviceSummary {
+    DeviceSummary {
+        hostname: device.hostname,
+        computer_name: device.computer_name,
+        platform: device.platform,
+        os_version: device.os_version,
+        hardware_serial: device.hardware_serial,
+        hardware_model: device.hardware_model,
+        orbit_version: device.orbit_version,
+        osquery_version: device.osquery_version,
+        status: device.status,
+        enrolled_at: device.enrolled_at,
+        last_seen_at: device.last_seen_at,
     }
 }

@@ -32,7 +32,7 @@ enum Face {
 
 impl Face {
     fn of(path: &str) -> Self {
-        if path.starts_with(wire::orbit::PREFIX) {
+        if path.starts_with(wire::orbit::PREFIX) || path.starts_with(wire::orbit::DEVICE_PREFIX) {
             Self::Orbit
         } else if wire::osquery::PREFIXES.iter().any(|prefix| path.starts_with(prefix)) {
             Self::Osquery
@@ -55,7 +55,7 @@ pub(super) async fn wrap(
         "request",
         request.id = %request_id,
         method = %request.method(),
-        path = request.uri().path(),
+        path = %without_token(request.uri().path()),
     );
     let config = fleet.config();
     let address = client_address(&config.server, peer.ip(), request.headers());
@@ -72,6 +72,17 @@ pub(super) async fn wrap(
         ApiError::of(problems::HTTPS_REQUIRED).into_response()
     };
     finish(response, face, &request_id)
+}
+
+/// The path for the log: a desktop token, which Fleet has in paths, is left out.
+fn without_token(path: &str) -> String {
+    let prefixes = [wire::orbit::DEVICE_PREFIX, wire::orbit::DEVICE_PAGE];
+    let below = prefixes
+        .iter()
+        .find_map(|prefix| Some((prefix, path.strip_prefix(prefix)?.strip_prefix('/')?)));
+    let Some((prefix, rest)) = below else { return path.to_owned() };
+    let rest = rest.split_once('/').map(|(_, rest)| format!("/{rest}")).unwrap_or_default();
+    format!("{prefix}/[token]{rest}")
 }
 
 /// Renders a refusal, and adds what every reply has.
@@ -134,6 +145,18 @@ fn client_address(proxies: &Proxies, peer: IpAddr, headers: &HeaderMap) -> IpAdd
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_are_not_logged() {
+        for (path, logged) in [
+            ("/api/latest/fleet/device/secret/desktop", "/api/latest/fleet/device/[token]/desktop"),
+            ("/device/secret", "/device/[token]"),
+            ("/devices/1", "/devices/1"),
+            ("/device", "/device"),
+        ] {
+            assert_eq!(without_token(path), logged);
+        }
+    }
 
     fn resolve(peer: &str, forwarded: &[&str]) -> String {
         let proxies = Proxies {

@@ -91,6 +91,12 @@ impl ApiError {
         }))
     }
 
+    /// A failure of ours that the caller can do nothing about; the log says what it was.
+    #[must_use]
+    pub fn failed(kind: &'static Kind, cause: impl Error + Send + Sync + 'static) -> Self {
+        Self::inside(kind, cause)
+    }
+
     fn inside(kind: &'static Kind, cause: impl Error + Send + Sync + 'static) -> Self {
         let retry_after = (kind.status == 503).then_some(1);
         let cause = Some(Box::from(cause));
@@ -261,7 +267,10 @@ impl From<EnrollError> for ApiError {
 impl From<NodeError> for ApiError {
     fn from(error: NodeError) -> Self {
         match error {
-            NodeError::UnknownKey => Self::because(problems::UNAUTHENTICATED, error),
+            NodeError::UnknownKey | NodeError::UnknownToken => {
+                Self::because(problems::UNAUTHENTICATED, error)
+            }
+            NodeError::TooMany(error) => error.into(),
             NodeError::TokenTaken => Self::because(problems::CONFLICT, error),
             NodeError::TooManyLines => Self::because(problems::BODY_TOO_LARGE, error),
             NodeError::Log(_) => Self::inside(problems::INTERNAL, error),

@@ -13,8 +13,13 @@ crate::on_both_databases! {
     log_lines_are_kept_in_files,
     a_log_of_countless_lines_is_refused,
     a_desktop_token_belongs_to_one_device,
+    a_desktop_token_shows_its_device_until_it_is_replaced_or_old,
+    guessing_desktop_tokens_is_slowed_down,
     refusals_have_the_agents_shapes,
 }
+
+/// Where Fleet's agents look for what their users may know.
+const DEVICES: &str = "/api/latest/fleet/device";
 
 /// A device with both of its keys.
 async fn enrolled(server: &TestServer) -> (Person, String, String) {
@@ -164,6 +169,55 @@ async fn a_desktop_token_belongs_to_one_device(server: TestServer) {
     set(&one, "token-2").await.expect(200);
     set(&two, "token-1").await.expect(200);
     set("wrong", "token-3").await.expect(401);
+}
+
+async fn a_desktop_token_shows_its_device_until_it_is_replaced_or_old(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let mut device = machine("a");
+    device["hostname"] = json!("ann's <laptop>");
+    let key = server.enroll(&secret, device).await.text("orbit_node_key");
+    let set = async |token: &str| {
+        let request = json!({"orbit_node_key": key, "device_auth_token": token});
+        server.post("/api/fleet/orbit/device_token").json(request).await.expect(200);
+    };
+    let summary = |token: &str| server.get(&format!("{DEVICES}/{token}/desktop"));
+    let page = |token: &str| server.get(&format!("/device/{token}"));
+    set("token-1").await;
+    let told = summary("token-1").await.expect(200).json();
+    assert_eq!(told["hostname"], "ann's <laptop>");
+    assert_eq!(told["status"], "online");
+    let html = String::from_utf8(page("token-1").await.expect(200).body.clone()).unwrap();
+    assert!(html.contains("&#60;laptop&#62;"), "{html}");
+    assert!(!html.contains("token-1"));
+
+    set("token-2").await;
+    let refused = summary("token-1").await.expect(401).json();
+    assert!(refused["error"].is_string(), "{refused}");
+    page("token-1").await.expect(401);
+    summary("token-2").await.expect(200);
+    server.pass(76 * 60);
+    summary("token-2").await.expect(401);
+    summary(&key.replace('/', "%2F")).await.expect(401);
+    summary(&"x".repeat(300)).await.expect(401);
+}
+
+async fn guessing_desktop_tokens_is_slowed_down(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let key = server.enroll(&secret, machine("a")).await.text("orbit_node_key");
+    let request = json!({"orbit_node_key": key, "device_auth_token": "token"});
+    server.post("/api/fleet/orbit/device_token").json(request).await.expect(200);
+    let mut status = 401;
+    for guess in 0..1_000 {
+        status = server.get(&format!("{DEVICES}/guess-{guess}/desktop")).await.status.as_u16();
+        if status != 401 {
+            break;
+        }
+    }
+    assert_eq!(status, 429, "no end to the guessing");
+    server.pass(120);
+    server.get(&format!("{DEVICES}/token/desktop")).await.expect(200);
 }
 
 async fn refusals_have_the_agents_shapes(server: TestServer) {

@@ -20,13 +20,15 @@ enum Proof {
     Public,
     /// A key in the body.
     Agent,
+    /// The path itself, which a person opens.
+    Link,
     /// An access token or API key of anybody.
     SignedIn,
     /// The least role.
     Role(Role),
 }
 
-use Proof::{Agent, Public, SignedIn};
+use Proof::{Agent, Link, Public, SignedIn};
 
 const ROUTES: &[(&str, &str, Proof)] = &[
     ("POST", "/auth/register", Public),
@@ -57,6 +59,8 @@ const ROUTES: &[(&str, &str, Proof)] = &[
     ("GET", "/health/ready", Public),
     ("GET", "/openapi.json", Public),
     ("GET", "/problems/{name}", Public),
+    ("GET", "/api/latest/fleet/device/{token}/desktop", Agent),
+    ("GET", "/device/{token}", Link),
     ("GET", "/api/fleet/orbit/ping", Public),
     ("POST", "/api/fleet/orbit/enroll", Agent),
     ("POST", "/api/fleet/orbit/config", Agent),
@@ -89,7 +93,7 @@ fn the_table_lists_every_route_and_openapi_says_which_are_secured() {
     let listed: BTreeMap<_, _> = ROUTES
         .iter()
         .map(|(method, path, proof)| {
-            (((*method).to_owned(), (*path).to_owned()), !matches!(proof, Public | Agent))
+            (((*method).to_owned(), (*path).to_owned()), !matches!(proof, Public | Agent | Link))
         })
         .collect();
     assert_eq!(documented, listed);
@@ -144,6 +148,10 @@ async fn every_route_asks_for_its_proof(server: TestServer) {
                     "{path}"
                 );
             }
+            Link => {
+                let kind = reply.expect(401).header("content-type");
+                assert_eq!(kind, Some("text/html; charset=utf-8"), "{path}");
+            }
             SignedIn | Proof::Role(_) => {
                 let reply = reply.expect(401).problem("unauthenticated");
                 assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "{path}");
@@ -185,7 +193,7 @@ async fn each_role_may_do_exactly_what_the_table_says(server: TestServer) {
         let person = server.person(&owner, role).await;
         for (m, (method, path, proof)) in ROUTES.iter().enumerate() {
             let least = match proof {
-                Public | Agent => continue,
+                Public | Agent | Link => continue,
                 SignedIn if *path == "/auth/logout" => continue,
                 SignedIn => Role::Viewer,
                 Proof::Role(least) => *least,

@@ -24,6 +24,9 @@ const CURRENT: &str = "current";
 /// Lets a directory be opened like a file (`FILE_FLAG_BACKUP_SEMANTICS`).
 const OPEN_DIRECTORY: u32 = 0x0200_0000;
 
+/// Whoever is signed in at the device, in person or over Remote Desktop.
+const USER: &str = "*S-1-5-4:R";
+
 /// SYSTEM, Administrators, and the owner, who is one of them unless a person tries the agent out.
 const OWNERS: [&str; 3] = ["*S-1-5-18:F", "*S-1-5-32-544:F", "*S-1-3-4:F"];
 
@@ -72,7 +75,7 @@ pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Resu
     options.write(true).share_mode(0);
     match readers {
         Readers::Everyone => options.create(true).truncate(true),
-        Readers::Root => {
+        Readers::Root | Readers::User => {
             if let Err(error) = fs::remove_file(path)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -82,26 +85,34 @@ pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Resu
         }
     };
     let mut file = options.open(path)?;
-    if readers == Readers::Root {
-        restrict(path)?;
+    match readers {
+        Readers::Everyone => {}
+        Readers::Root => restrict(path, &OWNERS)?,
+        Readers::User => restrict(path, &[&OWNERS[..], &[USER]].concat())?,
     }
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Lets [`OWNERS`] alone use the file, whatever the folder's list says. `icacls` is part of every
+/// Lets `readers` alone use the file, whatever the folder's list says. `icacls` is part of every
 /// Windows and takes identifiers that mean the same in every language; the crates that set lists
 /// without unsafe code of ours have not been kept for years.
-fn restrict(path: &Utf8Path) -> io::Result<()> {
+fn restrict(path: &Utf8Path, readers: &[&str]) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the platform starts what the system offers")]
     let mut command = std::process::Command::new("icacls.exe");
-    command.arg(path).args(["/inheritance:r", "/q", "/grant:r"]).args(OWNERS);
+    command.arg(path).args(["/inheritance:r", "/q", "/grant:r"]).args(readers);
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(format!("icacls could not restrict it: {}", said.trim())))
+}
+
+/// Whether a file for [`Readers::User`] should be written again; never, as it is for a group.
+#[must_use]
+pub fn awaits_user(_path: &Utf8Path) -> bool {
+    false
 }
 
 /// Makes renames and deletions in `directory` survive a power cut. NTFS keeps them in order by

@@ -266,6 +266,19 @@ impl OrgStore {
         Ok(())
     }
 
+    /// When the device's desktop token was set, if there is one.
+    pub(in crate::fleet) async fn desktop_token_set_at(
+        &mut self,
+        id: DeviceId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let row = self
+            .query("SELECT desktop_token_at FROM devices WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .fetch_optional(self.connection())
+            .await?;
+        row.map_or(Ok(None), |row| row.optional_time("desktop_token_at"))
+    }
+
     /// Puts a new desktop token in place of the old one. A token of another device is a duplicate.
     pub(in crate::fleet) async fn set_desktop_token(
         &mut self,

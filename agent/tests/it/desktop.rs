@@ -1,0 +1,117 @@
+//! The desktop token's life, and what `fleet-desktop` makes of it.
+
+use std::{
+    fs::{self, File, FileTimes},
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Output},
+    time::{Duration, SystemTime},
+};
+
+use agent::desktop::redirect::Redirect;
+use serde_json::Value;
+use url::Url;
+use wire::settings::{files, vars};
+
+use crate::{
+    device::{Device, until},
+    fleet::Fleet,
+};
+
+fn with_desktop(fleet: &Fleet) -> Device {
+    let mut device = Device::of(fleet);
+    device.set(vars::FLEET_DESKTOP, "true");
+    device
+}
+
+fn fleet_desktop(device: &Device, arguments: &[&str]) -> Output {
+    #[expect(clippy::disallowed_methods, reason = "tests start the program that they test")]
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-desktop"));
+    command.env_clear().env(vars::ROOT_DIR, device.root().as_str()).args(arguments);
+    command.output().unwrap()
+}
+
+#[tokio::test]
+async fn a_token_is_told_to_the_server_and_kept_for_the_user_alone() {
+    let fleet = Fleet::start();
+    let device = with_desktop(&fleet);
+    device.run(async |_| until(|| device.read(files::DESKTOP_TOKEN).is_some()).await).await;
+    let token = device.read(files::DESKTOP_TOKEN).unwrap();
+    assert_eq!(fleet.memory().tokens, [token.clone()]);
+    assert!(uuid::Uuid::try_parse(&token).is_ok());
+    let mode = fs::metadata(device.root().join(files::DESKTOP_TOKEN)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!device.read(files::DESKTOP_LINK).unwrap().contains(&token));
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_after_an_hour_and_not_before() {
+    let fleet = Fleet::start();
+    let device = with_desktop(&fleet);
+    let path = device.root().join(files::DESKTOP_TOKEN);
+    device
+        .run(async |_| {
+            until(|| path.exists()).await;
+            let served = fleet.memory().served.len();
+            until(|| fleet.memory().served.len() > served + 3).await;
+            assert_eq!(fleet.memory().tokens.len(), 1, "it is young");
+            #[expect(clippy::disallowed_methods, reason = "the file is made to look old")]
+            let old = SystemTime::now() - Duration::from_secs(3_601);
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_times(FileTimes::new().set_modified(old)).unwrap();
+            until(|| fleet.memory().tokens.len() == 2).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_device_without_fleet_desktop_has_no_token() {
+    let fleet = Fleet::start();
+    let device = Device::of(&fleet);
+    device.enroll_with(&fleet).await;
+    assert_eq!(device.read(files::DESKTOP_TOKEN), None);
+    let output = fleet_desktop(&device, &["status"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("desktop.json"));
+}
+
+#[tokio::test]
+async fn fleet_desktop_shows_what_the_server_knows_until_the_token_is_replaced() {
+    let fleet = Fleet::start();
+    let device = with_desktop(&fleet);
+    device.run(async |_| until(|| device.read(files::DESKTOP_TOKEN).is_some()).await).await;
+    let output = fleet_desktop(&device, &["status"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("device     laptop\n") && text.contains("status     online\n"), "{text}");
+    let output = fleet_desktop(&device, &["status", "--output", "json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["os_version"], "Debian 12");
+
+    let token = device.read(files::DESKTOP_TOKEN).unwrap();
+    fleet.memory().tokens.push("another".to_owned());
+    let output = fleet_desktop(&device, &["status"]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors.contains("status 401") && !errors.contains(&token), "{errors}");
+}
+
+#[tokio::test]
+async fn a_browser_is_led_on_once_and_nobody_else_is() {
+    let target = "https://fleet.example.com/device/secret";
+    let redirect = Redirect::to(Url::parse(target).unwrap()).await.unwrap();
+    let url = redirect.url().unwrap();
+    assert!(!url.as_str().contains("secret"));
+    let serving = tokio::spawn(redirect.serve());
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .unwrap();
+    let guess = url.join("/guess").unwrap();
+    assert_eq!(client.get(guess).send().await.unwrap().status(), 404);
+    let answer = client.get(url.clone()).send().await.unwrap();
+    assert_eq!(answer.status(), 303);
+    assert_eq!(answer.headers()["location"], target);
+    assert!(serving.await.unwrap());
+    assert!(client.get(url).send().await.is_err(), "it works once");
+}

@@ -1,0 +1,84 @@
+//! What a device's user asks, with the token that the agent has set: a summary for `fleet-desktop`,
+//! and the page that it opens in a browser. The token is in the path, as Fleet has it.
+
+use askama::Template;
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse as _, Response},
+};
+use wire::{DesktopToken, orbit::DeviceSummary};
+
+use super::{envelope::ClientAddress, error::ApiError, problems};
+use crate::{Fleet, fleet::nodes::NodeError};
+
+/// Tells a device's user how it stands.
+#[utoipa::path(get, path = "/{token}/desktop", tag = "agents", params(("token" = String, Path)),
+    responses((status = 200, body = DeviceSummary), (status = 401, body = wire::orbit::AgentError),
+              (status = 429, body = wire::orbit::AgentError)))]
+pub async fn summary(
+    State(fleet): State<Fleet>,
+    ClientAddress(address): ClientAddress,
+    token: Result<Path<DesktopToken>, PathRejection>,
+) -> Result<Json<DeviceSummary>, ApiError> {
+    let Path(token) = token.map_err(|_| ApiError::of(problems::UNAUTHENTICATED))?;
+    Ok(Json(fleet.device_summary(&token, address).await?))
+}
+
+/// Shows a device to its user.
+#[utoipa::path(get, path = "/{token}", tag = "agents", params(("token" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/html", description = "The page."),
+              (status = 401, body = String, content_type = "text/html", description = "Too old.")))]
+pub async fn page(
+    State(fleet): State<Fleet>,
+    ClientAddress(address): ClientAddress,
+    token: Result<Path<DesktopToken>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let device = match token {
+        Ok(Path(token)) => fleet.device_summary(&token, address).await,
+        Err(_) => Err(NodeError::UnknownToken),
+    };
+    let (status, device) = match device {
+        Ok(device) => (StatusCode::OK, Some(device)),
+        Err(NodeError::UnknownToken) => (StatusCode::UNAUTHORIZED, None),
+        Err(error) => return Err(error.into()),
+    };
+    let html =
+        Page { device }.render().map_err(|error| ApiError::failed(problems::INTERNAL, error))?;
+    Ok((status, SAFETY, Html(html)).into_response())
+}
+
+/// The page runs nothing and loads nothing, and its address, which holds the token, goes nowhere.
+const SAFETY: [(HeaderName, HeaderValue); 3] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ),
+    ),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+];
+
+/// Without a device: the link that brought the user here is too old.
+#[derive(Template)]
+#[template(path = "device.html")]
+struct Page {
+    device: Option<DeviceSummary>,
+}
+
+impl Page {
+    fn rows(device: &DeviceSummary) -> [(&'static str, String); 8] {
+        [
+            ("Status", format!("{:?}", device.status).to_lowercase()),
+            ("Last seen", device.last_seen_at.strftime("%F %T UTC").to_string()),
+            ("Enrolled", device.enrolled_at.strftime("%F %T UTC").to_string()),
+            ("System", device.os_version.clone()),
+            ("Model", device.hardware_model.clone()),
+            ("Serial number", device.hardware_serial.clone()),
+            ("Agent", device.orbit_version.clone()),
+            ("osquery", device.osquery_version.clone()),
+        ]
+    }
+}
