@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use xshell::{Cmd, cmd};
 
-use crate::{acceptance, bench, codegen, demo, terminal, tidy, workspace::Workspace};
+use crate::{acceptance, bench, codegen, demo, release, terminal, tidy, workspace::Workspace};
 
 /// Tests and checks that a step ran.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,7 @@ const STEPS: &[Step] = &[
         run: |workspace, _| codegen::run(workspace, &codegen::Args { check: true }),
     },
     Step { command: "cargo xtask acceptance", run: acceptance },
+    Step { command: "cargo xtask release check", run: release },
     Step { command: "cargo xtask demo", run: |workspace, _| demo::run(workspace) },
     Step {
         command: "cargo xtask bench package --quick",
@@ -98,6 +99,11 @@ fn acceptance(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> 
         Err(_) => counts.failed += 1,
     }
     outcome.map(|_| ())
+}
+
+fn release(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> {
+    counts.passed += release::checked(workspace)?;
+    Ok(())
 }
 
 /// Runs `cargo test`, shows what it prints, and adds up its results.

@@ -11,6 +11,7 @@
 
 mod archive;
 mod built;
+mod check;
 mod checksums;
 mod contents;
 mod graph;
@@ -50,6 +51,8 @@ pub(crate) struct Args {
 enum Task {
     /// Make a key pair in the format of minisign
     Keygen(signature::KeygenArgs),
+    /// Make a release of this machine's programs, and let the tools of its users judge it
+    Check,
 }
 
 #[derive(Debug, Default, clap::Args)]
@@ -75,6 +78,9 @@ struct ReleaseArgs {
     /// Who builds, as a URI
     #[arg(long, value_name = "URI", default_value = "urn:fleetd:builder:local")]
     builder: String,
+    /// How hard zstd tries, from 1 to 19: a release is made once and downloaded often
+    #[arg(long, value_name = "LEVEL", default_value_t = 19, value_parser = clap::value_parser!(i32).range(1..=19))]
+    compression: i32,
     /// Accept a checkout that no tag names or that was changed, and a release without signature
     #[arg(long)]
     snapshot: bool,
@@ -86,14 +92,22 @@ struct Release<'a> {
     version: &'a Version,
     /// The folder that is filled.
     dir: &'a Path,
+    /// How hard zstd tries.
+    compression: i32,
 }
 
-/// Makes a release or a key.
+/// Makes a release or a key, or judges how releases are made.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     match &args.task {
         Some(Task::Keygen(keygen)) => signature::keygen(workspace, keygen),
+        Some(Task::Check) => check::run(workspace).map(|_| ()),
         None => make(workspace, &args.release).map(|_| ()),
     }
+}
+
+/// As `cargo xtask release check`; gives how many checks held.
+pub(crate) fn checked(workspace: &Workspace) -> anyhow::Result<usize> {
+    check::run(workspace)
 }
 
 /// Makes the release and tells where it is. The folder appears whole or not at all.
@@ -111,7 +125,8 @@ fn make(workspace: &Workspace, args: &ReleaseArgs) -> anyhow::Result<PathBuf> {
     let parent = place.parent().context("the folder for the release has no parent")?;
     fs::create_dir_all(parent).with_context(|| format!("could not make `{}`", parent.display()))?;
     let dir = tempfile::Builder::new().prefix(".release-").tempdir_in(parent)?;
-    let release = Release { workspace, version: &version, dir: dir.path() };
+    let compression = args.compression;
+    let release = Release { workspace, version: &version, dir: dir.path(), compression };
     release.fill(args, &dist, &targets)?;
     release.seal(signer.as_ref())?;
     appear(dir, &place)?;

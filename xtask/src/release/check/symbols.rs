@@ -1,0 +1,66 @@
+//! What the linker left of each crate, compared with the bill of materials.
+
+use std::{collections::BTreeSet, fs};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use xshell::cmd;
+
+use super::Bench;
+
+/// Crates of the standard library, and what the compiler makes up.
+const STANDARD: &[&str] = &[
+    "addr2line",
+    "adler2",
+    "alloc",
+    "compiler_builtins",
+    "core",
+    "gimli",
+    "hashbrown",
+    "memchr",
+    "miniz_oxide",
+    "object",
+    "panic_unwind",
+    "rustc_demangle",
+    "std",
+    "std_detect",
+];
+
+impl Bench<'_> {
+    /// A crate whose functions are in the program is in its bill of materials.
+    pub(super) fn is_complete(&self) -> anyhow::Result<()> {
+        let (sh, fleetctl) = (&self.workspace.sh, &self.programs.fleetctl);
+        let symbols = cmd!(sh, "nm --defined-only --format=just-symbols {fleetctl}");
+        let symbols = symbols.quiet().ignore_stderr().read()?;
+        let linked: BTreeSet<_> = symbols.lines().filter_map(krate).map(plain).collect();
+        let bill = fs::read_to_string(self.release.join(format!("{}.cdx.json", self.stem())))?;
+        let bill: Value = serde_json::from_str(&bill)?;
+        let components = bill["components"].as_array().context("it lists no components")?;
+        let named: BTreeSet<_> =
+            components.iter().filter_map(|it| it["name"].as_str()).map(plain).collect();
+        let missing: Vec<_> = linked.difference(&named).collect();
+        let missing: Vec<_> = missing
+            .into_iter()
+            .filter(|name| !STANDARD.iter().any(|it| plain(it) == **name))
+            .collect();
+        ensure!(linked.len() > 50, "nm shows {} crates alone: {linked:?}", linked.len());
+        ensure!(missing.is_empty(), "not in the bill of materials: {missing:?}");
+        Ok(())
+    }
+}
+
+/// The crate in a mangled symbol such as `_ZN9aws_lc_rs6buffer…`. None if it begins with a type.
+fn krate(symbol: &str) -> Option<&str> {
+    let rest = symbol.strip_prefix("_ZN")?;
+    let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
+    let name = rest[digits..].get(..rest[..digits].parse().ok()?)?;
+    (!name.starts_with('_')).then_some(name)
+}
+
+/// What a package and the crate in it have in common: `md-5` and `md5`, `fleetd-wire` and `wire`.
+fn plain(name: &str) -> String {
+    match name {
+        "rustls-webpki" => "webpki".to_owned(),
+        _ => name.trim_start_matches("fleetd-").replace(['-', '_'], ""),
+    }
+}
