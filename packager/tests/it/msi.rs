@@ -113,7 +113,7 @@ fn the_product_is_what_an_administrator_sees() {
     for (name, value) in [
         ("ProductName", "fleetd"),
         ("ProductVersion", "1.2.3"),
-        ("Manufacturer", "fleetd"),
+        ("Manufacturer", "Example Inc."),
         ("UpgradeCode", "{6F5C3C4E-52F1-4A0B-9C39-0D6C8E7B4F61}"),
         ("ALLUSERS", "1"),
         ("ARPNOMODIFY", "1"),
