@@ -71,7 +71,8 @@ impl Agent {
     pub async fn run(self, pace: Pace, seed: u64, mut stop: mpsc::Receiver<()>) {
         let osqueryd_installed = osqueryd::program(&self.config.root).exists();
         let node_key = self.node_key.clone();
-        let beginning = Beginning { node_key, osqueryd_installed, pace, seed };
+        let flags = self.flags.clone();
+        let beginning = Beginning { node_key, flags, osqueryd_installed, pace, seed };
         let mut state = State::begin(beginning, now());
         let mut driver = Driver::new(self, osqueryd_installed);
         platform::notify(Notice::Ready);
@@ -90,7 +91,7 @@ impl Agent {
 
 impl Driver {
     fn new(agent: Agent, osqueryd_installed: bool) -> Self {
-        let Agent { config, home, identity, lock, node_key: _ } = agent;
+        let Agent { config, home, identity, lock, node_key: _, flags: _ } = agent;
         let record = Record {
             orbit_version: VERSION.to_owned(),
             server_url: config.connection.url.clone(),
@@ -157,6 +158,11 @@ impl Driver {
                 self.inbox.push_back(Event::NodeKeySaved(outcome));
             }
             Action::ForgetNodeKey => self.forget_node_key(),
+            Action::KeepFlags(flags) => {
+                if let Err(error) = self.home.save_flags(&flags) {
+                    tracing::error!("could not keep the server's flags: {}", explain(&error));
+                }
+            }
             Action::FetchConfig(key) => {
                 let (server, desktop) = (Arc::clone(&self.server), self.desktop.clone());
                 self.tasks.spawn(async move {

@@ -19,6 +19,7 @@ use wire::{
 
 use crate::{
     VERSION, durable,
+    machine::Flags,
     platform::{Machine, Readers},
 };
 
@@ -255,11 +256,24 @@ impl Home {
 
     /// Deletes the node key, and the desktop token that was set with it.
     pub fn forget_node_key(&self) -> Result<(), FileError> {
-        for name in [files::NODE_KEY, files::DESKTOP_TOKEN] {
+        // The flags were for the holder of that key. They go first: without a key nobody reads them.
+        for name in [files::SERVER_FLAGS, files::NODE_KEY, files::DESKTOP_TOKEN] {
             let path = self.root.join(name);
             durable::delete(&path).map_err(|source| FileError::Delete { path, source })?;
         }
         Ok(())
+    }
+
+    /// The osqueryd flags that the server last wished for. A file that makes no sense counts as none:
+    /// the server will say it again.
+    pub fn load_flags(&self) -> Result<Flags, FileError> {
+        let text = self.read(files::SERVER_FLAGS)?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    pub fn save_flags(&self, flags: &Flags) -> Result<(), FileError> {
+        let json = serde_json::to_vec_pretty(flags).expect("plain values serialise");
+        self.write(files::SERVER_FLAGS, &json, Readers::Root)
     }
 
     fn read(&self, name: &str) -> Result<Option<String>, FileError> {

@@ -31,10 +31,11 @@ const PACKAGED_SECRET: &str = "packaged.secret";
 const RECORD: &str = "installed.json";
 
 /// What the agent makes below its root directory, beside the folders of components.
-const OWN_FILES: [&str; 9] = [
+const OWN_FILES: [&str; 10] = [
     files::ENROLL_SECRET,
     files::NODE_KEY,
     files::IDENTITY,
+    files::SERVER_FLAGS,
     files::STATUS,
     files::DESKTOP_LINK,
     files::DESKTOP_TOKEN,

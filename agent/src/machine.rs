@@ -74,6 +74,8 @@ pub enum Action {
     SaveNodeKey(NodeKey),
     /// Delete the key from disk.
     ForgetNodeKey,
+    /// Write the server's flags to disk, for the next start.
+    KeepFlags(Flags),
     /// Ask the server for configuration. Answered by [`Event::ConfigFetched`].
     FetchConfig(NodeKey),
     /// Start osqueryd. Answered by [`Event::OsquerydExited`] once it has ended.
@@ -121,6 +123,8 @@ pub enum FetchFailure {
 pub struct Beginning {
     /// The node key on disk, if there is one.
     pub node_key: Option<NodeKey>,
+    /// What the server wished for when it last spoke to the holder of that key.
+    pub flags: Flags,
     /// Whether osqueryd is installed.
     pub osqueryd_installed: bool,
     pub pace: Pace,
@@ -138,7 +142,7 @@ impl State {
             pace: beginning.pace,
         };
         match beginning.node_key {
-            Some(key) => Self::Running(Running::resume(carried, key, now)),
+            Some(key) => Self::Running(Running::resume(carried, key, beginning.flags, now)),
             None => Self::Enrolling(Enrolling::first(carried, now)),
         }
     }

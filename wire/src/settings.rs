@@ -25,6 +25,8 @@ pub mod files {
     pub const NODE_KEY: &str = "secret-orbit-node-key.txt";
     /// What the agent remembers of who it is and where it is enrolled, without secrets (JSON).
     pub const IDENTITY: &str = "identity.json";
+    /// The osqueryd flags that the server last wished for.
+    pub const SERVER_FLAGS: &str = "server-flags.json";
     /// What opens the device's page for its user: the agent makes and renews it. Fleet's name.
     pub const DESKTOP_TOKEN: &str = "identifier";
     /// Where `fleet-desktop` asks about the device, without secrets (JSON).

@@ -10,9 +10,11 @@ use wire::NodeKey;
 use crate::{
     config::Config,
     identity::{self, Anew, FileError, Home, Identity},
+    machine::Flags,
     platform,
     server::Trust,
     status::{Lock, LockError},
+    tasks::osqueryd,
 };
 
 /// An agent that is ready to run.
@@ -22,6 +24,8 @@ pub struct Agent {
     pub(super) home: Home,
     pub(super) identity: Identity,
     pub(super) node_key: Option<NodeKey>,
+    /// What the server last wished for.
+    pub(super) flags: Flags,
     pub(super) lock: Lock,
 }
 
@@ -66,10 +70,10 @@ impl Agent {
             }
         }
         home.save_identity(&identity)?;
-        let node_key = home.load_node_key()?;
+        let (node_key, flags) = (home.load_node_key()?, home.load_flags()?);
         mention_risks(&config);
         mention_not_handled(&config);
-        Ok(Self { config, home, identity, node_key, lock })
+        Ok(Self { config, home, identity, node_key, flags, lock })
     }
 }
 
@@ -101,6 +105,14 @@ fn explain(anew: Anew, had_key: bool) {
 fn mention_risks(config: &Config) {
     if config.connection.trust == Trust::Insecure {
         tracing::warn!("the server's certificate is not checked: anyone may pose as the server");
+    }
+    let proxy = config.connection.proxy.as_ref();
+    if proxy.is_some_and(|proxy| !proxy.username().is_empty() || proxy.password().is_some())
+        && osqueryd::program(&config.root).exists()
+    {
+        tracing::warn!(
+            "osqueryd cannot show a name and password to a proxy: only the agent uses those"
+        );
     }
     if config.connection.url.scheme() == "http" {
         tracing::warn!("the server is spoken to without TLS: secrets travel in the clear");

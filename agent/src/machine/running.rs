@@ -19,7 +19,7 @@ pub struct Running {
     enroll_backoff: Backoff,
     poll_backoff: Backoff,
     poll: Poll,
-    /// What the server last said; nothing until it has spoken.
+    /// What the server last said, before the last start too; nothing until it has spoken.
     flags: Flags,
 }
 
@@ -33,7 +33,7 @@ enum Poll {
 
 impl Running {
     /// With a key from an earlier run, which counts as one that has worked.
-    pub(super) fn resume(carried: Carried, key: NodeKey, now: Instant) -> Self {
+    pub(super) fn resume(carried: Carried, key: NodeKey, flags: Flags, now: Instant) -> Self {
         Self {
             carried,
             key,
@@ -41,7 +41,7 @@ impl Running {
             enroll_backoff: Backoff::default(),
             poll_backoff: Backoff::default(),
             poll: Poll::Waiting(now),
-            flags: Flags::new(),
+            flags,
         }
     }
 
@@ -54,7 +54,7 @@ impl Running {
         out: &mut Vec<Action>,
     ) -> Self {
         out.push(Action::FetchConfig(key.clone()));
-        let resumed = Self::resume(carried, key, now);
+        let resumed = Self::resume(carried, key, Flags::new(), now);
         Self { key_worked: false, enroll_backoff, poll: Poll::Asking, ..resumed }
     }
 
@@ -94,7 +94,10 @@ impl Running {
                 self.key_worked = true;
                 self.enroll_backoff.reset();
                 self.poll_backoff.reset();
-                self.flags = config.command_line_startup_flags;
+                if self.flags != config.command_line_startup_flags {
+                    self.flags = config.command_line_startup_flags;
+                    out.push(Action::KeepFlags(self.flags.clone()));
+                }
                 self.carried.jittered(retry.first)
             }
             Err(FetchFailure::KeyRejected) => return self.rejected(now, out),

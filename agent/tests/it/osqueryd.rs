@@ -150,6 +150,20 @@ async fn osqueryd_goes_through_the_proxy_as_the_agent_does() {
 }
 
 #[tokio::test]
+async fn without_a_server_osqueryd_starts_with_the_flags_that_it_last_had() {
+    let fleet = Fleet::start();
+    let mut stage = Stage::of(&fleet);
+    fleet.memory().flags = json!({ "events_expiry": 60 });
+    stage.device.run(async |_| until(|| !stage.starts().is_empty()).await).await;
+    // Nothing listens there, so the server cannot be reached.
+    stage.device.set("HTTPS_PROXY", "http://127.0.0.1:9");
+    let before = stage.starts().len();
+    stage.device.run(async |_| until(|| stage.starts().len() > before).await).await;
+    let arguments = stage.arguments();
+    assert!(arguments.contains(&"--events_expiry=60".to_owned()), "{arguments:#?}");
+}
+
+#[tokio::test]
 async fn osqueryd_waits_for_enrollment() {
     let fleet = Fleet::start();
     let stage = Stage::of(&fleet);

@@ -136,8 +136,12 @@ fn status_follows_the_agents_life() {
 
     let orbit = Orbit::start(&device);
     wait_until("a status of 0", || status(&device, &[]).status.success());
-    let json: Value =
-        serde_json::from_slice(&status(&device, &["--output", "json"]).stdout).unwrap();
+    let told = || -> Value {
+        serde_json::from_slice(&status(&device, &["--output", "json"]).stdout).unwrap()
+    };
+    // The key is on disk a moment before the agent goes on.
+    wait_until("the next state", || told()["agent"]["state"] != "enrolling");
+    let json = told();
     assert_eq!(json["enrolled"], true);
     assert_eq!(json["online"], true);
     assert_eq!(json["service_running"], true);

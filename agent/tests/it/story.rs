@@ -19,7 +19,11 @@ impl Story {
         #[expect(clippy::disallowed_methods, reason = "a story begins somewhere")]
         let now = Instant::now();
         let node_key = node_key.map(key);
-        let beginning = Beginning { node_key, osqueryd_installed, pace: Pace::default(), seed: 7 };
+        let (flags, pace) = (Flags::new(), Pace::default());
+        Self::of(Beginning { node_key, flags, osqueryd_installed, pace, seed: 7 }, now)
+    }
+
+    fn of(beginning: Beginning, now: Instant) -> Self {
         Self { state: Some(State::begin(beginning, now)), now }
     }
 
@@ -164,7 +168,8 @@ fn a_key_is_saved_before_it_is_used() {
 #[test]
 fn osqueryd_starts_once_the_server_has_spoken_or_failed_to() {
     let mut story = Story::begin(None, true);
-    assert_eq!(story.enrolled(verbose()), [Action::StartOsqueryd(verbose())]);
+    let kept = Action::KeepFlags(verbose());
+    assert_eq!(story.enrolled(verbose()), [kept, Action::StartOsqueryd(verbose())]);
     let mut story = Story::begin(Some("a"), true);
     assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
     let failed = Event::ConfigFetched(Err(FetchFailure::Failed));
@@ -178,7 +183,8 @@ fn changed_flags_restart_osqueryd() {
     assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
     assert_eq!(story.on(configured(Flags::new())), [], "the same flags change nothing");
     assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
-    assert_eq!(story.on(configured(verbose())), [Action::StopOsqueryd]);
+    let kept = Action::KeepFlags(verbose());
+    assert_eq!(story.on(configured(verbose())), [kept, Action::StopOsqueryd]);
     assert_eq!(story.on(Event::OsquerydExited), [Action::StartOsqueryd(verbose())]);
 }
 
@@ -208,7 +214,8 @@ fn a_rejected_key_stops_osqueryd_until_the_device_is_enrolled_again() {
     assert_eq!(story.on(Event::OsquerydExited), []);
     assert_eq!(story.on(Event::Enrolled(Ok(key("b")))), [Action::SaveNodeKey(key("b"))]);
     assert_eq!(story.on(Event::NodeKeySaved(Ok(()))), [Action::FetchConfig(key("b"))]);
-    assert_eq!(story.on(configured(verbose())), [Action::StartOsqueryd(verbose())]);
+    let kept = Action::KeepFlags(verbose());
+    assert_eq!(story.on(configured(verbose())), [kept, Action::StartOsqueryd(verbose())]);
 }
 
 #[test]
@@ -239,4 +246,18 @@ fn a_key_that_arrives_during_shutdown_is_kept() {
     assert_eq!(story.on(Event::ShutdownRequested), []);
     assert_eq!(story.on(Event::Enrolled(Ok(key("b")))), [Action::SaveNodeKey(key("b"))]);
     assert_eq!(story.on(Event::OsquerydExited), [Action::Exit]);
+}
+
+#[test]
+fn after_a_restart_without_a_server_osqueryd_runs_with_the_flags_that_it_last_had() {
+    #[expect(clippy::disallowed_methods, reason = "a story begins somewhere")]
+    let now = Instant::now();
+    let (node_key, flags, pace) = (Some(key("a")), verbose(), Pace::default());
+    let beginning = Beginning { node_key, flags, osqueryd_installed: true, pace, seed: 7 };
+    let mut story = Story::of(beginning, now);
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+    let failed = Event::ConfigFetched(Err(FetchFailure::Failed));
+    assert_eq!(story.on(failed), [Action::StartOsqueryd(verbose())]);
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+    assert_eq!(story.on(configured(verbose())), [], "what is on disk is not written again");
 }

@@ -81,8 +81,13 @@ impl World {
         #[expect(clippy::disallowed_methods, reason = "a walk begins somewhere")]
         let now = Instant::now();
         let pace = Pace::default();
-        let beginning =
-            Beginning { node_key: node_key.clone(), osqueryd_installed, pace: pace.clone(), seed };
+        let beginning = Beginning {
+            node_key: node_key.clone(),
+            flags: Flags::new(),
+            osqueryd_installed,
+            pace: pace.clone(),
+            seed,
+        };
         Self {
             state: Some(State::begin(beginning, now)),
             pace,
@@ -194,6 +199,7 @@ impl World {
                 self.saving = Some(key);
             }
             Action::ForgetNodeKey => self.saved = None,
+            Action::KeepFlags(_) => {}
             Action::FetchConfig(key) => self.check_fetch(key),
             Action::StartOsqueryd(_) => {
                 assert!(!self.osqueryd_up, "two osqueryds");

@@ -79,6 +79,7 @@ impl Job<'_> {
 
 pub(crate) fn run(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
     let order = check::order(&args, &Environment::read()?)?;
+    mention_limits(&order, session);
     let scratch = tempfile::tempdir().context("could not make a temporary folder")?;
     let folder =
         Utf8Path::from_path(scratch.path()).context("the temporary folder is not UTF-8")?;
@@ -94,6 +95,26 @@ pub(crate) fn run(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
         Destination::Folder(_) | Destination::File(_) => {
             make(&order, &packages, args.output, session)
         }
+    }
+}
+
+/// What is asked for and osqueryd cannot do, though the agent can.
+fn mention_limits(order: &Order, session: &Session) {
+    let settings = order.spec.settings();
+    let proxy = settings.proxy.as_ref();
+    if !order.with_osqueryd {
+        return;
+    }
+    if proxy.is_some_and(|proxy| !proxy.username().is_empty() || proxy.password().is_some()) {
+        session.shell.warn(
+            "osqueryd cannot show a name and password to a proxy: only the agent will use those",
+        );
+    }
+    if settings.insecure {
+        session.shell.warn(
+            "--insecure is for the agent alone: osqueryd still checks certificates, \
+             and reaches no server that has none of a known authority",
+        );
     }
 }
 

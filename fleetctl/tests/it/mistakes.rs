@@ -100,6 +100,24 @@ fn a_switchs_value_is_no_word_of_its_own_and_help_stays_short() {
 }
 
 #[test]
+fn what_osqueryd_cannot_do_is_told_when_the_package_is_made() {
+    let home = home();
+    let said = |flags: &[&str]| package(&home, &[&["--dry-run"][..], flags].concat()).stderr;
+    let proxy = "http://ann:hunter2@proxy.example.com:3128";
+    let warned = said(&["--proxy", proxy]);
+    assert!(warned.contains("name and password to a proxy"), "{warned}");
+    assert!(!warned.contains("hunter2"), "{warned}");
+    assert!(said(&["--insecure"]).contains("osqueryd still checks certificates"));
+    for flags in [
+        &["--proxy", "http://proxy.example.com:3128"][..],
+        &[],
+        &["--insecure", "--proxy", proxy, "--without-osqueryd"],
+    ] {
+        assert!(!said(flags).contains("warning"), "{flags:?}");
+    }
+}
+
+#[test]
 fn a_mistake_names_the_flag_and_the_file() {
     let home = home();
     home.write("x.pem", "no certificate");
