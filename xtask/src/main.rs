@@ -6,8 +6,11 @@ mod bench;
 mod ci;
 mod cleanup;
 mod codegen;
+mod cross;
 mod demo;
 mod deployment;
+mod dist;
+mod platforms;
 mod process;
 mod python;
 mod release;
@@ -51,6 +54,10 @@ enum Task {
     Demo,
     /// Make a signed release, with bills of materials and provenance, of what was built
     Release(Box<release::Args>),
+    /// Build the programs for every system that they run on
+    Dist(dist::Args),
+    /// Run the programs of other systems, as far as this machine can
+    Platforms(platforms::Args),
     /// Print which version this checkout is
     Version(version::Args),
     /// Measure against other tools
@@ -88,6 +95,8 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::Demo => demo::run(&workspace)?,
         Task::Release(args) => release::run(&workspace, &args)?,
+        Task::Dist(args) => dist::run(&workspace, &args)?,
+        Task::Platforms(args) => platforms::run(&workspace, &args)?,
         Task::Version(args) => version::run(&workspace, &args)?,
         Task::Bench(bench::Task::Package(args)) => bench::package(&workspace, &args)?,
     }

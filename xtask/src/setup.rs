@@ -1,12 +1,14 @@
 //! `cargo xtask setup`: the Debian packages that building and testing need.
 
+mod cross;
+
 use std::{collections::BTreeSet, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use rustix::process::geteuid;
 use xshell::cmd;
 
-use crate::{terminal, workspace::Workspace};
+use crate::{dist::toolchain::Origin, terminal, workspace::Workspace};
 
 /// What is needed, and what for. Rust and its linker are there already: xtask runs.
 const PACKAGES: &[(&str, &str)] = &[
@@ -46,7 +48,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "reads our container image"),
     ("umoci", "unpacks it"),
     ("python3", "runs peers and checks"),
-    ("python3-venv", "keeps what the benchmark installs apart"),
+    ("python3-venv", "keeps apart what the benchmark and cross-compiling install"),
+    ("gcc-mingw-w64-x86-64-win32", "compiles C and links for Windows on x86_64"),
+    ("wine64", "runs programs for Windows on x86_64"),
+    ("qemu-user-static", "runs programs for Linux on arm64"),
+    ("file", "second opinion on programs that do not run here"),
 ];
 
 /// Packages in one call of apt-get. Big calls fail more often, and lose more when they do.
@@ -63,6 +69,16 @@ pub(crate) struct Args {
     /// List the packages with the reason for each
     #[arg(long)]
     list: bool,
+    /// Get ready to build for other systems, too: zig from PyPI, standard libraries from rustup, or
+    /// from Debian's compiler where rustup has none
+    #[arg(long)]
+    cross: bool,
+    /// With `--cross`: only for this target; may be repeated
+    #[arg(long = "target", value_name = "TARGET", requires = "cross")]
+    targets: Vec<String>,
+    /// With `--cross`: take compilers from here and nowhere else
+    #[arg(long, value_enum, requires = "cross")]
+    toolchain: Option<Origin>,
 }
 
 /// Installs what is missing when run as root; otherwise prints the line to run.
@@ -75,7 +91,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode
     }
     let missing = missing(workspace)?;
     if missing.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+        return get_ready(workspace, args);
     }
     if args.check || !geteuid().is_root() {
         terminal::error(&format!("{} Debian packages are missing; run:", missing.len()));
@@ -86,6 +102,18 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode
         return Ok(ExitCode::from(USAGE));
     }
     install(workspace, &missing)?;
+    let still = self::missing(workspace)?;
+    if !still.is_empty() {
+        bail!("apt-get installed no {}", still.join(", "));
+    }
+    get_ready(workspace, args)
+}
+
+/// What is not a package of Debian.
+fn get_ready(workspace: &Workspace, args: &Args) -> anyhow::Result<ExitCode> {
+    if args.cross && !args.check {
+        cross::run(workspace, &args.targets, args.toolchain)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -101,7 +129,7 @@ fn missing(workspace: &Workspace) -> anyhow::Result<Vec<&'static str>> {
     Ok(names.filter(|name| !installed.contains(name)).collect())
 }
 
-fn install(workspace: &Workspace, packages: &[&'static str]) -> anyhow::Result<()> {
+fn install(workspace: &Workspace, packages: &[&str]) -> anyhow::Result<()> {
     let sh = &workspace.sh;
     terminal::heading(&format!("Installing {}", packages.join(" ")));
     let _quiet = sh.push_env("DEBIAN_FRONTEND", "noninteractive");
@@ -109,10 +137,6 @@ fn install(workspace: &Workspace, packages: &[&'static str]) -> anyhow::Result<(
     for some in packages.chunks(AT_ONCE) {
         let install = || cmd!(sh, "apt-get install -q -y --no-install-recommends {some...}").run();
         install().or_else(|_| install())?;
-    }
-    let still = missing(workspace)?;
-    if !still.is_empty() {
-        bail!("apt-get installed no {}", still.join(", "));
     }
     Ok(())
 }

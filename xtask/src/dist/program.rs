@@ -1,0 +1,70 @@
+//! The programs that are built, each described once.
+
+use anyhow::bail;
+
+use super::target::{System, Target};
+
+/// What becomes of a panic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Panic {
+    /// It ends the program.
+    Aborts,
+    /// It is caught and answered.
+    Unwinds,
+}
+
+/// A program of the product.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    /// The crate that has it.
+    pub(crate) package: &'static str,
+    pub(crate) panic: Panic,
+    pub(crate) systems: &'static [System],
+    /// Bytes that it may have, stripped.
+    pub(crate) budget: u64,
+}
+
+const EVERYWHERE: &[System] = &[System::Linux, System::Windows, System::Macos];
+
+pub(crate) const PROGRAMS: &[Program] = &[
+    Program {
+        name: "fleetctl",
+        package: "fleetd-fleetctl",
+        panic: Panic::Aborts,
+        systems: EVERYWHERE,
+        budget: 25_000_000,
+    },
+    Program {
+        name: "orbit",
+        package: "fleetd-agent",
+        panic: Panic::Aborts,
+        systems: EVERYWHERE,
+        budget: 8_000_000,
+    },
+    Program {
+        name: "fleet-server",
+        package: "fleetd-server",
+        panic: Panic::Unwinds,
+        systems: &[System::Linux],
+        budget: 25_000_000,
+    },
+];
+
+/// Programs as asked for, in the order of [`PROGRAMS`]. Nothing asked for is everything.
+pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Program>> {
+    let known = |name: &&String| PROGRAMS.iter().any(|program| program.name == *name);
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        let all: Vec<_> = PROGRAMS.iter().map(|program| program.name).collect();
+        bail!("there is no program `{name}`; there are {}", all.join(", "));
+    }
+    let asked =
+        |program: &&Program| names.is_empty() || names.iter().any(|name| name == program.name);
+    Ok(PROGRAMS.iter().filter(asked).collect())
+}
+
+impl Program {
+    pub(crate) fn runs_on(&self, target: &Target) -> bool {
+        self.systems.contains(&target.system)
+    }
+}

@@ -1,0 +1,53 @@
+//! A program without what only debuggers read, and that beside it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use xshell::cmd;
+
+use super::{
+    target::{System, Target},
+    toolchain,
+};
+use crate::workspace::Workspace;
+
+/// Puts `built` into `dir` as `name`, stripped, with `<name>.debug` beside it: function names, and
+/// on Linux and Windows the lines of our own code. Gives the path of the program.
+pub(crate) fn split(
+    workspace: &Workspace,
+    (target, name): (&Target, &str),
+    built: &Path,
+    dir: &Path,
+) -> anyhow::Result<PathBuf> {
+    let sh = &workspace.sh;
+    let objcopy = toolchain::tools(workspace)?.join("rust-objcopy");
+    // Tools know their file by its name: it is in the link to the symbols, and in the signature
+    // that macOS checks.
+    let fresh = dir.join(".fresh");
+    fs::create_dir_all(&fresh).with_context(|| format!("could not make `{}`", fresh.display()))?;
+    let program = fresh.join(target.file_name(name));
+    let symbols = fresh.join(format!("{name}.debug"));
+    match target.system {
+        System::Linux | System::Windows => {
+            cmd!(sh, "{objcopy} --only-keep-debug {built} {symbols}").quiet().run()?;
+            cmd!(sh, "{objcopy} --strip-all --add-gnu-debuglink={symbols} {built} {program}")
+                .quiet()
+                .run()?;
+        }
+        System::Macos => {
+            fs::copy(built, &symbols).context("could not keep the symbols")?;
+            cmd!(sh, "{objcopy} --strip-all {built} {program}").quiet().run()?;
+        }
+    }
+    for file in [&symbols, &program] {
+        let name = file.file_name().context("it has just been named")?;
+        let place = dir.join(name);
+        fs::rename(file, &place)
+            .with_context(|| format!("could not write `{}`", place.display()))?;
+    }
+    fs::remove_dir(&fresh).context("could not remove an empty folder")?;
+    Ok(dir.join(target.file_name(name)))
+}

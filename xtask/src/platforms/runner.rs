@@ -1,0 +1,52 @@
+//! How a program of another system is started here.
+
+use std::path::{Path, PathBuf};
+
+use super::wine::Prefix;
+use crate::deployment::Desk;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Emulator {
+    /// The kernel starts it.
+    None,
+    /// Another processor's instructions are translated.
+    Qemu,
+    /// Another system's functions are translated.
+    Wine,
+}
+
+/// Starts the programs of one folder.
+#[derive(Debug)]
+pub(super) struct Runner {
+    dir: PathBuf,
+    home: PathBuf,
+    emulator: Emulator,
+    wine: Option<Prefix>,
+}
+
+impl Runner {
+    pub(super) fn new(emulator: Emulator, desk: &Desk, dir: &Path) -> anyhow::Result<Self> {
+        let wine = (emulator == Emulator::Wine).then(|| Prefix::new(desk)).transpose()?;
+        Ok(Self { dir: dir.to_owned(), home: desk.dir.clone(), emulator, wine })
+    }
+
+    /// `name` in the desk's folder, as the emulated system writes paths, quoted for the shell.
+    pub(super) fn path(&self, name: &str) -> String {
+        let path = self.home.join(name).display().to_string();
+        match self.emulator {
+            Emulator::Wine => format!("'Z:{}'", path.replace('/', "\\")),
+            Emulator::None | Emulator::Qemu => format!("'{path}'"),
+        }
+    }
+
+    /// The line of shell that runs `program` with `args`.
+    pub(super) fn line(&self, program: &str, args: &str) -> String {
+        let path = self.dir.join(program);
+        let path = path.display();
+        match (self.emulator, &self.wine) {
+            (Emulator::Qemu, _) => format!("qemu-aarch64-static '{path}' {args}"),
+            (Emulator::Wine, Some(prefix)) => format!("{} '{path}.exe' {args}", prefix.command()),
+            (Emulator::None | Emulator::Wine, _) => format!("'{path}' {args}"),
+        }
+    }
+}

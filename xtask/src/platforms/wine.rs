@@ -1,0 +1,47 @@
+//! A Windows for one run: made in the run's own folder, ended and removed with it.
+
+use std::fs;
+
+use anyhow::Context as _;
+
+use crate::{cleanup::Cleanup, deployment::Desk, process};
+
+/// Debian's wine, which is on nobody's search path.
+const WINE: &str = "/usr/lib/wine/wine64";
+const SERVER: &str = "/usr/lib/wine/wineserver64";
+
+/// A library that wine 8 lacks and every Rust program asks for.
+const RANDOM: &str = include_str!("bcryptprimitives.c");
+
+/// A folder that wine keeps a Windows in.
+#[derive(Debug)]
+pub(super) struct Prefix {
+    environment: String,
+    _end: Cleanup,
+}
+
+impl Prefix {
+    /// Makes a Windows 10 below the desk's folder; needs no screen.
+    pub(super) fn new(desk: &Desk) -> anyhow::Result<Self> {
+        let dir = desk.dir.join("wine");
+        let environment = format!(
+            "WINEPREFIX='{}' WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml=' WINESERVER={SERVER} DISPLAY=",
+            dir.display()
+        );
+        let stop = format!("env {environment} {SERVER} -k -w");
+        let end = Cleanup::new(move || process::run_quietly(&stop));
+        let prefix = Self { environment, _end: end };
+        desk.run(&format!("{} wineboot --init", prefix.command()))
+            .and_then(|_| desk.run(&format!("{} winecfg -v win10", prefix.command())))
+            .context("could not make a Windows with wine")?;
+        fs::write(desk.dir.join("bcryptprimitives.c"), RANDOM)
+            .context("could not write a library's source")?;
+        desk.run("x86_64-w64-mingw32-gcc -O2 -s -shared -o wine/drive_c/windows/system32/bcryptprimitives.dll bcryptprimitives.c -ladvapi32")?;
+        Ok(prefix)
+    }
+
+    /// What stands before a Windows program on a line of shell.
+    pub(super) fn command(&self) -> String {
+        format!("env {} {WINE}", self.environment)
+    }
+}
