@@ -184,7 +184,8 @@ fn foreign_formats(krate: &str, module: &[String], formats: &BTreeSet<String>) -
     Some(Ban { never, because: "what formats share goes to `archive`" })
 }
 
-/// Modules that belong to a program, not to the library beside it: `main.rs` and what it declares.
+/// Modules that belong to a program, not to the library beside it: `main.rs` and what it declares,
+/// and what lies in `bin`.
 fn program_files(documents: &[Document]) -> anyhow::Result<Vec<String>> {
     let mut files = Vec::new();
     for document in documents.iter().filter(|document| document.path.ends_with("/src/main.rs")) {
@@ -194,6 +195,8 @@ fn program_files(documents: &[Document]) -> anyhow::Result<Vec<String>> {
             .with_context(|| format!("could not read `{}`", document.path))?;
         files.extend(modules.into_iter().map(|module| format!("{stem}{module}")));
     }
+    let binaries = documents.iter().filter(|document| document.path.contains("/src/bin/"));
+    files.extend(binaries.map(|document| document.path.trim_end_matches(".rs").to_owned()));
     Ok(files)
 }
 
