@@ -8,6 +8,7 @@ mod listing;
 mod packages;
 mod rpm;
 mod secrecy;
+mod server;
 mod suite;
 mod values;
 
@@ -15,7 +16,7 @@ use anyhow::{Context as _, bail};
 use rustix::process::geteuid;
 
 use crate::{
-    acceptance::{base::Base, packages::Shelf, suite::Suite},
+    acceptance::{base::Base, container::Network, packages::Shelf, suite::Suite},
     cleanup::TemporaryDir,
     deployment::{Deployment, Desk, Voice},
     report::Report,
@@ -32,14 +33,17 @@ pub(crate) struct Args {
 /// A group of checks, in a system of its own.
 struct Group {
     name: &'static str,
+    network: Network,
     run: fn(&mut Suite<'_>) -> anyhow::Result<()>,
 }
 
 const GROUPS: &[Group] = &[
-    Group { name: "deb", run: deb::life },
-    Group { name: "deb-service", run: deb::service_states },
-    Group { name: "deb-values", run: values::run },
-    Group { name: "rpm", run: rpm::life },
+    Group { name: "deb", network: Network::Shared, run: deb::life },
+    Group { name: "deb-service", network: Network::Shared, run: deb::service_states },
+    Group { name: "deb-values", network: Network::Shared, run: values::run },
+    Group { name: "rpm", network: Network::Shared, run: rpm::life },
+    Group { name: "server-deb", network: Network::Private, run: server::deb },
+    Group { name: "server-rpm", network: Network::Private, run: server::rpm },
 ];
 
 /// Runs the checks; fails if one did not hold.
@@ -62,13 +66,15 @@ pub(crate) fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usiz
     let deployment = Deployment::start(desk)?;
     deployment.credentials()?;
     let shelf = Shelf::build(&deployment, &programs.orbit)?;
+    shelf.pack_product(workspace, &programs)?;
 
     let mut report = Report::default();
     let wanted =
         |group: &&Group| args.filter.as_deref().is_none_or(|text| group.name.contains(text));
     for group in GROUPS.iter().filter(wanted) {
         terminal::heading(&format!("{}:", group.name));
-        let mut suite = Suite::boot(group.name, &base, &deployment, &shelf, &mut report)?;
+        let mut suite =
+            Suite::boot(group.name, group.network, &base, &deployment, &shelf, &mut report)?;
         let outcome = (group.run)(&mut suite);
         suite.conclude(outcome);
     }

@@ -1,4 +1,4 @@
-//! A booted Debian: systemd-nspawn on a copy of the base, sharing only the network.
+//! A booted Debian: systemd-nspawn on a copy of the base, sharing at most the network.
 
 use std::{
     fs,
@@ -23,6 +23,15 @@ const BOOTED_WITHIN: Duration = Duration::from_secs(60);
 const CONTROL_GROUPS: &[&str] =
     &["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 
+/// Which network a container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Network {
+    /// This machine's.
+    Shared,
+    /// A loopback interface of its own, and nothing else.
+    Private,
+}
+
 /// A running container. Stopped and removed when dropped.
 #[derive(Debug)]
 pub(super) struct Container {
@@ -37,7 +46,7 @@ pub(super) struct Container {
 
 impl Container {
     /// Boots a copy of `base` whose host name is `name`, with a machine id of its own.
-    pub(super) fn boot(name: &str, base: &Base) -> anyhow::Result<Self> {
+    pub(super) fn boot(name: &str, network: Network, base: &Base) -> anyhow::Result<Self> {
         let sh = Shell::new().context("could not start in the current directory")?;
         let scratch = base.scratch.join(format!("{name}-{}", std::process::id()));
         let (root, tree) = copy(&sh, base, &scratch)?;
@@ -47,7 +56,7 @@ impl Container {
         fs::write(root.join("etc/hostname"), format!("{name}\n"))?;
         let group = format!("fleetd-acceptance-{}-{name}", std::process::id());
         let groups = control_groups(&group);
-        let command = nspawn(name, &root, &group);
+        let command = nspawn(name, network, &root, &group);
         let systemd = Daemon::start("systemd-nspawn", command, &scratch.join("console.log"))?;
         let leader = wait_until(BOOTED_WITHIN, || match systemd.ended()? {
             Some(status) => bail!("could not boot ({status}):\n{}", systemd.output()),
@@ -79,7 +88,15 @@ impl Container {
     #[expect(clippy::disallowed_methods, reason = "it starts programs inside the container")]
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.leader.to_string(), "--mount", "--uts", "--ipc", "--pid"]);
+        command.args([
+            "--target",
+            &self.leader.to_string(),
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--pid",
+            "--net",
+        ]);
         command.args(["--", "/bin/sh", "-c", line]).env_clear();
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", "/").env("LANG", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
@@ -137,11 +154,14 @@ fn is_mounted(dir: &Path) -> bool {
 /// Where systemd runs the machine it makes the container's control group; elsewhere the shell that
 /// becomes systemd-nspawn enters a new one.
 #[expect(clippy::disallowed_methods, reason = "it starts the container")]
-fn nspawn(name: &str, root: &Path, group: &str) -> Command {
+fn nspawn(name: &str, network: Network, root: &Path, group: &str) -> Command {
     let mut flags = format!(
         "--boot --register=no --console=pipe --hostname={name} --directory='{}'",
         root.display()
     );
+    if network == Network::Private {
+        flags.push_str(" --private-network");
+    }
     let mut enter = String::new();
     if !Path::new("/run/systemd/system").exists() {
         flags.push_str(" --keep-unit");

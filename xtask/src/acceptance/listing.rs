@@ -22,6 +22,12 @@ const RESTLESS: &[&str] = &[
     "./var/tmp",
     "./var/lib/systemd/timers",
     "./var/lib/systemd/random-seed",
+    // systemd-sysusers keeps what they were before.
+    "./etc/group-",
+    "./etc/gshadow-",
+    "./etc/passwd-",
+    "./etc/shadow-",
+    "./etc/.pwd.lock",
 ];
 
 /// What dpkg keeps of a package that is not gone.

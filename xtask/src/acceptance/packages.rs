@@ -10,10 +10,21 @@ use anyhow::Context as _;
 use xshell::{Shell, cmd};
 
 use super::values;
-use crate::deployment::Deployment;
+use crate::{
+    deployment::Deployment,
+    selfpack::{self, Request},
+    workspace::{Programs, Workspace},
+};
 
 /// Versions, oldest first. The programs in them differ, so that it shows which one runs.
 pub(super) const VERSIONS: [&str; 4] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0"];
+
+/// Packages of the server in two versions, and of the command line.
+pub(super) const SERVERS: [&str; 2] = ["fleet-server-1.0.0", "fleet-server-1.1.0"];
+pub(super) const COMMAND: &str = "fleetctl-1.0.0";
+
+/// What the product's own packages are dated.
+const DATE: i64 = 1_790_000_000;
 
 /// Built packages and what they were built from.
 #[derive(Debug)]
@@ -39,6 +50,30 @@ impl Shelf {
         let flags = flags.replace("secret.txt", values::SECRET_FILE);
         shelf.package(deployment, "values", VERSIONS[0], &flags)?;
         Ok(shelf)
+    }
+
+    /// Packs the server and the command line that were just built.
+    pub(super) fn pack_product(
+        &self,
+        workspace: &Workspace,
+        programs: &Programs,
+    ) -> anyhow::Result<()> {
+        for name in [SERVERS[0], SERVERS[1], COMMAND] {
+            let (program, version) = name.rsplit_once('-').context("a name has no version")?;
+            let path = if name == COMMAND { &programs.fleetctl } else { &programs.server };
+            let (dist, out) = (self.dir.join(format!("dist-{name}")), self.dir.join(name));
+            let target = dist.join(format!("{}-unknown-linux-musl", std::env::consts::ARCH));
+            for dir in [&target, &out] {
+                fs::create_dir_all(dir)
+                    .with_context(|| format!("could not make `{}`", dir.display()))?;
+            }
+            let stripped = target.join(program);
+            let sh = &workspace.sh;
+            cmd!(sh, "strip -o {stripped} {path}").quiet().run()?;
+            let request = Request { dist: &dist, out: &out, version, date: DATE };
+            selfpack::packages(workspace, &request)?;
+        }
+        Ok(())
     }
 
     /// The only `format` package called `name`.

@@ -6,7 +6,11 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{base::Base, container::Container, packages::Shelf};
+use super::{
+    base::Base,
+    container::{Container, Network},
+    packages::Shelf,
+};
 use crate::{
     deployment::{Deployment, Device},
     process::wait_until,
@@ -44,12 +48,13 @@ impl<'a> Suite<'a> {
     /// Boots a container of its own for the group `name`.
     pub(super) fn boot(
         name: &str,
+        network: Network,
         base: &Base,
         deployment: &'a Deployment,
         shelf: &'a Shelf,
         report: &'a mut Report,
     ) -> anyhow::Result<Self> {
-        let container = Container::boot(name, base)
+        let container = Container::boot(name, network, base)
             .with_context(|| format!("could not boot a container for `{name}`"))?;
         let stage = Stage { container, deployment, shelf, hostname: name.to_owned() };
         Ok(Self { stage, report })
