@@ -229,3 +229,35 @@ impl Release<'_> {
         fs::write(&path, bytes).with_context(|| format!("could not write `{}`", path.display()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(dirty: bool, tag: Option<&str>, args: &ReleaseArgs) -> String {
+        let version = Version {
+            text: "1.2.3".into(),
+            commit: "c0ffee".into(),
+            tag: tag.map(str::to_owned),
+            dirty,
+            date: 0,
+        };
+        demand_release(&version, args).err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn a_clean_tagged_checkout_with_a_key_is_released() {
+        let args = ReleaseArgs { key: Some("key".into()), ..ReleaseArgs::default() };
+        assert_eq!(refusal(false, Some("v1.2.3"), &args), "");
+    }
+
+    #[test]
+    fn all_that_keeps_a_checkout_from_release_is_said_at_once() {
+        let said = refusal(true, None, &ReleaseArgs::default());
+        for problem in ["files differ from the commit", "no tag", "no --key", "--snapshot"] {
+            assert!(said.contains(problem), "{said}");
+        }
+        let args = ReleaseArgs { snapshot: true, ..ReleaseArgs::default() };
+        assert_eq!(refusal(true, None, &args), "");
+    }
+}
