@@ -260,7 +260,7 @@ impl<'a> Bench<'a> {
 }
 
 fn host_triple() -> String {
-    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+    format!("{}-unknown-linux-musl", std::env::consts::ARCH)
 }
 
 /// Writes what `cargo xtask dist` says about a folder.
