@@ -36,7 +36,7 @@ async fn a_token_is_told_to_the_server_and_kept_for_the_user_alone() {
     let device = with_desktop(&fleet);
     device.run(async |_| until(|| device.read(files::DESKTOP_TOKEN).is_some()).await).await;
     let token = device.read(files::DESKTOP_TOKEN).unwrap();
-    assert_eq!(fleet.memory().tokens, [token.clone()]);
+    assert_eq!(fleet.memory().tokens, std::slice::from_ref(&token));
     assert!(uuid::Uuid::try_parse(&token).is_ok());
     let mode = fs::metadata(device.root().join(files::DESKTOP_TOKEN)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
