@@ -207,7 +207,7 @@ fn environment(
         Linker::Zig => {}
         Linker::Mingw => set(&linker, "x86_64-w64-mingw32-gcc".into()),
         Linker::ZigAndLld => {
-            set(&linker, toolchain::tools(workspace)?.join("gcc-ld").join("ld64.lld"));
+            set(&linker, toolchain::tools(workspace)?.join("rust-lld"));
             set("SDKROOT", macos::stubs(workspace, &cross)?);
             set("MACOSX_DEPLOYMENT_TARGET", MACOS_MINIMUM.into());
         }
@@ -225,10 +225,10 @@ pub(crate) fn linker(workspace: &Workspace, target: &Target) -> anyhow::Result<S
             format!("mingw gcc {version}")
         }
         Linker::ZigAndLld => {
-            let lld = toolchain::tools(workspace)?.join("gcc-ld").join("ld64.lld");
-            let version = cmd!(sh, "{lld} --version").quiet().read()?;
+            let lld = toolchain::tools(workspace)?.join("rust-lld");
+            let version = cmd!(sh, "{lld} -flavor darwin --version").quiet().read()?;
             let version = version.split_whitespace().nth(1).unwrap_or("lld").to_owned();
-            format!("ld64.lld {version}; C by zig {ZIG}, cargo-zigbuild {ZIGBUILD}")
+            format!("rust-lld {version}; C by zig {ZIG}, cargo-zigbuild {ZIGBUILD}")
         }
     })
 }

@@ -1,6 +1,6 @@
 //! `build.json`: what a folder of built programs is, for whoever makes a release of it.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -50,6 +50,8 @@ impl<'a> Manifest<'a> {
         let text = serde_json::to_string_pretty(self).with_context(problem)?;
         let mut file = tempfile::NamedTempFile::new_in(dir).with_context(problem)?;
         file.write_all(text.as_bytes()).with_context(problem)?;
+        let everybody = fs::Permissions::from_mode(0o644);
+        file.as_file().set_permissions(everybody).with_context(problem)?;
         file.persist(dir.join("build.json")).with_context(problem)?;
         Ok(())
     }

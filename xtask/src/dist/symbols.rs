@@ -23,7 +23,11 @@ pub(crate) fn split(
     dir: &Path,
 ) -> anyhow::Result<PathBuf> {
     let sh = &workspace.sh;
-    let objcopy = toolchain::tools(workspace)?.join("rust-objcopy");
+    let tools = toolchain::tools(workspace)?;
+    let objcopy = tools.join("rust-objcopy");
+    // Its libraries are those of the toolchain, which only rustup's own commands are told.
+    let libraries = tools.ancestors().nth(3).context("a toolchain has libraries")?;
+    let _found = sh.push_env("LD_LIBRARY_PATH", libraries);
     // Tools know their file by its name: it is in the link to the symbols, and in the signature
     // that macOS checks.
     let fresh = dir.join(".fresh");

@@ -22,6 +22,7 @@ const SYSTEM: &[&str] = &[
     "gdi32.dll",
     "iphlpapi.dll",
     "kernel32.dll",
+    "ktmw32.dll",
     "msvcrt.dll",
     "ncrypt.dll",
     "netapi32.dll",
