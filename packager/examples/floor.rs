@@ -22,6 +22,7 @@ use packager::{
     compression::{Algorithm, all_cores},
 };
 use sha2::{Digest, Sha256};
+use zstd::zstd_safe::CParameter;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -96,6 +97,8 @@ fn squeeze(compression: Compression, files: &[String], mut out: File) -> Result<
         Algorithm::Zstd => {
             let mut zstd = zstd::Encoder::new(out, i32::from(level))?;
             zstd.multithread(cores)?;
+            zstd.set_parameter(CParameter::JobSize(1 << 20))?;
+            zstd.set_parameter(CParameter::OverlapSizeLog(5))?;
             copy(&mut zstd)?;
             zstd.finish()?;
         }
