@@ -175,9 +175,9 @@ impl Order {
             let profile = self.purpose.profile(panic);
             let mut cargo = settings.cargo(workspace, place, target, profile)?;
             for program in &programs {
-                cargo = cargo.args(["--package", program.package, "--bin", program.name]);
+                cargo = cargo.args(["--bin", program.name]);
             }
-            cargo.run()?;
+            cargo.args(program::packages(target, panic)).run()?;
             let built = place.target.join(target.triple).join(build::folder_of(profile));
             for program in programs {
                 self.finish(workspace, (target, program), &built, &dir)?;

@@ -1,5 +1,7 @@
 //! The programs that are built, each described once.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
 
 use super::target::{System, Target};
@@ -43,6 +45,13 @@ pub(crate) const PROGRAMS: &[Program] = &[
         budget: 8_000_000,
     },
     Program {
+        name: "fleet-desktop",
+        package: "fleetd-agent",
+        panic: Panic::Aborts,
+        systems: EVERYWHERE,
+        budget: 8_000_000,
+    },
+    Program {
         name: "fleet-server",
         package: "fleetd-server",
         panic: Panic::Unwinds,
@@ -61,6 +70,16 @@ pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Program>> 
     let asked =
         |program: &&Program| names.is_empty() || names.iter().any(|name| name == program.name);
     Ok(PROGRAMS.iter().filter(asked).collect())
+}
+
+/// Arguments that name every crate with a program for `target` that treats panics so. Cargo is always
+/// told of all of them: which there are decides the features of what they share, so that asking
+/// for one program less would build other bytes, and nearly everything anew.
+pub(crate) fn packages(target: &Target, panic: Panic) -> Vec<&'static str> {
+    let wanted = |program: &&Program| program.panic == panic && program.runs_on(target);
+    let names: BTreeSet<_> =
+        PROGRAMS.iter().filter(wanted).map(|program| program.package).collect();
+    names.into_iter().flat_map(|name| ["--package", name]).collect()
 }
 
 impl Program {
