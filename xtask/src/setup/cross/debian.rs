@@ -99,7 +99,7 @@ fn sources(root: &Path) -> anyhow::Result<PathBuf> {
     found.into_iter().find(|path| path.exists()).context("there are no sources of the library")
 }
 
-/// Compiles the standard library of `target`; its own dependencies come from crates.io.
+/// Compiles the standard library of `target`; its own dependencies come from the registry of Rust packages.
 fn library(workspace: &Workspace, root: &Path, target: &Target) -> anyhow::Result<()> {
     let (sh, triple) = (&workspace.sh, target.triple);
     terminal::note(&format!("compiling the standard library for {triple}"));
