@@ -256,7 +256,8 @@ impl Home {
 
     /// Deletes the node key, and the desktop token that was set with it.
     pub fn forget_node_key(&self) -> Result<(), FileError> {
-        // The flags were for the holder of that key. They go first: without a key nobody reads them.
+        // The flags were for the holder of that key. First, so that a crash in between never leaves
+        // them for another key.
         for name in [files::SERVER_FLAGS, files::NODE_KEY, files::DESKTOP_TOKEN] {
             let path = self.root.join(name);
             durable::delete(&path).map_err(|source| FileError::Delete { path, source })?;

@@ -12,20 +12,14 @@ mod windows;
 
 use std::{collections::BTreeMap, fs, io};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use wire::{AgentSettings, EnrollSecret, envfile, settings, settings::files};
+use wire::{EnrollSecret, settings, settings::files};
 
 #[cfg(windows)]
 pub use self::windows::{configure, stop};
-use crate::{durable, platform::Readers};
-
-/// The settings of the package, in the syntax of an environment file.
-const PACKAGED_SETTINGS: &str = "packaged.env";
-
-/// The enroll secret of the package.
-const PACKAGED_SECRET: &str = "packaged.secret";
+use crate::{durable, identity::FileError, platform::Readers};
 
 /// What the last package brought ([`Record`]).
 const RECORD: &str = "installed.json";
@@ -40,10 +34,10 @@ const OWN_FILES: [&str; 10] = [
     files::DESKTOP_LINK,
     files::DESKTOP_TOKEN,
     RECORD,
-    "orbit.lock",
-    "osquery.pid",
+    files::LOCK,
+    files::OSQUERY_PID,
 ];
-const OWN_FOLDERS: [&str; 3] = [files::OSQUERY_DB, "osquery_log", "logs"];
+const OWN_FOLDERS: [&str; 3] = [files::OSQUERY_DB, files::OSQUERY_LOGS, files::LOGS];
 
 /// Settings by the variable that says them.
 pub type Variables = BTreeMap<String, String>;
@@ -69,12 +63,8 @@ struct Record {
 pub enum InstallerError {
     #[error("the settings cannot be used: {}", .problems.join("; "))]
     Settings { problems: Vec<String> },
-    #[error("could not read `{path}`")]
-    Read { path: Utf8PathBuf, source: io::Error },
-    #[error("could not write `{path}`")]
-    Write { path: Utf8PathBuf, source: io::Error },
-    #[error("could not delete `{path}`")]
-    Delete { path: Utf8PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[cfg(windows)]
     #[error("could not {what} in the registry")]
     Registry { what: &'static str, source: io::Error },
@@ -117,14 +107,14 @@ fn place_secret(
     if let Some(secret) = given.or(packaged.as_ref().filter(|_| news)) {
         let line = format!("{}\n", secret.expose());
         durable::replace(&path, line.as_bytes(), Readers::Root)
-            .map_err(|source| InstallerError::Write { path, source })?;
+            .map_err(|source| FileError::Write { path, source })?;
     }
     record.secret = digest.or_else(|| record.secret.take());
     Ok(())
 }
 
 fn packaged_secret(root: &Utf8Path) -> Result<Option<EnrollSecret>, InstallerError> {
-    let path = root.join(PACKAGED_SECRET);
+    let path = root.join(files::PACKAGED_SECRET);
     let Some(text) = read(&path)? else { return Ok(None) };
     settings::secret_from_file_text(&text).map(Some).map_err(|error| InstallerError::Settings {
         problems: vec![format!("the enroll secret in `{path}` cannot be used: {error}")],
@@ -132,8 +122,7 @@ fn packaged_secret(root: &Utf8Path) -> Result<Option<EnrollSecret>, InstallerErr
 }
 
 fn hex_digest(secret: &EnrollSecret) -> String {
-    let digest = Sha256::digest(secret.expose());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(secret.expose()))
 }
 
 /// Completes an installation below `root` on a system whose package manager keeps the settings
@@ -150,9 +139,7 @@ pub fn configure(root: &Utf8Path) -> Result<(), InstallerError> {
 pub fn purge(root: &Utf8Path) -> Result<(), InstallerError> {
     for name in OWN_FILES {
         let path = root.join(name);
-        durable::delete(&path)
-            .or_else(unless_missing)
-            .map_err(|source| delete_error(&path, source))?;
+        durable::delete(&path).map_err(|source| delete_error(&path, source))?;
     }
     for name in OWN_FOLDERS {
         remove_tree(&root.join(name))?;
@@ -161,34 +148,18 @@ pub fn purge(root: &Utf8Path) -> Result<(), InstallerError> {
 }
 
 fn remove_tree(path: &Utf8Path) -> Result<(), InstallerError> {
-    fs::remove_dir_all(path).or_else(unless_missing).map_err(|source| delete_error(path, source))
-}
-
-fn unless_missing(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(delete_error(path, error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn delete_error(path: &Utf8Path, source: io::Error) -> InstallerError {
-    InstallerError::Delete { path: path.to_owned(), source }
+    FileError::Delete { path: path.to_owned(), source }.into()
 }
 
 fn read(path: &Utf8Path) -> Result<Option<String>, InstallerError> {
-    durable::read(path).map_err(|source| InstallerError::Read { path: path.to_owned(), source })
-}
-
-/// The settings of the package. One without brings none.
-#[cfg_attr(not(windows), expect(dead_code, reason = "other packages keep them elsewhere"))]
-fn packaged_settings(root: &Utf8Path) -> Result<Variables, InstallerError> {
-    let text = read(&root.join(PACKAGED_SETTINGS))?.unwrap_or_default();
-    Ok(envfile::parse(&text).into_iter().collect())
-}
-
-/// Checks all settings together, before anything is touched.
-#[cfg_attr(not(windows), expect(dead_code, reason = "other packages keep them elsewhere"))]
-fn check(settings: &Variables) -> Result<(), InstallerError> {
-    AgentSettings::from_vars(|name| settings.get(name).cloned()).map(|_| ()).map_err(|errors| {
-        InstallerError::Settings { problems: errors.iter().map(ToString::to_string).collect() }
-    })
+    durable::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source }.into())
 }
 
 impl Record {
@@ -203,7 +174,7 @@ impl Record {
         let path = root.join(RECORD);
         let json = serde_json::to_vec_pretty(self).expect("plain values serialise");
         durable::replace(&path, &json, Readers::Root)
-            .map_err(|source| InstallerError::Write { path, source })
+            .map_err(|source| FileError::Write { path, source }.into())
     }
 }
 
@@ -256,6 +227,13 @@ mod tests {
             fs::write(path, text).unwrap();
         }
 
+        /// What every installation does about the secret.
+        fn place_secret(&self) -> Result<(), InstallerError> {
+            let mut record = Record::load(self.root())?;
+            place_secret(self.root(), None, &mut record)?;
+            record.save(self.root())
+        }
+
         fn secret(&self) -> Option<String> {
             fs::read_to_string(self.root().join(files::ENROLL_SECRET)).ok()
         }
@@ -264,29 +242,42 @@ mod tests {
     #[test]
     fn a_repair_never_restores_an_old_secret() {
         let place = Place::new();
-        place.write(PACKAGED_SECRET, "first\n");
-        configure(place.root()).unwrap();
+        place.write(files::PACKAGED_SECRET, "first\n");
+        place.place_secret().unwrap();
         assert_eq!(place.secret().as_deref(), Some("first\n"));
         place.write(files::ENROLL_SECRET, "rotated\n");
-        configure(place.root()).unwrap();
+        place.place_secret().unwrap();
         assert_eq!(place.secret().as_deref(), Some("rotated\n"));
-        place.write(PACKAGED_SECRET, "second\n");
-        configure(place.root()).unwrap();
+        place.write(files::PACKAGED_SECRET, "second\n");
+        place.place_secret().unwrap();
         assert_eq!(place.secret().as_deref(), Some("second\n"), "a new package's counts");
         fs::remove_file(place.root().join(files::ENROLL_SECRET)).unwrap();
-        configure(place.root()).unwrap();
+        place.place_secret().unwrap();
         assert_eq!(place.secret().as_deref(), Some("second\n"), "better than none");
-        fs::remove_file(place.root().join(PACKAGED_SECRET)).unwrap();
-        configure(place.root()).unwrap();
+        fs::remove_file(place.root().join(files::PACKAGED_SECRET)).unwrap();
+        place.place_secret().unwrap();
         assert_eq!(place.secret().as_deref(), Some("second\n"), "a package without takes none");
     }
 
     #[test]
     fn a_secret_that_cannot_be_one_stops_the_installation() {
         let place = Place::new();
-        place.write(PACKAGED_SECRET, "\n");
-        assert!(matches!(configure(place.root()), Err(InstallerError::Settings { .. })));
+        place.write(files::PACKAGED_SECRET, "\n");
+        assert!(matches!(place.place_secret(), Err(InstallerError::Settings { .. })));
         assert_eq!(place.secret(), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_configured_installation_has_its_secret_and_its_pointers() {
+        let place = Place::new();
+        place.write(files::PACKAGED_SECRET, "packaged\n");
+        place.write("bin/orbit/packaged/orbit", "");
+        configure(place.root()).unwrap();
+        assert_eq!(place.secret().as_deref(), Some("packaged\n"));
+        let pointer = place.root().join("bin/orbit/orbit").read_link_utf8().unwrap();
+        assert_eq!(pointer, "packaged/orbit");
+        assert!(place.root().join(RECORD).exists());
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub(crate) fn as_service(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(settings) => sources.file.extend(settings),
             Err(error) => sources.problems.push(format!("could not read the settings: {error}")),
         }
-        let log = sources.log_file().unwrap_or_else(|| sources.root().join("logs/orbit.log"));
+        let own = || sources.root().join(files::LOGS).join("orbit.log");
+        let log = sources.log_file().unwrap_or_else(own);
         run(&sources, Some(log))
     })?;
     Ok(ExitCode::from(code))

@@ -14,9 +14,6 @@ use crate::{
     platform::{self, Readers},
 };
 
-/// Name of the file that the running agent holds a lock on.
-const LOCK: &str = "orbit.lock";
-
 /// How often the lock is tried for: somebody may just be looking whether it is held.
 const ATTEMPTS: u32 = 5;
 
@@ -77,7 +74,7 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock of `root`.
     pub fn take(root: &Utf8Path) -> Result<Self, LockError> {
-        let path = root.join(LOCK);
+        let path = root.join(files::LOCK);
         let opened =
             File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = opened.map_err(|source| LockError::Open { path, source })?;
@@ -95,7 +92,7 @@ impl Lock {
     /// Whether an agent holds it.
     #[must_use]
     pub fn is_held(root: &Utf8Path) -> bool {
-        File::open(root.join(LOCK)).is_ok_and(|file| file.try_lock_shared().is_err())
+        File::open(root.join(files::LOCK)).is_ok_and(|file| file.try_lock_shared().is_err())
     }
 }
 

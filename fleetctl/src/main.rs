@@ -14,6 +14,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod digest;
 mod exit;
 mod output;
 mod prompt;
@@ -61,7 +62,10 @@ fn parse() -> Result<Cli, clap::Error> {
     let mut command = switches::with_values(shown.clone());
     let matches = command.try_get_matches_from_mut(&arguments);
     let mut matches = matches.map_err(|error| {
-        let asked = error.kind() == ErrorKind::DisplayHelp;
+        let asked = matches!(
+            error.kind(),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        );
         asked.then(|| help(shown, &arguments)).flatten().unwrap_or(error)
     })?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))

@@ -8,7 +8,7 @@ mod gzip;
 mod workers;
 
 pub(crate) use encoder::Encoder;
-pub(crate) use gzip::{GzipWriter, Shape};
+pub(crate) use gzip::{GzipWriter, Shape, gzipped};
 pub(crate) use workers::Workers;
 
 use std::{fmt, num::NonZeroUsize, ops::RangeInclusive, str::FromStr, thread};

@@ -41,9 +41,11 @@ pub trait Format: fmt::Debug + Send + Sync {
     /// The conventional name, e.g. `fleetd_1.2.3_amd64.deb`.
     fn file_name(&self, metadata: &Metadata) -> String;
 
-    /// The package's files and the documents that this format's systems expect beside them: what
-    /// [`Format::write`] writes.
-    fn tree(&self, package: &Package) -> FileTree;
+    /// What [`Format::write`] writes: the package's files, and beside them the documents that this
+    /// format's systems expect, if any.
+    fn tree(&self, package: &Package) -> FileTree {
+        package.tree.clone()
+    }
 
     /// Writes the unsigned package. The same package gives the same bytes.
     fn write(

@@ -16,7 +16,7 @@ use crate::{
     feed::Feed,
     format::Progress,
     package::SourceDate,
-    payload::{Arch, Platform},
+    payload::Platform,
     tarball::{self, Numbers},
     tree::{FileTree, Owner},
 };
@@ -97,7 +97,7 @@ impl Layout<'_> {
             "annotations": image.annotations(),
         });
         let mut manifest = self.add(MANIFEST, &document(&manifest))?;
-        manifest["platform"] = json!({ "architecture": arch(platform.arch), "os": "linux" });
+        manifest["platform"] = json!({ "architecture": platform.arch.to_string(), "os": "linux" });
         Ok(manifest)
     }
 
@@ -130,7 +130,7 @@ impl Image {
         let created = self.built_at.timestamp().to_string();
         json!({
             "created": created,
-            "architecture": arch(platform.arch),
+            "architecture": platform.arch.to_string(),
             "os": "linux",
             "config": {
                 "User": format!("{0}:{0}", self.user),
@@ -169,14 +169,6 @@ const NUMBERS: Numbers = |owner| if owner == Owner::ROOT { 0 } else { ACCOUNT };
 fn item(path: &str) -> Item<'_> {
     let Owner { user, group } = Owner::ROOT;
     Item { path, mode: 0o755, user, group, number: 0 }
-}
-
-const fn arch(arch: Arch) -> &'static str {
-    match arch {
-        Arch::Amd64 => "amd64",
-        Arch::Arm64 => "arm64",
-        Arch::Universal => "unknown",
-    }
 }
 
 fn document(json: &Value) -> Vec<u8> {

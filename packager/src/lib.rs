@@ -35,6 +35,7 @@ pub mod tree;
 mod archive;
 pub mod compression;
 mod feed;
+mod hashing;
 mod layout;
 mod tarball;
 mod template;

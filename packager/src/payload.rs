@@ -38,6 +38,19 @@ pub enum Os {
     Windows,
 }
 
+impl Os {
+    /// Whether `path` is an absolute one, on Windows one like `C:\db` or `C:/db`.
+    pub(crate) fn is_absolute(self, path: &str) -> bool {
+        match self {
+            Self::Linux | Self::Macos => path.starts_with('/'),
+            Self::Windows => matches!(
+                path.as_bytes(),
+                [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic()
+            ),
+        }
+    }
+}
+
 impl fmt::Display for Os {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -7,9 +7,6 @@ mod command;
 mod container;
 mod server;
 
-use std::io::Write as _;
-
-use bytes::Bytes;
 use semver::Version;
 
 pub use command::{Documents, fleetctl};
@@ -21,7 +18,6 @@ use crate::{
     package::{Metadata, SourceDate},
     payload::{Os, Program},
     spec::{DEFAULT_MAINTAINER, Publisher},
-    tree::{Entry, Role, Source},
 };
 
 /// One of our programs, about to be packed.
@@ -64,14 +60,4 @@ impl Release {
 fn publisher() -> Publisher {
     let own = Publisher::new(DEFAULT_MAINTAINER.to_owned(), None);
     own.expect("our own name and address are well formed")
-}
-
-fn file(content: impl Into<Bytes>, role: Role) -> Entry {
-    Entry::file(Source::Bytes(content.into()), role)
-}
-
-/// As manual pages lie on disk: squeezed as hard as Debian Policy asks.
-fn squeezed(text: &[u8]) -> Vec<u8> {
-    let mut gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
-    gzip.write_all(text).and_then(|()| gzip.finish()).expect("writing to memory does not fail")
 }

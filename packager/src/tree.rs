@@ -228,6 +228,12 @@ impl Entry {
         Self { node: Node::File { source, role }, mode, owner: Owner::ROOT }
     }
 
+    /// A file whose content is in memory.
+    #[must_use]
+    pub fn bytes(content: impl Into<Bytes>, role: Role) -> Self {
+        Self::file(Source::Bytes(content.into()), role)
+    }
+
     #[must_use]
     pub fn symlink(target: impl Into<LinkTarget>) -> Self {
         let target = target.into();
@@ -241,6 +247,29 @@ impl Entry {
             Node::File { source, .. } => source.size(),
             Node::Dir | Node::Symlink { .. } => 0,
         }
+    }
+
+    /// Where a symlink leads; empty unless it is one.
+    pub(crate) fn target(&self) -> &str {
+        match &self.node {
+            Node::Symlink { target } => target.as_str(),
+            Node::Dir | Node::File { .. } => "",
+        }
+    }
+
+    /// The mode as stat(2) has it, with the bits that tell the kind.
+    pub(crate) fn stat_mode(&self) -> u16 {
+        let kind = match self.node {
+            Node::Dir => 0o040_000,
+            Node::File { .. } => 0o100_000,
+            Node::Symlink { .. } => 0o120_000,
+        };
+        kind | self.mode.bits()
+    }
+
+    /// The size as lstat(2) has it: also of a symlink, whose content is its target.
+    pub(crate) fn stat_size(&self) -> u64 {
+        self.size() + self.target().len() as u64
     }
 }
 

@@ -1,7 +1,7 @@
 //! The server over HTTP: routes, extractors, views. Rules live in [`Fleet`].
 //!
 //! [`routes`] is the whole list. [`error`] alone knows status codes of refusals; [`auth`] finds
-//! out who asks; [`agent`] and [`device`] keep Fleet's names and shapes; [`api`] has a file a noun.
+//! out who asks; [`agent`] keeps Fleet's names and shapes, [`device`] Fleet's path; [`api`] has a file a noun.
 
 pub mod agent;
 pub mod api;

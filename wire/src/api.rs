@@ -344,5 +344,16 @@ pub enum DeviceStatus {
     Offline,
 }
 
+impl DeviceStatus {
+    /// As it is written everywhere: `online`, `offline`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+        }
+    }
+}
+
 /// How long a device counts as online after it was last heard of: four agent polls and a little.
 pub const ONLINE_WITHIN_SECONDS: i64 = 150;

@@ -21,6 +21,8 @@ pub mod files {
     /// Settings that a package brought, where the agent itself hands them to its service: an
     /// environment file.
     pub const PACKAGED_SETTINGS: &str = "packaged.env";
+    /// Beside a packaged program, on the systems where the agent moves pointers: its version, one line.
+    pub const PACKAGED_VERSION: &str = "VERSION";
     /// The agent's node key, root only. Fleet's name.
     pub const NODE_KEY: &str = "secret-orbit-node-key.txt";
     /// What the agent remembers of who it is and where it is enrolled, without secrets (JSON).
@@ -48,6 +50,19 @@ pub mod files {
     pub const OSQUERY_FLAGS: &str = "osquery.flags";
     /// osqueryd's database, unless `ORBIT_OSQUERY_DB` names another place.
     pub const OSQUERY_DB: &str = "osquery.db";
+    /// Where osqueryd says which process it is, and what marks it as this agent's.
+    pub const OSQUERY_PID: &str = "osquery.pid";
+    /// The folder for osqueryd's own logs.
+    pub const OSQUERY_LOGS: &str = "osquery_log";
+    /// Held by the agent for as long as it runs.
+    pub const LOCK: &str = "orbit.lock";
+    /// The folder for the agent's logs on Windows.
+    pub const LOGS: &str = "logs";
+    /// In a component's folder: the folder of the program that the package brought.
+    pub const PACKAGED: &str = "packaged";
+    /// Beside it on Windows: a file that names the folder of the program to run, once an update has
+    /// brought one.
+    pub const CURRENT: &str = "current";
 }
 
 /// Every variable that the agent reads.

@@ -10,6 +10,7 @@ mod cross;
 mod demo;
 mod deployment;
 mod dist;
+mod lockfile;
 mod platforms;
 mod process;
 mod python;

@@ -7,11 +7,10 @@ use camino::Utf8Path;
 #[cfg(unix)]
 use camino::Utf8PathBuf;
 use semver::Version;
+use wire::settings::files;
 
 use super::{InstallerError, delete_error, read, remove_tree};
-
-/// The folder of a component's packaged program.
-const PACKAGED: &str = "packaged";
+use crate::identity::FileError;
 
 /// Components by the folder that they are in, and their programs.
 const COMPONENTS: [(&str, &str); 3] =
@@ -29,12 +28,9 @@ pub(super) fn newest_update(folder: &Utf8Path, program: &str, packaged: &str) ->
     (Some(&newest) > packaged.as_ref()).then(|| newest.to_string())
 }
 
-/// The version of a packaged component: orbit's is this program's, the others' stands beside them.
-fn packaged_version(folder: &Utf8Path, component: &str) -> Result<String, InstallerError> {
-    if component == "orbit" {
-        return Ok(crate::VERSION.to_owned());
-    }
-    let text = read(&folder.join(PACKAGED).join("VERSION"))?;
+/// The version of the packaged program in the component's `folder`: the package says it beside.
+fn packaged_version(folder: &Utf8Path) -> Result<String, InstallerError> {
+    let text = read(&folder.join(files::PACKAGED).join(files::PACKAGED_VERSION))?;
     Ok(text.unwrap_or_default().trim().to_owned())
 }
 
@@ -43,8 +39,8 @@ pub(super) fn move_all(root: &Utf8Path) -> Result<(), InstallerError> {
     for (component, name) in COMPONENTS {
         let folder = root.join("bin").join(component);
         let program = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-        if folder.join(PACKAGED).exists() {
-            let packaged = packaged_version(&folder, component)?;
+        if folder.join(files::PACKAGED).exists() {
+            let packaged = packaged_version(&folder)?;
             system::point(&folder, name, newest_update(&folder, &program, &packaged))?;
         }
     }
@@ -56,7 +52,8 @@ pub(super) fn remove_updates(root: &Utf8Path) -> Result<(), InstallerError> {
     for (component, _) in COMPONENTS {
         let folder = root.join("bin").join(component);
         let Ok(entries) = folder.read_dir_utf8() else { continue };
-        let brought = entries.filter_map(Result::ok).filter(|entry| entry.file_name() != PACKAGED);
+        let entries = entries.filter_map(Result::ok);
+        let brought = entries.filter(|entry| entry.file_name() != files::PACKAGED);
         for entry in brought {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 remove_tree(entry.path())?;
@@ -72,7 +69,7 @@ pub(super) fn remove_updates(root: &Utf8Path) -> Result<(), InstallerError> {
 /// A symlink beside the versions.
 #[cfg(unix)]
 mod system {
-    use super::{InstallerError, PACKAGED, Utf8Path, Utf8PathBuf, fs, leads};
+    use super::{FileError, InstallerError, Utf8Path, Utf8PathBuf, files, fs, leads};
 
     pub(super) fn point(
         folder: &Utf8Path,
@@ -81,24 +78,24 @@ mod system {
     ) -> Result<(), InstallerError> {
         let target = match update {
             Some(version) => Utf8PathBuf::from(version).join(name),
-            None => Utf8Path::new(PACKAGED).join(leads(folder, name)),
+            None => Utf8Path::new(files::PACKAGED).join(leads(folder, name)),
         };
         let pointer = folder.join(name);
         let beside = folder.join(format!(".{name}.new"));
         let _ = fs::remove_file(&beside);
         std::os::unix::fs::symlink(&target, &beside)
             .and_then(|()| fs::rename(&beside, &pointer))
-            .map_err(|source| InstallerError::Write { path: pointer, source })
+            .map_err(|source| FileError::Write { path: pointer, source }.into())
     }
 }
 
 /// Where the program is below the packaged folder: on macOS it may be inside of a bundle.
 #[cfg(unix)]
 fn leads(folder: &Utf8Path, name: &str) -> Utf8PathBuf {
-    let bundles = folder.join(PACKAGED).read_dir_utf8().into_iter().flatten();
+    let bundles = folder.join(files::PACKAGED).read_dir_utf8().into_iter().flatten();
     let bundle = bundles.filter_map(Result::ok).find_map(|entry| {
         let inside = Utf8Path::new(entry.file_name()).join("Contents/MacOS").join(name);
-        folder.join(PACKAGED).join(&inside).is_file().then_some(inside)
+        folder.join(files::PACKAGED).join(&inside).is_file().then_some(inside)
     });
     bundle.unwrap_or_else(|| name.into())
 }
@@ -106,7 +103,7 @@ fn leads(folder: &Utf8Path, name: &str) -> Utf8PathBuf {
 /// A file that names the folder; the service itself is orbit's.
 #[cfg(windows)]
 mod system {
-    use super::{InstallerError, Utf8Path, delete_error};
+    use super::{FileError, InstallerError, Utf8Path, delete_error, files};
     use crate::{durable, platform::Readers};
 
     pub(super) fn point(
@@ -117,10 +114,10 @@ mod system {
         if name == "orbit" {
             return super::super::windows::point_service(folder, update.as_deref());
         }
-        let path = folder.join("current");
+        let path = folder.join(files::CURRENT);
         match update {
             Some(version) => durable::replace(&path, version.as_bytes(), Readers::Everyone)
-                .map_err(|source| InstallerError::Write { path, source }),
+                .map_err(|source| FileError::Write { path, source }.into()),
             None => durable::delete(&path).map_err(|source| delete_error(&path, source)),
         }
     }

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use wire::{
-    DeviceId, TeamId,
-    api::{Device, DeviceStatus},
-};
+use wire::{DeviceId, TeamId, api::Device};
 
 use super::{find, teams};
 use crate::{
@@ -143,7 +140,7 @@ fn table(devices: &[Device], teams: &BTreeMap<TeamId, String>) -> Table {
         devices.iter().map(|device| {
             [
                 device.hostname.clone(),
-                status(device.status).to_owned(),
+                device.status.as_str().to_owned(),
                 system(device),
                 device.orbit_version.clone(),
                 teams::shown(teams, device.team_id),
@@ -159,7 +156,7 @@ fn details(device: &Device, teams: &BTreeMap<TeamId, String>) -> Table {
         ("Id", device.id.to_string()),
         ("Hostname", device.hostname.clone()),
         ("Computer name", device.computer_name.clone()),
-        ("Status", status(device.status).to_owned()),
+        ("Status", device.status.as_str().to_owned()),
         ("Operating system", system(device)),
         ("Platform", device.platform.clone()),
         ("CPU", device.cpu_type.clone()),
@@ -180,11 +177,4 @@ fn details(device: &Device, teams: &BTreeMap<TeamId, String>) -> Table {
 
 fn system(device: &Device) -> String {
     if device.os_version.is_empty() { device.platform.clone() } else { device.os_version.clone() }
-}
-
-fn status(status: DeviceStatus) -> &'static str {
-    match status {
-        DeviceStatus::Online => "online",
-        DeviceStatus::Offline => "offline",
-    }
 }

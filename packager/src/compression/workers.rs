@@ -20,27 +20,29 @@ pub(crate) struct Workers<J, R> {
 }
 
 impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
-    /// Starts a thread called `name` for each of the `cores`.
-    pub(crate) fn start(
+    /// Starts a thread called `name` for each of the `cores`. Each has a worker of its own, which may
+    /// keep things from job to job.
+    pub(crate) fn start<F: FnMut(J) -> R + Send + 'static>(
         name: &str,
         cores: NonZeroUsize,
-        work: impl Fn(J) -> R + Clone + Send + 'static,
+        worker: impl Fn() -> F,
     ) -> io::Result<Self> {
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..cores.get() {
-            let (queue, work) = (Arc::clone(&queue), work.clone());
+            let (queue, work) = (Arc::clone(&queue), worker());
             thread::Builder::new().name(name.into()).spawn(move || serve(&queue, work))?;
         }
         Ok(Self { jobs, pending: VecDeque::new(), ahead: cores.get() * 2 + 2 })
     }
 
-    /// Hands out a job. Gives back the oldest result when enough is under way.
+    /// Hands out a job. Gives back the oldest result when enough was under way already.
     pub(crate) fn hand_out(&mut self, job: J) -> io::Result<Option<R>> {
+        let oldest = if self.pending.len() >= self.ahead { self.next()? } else { None };
         let (reply, result) = sync_channel(1);
         self.jobs.send((job, reply)).map_err(|_| stopped())?;
         self.pending.push_back(result);
-        if self.pending.len() > self.ahead { self.next() } else { Ok(None) }
+        Ok(oldest)
     }
 
     /// The oldest result that has not been given back. None: there is nothing more.
@@ -51,7 +53,7 @@ impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
 }
 
 /// Works until there are no more jobs to come.
-fn serve<J, R>(queue: &Mutex<Receiver<(J, SyncSender<R>)>>, work: impl Fn(J) -> R) {
+fn serve<J, R>(queue: &Mutex<Receiver<(J, SyncSender<R>)>>, mut work: impl FnMut(J) -> R) {
     loop {
         let job = match queue.lock() {
             Ok(queue) => queue.recv(),

@@ -16,13 +16,9 @@ mod schema;
 mod summary;
 mod version;
 
-use std::{
-    io::{self, Write},
-    num::NonZeroUsize,
-};
+use std::{io::Write, num::NonZeroUsize};
 
 use md5::Md5;
-use sha2::{Digest, Sha256};
 
 use self::{
     database::{Stream, stream_name},
@@ -42,9 +38,9 @@ use crate::{
     error::BuildError,
     feed::{Feed, hashed},
     format::{Format, Progress, WriteSeek},
+    hashing::HashingWriter,
     package::{Metadata, Package},
     payload::Arch,
-    tree::FileTree,
 };
 
 /// The cabinet's name in the database.
@@ -85,10 +81,6 @@ impl Format for Msi {
         format!("{}-{}-{}.msi", metadata.name, metadata.version, self.arch(metadata))
     }
 
-    fn tree(&self, package: &Package) -> FileTree {
-        package.tree.clone()
-    }
-
     fn write(
         &self,
         package: &Package,
@@ -127,7 +119,7 @@ impl Msi {
             level: self.compression.level(),
             cores: self.cores,
         };
-        let both = Digesting { out: &mut *cfb, digest: Sha256::new() };
+        let both = HashingWriter::new(&mut *cfb);
         let cabinet = CabWriter::new(both, &items, options).map_err(BuildError::Write)?;
         let ((length, digest), md5) = hashed::<Md5, _>(progress, |feed| fill(cabinet, plan, feed))?;
         cfb.patch(cab::LENGTH_AT, &length.to_le_bytes()).map_err(BuildError::Write)?;
@@ -139,7 +131,7 @@ impl Msi {
 }
 
 fn fill<W: Write>(
-    mut cabinet: CabWriter<Digesting<W>>,
+    mut cabinet: CabWriter<HashingWriter<W>>,
     plan: &Plan<'_>,
     feed: &mut Feed<'_>,
 ) -> Result<(u32, Vec<u8>), BuildError> {
@@ -147,7 +139,7 @@ fn fill<W: Write>(
         feed.copy(file.source, &mut cabinet)?;
     }
     let (length, both) = cabinet.finish().map_err(BuildError::Write)?;
-    Ok((length, both.digest.finalize().to_vec()))
+    Ok((length, both.finish().0.to_vec()))
 }
 
 /// The summary and all tables. The codes follow from the tables without them and from the
@@ -182,22 +174,4 @@ fn streams(
     let mut streams = database.streams().ok_or_else(too_many)?;
     streams.push((summary::NAME.to_owned(), summary.bytes()));
     Ok(streams)
-}
-
-/// Passes bytes on, and their digest in the end.
-struct Digesting<W> {
-    out: W,
-    digest: Sha256,
-}
-
-impl<W: Write> Write for Digesting<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

@@ -26,7 +26,7 @@ use crate::{
     feed::{self, Feed},
     format::{Format, Progress, WriteSeek},
     package::{Metadata, Package},
-    tree::{Entry, FileTree, InstallPath, Node},
+    tree::{Entry, InstallPath, Node},
 };
 
 /// Enough for the certificates of a signature, twice, in the table, and for RSA-4096, a CMS message
@@ -77,10 +77,6 @@ impl Format for Pkg {
 
     fn file_name(&self, metadata: &Metadata) -> String {
         format!("{}-{}.pkg", metadata.name, metadata.version)
-    }
-
-    fn tree(&self, package: &Package) -> FileTree {
-        package.tree.clone()
     }
 
     fn write(
@@ -151,16 +147,12 @@ impl<'a> Files<'a> {
         feed: &mut Feed<'_>,
     ) -> Result<(), BuildError> {
         for (path, entry) in &self.0 {
-            let target = match &entry.node {
-                Node::Symlink { target } => target.as_str(),
-                Node::Dir | Node::File { .. } => "",
-            };
-            let size = entry.size() + target.len() as u64;
-            cpio.begin(path, mode(entry), size).map_err(BuildError::Write)?;
+            cpio.begin(path, entry.stat_mode(), entry.stat_size()).map_err(BuildError::Write)?;
             if let Node::File { source, .. } = &entry.node {
                 feed.copy(source, cpio.out())?;
             }
-            cpio.out().write_all(target.as_bytes()).map_err(BuildError::Write)?;
+            let target = entry.target().as_bytes();
+            cpio.out().write_all(target).map_err(BuildError::Write)?;
         }
         Ok(())
     }
@@ -177,7 +169,7 @@ impl<'a> Files<'a> {
                     checksum: *checksums.next().expect("each file has been read"),
                 },
             };
-            items.insert(path.as_str(), bom::Item { mode: mode(entry), mtime, kind });
+            items.insert(path.as_str(), bom::Item { mode: entry.stat_mode(), mtime, kind });
         }
         bom::render(&items)
     }
@@ -187,14 +179,4 @@ impl<'a> Files<'a> {
 fn size(entry: &Entry) -> Result<u32, BuildError> {
     u32::try_from(entry.size())
         .map_err(|_| BuildError::TooBig { what: "a file", limit: u32::MAX.into() })
-}
-
-/// With the bits that tell its kind.
-fn mode(entry: &Entry) -> u16 {
-    let kind = match entry.node {
-        Node::Dir => 0o40_000,
-        Node::File { .. } => 0o100_000,
-        Node::Symlink { .. } => 0o120_000,
-    };
-    kind | entry.mode.bits()
 }

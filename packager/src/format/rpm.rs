@@ -8,7 +8,7 @@ mod header;
 mod metadata;
 
 use std::{
-    io::{self, SeekFrom, Write},
+    io::{SeekFrom, Write},
     num::NonZeroUsize,
 };
 
@@ -20,10 +20,11 @@ use crate::{
     error::BuildError,
     feed::{self, Feed},
     format::{Format, Progress, WriteSeek},
+    hashing::HashingWriter,
     package::{Metadata, Package},
     payload::Arch,
     template::LICENSES,
-    tree::{Entry, FileTree, InstallPath, Node, Role, Source},
+    tree::{Entry, FileTree, InstallPath, Node, Role},
 };
 
 use header::{Header, SignatureTag};
@@ -102,7 +103,7 @@ impl Rpm {
         tree: &FileTree,
         progress: Progress<'_>,
     ) -> Result<(Digests, Sizes), BuildError> {
-        let hashing = Hashing { out, digest: Sha256::new(), written: 0 };
+        let hashing = HashingWriter::new(out);
         let encoder = Encoder::new(self.compression, self.cores, hashing);
         let mut cpio = CpioWriter::new(encoder.map_err(BuildError::Write)?);
         let mtime = package.built_at.unix();
@@ -110,14 +111,13 @@ impl Rpm {
             feed::hashed::<Sha256, _>(progress, |feed| add_files(&mut cpio, tree, mtime, feed))?;
         let (encoder, plain) = cpio.finish().map_err(BuildError::Write)?;
         let hashing = encoder.finish().map_err(BuildError::Write)?;
+        let (digest, written) = hashing.finish();
         let digests = Digests {
             files: files.iter().map(hex::encode).collect(),
-            archive: hex::encode(hashing.digest.finalize()),
+            archive: hex::encode(digest),
         };
-        let sizes = Sizes {
-            plain: size("the archive", plain)?,
-            squeezed: size("the archive", hashing.written)?,
-        };
+        let sizes =
+            Sizes { plain: size("the archive", plain)?, squeezed: size("the archive", written)? };
         Ok((digests, sizes))
     }
 }
@@ -203,18 +203,14 @@ fn add_files(
 ) -> Result<(), BuildError> {
     for (inode, (path, entry)) in (1..).zip(tree.iter()) {
         let path = format!(".{path}");
-        let target = match &entry.node {
-            Node::Symlink { target } => target.as_str(),
-            Node::Dir | Node::File { .. } => "",
-        };
-        let size = size("a file", entry.size())? + size("a symlink", target.len() as u64)?;
-        let mode = metadata::mode(entry);
+        let (mode, size) = (entry.stat_mode(), size("a file", entry.stat_size())?);
         let item = Item { path: &path, inode, mode, links: 1, mtime, size };
         cpio.begin(&item).map_err(BuildError::Write)?;
         if let Node::File { source, .. } = &entry.node {
             feed.copy(source, cpio)?;
         }
-        cpio.write_all(target.as_bytes()).and_then(|()| cpio.pad()).map_err(BuildError::Write)?;
+        let target = entry.target().as_bytes();
+        cpio.write_all(target).and_then(|()| cpio.pad()).map_err(BuildError::Write)?;
     }
     Ok(())
 }
@@ -235,28 +231,7 @@ fn with_licenses(package: &Package) -> FileTree {
     let mut put = |path, entry| tree.insert(path, entry).expect("no package's tree has licenses");
     put(path(folder.clone()), Entry::dir());
     for (name, text) in LICENSES {
-        let source = Source::Bytes(text.into());
-        put(path(format!("{folder}/{name}")), Entry::file(source, Role::License));
+        put(path(format!("{folder}/{name}")), Entry::bytes(text, Role::License));
     }
     tree
-}
-
-/// Counts and hashes what passes through it.
-struct Hashing<'a> {
-    out: &'a mut dyn WriteSeek,
-    digest: Sha256,
-    written: u64,
-}
-
-impl Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.out.write(bytes)?;
-        self.digest.update(&bytes[..taken]);
-        self.written += taken as u64;
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

@@ -4,11 +4,11 @@ mod environment;
 
 use wire::settings::files;
 
-use super::root::{Place, Root, file, require_wanted};
+use super::root::{self, Root, require_wanted};
 use crate::{
     error::AssembleError,
-    package::{Lifecycle, Metadata, Package, Pointer, Service, SourceDate},
-    payload::{Component, Os, Payload},
+    package::{Lifecycle, Metadata, Package, Service, SourceDate},
+    payload::{Os, Payload},
     spec::PackageSpec,
     template::{Unit, rendered},
     tree::{Entry, InstallPath, Role},
@@ -40,10 +40,7 @@ pub(crate) fn assemble(
     add_system_files(&mut root, spec)?;
     root.add_configuration(spec)?;
     root.add_secret(files::ENROLL_SECRET, spec)?;
-    let pointers = payload
-        .components()
-        .map(|component| root.add_component(component).map(|place| pointer(component, place)))
-        .collect::<Result<_, _>>()?;
+    let pointers = root.add_components(payload)?;
     let lifecycle = Lifecycle {
         service: Some(Service { name: SERVICE, start: spec.service().start }),
         account: None,
@@ -55,16 +52,10 @@ pub(crate) fn assemble(
 
 fn metadata(spec: &PackageSpec, payload: &Payload) -> Metadata {
     Metadata {
-        name: "fleetd",
-        version: payload.version().clone(),
-        platform: payload.platform(),
-        summary: "Fleet agent, enrolls this device with its server and runs osquery",
         description: DESCRIPTION,
-        publisher: spec.publisher().clone(),
-        license: Metadata::LICENSE,
         conflicts: &["fleet-osquery"],
         recommends: &["ca-certificates"],
-        libraries: payload.libraries(),
+        ..root::metadata(spec, payload)
     }
 }
 
@@ -73,16 +64,7 @@ fn add_system_files(root: &mut Root, spec: &PackageSpec) -> Result<(), AssembleE
     let unit = rendered(&Unit { service: SERVICE, cpu_quota: spec.service().cpu_quota });
     let settings = environment::render(spec, SERVICE, &root.path.join(files::ENROLL_SECRET));
     let program = root.path.join("bin").join("orbit").join("orbit");
-    root.tree.insert(InstallPath::fixed(UNITS), file(unit, Role::Data))?;
-    root.tree.insert(InstallPath::fixed(ENVIRONMENT), file(settings, Role::Config))?;
+    root.tree.insert(InstallPath::fixed(UNITS), Entry::bytes(unit, Role::Data))?;
+    root.tree.insert(InstallPath::fixed(ENVIRONMENT), Entry::bytes(settings, Role::Config))?;
     root.tree.insert(InstallPath::fixed(COMMAND), Entry::symlink(program))
-}
-
-fn pointer(component: &Component, place: Place) -> Pointer {
-    Pointer {
-        component: component.kind,
-        link: place.folder.join(component.kind.program(Os::Linux)),
-        packaged: place.program,
-        version: component.version.clone(),
-    }
 }

@@ -7,11 +7,13 @@
 
 mod launchd;
 
-use super::root::{Root, file, require_wanted};
+use wire::settings::files;
+
+use super::root::{self, Root, require_wanted};
 use crate::{
     error::AssembleError,
-    package::{Lifecycle, Metadata, Package, Pointer, Service, SourceDate},
-    payload::{Component, Os, Payload},
+    package::{Lifecycle, Metadata, Package, Service, SourceDate},
+    payload::{Os, Payload},
     spec::PackageSpec,
     template::{LICENSES, MacosUninstall, rendered},
     tree::{Entry, InstallPath, Owner, Role},
@@ -22,8 +24,6 @@ const LOGS: &str = "/var/log/orbit";
 /// Fleet's, so that its agent is replaced and not fought.
 const LABEL: &str = "com.fleetdm.orbit";
 const DAEMON: &str = "/Library/LaunchDaemons/com.fleetdm.orbit.plist";
-/// The secret as packaged, for `orbit installer configure`.
-const PACKAGED_SECRET: &str = "packaged.secret";
 const UNINSTALL: &str = "uninstall.sh";
 
 const DESCRIPTION: &str = "\
@@ -43,11 +43,9 @@ pub(crate) fn assemble(
         return Err(AssembleError::Exposed { what });
     }
     let mut root = Root::new(ROOT, Os::Macos)?;
-    let components = payload.components();
-    let pointers = components.map(|component| add_component(&mut root, component));
-    let pointers = pointers.collect::<Result<_, _>>()?;
+    let pointers = root.add_components(payload)?;
     root.add_configuration(spec)?;
-    root.add_secret(PACKAGED_SECRET, spec)?;
+    root.add_secret(files::PACKAGED_SECRET, spec)?;
     add_licenses(&mut root)?;
     let lifecycle = Lifecycle {
         service: Some(Service { name: LABEL, start: spec.service().start }),
@@ -56,43 +54,23 @@ pub(crate) fn assemble(
         state: vec![root.path.clone(), InstallPath::fixed(LOGS)],
     };
     add_uninstaller(&mut root, &lifecycle)?;
-    let daemon = file(launchd::render(spec, LABEL), Role::Data);
+    let daemon = Entry::bytes(launchd::render(spec, LABEL), Role::Data);
     root.tree.insert(InstallPath::fixed(DAEMON), daemon)?;
     let tree = root.tree.owned_by(Owner::WHEEL);
     Ok(Package { metadata: metadata(spec, payload), tree, lifecycle, built_at })
 }
 
 fn metadata(spec: &PackageSpec, payload: &Payload) -> Metadata {
-    Metadata {
-        name: "fleetd",
-        version: payload.version().clone(),
-        platform: payload.platform(),
-        summary: "Fleet agent, enrolls this device with its server and runs osquery",
-        description: DESCRIPTION,
-        publisher: spec.publisher().clone(),
-        license: "Apache-2.0 OR MIT",
-        conflicts: &[],
-        recommends: &[],
-        libraries: Vec::new(),
-    }
-}
-
-fn add_component(root: &mut Root, component: &Component) -> Result<Pointer, AssembleError> {
-    let place = root.add_component(component)?;
-    Ok(Pointer {
-        component: component.kind,
-        link: place.folder.join(component.kind.program(Os::Macos)),
-        packaged: place.program,
-        version: component.version.clone(),
-    })
+    Metadata { description: DESCRIPTION, ..root::metadata(spec, payload) }
 }
 
 fn add_licenses(root: &mut Root) -> Result<(), AssembleError> {
     let folder = root.path.join("licenses");
     root.tree.insert(folder.clone(), Entry::dir())?;
-    let mut texts = LICENSES.into_iter();
-    texts
-        .try_for_each(|(name, text)| root.tree.insert(folder.join(name), file(text, Role::License)))
+    for (name, text) in LICENSES {
+        root.tree.insert(folder.join(name), Entry::bytes(text, Role::License))?;
+    }
+    Ok(())
 }
 
 /// A script of the administrator's, which is no part of the package's own life.

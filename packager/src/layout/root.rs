@@ -5,9 +5,10 @@ use wire::settings::files;
 
 use crate::{
     error::AssembleError,
+    package::{Metadata, Pointer},
     payload::{Bundle, Component, ComponentKind, Content, Os, Payload},
     spec::{ClientIdentity, PackageSpec, Trust},
-    tree::{Entry, FileTree, InstallPath, Role, Source},
+    tree::{Entry, FileTree, InstallPath, Role},
 };
 
 /// What the flagfile says if none is given.
@@ -16,19 +17,16 @@ const NO_OSQUERY_FLAGS: &[u8] = b"# Flags of osqueryd, one a line: --name=value\
 /// Debian wants what an administrator edits below `/etc`; the agent finds it by a symlink.
 const LINUX_CONFIGURATION: &str = "/etc/orbit";
 
+const DESCRIPTION: &str = "\
+The agent, orbit, enrolls the device with the Fleet server that this package
+was built for. It keeps osquery running, hands it the queries that the server
+asks, and returns the answers.";
+
 /// A tree in the making, with the agent's root folder in it.
 pub(super) struct Root {
     pub(super) tree: FileTree,
     pub(super) path: InstallPath,
     os: Os,
-}
-
-/// Where a component is below the root.
-pub(super) struct Place {
-    /// The component's own folder.
-    pub(super) folder: InstallPath,
-    /// Its packaged program.
-    pub(super) program: InstallPath,
 }
 
 impl Root {
@@ -60,7 +58,7 @@ impl Root {
         let folder = InstallPath::fixed(LINUX_CONFIGURATION);
         let path = folder.join(files::OSQUERY_FLAGS);
         self.tree.insert(folder, Entry::dir())?;
-        self.tree.insert(path.clone(), file(flags, Role::Config))?;
+        self.tree.insert(path.clone(), Entry::bytes(flags, Role::Config))?;
         self.tree.insert(self.path.join(files::OSQUERY_FLAGS), Entry::symlink(path))
     }
 
@@ -98,9 +96,18 @@ impl Root {
         self.add(name, format!("{}\n", secret.expose()), Role::Secret)
     }
 
+    /// Adds every component of the payload. Gives the pointers to them.
+    pub(super) fn add_components(
+        &mut self,
+        payload: &Payload,
+    ) -> Result<Vec<Pointer>, AssembleError> {
+        payload.components().map(|component| self.add_component(component)).collect()
+    }
+
     /// Adds a program as `bin/<component>/packaged/<program>`, a bundle as
-    /// `bin/<component>/packaged/<component>.app`.
-    pub(super) fn add_component(&mut self, component: &Component) -> Result<Place, AssembleError> {
+    /// `bin/<component>/packaged/<component>.app`. Where the agent moves the pointer and no script,
+    /// adds the version, which it compares with those of updates.
+    fn add_component(&mut self, component: &Component) -> Result<Pointer, AssembleError> {
         let folder = self.path.join("bin").join(component.kind.name());
         let packaged = folder.join("packaged");
         self.tree.insert(folder.clone(), Entry::dir())?;
@@ -115,7 +122,25 @@ impl Root {
                 self.add_bundle(&packaged.join(bundle_name(component.kind)), bundle)?
             }
         };
-        Ok(Place { folder, program })
+        if self.os != Os::Linux {
+            let version = Entry::bytes(format!("{}\n", component.version), Role::Data);
+            self.tree.insert(packaged.join(files::PACKAGED_VERSION), version)?;
+        }
+        Ok(Pointer {
+            component: component.kind,
+            link: self.link(&folder, component.kind),
+            packaged: program,
+            version: component.version.clone(),
+        })
+    }
+
+    /// On Windows the agent itself is pointed to by its service, the others by a file that names a
+    /// folder.
+    fn link(&self, folder: &InstallPath, kind: ComponentKind) -> InstallPath {
+        match self.os {
+            Os::Linux | Os::Macos => folder.join(kind.program(self.os)),
+            Os::Windows => folder.join("current"),
+        }
     }
 
     /// Gives the path of the bundle's program.
@@ -138,7 +163,7 @@ impl Root {
         content: impl Into<Bytes>,
         role: Role,
     ) -> Result<(), AssembleError> {
-        self.tree.insert(self.path.join(name), file(content, role))
+        self.tree.insert(self.path.join(name), Entry::bytes(content, role))
     }
 }
 
@@ -152,9 +177,20 @@ const fn bundle_name(kind: ComponentKind) -> &'static str {
     }
 }
 
-/// A file whose content is in memory.
-pub(super) fn file(content: impl Into<Bytes>, role: Role) -> Entry {
-    Entry::file(Source::Bytes(content.into()), role)
+/// What the agent's package says of itself on every system.
+pub(super) fn metadata(spec: &PackageSpec, payload: &Payload) -> Metadata {
+    Metadata {
+        name: "fleetd",
+        version: payload.version().clone(),
+        platform: payload.platform(),
+        summary: "Fleet agent, enrolls this device with its server and runs osquery",
+        description: DESCRIPTION,
+        publisher: spec.publisher().clone(),
+        license: Metadata::LICENSE,
+        conflicts: &[],
+        recommends: &[],
+        libraries: payload.libraries(),
+    }
 }
 
 /// Fails if the spec wants a component that the payload has not, or a path that its system does
@@ -165,21 +201,9 @@ pub(super) fn require_wanted(spec: &PackageSpec, payload: &Payload) -> Result<()
     }
     let os = payload.platform().os;
     match &spec.settings().osquery_db {
-        Some(path) if !is_absolute(path, os) => {
+        Some(path) if !os.is_absolute(path) => {
             Err(AssembleError::ForeignPath { path: path.clone(), os })
         }
         Some(_) | None => Ok(()),
     }
-}
-
-fn is_absolute(path: &str, os: Os) -> bool {
-    match os {
-        Os::Linux | Os::Macos => path.starts_with('/'),
-        Os::Windows => has_drive(path),
-    }
-}
-
-/// Whether a path begins like `C:\`.
-fn has_drive(path: &str) -> bool {
-    matches!(path.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic())
 }

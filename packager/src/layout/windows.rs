@@ -4,11 +4,11 @@
 
 use wire::{envfile, settings::files};
 
-use super::root::{Place, Root, require_wanted};
+use super::root::{self, Root, require_wanted};
 use crate::{
     error::AssembleError,
-    package::{Lifecycle, Metadata, Package, Pointer, Service, SourceDate},
-    payload::{Component, Os, Payload},
+    package::{Lifecycle, Metadata, Package, Service, SourceDate},
+    payload::{Os, Payload},
     spec::PackageSpec,
     tree::Role,
 };
@@ -17,11 +17,6 @@ const ROOT: &str = "/ProgramFiles64Folder/Orbit";
 
 /// As the service manager knows it.
 const SERVICE: &str = "orbit";
-
-const DESCRIPTION: &str = "\
-The agent, orbit, enrolls the device with the Fleet server that this package
-was built for. It keeps osquery running, hands it the queries that the server
-asks, and returns the answers.";
 
 pub(crate) fn assemble(
     spec: &PackageSpec,
@@ -33,10 +28,7 @@ pub(crate) fn assemble(
     root.add_configuration(spec)?;
     root.add(files::PACKAGED_SETTINGS, settings(spec), Role::Data)?;
     root.add_secret(files::PACKAGED_SECRET, spec)?;
-    let pointers = payload
-        .components()
-        .map(|component| root.add_component(component).map(|place| pointer(component, place)))
-        .collect::<Result<_, _>>()?;
+    let pointers = root.add_components(payload)?;
     let lifecycle = Lifecycle {
         service: Some(Service { name: SERVICE, start: spec.service().start }),
         account: None,
@@ -47,26 +39,16 @@ pub(crate) fn assemble(
 }
 
 fn metadata(spec: &PackageSpec, payload: &Payload) -> Result<Metadata, AssembleError> {
-    let version = payload.version().clone();
+    let metadata = root::metadata(spec, payload);
+    let version = &metadata.version;
     if version.major > 255 || version.minor > 255 || version.patch > 65_535 {
-        return Err(AssembleError::Version { version, limit: "255.255.65535" });
+        return Err(AssembleError::Version { version: version.clone(), limit: "255.255.65535" });
     }
-    let publisher = spec.publisher();
-    if !publisher.vendor().chars().all(is_latin) {
-        return Err(AssembleError::Letters { name: publisher.vendor().to_owned() });
+    let vendor = metadata.publisher.vendor();
+    if !vendor.chars().all(is_latin) {
+        return Err(AssembleError::Letters { name: vendor.to_owned() });
     }
-    Ok(Metadata {
-        name: "fleetd",
-        version,
-        platform: payload.platform(),
-        summary: "Fleet agent, enrolls this device with its server and runs osquery",
-        description: DESCRIPTION,
-        publisher: publisher.clone(),
-        license: Metadata::LICENSE,
-        conflicts: &[],
-        recommends: &[],
-        libraries: Vec::new(),
-    })
+    Ok(metadata)
 }
 
 /// Whether an installer's tables can hold a letter: those of ISO 8859-1 and no others.
@@ -82,14 +64,4 @@ fn settings(spec: &PackageSpec) -> String {
         text.push('\n');
     }
     text
-}
-
-/// The agent itself is pointed to by its service, the others by a file that names a folder.
-fn pointer(component: &Component, place: Place) -> Pointer {
-    Pointer {
-        component: component.kind,
-        link: place.folder.join("current"),
-        packaged: place.program,
-        version: component.version.clone(),
-    }
 }

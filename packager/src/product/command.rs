@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{About, Release, file, squeezed};
+use super::{About, Release};
 use crate::{
+    compression::gzipped,
     error::AssembleError,
     package::{Lifecycle, Package},
     tree::{Entry, FileTree, InstallPath, Role},
@@ -15,9 +16,9 @@ const ABOUT: About = About {
     name: "fleetctl",
     summary: "Command line of Fleet: packages the agent, manages the server",
     description: "\
-fleetctl makes signed installers of the Fleet agent for Linux, macOS and
-Windows, on any machine and without other tools. It publishes the agent's
-updates, and manages devices, people and secrets of a Fleet server.",
+fleetctl makes installers of the Fleet agent for Linux, macOS and Windows,
+on any machine and without other tools. It publishes the agent's updates, and
+manages devices, people and secrets of a Fleet server.",
 };
 
 /// What `fleetctl generate` writes.
@@ -37,7 +38,7 @@ pub fn fleetctl(release: &Release, documents: &Documents) -> Result<Package, Ass
     tree.insert(InstallPath::fixed("/usr/bin/fleetctl"), program)?;
     for (name, page) in &documents.manual {
         let path = InstallPath::new(format!("/usr/share/man/man1/{name}.gz"))?;
-        tree.insert(path, file(squeezed(page), Role::Doc))?;
+        tree.insert(path, Entry::bytes(gzipped(page), Role::Doc))?;
     }
     add_completions(&mut tree, documents)?;
     let (metadata, lifecycle) = (release.metadata(&ABOUT)?, Lifecycle::none());
@@ -53,7 +54,7 @@ fn add_completions(tree: &mut FileTree, documents: &Documents) -> Result<(), Ass
         ("/usr/share/zsh/vendor-completions/_fleetctl", &documents.zsh),
     ];
     for (path, script) in files {
-        tree.insert(InstallPath::fixed(path), file(script.clone(), Role::Data))?;
+        tree.insert(InstallPath::fixed(path), Entry::bytes(script.clone(), Role::Data))?;
     }
     Ok(())
 }

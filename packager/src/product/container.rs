@@ -1,6 +1,6 @@
 //! `fleet-server` as a container image: the program, an account, and nothing to log in to.
 
-use super::{Release, file};
+use super::Release;
 use crate::{
     error::AssembleError,
     image::{self, Image},
@@ -46,9 +46,9 @@ fn layer(release: &Release) -> Result<(Platform, FileTree), AssembleError> {
     let entries = [
         ("/data", Entry { mode: Mode::PRIVATE_DIR, owner: OWNER, ..Entry::dir() }),
         ("/etc/fleet-server", Entry::dir()),
-        ("/etc/fleet-server/config.yaml", file(IMAGE_CONFIG, Role::Data)),
-        ("/etc/group", file(groups, Role::Data)),
-        ("/etc/passwd", file(users, Role::Data)),
+        ("/etc/fleet-server/config.yaml", Entry::bytes(IMAGE_CONFIG, Role::Data)),
+        ("/etc/group", Entry::bytes(groups, Role::Data)),
+        ("/etc/passwd", Entry::bytes(users, Role::Data)),
         ("/tmp", Entry { mode: Mode::SHARED_DIR, ..Entry::dir() }),
         ("/usr/bin/fleet-server", Entry::file(release.program.source.clone(), Role::Program)),
     ];

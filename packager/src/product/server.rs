@@ -1,6 +1,6 @@
 //! `fleet-server`: a program that systemd runs under an account of its own.
 
-use super::{About, Release, file};
+use super::{About, Release};
 use crate::{
     error::AssembleError,
     package::{Account, Lifecycle, Package, Service},
@@ -28,9 +28,10 @@ const OWNER: Owner = Owner { user: "root", group: ACCOUNT.name };
 
 /// Lays out `release`, which is of `fleet-server`. Pure.
 pub fn fleet_server(release: &Release) -> Result<Package, AssembleError> {
-    let unit = file(SERVER_UNIT, Role::Data);
-    let account = file(format!("{}\n", ACCOUNT.sysusers()), Role::Data);
-    let config = Entry { mode: Mode::GROUP, owner: OWNER, ..file(SERVER_CONFIG, Role::Config) };
+    let unit = Entry::bytes(SERVER_UNIT, Role::Data);
+    let account = Entry::bytes(format!("{}\n", ACCOUNT.sysusers()), Role::Data);
+    let config = Entry::bytes(SERVER_CONFIG, Role::Config);
+    let config = Entry { mode: Mode::GROUP, owner: OWNER, ..config };
     let entries = [
         ("/usr/bin/fleet-server", Entry::file(release.program.source.clone(), Role::Program)),
         ("/usr/lib/systemd/system/fleet-server.service", unit),

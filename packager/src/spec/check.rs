@@ -8,7 +8,10 @@ use super::{
     CertificateChain, ClientIdentity, CpuQuota, DEFAULT_MAINTAINER, Draft, Field, PackageSpec,
     PrivateKey, Publisher, ServicePolicy, Trust, UpdateTrust,
 };
-use crate::error::{SpecError, SpecErrors};
+use crate::{
+    error::{SpecError, SpecErrors},
+    payload::Os,
+};
 
 impl TryFrom<Draft> for PackageSpec {
     type Error = SpecErrors;
@@ -201,9 +204,7 @@ fn line(text: &str) -> Result<(), &'static str> {
 
 /// Whether `path` is absolute on some system; a layout knows on which it must be.
 fn is_absolute(path: &str) -> bool {
-    let drive = |letter: &u8| letter.is_ascii_alphabetic();
-    path.starts_with('/')
-        || matches!(path.as_bytes(), [letter, b':', b'\\' | b'/', ..] if drive(letter))
+    [Os::Linux, Os::Macos, Os::Windows].into_iter().any(|os| os.is_absolute(path))
 }
 
 fn web_url(text: &str) -> Result<Url, String> {

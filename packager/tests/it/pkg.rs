@@ -264,9 +264,11 @@ drwxr-xr-x root wheel     0 /opt/orbit
 drwxr-xr-x root wheel     0 /opt/orbit/bin
 drwxr-xr-x root wheel     0 /opt/orbit/bin/orbit
 drwxr-xr-x root wheel     0 /opt/orbit/bin/orbit/packaged
+-rw-r--r-- root wheel [..] /opt/orbit/bin/orbit/packaged/VERSION
 -rwxr-xr-x root wheel [..] /opt/orbit/bin/orbit/packaged/orbit
 drwxr-xr-x root wheel     0 /opt/orbit/bin/osqueryd
 drwxr-xr-x root wheel     0 /opt/orbit/bin/osqueryd/packaged
+-rw-r--r-- root wheel [..] /opt/orbit/bin/osqueryd/packaged/VERSION
 -rwxr-xr-x root wheel [..] /opt/orbit/bin/osqueryd/packaged/osqueryd
 drwxr-xr-x root wheel     0 /opt/orbit/licenses
 -rw-r--r-- root wheel 11358 /opt/orbit/licenses/LICENSE-APACHE

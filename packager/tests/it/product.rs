@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use bytes::Bytes;
 use camino::Utf8Path;
 use packager::{
-    Package, Program,
+    AssembleError, Package, Program,
     format::{deb::Deb, rpm::Rpm},
     payload::Os,
     product::{self, Documents, Release},
@@ -175,8 +175,18 @@ fn manual_pages_are_read_by_man() {
 fn only_linux_has_such_packages() {
     let mut release = release();
     release.program.platform.os = Os::Windows;
-    assert!(product::fleet_server(&release).is_err());
-    let documents =
-        Documents { manual: BTreeMap::from([("../x".into(), Bytes::new())]), ..documents() };
-    assert!(product::fleetctl(&self::release(), &documents).is_err());
+    let no_layout = AssembleError::NoLayout { os: Os::Windows };
+    assert_eq!(product::fleetctl(&release, &documents()).unwrap_err(), no_layout);
+    assert_eq!(product::fleet_server(&release).unwrap_err(), no_layout);
+    assert_eq!(product::fleet_server_image(&release, &[]).unwrap_err(), no_layout);
+}
+
+#[test]
+fn a_page_stays_in_its_folder() {
+    for name in ["../x.1", "a/../../x.1"] {
+        let manual = BTreeMap::from([(name.to_owned(), Bytes::new())]);
+        let documents = Documents { manual, ..documents() };
+        let laid_out = product::fleetctl(&release(), &documents);
+        assert!(matches!(laid_out, Err(AssembleError::Path(_))), "{name}");
+    }
 }

@@ -71,7 +71,7 @@ struct Page {
 impl Page {
     fn rows(device: &DeviceSummary) -> [(&'static str, String); 8] {
         [
-            ("Status", format!("{:?}", device.status).to_lowercase()),
+            ("Status", device.status.as_str().to_owned()),
             ("Last seen", device.last_seen_at.strftime("%F %T UTC").to_string()),
             ("Enrolled", device.enrolled_at.strftime("%F %T UTC").to_string()),
             ("System", device.os_version.clone()),

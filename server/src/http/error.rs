@@ -41,6 +41,27 @@ struct Refusal {
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
+impl Refusal {
+    /// With nothing to say but its kind. Who is told that a server is busy may come back in a second.
+    fn of(kind: &'static Kind) -> Self {
+        let retry_after = (kind.status == 503).then_some(1);
+        Self {
+            kind,
+            detail: None,
+            errors: Vec::new(),
+            token_refused: false,
+            retry_after,
+            cause: None,
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self(Arc::new(refusal))
+    }
+}
+
 impl ApiError {
     /// A refusal with nothing more to say than its kind.
     #[must_use]
@@ -55,59 +76,23 @@ impl ApiError {
     }
 
     fn new(kind: &'static Kind, detail: Option<String>) -> Self {
-        let retry_after = (kind.status == 503).then_some(1);
-        Self(Arc::new(Refusal {
-            kind,
-            detail,
-            errors: Vec::new(),
-            token_refused: false,
-            retry_after,
-            cause: None,
-        }))
+        Self::from(Refusal { detail, ..Refusal::of(kind) })
     }
 
     /// A token was presented that is no good.
     pub(super) fn refused_token(kind: &'static Kind) -> Self {
-        Self(Arc::new(Refusal {
-            kind,
-            detail: None,
-            errors: Vec::new(),
-            token_refused: true,
-            retry_after: None,
-            cause: None,
-        }))
+        Self::from(Refusal { token_refused: true, ..Refusal::of(kind) })
     }
 
     fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = errors.first().map(|error| format!("{} {}", error.pointer, error.detail));
-        let kind = problems::INVALID_FIELDS;
-        Self(Arc::new(Refusal {
-            kind,
-            detail,
-            errors,
-            token_refused: false,
-            retry_after: None,
-            cause: None,
-        }))
+        Self::from(Refusal { detail, errors, ..Refusal::of(problems::INVALID_FIELDS) })
     }
 
     /// A failure of ours that the caller can do nothing about; the log says what it was.
     #[must_use]
     pub fn failed(kind: &'static Kind, cause: impl Error + Send + Sync + 'static) -> Self {
-        Self::inside(kind, cause)
-    }
-
-    fn inside(kind: &'static Kind, cause: impl Error + Send + Sync + 'static) -> Self {
-        let retry_after = (kind.status == 503).then_some(1);
-        let cause = Some(Box::from(cause));
-        Self(Arc::new(Refusal {
-            kind,
-            detail: None,
-            errors: Vec::new(),
-            token_refused: false,
-            retry_after,
-            cause,
-        }))
+        Self::from(Refusal { cause: Some(Box::from(cause)), ..Refusal::of(kind) })
     }
 
     /// Logs what went wrong inside, once, with the whole chain.
@@ -189,7 +174,7 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(_) => problems::UNAVAILABLE,
             StoreError::Statement(_) | StoreError::Corrupt(_) => problems::INTERNAL,
         };
-        Self::inside(kind, error)
+        Self::failed(kind, error)
     }
 }
 
@@ -197,14 +182,11 @@ impl From<TooMany> for ApiError {
     fn from(error: TooMany) -> Self {
         let wait = error.retry_after;
         let seconds = wait.as_secs() + i64::from(wait.subsec_nanos() > 0);
-        Self(Arc::new(Refusal {
-            kind: problems::TOO_MANY_ATTEMPTS,
+        Self::from(Refusal {
             detail: Some(format!("wait {seconds} seconds")),
-            errors: Vec::new(),
-            token_refused: false,
             retry_after: Some(seconds.max(1)),
-            cause: None,
-        }))
+            ..Refusal::of(problems::TOO_MANY_ATTEMPTS)
+        })
     }
 }
 
@@ -273,7 +255,7 @@ impl From<NodeError> for ApiError {
             NodeError::TooMany(error) => error.into(),
             NodeError::TokenTaken => Self::because(problems::CONFLICT, error),
             NodeError::TooManyLines => Self::because(problems::BODY_TOO_LARGE, error),
-            NodeError::Log(_) => Self::inside(problems::INTERNAL, error),
+            NodeError::Log(_) => Self::failed(problems::INTERNAL, error),
             NodeError::Store(error) => error.into(),
         }
     }

@@ -1,17 +1,17 @@
 //! What is linked into a program: the crates that cargo resolves for its package, its target and
 //! their features, without what only builds or tests it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use spdx::{Expression, ParseMode};
 use xshell::cmd;
 
-use crate::workspace::Workspace;
+use crate::{
+    lockfile::{Locked, Lockfile},
+    workspace::Workspace,
+};
 
 /// Name and version; no two crates of a program share both.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,18 +63,6 @@ struct CargoTarget {
     kind: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Lock {
-    package: Vec<Locked>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Locked {
-    name: String,
-    version: String,
-    checksum: Option<String>,
-}
-
 impl Catalogue {
     pub(super) fn read(workspace: &Workspace) -> anyhow::Result<Self> {
         let sh = &workspace.sh;
@@ -82,9 +70,7 @@ impl Catalogue {
             cmd!(sh, "cargo metadata --format-version 1 --no-deps --locked").quiet().read()?;
         let metadata: Metadata =
             serde_json::from_str(&json).context("could not read cargo's metadata")?;
-        let lock = fs::read_to_string(workspace.root.join("Cargo.lock"))
-            .context("could not read `Cargo.lock`")?;
-        let lock: Lock = toml::from_str(&lock).context("could not read `Cargo.lock`")?;
+        let lock = Lockfile::read(workspace)?;
         let checksum = |it: Locked| Some((Id { name: it.name, version: it.version }, it.checksum?));
         Ok(Self {
             packages: metadata.packages.into_iter().flat_map(programs).collect(),

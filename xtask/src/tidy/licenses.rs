@@ -7,12 +7,15 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::Context as _;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use spdx::{Expression, ParseMode};
 use xshell::cmd;
 
 use super::Finding;
-use crate::workspace::Workspace;
+use crate::{
+    lockfile::{Locked, Lockfile},
+    workspace::Workspace,
+};
 
 /// The parts of `deny.toml` that are kept here.
 #[derive(Debug, Deserialize)]
@@ -52,20 +55,6 @@ struct Sources {
     allow_registry: Vec<String>,
 }
 
-/// The crates that Cargo.lock names.
-#[derive(Debug, Deserialize)]
-struct Lock {
-    package: Vec<Locked>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Locked {
-    name: String,
-    version: String,
-    /// None for crates of this workspace.
-    source: Option<String>,
-}
-
 /// A crate that is compiled.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Compiled {
@@ -76,8 +65,8 @@ struct Compiled {
 }
 
 pub(super) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
-    let policy: Policy = read(workspace, "deny.toml")?;
-    let lock: Lock = read(workspace, "Cargo.lock")?;
+    let policy = policy(workspace)?;
+    let lock = Lockfile::read(workspace)?;
     let mut compiled = BTreeSet::new();
     for target in &policy.graph.targets {
         compiled.extend(compiled_for(workspace, target)?);
@@ -87,10 +76,10 @@ pub(super) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
     Ok(findings)
 }
 
-fn read<T: DeserializeOwned>(workspace: &Workspace, name: &str) -> anyhow::Result<T> {
-    let problem = || format!("could not read `{name}`");
-    let text = fs::read_to_string(workspace.root.join(name)).with_context(problem)?;
-    toml::from_str(&text).with_context(problem)
+fn policy(workspace: &Workspace) -> anyhow::Result<Policy> {
+    let problem = "could not read `deny.toml`";
+    let text = fs::read_to_string(workspace.root.join("deny.toml")).context(problem)?;
+    toml::from_str(&text).context(problem)
 }
 
 /// What is compiled for `target`: less than Cargo.lock names, as features and platforms decide.
@@ -131,7 +120,7 @@ fn problems(policy: &Policy, krate: &Compiled) -> Vec<Finding> {
     findings
 }
 
-fn foreign_sources(policy: &Policy, lock: &Lock) -> Vec<Finding> {
+fn foreign_sources(policy: &Policy, lock: &Lockfile) -> Vec<Finding> {
     let registries = &policy.sources.allow_registry;
     let allowed = |source: &str| registries.iter().any(|name| source == format!("registry+{name}"));
     let foreign = |krate: &Locked| {

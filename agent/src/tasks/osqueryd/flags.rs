@@ -41,7 +41,7 @@ const ADDRESSES: [(&str, &str); 7] = [
 /// The argument that names the pid file, which also marks our osqueryds.
 #[must_use]
 pub fn pid_file(root: &Utf8Path) -> String {
-    flag("pidfile", root.join("osquery.pid"))
+    flag("pidfile", root.join(files::OSQUERY_PID))
 }
 
 /// All arguments.
@@ -70,7 +70,7 @@ fn forced(config: &Config, identity: &Identity, has_secret: bool) -> Vec<String>
     let mut arguments = vec![
         pid_file(root),
         flag("extensions_socket", platform::extensions_socket(root)),
-        flag("logger_path", root.join("osquery_log")),
+        flag("logger_path", root.join(files::OSQUERY_LOGS)),
         flag("database_path", config.osquery_db()),
         flag("host_identifier", "specified"),
         flag("specified_identifier", identity.osquery_identifier()),

@@ -26,7 +26,8 @@ Examples:
   fleetctl package --type deb --arch amd64,arm64 --out-dir dist \\
       --update-url https://updates.example.com --update-roots root.json \\
       --fleet-url https://fleet.example.com --enroll-secret-file - < secret.txt
-  fleetctl package --type pkg --components ./bin --use-system-configuration
+  fleetctl package --type msi,pkg --components ./bin --out-dir dist \\
+      --fleet-url https://fleet.example.com --enroll-secret-file secret.txt
   fleetctl package --type rpm --components ./bin --dry-run";
 
 /// Builds installers of the agent
@@ -195,9 +196,6 @@ pub(crate) struct MacosArgs {
     /// What macOS knows the package by [default: com.fleetdm.orbit]
     #[arg(long, value_name = "ID")]
     pub identifier: Option<String>,
-    /// Take server and enroll secret from a configuration profile on the device
-    #[arg(long, env = "FLEETCTL_USE_SYSTEM_CONFIGURATION", hide_env_values = true, value_parser = BoolishValueParser::new())]
-    pub use_system_configuration: bool,
 }
 
 #[derive(Debug, Args)]
@@ -257,6 +255,8 @@ pub(crate) struct RefusedArgs {
     pub app_store_connect_api_key_content: Option<String>,
     #[arg(long, hide = true)]
     pub local_wix_dir: Option<PathBuf>,
+    #[arg(long, hide = true, env = "FLEETCTL_USE_SYSTEM_CONFIGURATION", value_parser = BoolishValueParser::new())]
+    pub use_system_configuration: bool,
     #[arg(long, hide = true, env = "FLEETCTL_DISABLE_KEYSTORE", value_parser = BoolishValueParser::new())]
     pub disable_keystore: bool,
     #[arg(long, hide = true, env = "FLEETCTL_FLEET_MANAGED_HOST_IDENTITY_CERTIFICATE", value_parser = BoolishValueParser::new())]
@@ -268,6 +268,7 @@ impl RefusedArgs {
     pub(crate) fn reasons(&self) -> Vec<String> {
         const PKG: &str = "is refused: fleetctl does not sign packages of type pkg";
         const MSI: &str = "is not needed: fleetctl makes packages of type msi by itself";
+        const PROFILE: &str = "is refused: the agent reads no configuration profile";
         const KEYSTORE: &str =
             "is refused: the agent keeps its secrets in files that the system alone can read";
         const TPM: &str = "is refused: fleetctl builds no packages whose keys a TPM holds";
@@ -287,6 +288,7 @@ impl RefusedArgs {
                 PKG,
             ),
             (self.local_wix_dir.is_some(), "--local-wix-dir", MSI),
+            (self.use_system_configuration, "--use-system-configuration", PROFILE),
             (self.disable_keystore, "--disable-keystore", KEYSTORE),
             (
                 self.fleet_managed_host_identity_certificate,

@@ -38,8 +38,9 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
     let date = check.flag("SOURCE_DATE_EPOCH", environment.source_date.as_deref(), str::parse);
     let identifier = check.flag("--identifier", args.macos.identifier.as_deref(), str::parse);
     let spec = check.spec(draft, args);
-    check.macos(args, &types, compression, spec.as_ref());
+    check.macos(args, &types, compression);
     check.windows(&types, compression);
+    check.exposed(&types, spec.as_ref());
     match (spec, origin, channels, check.problems.is_empty()) {
         (Some(spec), Some(origin), Some(channels), true) => Ok(Order {
             spec,
@@ -65,6 +66,17 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// On a Mac and on Windows every user can read what a service is started with.
+    fn exposed(&mut self, types: &[Type], spec: Option<&PackageSpec>) {
+        for kind in types.iter().filter(|kind| matches!(kind, Type::Msi | Type::Pkg)) {
+            let urls = spec.into_iter().flat_map(PackageSpec::with_password);
+            self.problems.extend(urls.map(|what| {
+                let kind = kind.name();
+                format!("the {what} has a password in it, which every user could read where a {kind} is installed")
+            }));
+        }
+    }
+
     pub(super) fn ok<T, E: Display>(&mut self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.problems.push(error.to_string())).ok()
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Seek as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -11,8 +11,9 @@ use std::{
 
 use anyhow::Context as _;
 use packager::WriteSeek;
-use sha2::{Digest as _, Sha256};
 use tempfile::TempPath;
+
+use crate::digest::sha256;
 
 /// Temporary files that a signal must not leave behind.
 #[derive(Debug, Clone, Default)]
@@ -46,15 +47,13 @@ impl Unfinished {
         digest: Digest,
         write: impl FnOnce(&mut dyn WriteSeek) -> anyhow::Result<()>,
     ) -> anyhow::Result<Staged> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let (mut file, temporary) = self
-            .create(folder.unwrap_or(Path::new(".")))
-            .context("could not create a temporary file")?;
+        let (mut file, temporary) =
+            self.create(folder_of(path)).context("could not create a temporary file")?;
         write(&mut file)?;
         let size = file.metadata().context("could not ask for its size")?.len();
         let sha256 = match digest {
             Digest::None => None,
-            Digest::Sha256 => Some(sha256(&mut file).context("could not read it back")?),
+            Digest::Sha256 => Some(read_back(&mut file).context("could not read it back")?),
         };
         Ok(Staged { size, sha256, file: temporary })
     }
@@ -188,30 +187,30 @@ fn set_aside(path: &Path) -> io::Result<Option<TempPath>> {
     if !fs::symlink_metadata(path).is_ok_and(|about| !about.is_dir()) {
         return Ok(None);
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let aside = tempfile::Builder::new()
         .prefix(".fleetctl-")
         .suffix(".tmp")
-        .make_in(folder.unwrap_or(Path::new(".")), |aside| {
+        .make_in(folder_of(path), |aside| {
             fs::hard_link(path, aside).or_else(|_| fs::rename(path, aside))
         })?;
     Ok(Some(aside.into_temp_path()))
 }
 
-fn sha256(file: &mut File) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; 256 * 1024];
-    file.seek(SeekFrom::Start(0))?;
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(hex::encode(hash.finalize())),
-            length => hash.update(&chunk[..length]),
-        }
-    }
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn read_back(file: &mut File) -> io::Result<String> {
+    file.rewind()?;
+    sha256(file)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::SeekFrom;
+
+    use sha2::Sha256;
+
     use super::*;
 
     fn staged(

@@ -2,15 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
     path::Path,
 };
 
 use anyhow::Context as _;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::{Check, Scope};
+use crate::digest::sha256;
 
 /// The file with the checksums.
 pub(super) const NAME: &str = "SHA256SUMS";
@@ -122,16 +122,7 @@ fn file(dir: &Path, name: String, sums: &Sums) -> anyhow::Result<File> {
 fn hash(path: &Path) -> anyhow::Result<String> {
     let problem = || format!("could not read `{}`", path.display());
     let mut file = fs::File::open(path).with_context(problem)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match io::Read::read(&mut file, &mut buffer) {
-            Ok(0) => return Ok(hex::encode(hash.finalize())),
-            Ok(read) => hash.update(&buffer[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).with_context(problem),
-        }
-    }
+    sha256(&mut file).with_context(problem)
 }
 
 /// Whether all files are as they should be.

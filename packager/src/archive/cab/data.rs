@@ -45,7 +45,7 @@ struct Job {
 
 impl<W: Write> DataWriter<W> {
     pub(super) fn new(out: W, level: u8, cores: NonZeroUsize) -> io::Result<Self> {
-        let workers = Workers::start("mszip", cores, |job: Job| blocks(&job))?;
+        let workers = Workers::start("mszip", cores, || |job: Job| blocks(&job))?;
         let run = Vec::with_capacity(RUN);
         Ok(Self { out, level, run, previous: None, workers, written: 0 })
     }

@@ -9,6 +9,7 @@ use semver::Version;
 
 use crate::{
     archive::tar::{Item, TarWriter},
+    compression::gzipped,
     package::Package,
     payload::{Arch, Library},
     template::{DebPostinst, DebPostrm, DebPrerm, rendered},
@@ -32,15 +33,14 @@ impl Control<'_> {
             members.push(("/conffiles", DATA, conffiles));
         }
         members.extend(self.scripts().map(|(path, text)| (path, SCRIPT, text)));
-        let gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
-        let mut tar = TarWriter::new(gzip, self.package.built_at.unix());
+        let mut tar = TarWriter::new(Vec::new(), self.package.built_at.unix());
         tar.dir(&item("/", SCRIPT))?;
         for (path, mode, text) in members {
             tar.file(&item(path, mode), text.len() as u64)?;
             tar.out().write_all(text.as_bytes())?;
             tar.pad(text.len() as u64)?;
         }
-        tar.finish()?.finish()
+        Ok(gzipped(&tar.finish()?))
     }
 
     /// Nothing for a package whose files are all there is to it.

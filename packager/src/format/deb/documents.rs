@@ -1,15 +1,12 @@
 //! What Debian Policy wants in a package besides its files.
 
-use std::io::Write as _;
-
-use bytes::Bytes;
-
 use super::control::version;
 use crate::{
+    compression::gzipped,
     package::Package,
     payload::ComponentKind,
     template::{DebChangelog, DebCopyright, LintianOverrides, rendered},
-    tree::{Entry, FileTree, InstallPath, Mode, Owner, Role, Source},
+    tree::{Entry, FileTree, InstallPath, Mode, Owner, Role},
 };
 
 /// The package's files, copyright, changelog and lintian overrides.
@@ -18,11 +15,12 @@ pub(super) fn add_to(package: &Package) -> FileTree {
     let folder = format!("/usr/share/doc/{name}");
     let mut tree = package.tree.clone();
     put(&mut tree, folder.clone(), Entry::dir());
-    put(&mut tree, format!("{folder}/copyright"), document(copyright(package)));
-    put(&mut tree, format!("{folder}/changelog.gz"), document(changelog(package)));
+    put(&mut tree, format!("{folder}/copyright"), Entry::bytes(copyright(package), Role::Doc));
+    put(&mut tree, format!("{folder}/changelog.gz"), Entry::bytes(changelog(package), Role::Doc));
     let overrides = overrides(package);
     if !overrides.trim().is_empty() {
-        put(&mut tree, format!("/usr/share/lintian/overrides/{name}"), document(overrides));
+        let overrides = Entry::bytes(overrides, Role::Doc);
+        put(&mut tree, format!("/usr/share/lintian/overrides/{name}"), overrides);
     }
     tree
 }
@@ -52,10 +50,6 @@ fn put(tree: &mut FileTree, path: String, entry: Entry) {
     tree.insert(path, entry).expect("a package's tree has no Debian documents");
 }
 
-fn document(content: impl Into<Bytes>) -> Entry {
-    Entry::file(Source::Bytes(content.into()), Role::Doc)
-}
-
 fn copyright(package: &Package) -> String {
     let metadata = &package.metadata;
     let mut components = package.lifecycle.pointers.iter().map(|pointer| pointer.component);
@@ -63,7 +57,7 @@ fn copyright(package: &Package) -> String {
     rendered(&DebCopyright { name: metadata.name, osquery })
 }
 
-/// Named as that of a package without a Debian revision, squeezed as hard as Policy asks.
+/// Named as that of a package without a Debian revision.
 fn changelog(package: &Package) -> Vec<u8> {
     let metadata = &package.metadata;
     let text = rendered(&DebChangelog {
@@ -72,8 +66,5 @@ fn changelog(package: &Package) -> Vec<u8> {
         publisher: &metadata.publisher,
         date: package.built_at.timestamp().strftime("%a, %d %b %Y %H:%M:%S +0000").to_string(),
     });
-    let mut gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
-    gzip.write_all(text.as_bytes())
-        .and_then(|()| gzip.finish())
-        .expect("writing to memory does not fail")
+    gzipped(text.as_bytes())
 }

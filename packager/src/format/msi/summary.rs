@@ -32,8 +32,7 @@ impl Summary<'_> {
         const WINDOWS_INSTALLER_5: u32 = 500;
         const LONG_NAMES_COMPRESSED: u32 = 2;
         const READ_ONLY_RECOMMENDED: u32 = 2;
-        let time = Value::Time((u64::from(self.date) + 11_644_473_600) * 10_000_000);
-        let again = Value::Time((u64::from(self.date) + 11_644_473_600) * 10_000_000);
+        let time = (u64::from(self.date) + 11_644_473_600) * 10_000_000;
         section(&[
             (1, Value::Short(CODE_PAGE)),
             (2, Value::Text("Installation Database")),
@@ -43,8 +42,8 @@ impl Summary<'_> {
             (6, Value::Text(self.comments)),
             (7, Value::Text(self.template)),
             (9, Value::Text(self.package_code)),
-            (12, time),
-            (13, again),
+            (12, Value::Time(time)),
+            (13, Value::Time(time)),
             (14, Value::Long(WINDOWS_INSTALLER_5)),
             (15, Value::Long(LONG_NAMES_COMPRESSED)),
             (18, Value::Text("fleetctl")),

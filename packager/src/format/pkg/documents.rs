@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use super::{COMPONENT, Identifier};
 use crate::{
     archive::cpio::odc::OdcWriter,
+    compression::gzipped,
     package::Package,
     payload::Arch,
     template::{PkgDistribution, PkgInfo, PkgPostinstall, PkgPreinstall, rendered},
@@ -56,14 +57,13 @@ impl Documents<'_> {
             ("./postinstall", PkgPostinstall::text(lifecycle)),
             ("./preinstall", PkgPreinstall::text(lifecycle)),
         ];
-        let gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
-        let mut cpio = OdcWriter::new(gzip, self.package.built_at.unix());
+        let mut cpio = OdcWriter::new(Vec::new(), self.package.built_at.unix());
         cpio.begin(".", FOLDER, 0)?;
         for (path, text) in scripts {
             cpio.begin(path, SCRIPT, text.len() as u64)?;
             cpio.out().write_all(text.as_bytes())?;
         }
-        cpio.finish()?.finish()
+        Ok(gzipped(&cpio.finish()?))
     }
 
     /// What the files take on disk.

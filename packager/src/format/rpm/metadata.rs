@@ -170,10 +170,10 @@ impl PackageHeader<'_> {
     fn put_files(&self, header: &mut Header, digests: &Digests) -> Result<(), BuildError> {
         let entries: Vec<_> = self.tree.iter().map(|(_, entry)| entry).collect();
         let all = |value: u32| vec![value; entries.len()];
-        let sizes = entries.iter().map(|entry| size("a file", on_disk(entry)));
+        let sizes = entries.iter().map(|entry| size("a file", entry.stat_size()));
         let sizes: Vec<_> = sizes.collect::<Result<_, _>>()?;
         let total = size("the files", sizes.iter().copied().map(u64::from).sum())?;
-        let modes: Vec<_> = entries.iter().map(|entry| mode(entry)).collect();
+        let modes: Vec<_> = entries.iter().map(|entry| entry.stat_mode()).collect();
         let flags: Vec<_> = entries.iter().map(|entry| flags(entry)).collect();
         let inodes: Vec<_> = (1..).take(entries.len()).collect();
         header.int32(1009, &[total]);
@@ -182,7 +182,7 @@ impl PackageHeader<'_> {
         header.int16(1033, &vec![0; entries.len()]);
         header.int32(1034, &all(self.package.built_at.unix()));
         header.strings(1035, file_digests(&entries, digests));
-        header.strings(1036, entries.iter().map(|entry| link(entry)));
+        header.strings(1036, entries.iter().map(|entry| entry.target()));
         header.int32(1037, &flags);
         header.strings(1039, entries.iter().map(|entry| entry.owner.user));
         header.strings(1040, entries.iter().map(|entry| entry.owner.group));
@@ -272,24 +272,6 @@ fn version(version: &Version) -> String {
     text
 }
 
-/// The mode as stat(2) has it, with the bits that tell the kind.
-pub(super) fn mode(entry: &Entry) -> u16 {
-    let kind = match entry.node {
-        Node::Dir => 0o040_000,
-        Node::File { .. } => 0o100_000,
-        Node::Symlink { .. } => 0o120_000,
-    };
-    kind | entry.mode.bits()
-}
-
-fn on_disk(entry: &Entry) -> u64 {
-    match &entry.node {
-        Node::Dir => 0,
-        Node::File { source, .. } => source.size(),
-        Node::Symlink { target } => target.as_str().len() as u64,
-    }
-}
-
 fn flags(entry: &Entry) -> u32 {
     const CONFIG: u32 = 1;
     const DOC: u32 = 1 << 1;
@@ -313,11 +295,4 @@ fn file_digests<'a>(entries: &[&Entry], digests: &'a Digests) -> Vec<&'a str> {
         Node::Dir | Node::Symlink { .. } => "",
     };
     entries.iter().map(of).collect()
-}
-
-fn link(entry: &Entry) -> &str {
-    match &entry.node {
-        Node::Symlink { target } => target.as_str(),
-        Node::Dir | Node::File { .. } => "",
-    }
 }

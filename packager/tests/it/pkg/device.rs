@@ -23,6 +23,7 @@ echo "orbit $*" >> /calls
 [ "$*" = "installer configure" ] || exit 0
 cd /opt/orbit
 for packaged in bin/*/packaged/*; do
+    [ "${packaged##*/}" != VERSION ] || continue
     folder=${packaged%/packaged/*}
     link=$folder/${packaged##*/}
     [ -x "$link" ] || ln -sfn "packaged/${packaged##*/}" "$link"
