@@ -8,10 +8,11 @@ mod measure;
 mod payload;
 mod table;
 
+use std::{env, path::PathBuf};
+
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde::Serialize;
-use xshell::cmd;
 
 use crate::{
     bench::{
@@ -19,6 +20,7 @@ use crate::{
         measure::{Median, Run},
         payload::Payload,
     },
+    dist::{self, Purpose},
     terminal,
     workspace::Workspace,
 };
@@ -86,12 +88,12 @@ struct Entry {
 }
 
 pub(crate) fn package(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
-    build(workspace)?;
+    let ours = Ours::build(workspace)?;
     let payload = Payload::prepare(workspace)?;
     let mut lineup = Vec::new();
     for &setting in args.settings() {
         for format in Format::ALL {
-            lineup.push(Lane::new(workspace, &payload, format, setting)?);
+            lineup.push(Lane::new(workspace, &ours, &payload, (format, setting))?);
         }
     }
     for round in 0..=args.rounds() {
@@ -110,20 +112,20 @@ pub(crate) fn package(workspace: &Workspace, args: &Args) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Builds ours as it is shipped, and the floor in the same way.
-fn build(workspace: &Workspace) -> anyhow::Result<()> {
-    let sh = &workspace.sh;
-    let what = [
-        "-p",
-        "fleetd-fleetctl",
-        "-p",
-        "fleetd-packager",
-        "--bin",
-        "fleetctl",
-        "--example",
-        "floor",
-    ];
-    Ok(cmd!(sh, "cargo build --release --locked {what...}").quiet().run()?)
+/// Ours as it is shipped, and the floor built in the same way.
+#[derive(Debug)]
+struct Ours {
+    fleetctl: PathBuf,
+    floor: PathBuf,
+}
+
+impl Ours {
+    fn build(workspace: &Workspace) -> anyhow::Result<Self> {
+        let triple = format!("{}-unknown-linux-musl", env::consts::ARCH);
+        let programs = dist::build(workspace, &triple, &["fleetctl"], Purpose::Shipping)?;
+        let floor = dist::example(workspace, &triple, ("fleetd-packager", "floor"))?;
+        Ok(Self { fleetctl: programs.join("fleetctl"), floor })
+    }
 }
 
 /// The tools that meet in one contest, and their runs so far.
@@ -137,12 +139,12 @@ struct Lane {
 impl Lane {
     fn new(
         workspace: &Workspace,
+        ours: &Ours,
         payload: &Payload,
-        format: Format,
-        setting: Setting,
+        (format, setting): (Format, Setting),
     ) -> anyhow::Result<Self> {
-        let tools = contender::all(workspace, payload, format, setting)?;
-        let floor = floor::contender(workspace, payload, format, setting);
+        let tools = contender::all(workspace, &ours.fleetctl, payload, (format, setting))?;
+        let floor = floor::contender(&ours.floor, payload, format, setting);
         let fresh = |contender| (contender, Vec::new());
         Ok(Self {
             format,

@@ -9,7 +9,9 @@ use std::{
 use anyhow::{Context as _, bail};
 use xshell::{Cmd, cmd};
 
-use crate::{acceptance, bench, codegen, demo, release, terminal, tidy, workspace::Workspace};
+use crate::{
+    acceptance, bench, codegen, demo, platforms, release, terminal, tidy, workspace::Workspace,
+};
 
 /// Tests and checks that a step ran.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,7 @@ const STEPS: &[Step] = &[
     Step { command: "cargo xtask acceptance", run: acceptance },
     Step { command: "cargo xtask release check", run: release },
     Step { command: "cargo xtask demo", run: |workspace, _| demo::run(workspace) },
+    Step { command: "cargo xtask platforms", run: platforms },
     Step {
         command: "cargo xtask bench package --quick",
         run: |workspace, _| bench::package(workspace, &bench::Args::quick()),
@@ -103,6 +106,11 @@ fn acceptance(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> 
 
 fn release(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> {
     counts.passed += release::checked(workspace)?;
+    Ok(())
+}
+
+fn platforms(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> {
+    counts.passed += platforms::counted(workspace, &platforms::Args::default())?;
     Ok(())
 }
 

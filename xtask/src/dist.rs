@@ -97,6 +97,27 @@ pub(crate) fn inspect(triple: &str, name: &str, path: &Path) -> anyhow::Result<(
     inspect::check(target, name, path)
 }
 
+/// Builds the example `name` of `package` as programs are shipped; gives its path.
+pub(crate) fn example(
+    workspace: &Workspace,
+    triple: &str,
+    (package, name): (&str, &str),
+) -> anyhow::Result<PathBuf> {
+    let version = version::of_checkout(workspace)?;
+    let place = Place { sources: &workspace.root, target: &workspace.target, version: &version };
+    let args = Args { targets: vec![triple.to_owned()], ..Args::default() };
+    let order = Order::new(workspace, &args, Purpose::Shipping)?;
+    let target = order.choice.targets.first().context("a target was asked for")?;
+    let settings = Settings::new(workspace, &place, target, &order.toolchains[target.triple])?;
+    let profile = Purpose::Shipping.profile(Panic::Aborts);
+    settings
+        .cargo(workspace, &place, target, profile)?
+        .args(program::packages(target, Panic::Aborts))
+        .args(["--package", package, "--example", name])
+        .run()?;
+    Ok(place.target.join(triple).join(profile).join("examples").join(name))
+}
+
 /// What is to be built, and with what.
 #[derive(Debug)]
 struct Order {

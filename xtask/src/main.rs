@@ -82,7 +82,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Setup(args) => return setup::run(&workspace, &args),
         Task::Test => {
-            let code = setup::run(&workspace, &setup::Args::default())?;
+            let code = setup::run(&workspace, &setup::Args::of_tests())?;
             if code != ExitCode::SUCCESS {
                 return Ok(code);
             }

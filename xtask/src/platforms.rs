@@ -71,8 +71,20 @@ const SYSTEMS: &[System] = &[
 /// How long a program may take to enroll, emulated.
 const ENROLLED_WITHIN: Duration = Duration::from_secs(120);
 
+/// Targets that programs are built for here.
+pub(crate) fn targets() -> impl Iterator<Item = &'static str> {
+    SYSTEMS.iter().map(|system| system.triple)
+}
+
 /// Runs the checks; fails if one did not hold.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    let passed = counted(workspace, args)?;
+    terminal::line(&format!("\n{passed} passed, 0 failed"));
+    Ok(())
+}
+
+/// As [`run`], and gives the number of checks.
+pub(crate) fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usize> {
     let mut report = Report::default();
     let wanted =
         |system: &&System| args.filter.as_deref().is_none_or(|text| system.triple.contains(text));
@@ -90,8 +102,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     if failed > 0 {
         bail!("{failed} of {} checks failed", passed + failed);
     }
-    terminal::line(&format!("\n{passed} passed, 0 failed"));
-    Ok(())
+    Ok(passed)
 }
 
 fn check(workspace: &Workspace, system: &System, report: &mut Report) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use rustix::process::geteuid;
 use xshell::cmd;
 
-use crate::{dist::toolchain::Origin, terminal, workspace::Workspace};
+use crate::{dist::toolchain::Origin, platforms, terminal, workspace::Workspace};
 
 /// What is needed, and what for. Rust and its linker are there already: xtask runs.
 const PACKAGES: &[(&str, &str)] = &[
@@ -77,6 +77,14 @@ pub(crate) struct Args {
     /// With `--cross`: take compilers from here and nowhere else
     #[arg(long, value_enum, requires = "cross")]
     toolchain: Option<Origin>,
+}
+
+impl Args {
+    /// What the tests need.
+    pub(crate) fn of_tests() -> Self {
+        let targets = platforms::targets().map(str::to_owned).collect();
+        Self { cross: true, targets, ..Self::default() }
+    }
 }
 
 /// Installs what is missing when run as root; otherwise prints the line to run.

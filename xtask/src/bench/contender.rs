@@ -122,9 +122,9 @@ impl Contender {
 /// Everybody who builds `format`.
 pub(super) fn all(
     workspace: &Workspace,
+    fleetctl: &Path,
     payload: &Payload,
-    format: Format,
-    setting: Setting,
+    (format, setting): (Format, Setting),
 ) -> anyhow::Result<Vec<Contender>> {
     let out = |tool: &str| {
         payload.dir.join("out").join(format!("{tool}-{}-{}", format.as_str(), setting.as_str()))
@@ -133,24 +133,23 @@ pub(super) fn all(
         Format::Deb => dpkg_deb(payload, setting, &out("dpkg-deb"))?,
         Format::Rpm => rpmbuild(payload, setting, &out("rpmbuild"))?,
     };
-    let ours = fleetctl(workspace, payload, (format, setting), &out("fleetctl"))?;
+    let ours = ours(fleetctl, payload, (format, setting), &out("fleetctl"));
     Ok(vec![ours, nfpm(workspace, payload, (format, setting), &out("nfpm"))?, peer])
 }
 
-fn fleetctl(
-    workspace: &Workspace,
+fn ours(
+    fleetctl: &Path,
     payload: &Payload,
     (format, setting): (Format, Setting),
     out: &Path,
-) -> anyhow::Result<Contender> {
-    let program = workspace.target.join("release").join("fleetctl");
-    Ok(Contender::new("fleetctl", &program, out)
+) -> Contender {
+    Contender::new("fleetctl", fleetctl, out)
         .arg("package")
         .flag("--type", format.as_str())
         .flag("--components", &payload.components)
         .arg("--fleet-desktop")
         .flag("--compression", setting.as_str())
-        .flag("--out-dir", out))
+        .flag("--out-dir", out)
 }
 
 fn nfpm(

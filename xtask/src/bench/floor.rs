@@ -1,26 +1,26 @@
 //! The floor: the same bytes compressed, hashed and written with all cores, and nothing else. The
 //! packager's example of that name does it.
 
+use std::path::Path;
+
 use super::{
     contender::{Contender, Format, Setting},
     payload::Payload,
 };
-use crate::workspace::Workspace;
 
 pub(super) fn contender(
-    workspace: &Workspace,
+    program: &Path,
     payload: &Payload,
     format: Format,
     setting: Setting,
 ) -> Contender {
-    let program = workspace.target.join("release").join("examples").join("floor");
     let hash = match format {
         Format::Deb => "none",
         Format::Rpm => "sha256",
     };
     let name = format!("floor-{}-{}", format.as_str(), setting.as_str());
     let out = payload.dir.join("out").join(name);
-    let floor = Contender::new("floor", &program, &out)
+    let floor = Contender::new("floor", program, &out)
         .arg(setting.as_str())
         .arg(hash)
         .arg(out.join("bytes.floor"));
