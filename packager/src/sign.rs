@@ -1,0 +1,41 @@
+//! Signing. A [`Signer`] holds a key and knows nothing of packages: a key file, a hardware token, a
+//! program that asks a cloud's key service. What is signed, and how the signature is wrapped, is each
+//! format's own business.
+
+use std::{fmt, io};
+
+/// Something that can sign bytes.
+pub trait Signer: fmt::Debug + Send + Sync {
+    /// How it signs, which does not change.
+    fn scheme(&self) -> Scheme;
+
+    /// Signs `message`; hashing is part of the scheme. RSA gives PKCS #1 v1.5 (RFC 8017), the curves of
+    /// NIST a DER-encoded `ECDSA-Sig-Value` (RFC 3279), Ed25519 64 bytes (RFC 8032).
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+}
+
+/// An algorithm with its hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scheme {
+    RsaSha256,
+    EcdsaP256Sha256,
+    EcdsaP384Sha384,
+    Ed25519,
+}
+
+/// Why something could not be signed. Never shows a key or a passphrase.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    #[error("could not read what is to be signed")]
+    Read(#[source] io::Error),
+    #[error("could not write what was signed")]
+    Write(#[source] io::Error),
+    #[error("the {key} cannot be used: {reason}")]
+    Key { key: &'static str, reason: String },
+    #[error("the {what} cannot be signed: {reason}")]
+    Unsignable { what: &'static str, reason: String },
+    #[error("the signing key did not sign")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
