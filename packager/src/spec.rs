@@ -157,8 +157,8 @@ impl PackageSpec {
         &self.osquery_flags
     }
 
-    /// Settings whose URL has a password in it. Where settings are readable by all, as on macOS, such
-    /// a package cannot be.
+    /// Settings whose URL has a password in it. Where settings are readable by all, as on macOS and
+    /// Windows, such a package cannot be.
     pub fn with_password(&self) -> impl Iterator<Item = &'static str> {
         let AgentSettings { fleet_url, update_url, proxy, .. } = &self.settings;
         let urls = [("Fleet URL", fleet_url), ("update URL", update_url), ("proxy URL", proxy)];

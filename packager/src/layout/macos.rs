@@ -9,7 +9,7 @@ mod launchd;
 
 use wire::settings::files;
 
-use super::root::{self, Root, require_wanted};
+use super::root::{self, Root, require_no_password, require_wanted};
 use crate::{
     error::AssembleError,
     package::{Lifecycle, Metadata, Package, Service, SourceDate},
@@ -39,9 +39,7 @@ pub(crate) fn assemble(
     built_at: SourceDate,
 ) -> Result<Package, AssembleError> {
     require_wanted(spec, payload)?;
-    if let Some(what) = spec.with_password().next() {
-        return Err(AssembleError::Exposed { what });
-    }
+    require_no_password(spec)?;
     let mut root = Root::new(ROOT, Os::Macos)?;
     let pointers = root.add_components(payload)?;
     root.add_configuration(spec)?;

@@ -207,3 +207,12 @@ pub(super) fn require_wanted(spec: &PackageSpec, payload: &Payload) -> Result<()
         Some(_) | None => Ok(()),
     }
 }
+
+/// Fails if a setting's URL has a password in it, where everybody can read what services are
+/// started with: a Mac tells a daemon's environment, Windows keeps its packages.
+pub(super) fn require_no_password(spec: &PackageSpec) -> Result<(), AssembleError> {
+    match spec.with_password().next() {
+        Some(what) => Err(AssembleError::Exposed { what }),
+        None => Ok(()),
+    }
+}

@@ -4,7 +4,7 @@
 
 use wire::{envfile, settings::files};
 
-use super::root::{self, Root, require_wanted};
+use super::root::{self, Root, require_no_password, require_wanted};
 use crate::{
     error::AssembleError,
     package::{Lifecycle, Metadata, Package, Service, SourceDate},
@@ -24,9 +24,10 @@ pub(crate) fn assemble(
     built_at: SourceDate,
 ) -> Result<Package, AssembleError> {
     require_wanted(spec, payload)?;
+    require_no_password(spec)?;
     let mut root = Root::new(ROOT, Os::Windows)?;
     root.add_configuration(spec)?;
-    root.add(files::PACKAGED_SETTINGS, settings(spec), Role::Data)?;
+    root.add(files::PACKAGED_SETTINGS, settings(spec), Role::Secret)?;
     root.add_secret(files::PACKAGED_SECRET, spec)?;
     let pointers = root.add_components(payload)?;
     let lifecycle = Lifecycle {

@@ -180,8 +180,7 @@ fn secrets_are_for_the_system_and_administrators() {
         let rows = locks.rows.iter().filter(|row| row[1] == object);
         rows.map(|row| row[3].as_str()).collect::<Vec<_>>()
     };
-    for name in ["PACKAG~2.SEC|packaged.secret", "OSQUER~1.FLA|osquery.flags"] {
-        let name = name.split('|').next_back().unwrap();
+    for name in ["packaged.secret", "packaged.env", "osquery.flags"] {
         let row = files.rows.iter().find(|row| row[2].ends_with(name)).unwrap();
         assert_eq!(locked(&row[0]), ["D:PAI(A;;FA;;;SY)(A;;FA;;;BA)"], "{name}");
     }
@@ -277,6 +276,9 @@ fn what_no_installer_can_hold_is_refused() {
         wrong(foreign, "1.2.3"),
         "the osquery database `/srv/db` is not an absolute path on windows"
     );
+    let proxy = Draft { proxy: Some("http://user:pw@proxy:3128".into()), ..draft() };
+    let refused = wrong(proxy, "1.2.3");
+    assert!(refused.contains("proxy URL") && !refused.contains("pw@"), "{refused}");
     let maintainer = "Пример <it@example.com>";
     assert_eq!(
         wrong(Draft { maintainer: maintainer.into(), ..draft() }, "1.2.3"),
