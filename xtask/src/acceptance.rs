@@ -16,7 +16,12 @@ use anyhow::{Context as _, bail};
 use rustix::process::geteuid;
 
 use crate::{
-    acceptance::{base::Base, container::Network, packages::Shelf, suite::Suite},
+    acceptance::{
+        base::Base,
+        container::Network,
+        packages::Shelf,
+        suite::{Site, Suite},
+    },
     cleanup::TemporaryDir,
     deployment::{Deployment, Desk, Voice},
     report::Report,
@@ -34,16 +39,23 @@ pub(crate) struct Args {
 struct Group {
     name: &'static str,
     network: Network,
+    /// The systemd unit that is looked at.
+    unit: &'static str,
     run: fn(&mut Suite<'_>) -> anyhow::Result<()>,
 }
 
 const GROUPS: &[Group] = &[
-    Group { name: "deb", network: Network::Shared, run: deb::life },
-    Group { name: "deb-service", network: Network::Shared, run: deb::service_states },
-    Group { name: "deb-values", network: Network::Shared, run: values::run },
-    Group { name: "rpm", network: Network::Shared, run: rpm::life },
-    Group { name: "server-deb", network: Network::Private, run: server::deb },
-    Group { name: "server-rpm", network: Network::Private, run: server::rpm },
+    Group { name: "deb", network: Network::Shared, unit: "orbit", run: deb::life },
+    Group {
+        name: "deb-service",
+        network: Network::Shared,
+        unit: "orbit",
+        run: deb::service_states,
+    },
+    Group { name: "deb-values", network: Network::Shared, unit: "orbit", run: values::run },
+    Group { name: "rpm", network: Network::Shared, unit: "orbit", run: rpm::life },
+    Group { name: "server-deb", network: Network::Private, unit: "fleet-server", run: server::deb },
+    Group { name: "server-rpm", network: Network::Private, unit: "fleet-server", run: server::rpm },
 ];
 
 /// Runs the checks; fails if one did not hold.
@@ -68,13 +80,13 @@ pub(crate) fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usiz
     let shelf = Shelf::build(&deployment, &programs.orbit)?;
     shelf.pack_product(workspace, &programs)?;
 
+    let site = Site { base: &base, deployment: &deployment, shelf: &shelf };
     let mut report = Report::default();
     let wanted =
         |group: &&Group| args.filter.as_deref().is_none_or(|text| group.name.contains(text));
     for group in GROUPS.iter().filter(wanted) {
         terminal::heading(&format!("{}:", group.name));
-        let mut suite =
-            Suite::boot(group.name, group.network, &base, &deployment, &shelf, &mut report)?;
+        let mut suite = Suite::boot(group, &site, &mut report)?;
         let outcome = (group.run)(&mut suite);
         suite.conclude(outcome);
     }

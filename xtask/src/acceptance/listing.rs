@@ -31,7 +31,7 @@ const RESTLESS: &[&str] = &[
 ];
 
 /// What dpkg keeps of a package that is not gone.
-const OF_DPKG: &str = "ls /var/lib/dpkg/info | grep -i -e fleetd -e orbit || true";
+const OF_DPKG: &str = "ls /var/lib/dpkg/info | grep -i -e fleet -e orbit || true";
 
 /// Paths of everything that stays where it is.
 pub(super) fn of(stage: &Stage<'_>) -> anyhow::Result<BTreeSet<String>> {

@@ -1,8 +1,6 @@
 //! The lives of the packages of `fleet-server` and `fleetctl`, in a system whose loopback interface
 //! is its own.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, bail};
 
 use super::{
@@ -10,7 +8,6 @@ use super::{
     packages::{COMMAND, SERVERS},
     suite::{Stage, Suite},
 };
-use crate::process::wait_until;
 
 /// How a package manager is called; `{}` stands for a package.
 struct Manager {
@@ -35,7 +32,6 @@ const RPM: Manager = Manager {
     remove: "rpm --erase --nodeps fleet-server",
 };
 
-const SOON: Duration = Duration::from_secs(30);
 /// What an admin writes into the configuration.
 const EDIT: &str = "limits: { login_attempts: 4 }";
 const CONFIG: &str = "/etc/fleet-server/config.yaml";
@@ -75,10 +71,10 @@ fn life(suite: &mut Suite<'_>, manager: &Manager) -> anyhow::Result<()> {
         stage.run(&format!("echo '{EDIT}' >> {CONFIG} && systemctl restart fleet-server"))?;
         stage.run(SIGNED_IN).map(|_| ())
     });
-    let pid = main_pid(&suite.stage)?;
+    let pid = suite.stage.main_pid()?;
     suite.check("an upgrade starts the new program", |stage| {
         stage.install(manager.upgrade, second, manager.format)?;
-        expect_other_process(stage, &pid)
+        stage.expect_other_process(&pid)
     });
     suite.check("the edit is still there, and its owner is the same", |stage| {
         stage.run(&format!("grep --line-regexp '{EDIT}' {CONFIG}"))?;
@@ -89,17 +85,17 @@ fn life(suite: &mut Suite<'_>, manager: &Manager) -> anyhow::Result<()> {
         stage.run("systemctl disable --now fleet-server")?;
         let again = manager.upgrade.replace("--upgrade", "--upgrade --replacepkgs");
         stage.install(&again, second, manager.format)?;
-        expect(stage, "systemctl is-enabled fleet-server || true", "disabled")?;
-        expect(stage, "systemctl is-active fleet-server || true", "inactive")?;
+        stage.expect_unit("disabled")?;
+        stage.expect_service("inactive")?;
         stage.run("systemctl enable --now fleet-server").map(|_| ())
     });
     suite.check("removed, it leaves its state, and comes back with it", |stage| {
         stage.run(manager.remove)?;
         stage.run("test -s /var/lib/fleet-server/fleet.db && test ! -e /usr/bin/fleet-server")?;
-        expect(stage, "systemctl is-active fleet-server || true", "inactive")?;
+        stage.expect_service("inactive")?;
         stage.install(manager.install, second, manager.format)?;
         stage.run(&format!("test ! -e {CONFIG}.rpmsave || mv {CONFIG}.rpmsave {CONFIG}"))?;
-        expect_active(stage)?;
+        stage.expect_service("active")?;
         stage.run(SIGNED_IN).map(|_| ())
     });
     Ok(())
@@ -123,11 +119,11 @@ fn command(suite: &mut Suite<'_>, manager: &Manager) {
 
 fn running(suite: &mut Suite<'_>) {
     suite.check("the service is active and enabled", |stage| {
-        expect_active(stage)?;
-        expect(stage, "systemctl is-enabled fleet-server || true", "enabled")
+        stage.expect_service("active")?;
+        stage.expect_unit("enabled")
     });
     suite.check("it runs under an account of its own", |stage| {
-        let pid = main_pid(stage)?;
+        let pid = stage.main_pid()?;
         expect(stage, &format!("stat --format %U /proc/{pid}"), "fleet-server")
     });
     suite.check("only it and root may read its configuration and state", |stage| {
@@ -149,27 +145,6 @@ fn set_up(stage: &Stage<'_>) -> anyhow::Result<()> {
     let line = line.lines().next().unwrap_or_default();
     let who = "--email ann@example.com --name Ann --organization Example --password-stdin";
     stage.run(&format!("echo correct-horse-battery | {line} {who}")).map(|_| ())
-}
-
-fn main_pid(stage: &Stage<'_>) -> anyhow::Result<String> {
-    let pid = stage.run("systemctl show --property MainPID --value fleet-server")?;
-    Ok(pid.trim().to_owned())
-}
-
-/// Waits until the service has another main process than `pid`, and is active.
-fn expect_other_process(stage: &Stage<'_>, pid: &str) -> anyhow::Result<()> {
-    let changed = wait_until(SOON, || {
-        let active = stage.container.succeeds("systemctl is-active --quiet fleet-server")?;
-        Ok((active && main_pid(stage)? != pid).then_some(()))
-    })?;
-    changed.context("the service still runs the old process")
-}
-
-/// Waits until the service is active; rpm does not wait for it.
-fn expect_active(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let active = || stage.container.succeeds("systemctl is-active --quiet fleet-server");
-    let seen = wait_until(SOON, || Ok(active()?.then_some(())))?;
-    seen.context("the service did not become active")
 }
 
 fn expect(stage: &Stage<'_>, line: &str, expected: &str) -> anyhow::Result<()> {

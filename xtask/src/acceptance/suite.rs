@@ -6,11 +6,7 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{
-    base::Base,
-    container::{Container, Network},
-    packages::Shelf,
-};
+use super::{Group, base::Base, container::Container, packages::Shelf};
 use crate::{
     deployment::{Deployment, Device},
     process::wait_until,
@@ -27,13 +23,22 @@ pub(super) struct Suite<'a> {
     report: &'a mut Report,
 }
 
+/// What all groups share.
+pub(super) struct Site<'a> {
+    pub(super) base: &'a Base,
+    pub(super) deployment: &'a Deployment,
+    pub(super) shelf: &'a Shelf,
+}
+
 /// What checks work with.
 pub(super) struct Stage<'a> {
     pub(super) container: Container,
     pub(super) deployment: &'a Deployment,
     pub(super) shelf: &'a Shelf,
+    /// The systemd unit that is looked at.
+    unit: &'static str,
     /// The container's host name, by which the server's list is searched.
-    hostname: String,
+    hostname: &'static str,
 }
 
 /// What the agent writes about itself.
@@ -45,19 +50,17 @@ struct Record {
 }
 
 impl<'a> Suite<'a> {
-    /// Boots a container of its own for the group `name`.
+    /// Boots a container of its own for `group`.
     pub(super) fn boot(
-        name: &str,
-        network: Network,
-        base: &Base,
-        deployment: &'a Deployment,
-        shelf: &'a Shelf,
+        group: &Group,
+        site: &Site<'a>,
         report: &'a mut Report,
     ) -> anyhow::Result<Self> {
-        let container = Container::boot(name, network, base)
+        let &Group { name, network, unit, .. } = group;
+        let container = Container::boot(name, network, site.base)
             .with_context(|| format!("could not boot a container for `{name}`"))?;
-        let stage = Stage { container, deployment, shelf, hostname: name.to_owned() };
-        Ok(Self { stage, report })
+        let &Site { deployment, shelf, .. } = site;
+        Ok(Self { stage: Stage { container, deployment, shelf, unit, hostname: name }, report })
     }
 
     /// Runs a check and prints how it went; what the service has logged follows a failure.
@@ -103,7 +106,7 @@ impl Stage<'_> {
     /// Waits until `systemctl is-active` says `state`.
     pub(super) fn expect_service(&self, state: &str) -> anyhow::Result<()> {
         let seen = wait_until(SOON, || {
-            let now = self.run("systemctl is-active orbit || true")?;
+            let now = self.run(&format!("systemctl is-active {} || true", self.unit))?;
             Ok((now.trim() == state).then_some(()))
         })?;
         seen.with_context(|| format!("the service did not become {state}"))
@@ -111,7 +114,7 @@ impl Stage<'_> {
 
     /// Fails unless `systemctl is-enabled` says `state`.
     pub(super) fn expect_unit(&self, state: &str) -> anyhow::Result<()> {
-        let now = self.run("systemctl is-enabled orbit || true")?;
+        let now = self.run(&format!("systemctl is-enabled {} || true", self.unit))?;
         if now.trim() != state {
             bail!("the unit is {}, not {state}", now.trim());
         }
@@ -166,8 +169,17 @@ impl Stage<'_> {
 
     /// The service's main process, as the container numbers it.
     pub(super) fn main_pid(&self) -> anyhow::Result<String> {
-        let pid = self.run("systemctl show --property MainPID --value orbit")?;
+        let pid = self.run(&format!("systemctl show --property MainPID --value {}", self.unit))?;
         Ok(pid.trim().to_owned())
+    }
+
+    /// Waits until the service is active with another main process than `pid`.
+    pub(super) fn expect_other_process(&self, pid: &str) -> anyhow::Result<()> {
+        let changed = wait_until(SOON, || {
+            let now = self.run(&format!("systemctl is-active {} || true", self.unit))?;
+            Ok((now.trim() == "active" && self.main_pid()? != pid).then_some(()))
+        })?;
+        changed.context("the service still runs the old process")
     }
 
     /// Fails if a process still runs a program of the package.
@@ -187,10 +199,11 @@ impl Stage<'_> {
 
     /// Prints the end of what the service and the server have logged.
     fn explain(&self) {
-        let journal =
-            self.run("journalctl --no-pager --quiet --lines 15 --unit orbit --output cat");
+        let unit = self.unit;
+        let journal = self
+            .run(&format!("journalctl --no-pager --quiet --lines 15 --unit {unit} --output cat"));
         for (whose, text) in
-            [("orbit", journal.unwrap_or_default()), ("server", self.deployment.log_tail())]
+            [(unit, journal.unwrap_or_default()), ("server", self.deployment.log_tail())]
         {
             for line in text.lines() {
                 terminal::line(&format!("         {whose}: {line}"));
