@@ -3,8 +3,8 @@
 //!
 //! Signing is done after the fact, so keys never meet layout: a deb gets a member appended, an rpm
 //! its signature header rewritten, an msi a stream, a pkg its table of contents. Each format
-//! writes its unsigned form with the place for that kept free ([`rpm`] and [`pkg`] say where), and gains a
-//! method that copies an unsigned package and adds the signature, next to [`Format::write`].
+//! writes its unsigned form with the place for that kept free ([`rpm`] and [`pkg`] say where), and copies
+//! an unsigned package with the signature added in [`Format::sign`].
 
 pub mod deb;
 pub mod msi;
@@ -13,12 +13,13 @@ pub mod rpm;
 
 use std::{
     fmt,
-    io::{Seek, Write},
+    io::{Read, Seek, Write},
 };
 
 use crate::{
     error::BuildError,
     package::{Metadata, Package},
+    sign::{Keys, SignError},
     tree::FileTree,
 };
 
@@ -26,6 +27,11 @@ use crate::{
 pub trait WriteSeek: Write + Seek + Send {}
 
 impl<T: Write + Seek + Send> WriteSeek for T {}
+
+/// A package to be read, from any place in it.
+pub trait ReadSeek: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> ReadSeek for T {}
 
 /// Hears how many more bytes of a package's files have been read. Called from one thread at a time.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
@@ -54,4 +60,23 @@ pub trait Format: fmt::Debug + Send + Sync {
         out: &mut dyn WriteSeek,
         progress: Progress<'_>,
     ) -> Result<(), BuildError>;
+    /// Whose signature [`Format::sign`] adds when it has `keys`: the fingerprint of the key or of its
+    /// certificate, in hexadecimal. None if none of `keys` is for this format.
+    fn signer(&self, keys: &Keys) -> Option<String> {
+        let _ = keys;
+        None
+    }
+
+    /// Copies the package `unsigned` to `out`, which is empty and stands at its start, with the
+    /// signature of the [`signer`](Format::signer) added. The same package and key give the same bytes
+    /// wherever the kind of signature has no time or chance in it.
+    fn sign(
+        &self,
+        unsigned: &mut dyn ReadSeek,
+        keys: &Keys,
+        out: &mut dyn WriteSeek,
+    ) -> Result<(), SignError> {
+        let _ = (unsigned, keys, out);
+        Err(SignError::NoKey { format: self.name() })
+    }
 }

@@ -44,7 +44,7 @@ mod template;
 
 pub use compression::Compression;
 pub use error::{AssembleError, BuildError, PayloadError, SpecError, SpecErrors};
-pub use format::{Format, Progress, WriteSeek};
+pub use format::{Format, Progress, ReadSeek, WriteSeek};
 pub use package::{Metadata, Package, SourceDate};
 pub use payload::{Component, ComponentKind, Payload, Platform, Program};
 pub use spec::{Draft, PackageSpec};

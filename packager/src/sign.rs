@@ -2,7 +2,15 @@
 //! program that asks a cloud's key service. What is signed, and how the signature is wrapped, is each
 //! format's own business.
 
-use std::{fmt, io};
+use std::{
+    fmt,
+    io::{self, Read},
+};
+
+/// What packages are signed with, by the kind of signature. A format takes what is for it.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Keys {}
 
 /// Something that can sign bytes.
 pub trait Signer: fmt::Debug + Send + Sync {
@@ -12,6 +20,14 @@ pub trait Signer: fmt::Debug + Send + Sync {
     /// Signs `message`; hashing is part of the scheme. RSA gives PKCS #1 v1.5 (RFC 8017), the curves of
     /// NIST a DER-encoded `ECDSA-Sig-Value` (RFC 3279), Ed25519 64 bytes (RFC 8032).
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// Signs everything that `message` gives. A key that is given digests, or messages piece by piece,
+    /// does it without holding all of it in memory, which this does.
+    fn sign_all(&self, message: &mut dyn Read) -> Result<Vec<u8>, SignError> {
+        let mut whole = Vec::new();
+        message.read_to_end(&mut whole).map_err(SignError::Read)?;
+        self.sign(&whole)
+    }
 }
 
 /// An algorithm with its hash.
@@ -36,6 +52,8 @@ pub enum SignError {
     Key { key: &'static str, reason: String },
     #[error("the {what} cannot be signed: {reason}")]
     Unsignable { what: &'static str, reason: String },
+    #[error("no key for packages of type {format} is given")]
+    NoKey { format: &'static str },
     #[error("the signing key did not sign")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -27,6 +27,7 @@ use packager::{
         pkg::{Gzip, Pkg},
         rpm::Rpm,
     },
+    sign::Keys,
     tree::Node,
 };
 use serde::Serialize;
@@ -54,6 +55,8 @@ struct Artifact {
     kind: &'static str,
     arch: String,
     version: String,
+    /// The fingerprint of the key that signed it, in hexadecimal; none if it is not signed.
+    signer: Option<String>,
 }
 
 /// A package in one of the formats it is wanted in.
@@ -62,6 +65,7 @@ struct Job<'a> {
     kind: Type,
     format: Box<dyn Format>,
     path: PathBuf,
+    keys: &'a Keys,
 }
 
 impl Job<'_> {
@@ -73,6 +77,7 @@ impl Job<'_> {
             kind: self.kind.name(),
             arch: self.package.metadata.platform.arch.to_string(),
             version: self.package.metadata.version.to_string(),
+            signer: self.format.signer(self.keys),
         }
     }
 }
@@ -134,7 +139,7 @@ fn make(
 }
 
 /// Every package in every format. The only place where a type becomes a format.
-fn jobs<'a>(order: &Order, packages: &'a [Package]) -> anyhow::Result<Vec<Job<'a>>> {
+fn jobs<'a>(order: &'a Order, packages: &'a [Package]) -> anyhow::Result<Vec<Job<'a>>> {
     let mut jobs = Vec::new();
     for package in packages {
         for kind in kinds(order, package) {
@@ -145,7 +150,7 @@ fn jobs<'a>(order: &Order, packages: &'a [Package]) -> anyhow::Result<Vec<Job<'a
                 Destination::Folder(folder) => folder.join(name),
                 Destination::Nowhere => continue,
             };
-            jobs.push(Job { package, kind, format, path });
+            jobs.push(Job { package, kind, format, path, keys: &order.keys });
         }
     }
     if let Destination::Folder(folder) = &order.destination {
@@ -209,12 +214,28 @@ fn build(
     (unfinished, digest): (&Unfinished, Digest),
     bar: &Steps,
 ) -> anyhow::Result<Staged> {
-    let staged = unfinished.stage(&job.path, digest, |out: &mut dyn WriteSeek| {
+    let signs = job.format.signer(job.keys).is_some();
+    let first = if signs { Digest::None } else { digest };
+    let mut staged = unfinished.stage(&job.path, first, |out: &mut dyn WriteSeek| {
         packager::build(job.package, &*job.format, out, &|bytes| bar.add(bytes))
             .context("could not build it")
     });
+    if signs {
+        staged = staged.and_then(|unsigned| sign(job, &unsigned, (unfinished, digest)));
+    }
     bar.finish();
     staged.with_context(|| format!("could not make `{}`", job.path.display()))
+}
+
+fn sign(
+    job: &Job<'_>,
+    unsigned: &Staged,
+    (unfinished, digest): (&Unfinished, Digest),
+) -> anyhow::Result<Staged> {
+    let mut package = unsigned.open().context("could not read it back")?;
+    unfinished.stage(&job.path, digest, |out: &mut dyn WriteSeek| {
+        job.format.sign(&mut package, job.keys, out).context("could not sign it")
+    })
 }
 
 /// An entry of a tree that is only shown.

@@ -4,7 +4,7 @@ use std::{fmt::Display, path::Path};
 
 use camino::Utf8PathBuf;
 use etcetera::BaseStrategy as _;
-use packager::{Draft, PackageSpec, payload::Arch};
+use packager::{Draft, PackageSpec, payload::Arch, sign::Keys};
 use semver::Version;
 use update::{Channel, Connection, Location, RepositoryConfig};
 use wire::settings::{Channels, DEFAULT_UPDATE_INTERVAL, parse_duration, secret_from_file_text};
@@ -54,6 +54,7 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
             compression,
             identifier: identifier.unwrap_or_default(),
             date,
+            keys: Keys::default(),
         }),
         _ => Err(Stop::Usage { problems: check.problems, help: None }),
     }

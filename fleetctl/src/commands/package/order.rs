@@ -7,6 +7,7 @@ use packager::{
     Compression, PackageSpec, Platform, SourceDate,
     format::pkg::Identifier,
     payload::{Arch, Os},
+    sign::Keys,
 };
 use semver::Version;
 use update::{Channel, RepositoryConfig};
@@ -27,6 +28,8 @@ pub(crate) struct Order {
     pub identifier: Identifier,
     /// The date of everything in the package, if it was given.
     pub date: Option<SourceDate>,
+    /// What packages are signed with.
+    pub keys: Keys,
 }
 
 impl Order {

@@ -150,6 +150,13 @@ pub(crate) struct Staged {
     file: TempPath,
 }
 
+impl Staged {
+    /// To read what is in it.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        File::open(&self.file)
+    }
+}
+
 /// A file that has got its name.
 struct Kept<'a> {
     path: &'a Path,
