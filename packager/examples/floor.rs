@@ -99,6 +99,10 @@ fn squeeze(compression: Compression, files: &[String], mut out: File) -> Result<
             zstd.multithread(cores)?;
             zstd.set_parameter(CParameter::JobSize(1 << 20))?;
             zstd.set_parameter(CParameter::OverlapSizeLog(5))?;
+            if level == 3 {
+                zstd.set_parameter(CParameter::HashLog(16))?;
+                zstd.set_parameter(CParameter::ChainLog(15))?;
+            }
             copy(&mut zstd)?;
             zstd.finish()?;
         }

@@ -18,6 +18,9 @@ const ZSTD_JOB: u32 = 1 << 20;
 /// How much of the text before its own a zstd worker looks back on, in libzstd's measure: a sixteenth
 /// of the window. Half of libzstd's own choice: it is read again for every job, and jobs are short.
 const ZSTD_OVERLAP: u32 = 5;
+/// Level 3's two hash tables are half as long as libzstd has them: fewer of their look-ups leave a core's
+/// cache. It took 2 to 11 % off the time of 60 MB of programs and added 1 % to their size.
+const ZSTD_3_TABLES: [CParameter; 2] = [CParameter::HashLog(16), CParameter::ChainLog(15)];
 
 /// Squeezes what is written to it into `W`. Must be finished.
 pub(crate) enum Encoder<W: Write> {
@@ -67,6 +70,9 @@ fn zstd_encoder<W: Write>(
     if level <= 6 {
         encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
         encoder.set_parameter(CParameter::OverlapSizeLog(ZSTD_OVERLAP))?;
+    }
+    if level == 3 {
+        ZSTD_3_TABLES.into_iter().try_for_each(|table| encoder.set_parameter(table))?;
     }
     Ok(encoder)
 }
