@@ -1,13 +1,13 @@
 //! Packs our own programs, as `cargo xtask release` does.
 //!
-//! `product DIST DOCUMENTS OUT VERSION DATE`
+//! `product DOCUMENTS OUT VERSION DATE ARCH=PROGRAM…`
 //!
-//! - DIST has a folder for each target, of which the Linux ones are looked at:
-//!   `x86_64-unknown-linux-musl/fleetctl`, `…/fleet-server`. What is not there is not packed.
 //! - DOCUMENTS has what `fleetctl generate` writes: `man/man1/*.1`, `completions/fleetctl.bash`,
 //!   `completions/_fleetctl`, `completions/fleetctl.fish`.
 //! - OUT is a folder. The names of what is written to it are printed, one a line.
 //! - DATE is that of `SOURCE_DATE_EPOCH`.
+//! - ARCH is `amd64` or `arm64`, PROGRAM the path of a program for Linux. `fleetctl` and
+//!   `fleet-server` are packed, others are not.
 
 use std::{
     collections::BTreeMap,
@@ -27,9 +27,6 @@ use packager::{
 };
 use semver::Version;
 
-const TARGETS: [(&str, Arch); 2] =
-    [("x86_64-unknown-linux-musl", Arch::Amd64), ("aarch64-unknown-linux-musl", Arch::Arm64)];
-
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,7 +39,6 @@ fn main() -> ExitCode {
 
 /// What is asked for on the command line.
 struct Order {
-    dist: Utf8PathBuf,
     documents: Utf8PathBuf,
     out: Utf8PathBuf,
     version: Version,
@@ -51,36 +47,42 @@ struct Order {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let mut next = || args.next().ok_or("usage: product DIST DOCUMENTS OUT VERSION DATE");
+    let mut next = || args.next().ok_or("usage: product DOCUMENTS OUT VERSION DATE ARCH=PROGRAM…");
     let order = Order {
-        dist: next()?.into(),
         documents: next()?.into(),
         out: next()?.into(),
         version: next()?.parse()?,
         date: next()?.parse()?,
     };
     let mut servers = Vec::new();
-    for (target, arch) in TARGETS {
-        let folder = order.dist.join(target);
-        if let Some(release) = order.release(&folder.join("fleetctl"), arch)? {
-            order.write(&product::fleetctl(&release, &documents(&order.documents)?)?)?;
-        }
-        if let Some(release) = order.release(&folder.join("fleet-server"), arch)? {
-            order.write(&product::fleet_server(&release)?)?;
-            servers.push(release);
+    for program in args {
+        let (arch, path) = program.split_once('=').ok_or("a program has no architecture")?;
+        let path = Utf8Path::new(path);
+        match path.file_name() {
+            Some("fleetctl") => {
+                let release = order.release(path, arch)?;
+                order.write(&product::fleetctl(&release, &documents(&order.documents)?)?)?;
+            }
+            Some("fleet-server") => {
+                let release = order.release(path, arch)?;
+                order.write(&product::fleet_server(&release)?)?;
+                servers.push(release);
+            }
+            _ => {}
         }
     }
     order.write_image(&servers)
 }
 
 impl Order {
-    /// The program at `path`, if there is one.
-    fn release(&self, path: &Utf8Path, arch: Arch) -> Result<Option<Release>, Box<dyn Error>> {
-        if !path.exists() {
-            return Ok(None);
-        }
+    fn release(&self, path: &Utf8Path, arch: &str) -> Result<Release, Box<dyn Error>> {
+        let arch = match arch {
+            "amd64" => Arch::Amd64,
+            "arm64" => Arch::Arm64,
+            _ => return Err(format!("there is no architecture `{arch}`").into()),
+        };
         let program = Program::open(path, Platform { os: Os::Linux, arch })?;
-        Ok(Some(Release { version: self.version.clone(), program, built_at: self.date }))
+        Ok(Release { version: self.version.clone(), program, built_at: self.date })
     }
 
     fn write(&self, package: &Package) -> Result<(), Box<dyn Error>> {

@@ -8,7 +8,7 @@ mod measure;
 mod payload;
 mod table;
 
-use std::{env, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -20,7 +20,10 @@ use crate::{
         measure::{Median, Run},
         payload::Payload,
     },
-    dist::{self, Purpose},
+    dist::{
+        self, Purpose,
+        target::{Reach, Target},
+    },
     terminal,
     workspace::Workspace,
 };
@@ -121,9 +124,10 @@ struct Ours {
 
 impl Ours {
     fn build(workspace: &Workspace) -> anyhow::Result<Self> {
-        let triple = format!("{}-unknown-linux-musl", env::consts::ARCH);
-        let programs = dist::build(workspace, &triple, &["fleetctl"], Purpose::Shipping)?;
-        let floor = dist::example(workspace, &triple, ("fleetd-packager", "floor"))?;
+        let target = Target::of_this_machine()?;
+        let programs =
+            dist::build(workspace, Reach::One(target), &["fleetctl"], Purpose::Shipping)?;
+        let floor = dist::example(workspace, target, ("fleetd-packager", "floor"))?;
         Ok(Self { fleetctl: programs.join("fleetctl"), floor })
     }
 }

@@ -105,7 +105,7 @@ fn acceptance(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> 
 }
 
 fn release(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> {
-    counts.passed += release::checked(workspace)?;
+    counts.passed += release::check::run(workspace)?;
     Ok(())
 }
 

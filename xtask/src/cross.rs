@@ -9,9 +9,16 @@ use std::{
 use anyhow::Context as _;
 use etcetera::BaseStrategy as _;
 
+use crate::python;
+
 /// The C compiler for every foreign system but Windows on x86_64, and what makes cargo use it.
 pub(crate) const ZIG: &str = "0.17.1";
 pub(crate) const ZIGBUILD: &str = "0.24.0";
+
+/// Both, as pip knows them.
+pub(crate) fn zig_requirements() -> [String; 2] {
+    [format!("ziglang=={ZIG}"), format!("cargo-zigbuild=={ZIGBUILD}")]
+}
 
 /// The folder of the tools.
 #[derive(Debug, Clone)]
@@ -36,6 +43,11 @@ impl Cross {
     /// The Python environment with zig and cargo-zigbuild.
     pub(crate) fn zig(&self) -> PathBuf {
         self.dir.join(format!("zig-{ZIG}-{ZIGBUILD}"))
+    }
+
+    /// Tells whether they are installed.
+    pub(crate) fn has_zig(&self) -> bool {
+        python::has(&self.zig(), &zig_requirements())
     }
 
     /// What both keep between builds.

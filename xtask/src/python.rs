@@ -1,12 +1,25 @@
-//! Tools from PyPI, in a virtual environment of their own below the target directory.
+//! Tools from PyPI, each in a virtual environment of its own.
 
-use std::{fs, path::PathBuf};
+use std::{
+    borrow::Borrow,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
 
+use anyhow::Context as _;
 use xshell::cmd;
 
 use crate::{terminal, workspace::Workspace};
 
-/// Installs `requirement` (`name==version`) once, and gives the directory of its programs.
+/// The file in an environment that says what was installed, all of it.
+const STAMP: &str = ".installed";
+
+/// Name and version: `name==version`.
+pub(crate) trait Requirement: Borrow<str> + AsRef<OsStr> {}
+impl<T: Borrow<str> + AsRef<OsStr>> Requirement for T {}
+
+/// Installs `requirement` once, and gives the directory of its programs.
 pub(crate) fn tool(workspace: &Workspace, requirement: &str) -> anyhow::Result<PathBuf> {
     environment(workspace, &requirement.replace("==", "-"), &[requirement])
 }
@@ -19,16 +32,28 @@ pub(crate) fn environment(
     requirements: &[&str],
 ) -> anyhow::Result<PathBuf> {
     let venv = workspace.target.join("tools").join(name);
-    let programs = venv.join("bin");
-    let stamp = venv.join(".installed");
-    let wanted = requirements.join("\n");
-    if fs::read_to_string(&stamp).ok().as_ref() != Some(&wanted) {
-        terminal::note(&format!("installing {}", requirements.join(", ")));
-        let sh = &workspace.sh;
-        cmd!(sh, "python3 -m venv --clear {venv}").quiet().run()?;
-        let python = programs.join("python");
-        cmd!(sh, "{python} -m pip install --quiet {requirements...}").quiet().run()?;
-        fs::write(stamp, wanted)?;
+    install(workspace, &venv, requirements)?;
+    Ok(venv.join("bin"))
+}
+
+/// Installs `requirements` into an environment of their own at `venv`, unless they are there.
+pub(crate) fn install(
+    workspace: &Workspace,
+    venv: &Path,
+    requirements: &[impl Requirement],
+) -> anyhow::Result<()> {
+    if has(venv, requirements) {
+        return Ok(());
     }
-    Ok(programs)
+    terminal::note(&format!("installing {} from PyPI", requirements.join(", ")));
+    let sh = &workspace.sh;
+    cmd!(sh, "python3 -m venv --clear {venv}").quiet().run()?;
+    let python = venv.join("bin").join("python");
+    cmd!(sh, "{python} -m pip install --quiet {requirements...}").quiet().run()?;
+    fs::write(venv.join(STAMP), requirements.join("\n")).context("could not note what is installed")
+}
+
+/// Tells whether the environment at `venv` has just `requirements`.
+pub(crate) fn has(venv: &Path, requirements: &[impl Requirement]) -> bool {
+    fs::read_to_string(venv.join(STAMP)).is_ok_and(|it| it == requirements.join("\n"))
 }

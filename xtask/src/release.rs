@@ -9,9 +9,10 @@
 //!
 //! **Invariant:** the same commit and programs give the same bytes, but for the signature.
 
+pub(crate) mod check;
+
 mod archive;
 mod built;
-mod check;
 mod checksums;
 mod contents;
 mod graph;
@@ -28,9 +29,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
-pub(crate) use self::contents::reference;
+pub(crate) use self::contents::{Files, reference};
 use self::{built::Target, contents::Generated, manifests::Origin, signature::Signer};
 use crate::{
+    dist::target::{Cpu, Reach, System},
     selfpack::{self, Request},
     terminal,
     version::{self, Version},
@@ -105,11 +107,6 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// As `cargo xtask release check`; gives how many checks held.
-pub(crate) fn checked(workspace: &Workspace) -> anyhow::Result<usize> {
-    check::run(workspace)
-}
-
 /// Makes the release and tells where it is. The folder appears whole or not at all.
 fn make(workspace: &Workspace, args: &ReleaseArgs) -> anyhow::Result<PathBuf> {
     let version = version::of_checkout(workspace)?;
@@ -127,7 +124,7 @@ fn make(workspace: &Workspace, args: &ReleaseArgs) -> anyhow::Result<PathBuf> {
     let dir = tempfile::Builder::new().prefix(".release-").tempdir_in(parent)?;
     let compression = args.compression;
     let release = Release { workspace, version: &version, dir: dir.path(), compression };
-    release.fill(args, &dist, &targets)?;
+    release.fill(args, &targets)?;
     release.seal(signer.as_ref())?;
     appear(dir, &place)?;
     terminal::note(&format!("the release {} is in `{}`", version.text, place.display()));
@@ -170,10 +167,10 @@ fn place(workspace: &Workspace, args: &ReleaseArgs, version: &Version) -> anyhow
 /// Renames the finished folder to where it belongs, in place of an earlier release there.
 fn appear(dir: tempfile::TempDir, place: &Path) -> anyhow::Result<()> {
     let problem = || format!("could not replace `{}`", place.display());
+    readable_by_all(dir.path())?;
     if place.exists() {
         fs::remove_dir_all(place).with_context(problem)?;
     }
-    readable_by_all(dir.path())?;
     fs::rename(dir.keep(), place).with_context(problem)
 }
 
@@ -184,17 +181,30 @@ fn readable_by_all(dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("could not open `{}` to readers", dir.display()))
 }
 
+/// Programs of `target` that may become packages of Linux.
+fn to_be_packed(target: &Target) -> Vec<(Cpu, &Path)> {
+    match target.reach {
+        Reach::One(it) if it.system == System::Linux => {
+            target.programs.iter().map(|program| (it.cpu, program.path.as_path())).collect()
+        }
+        Reach::One(_) | Reach::Universal => Vec::new(),
+    }
+}
+
 impl Release<'_> {
     /// Writes everything but checksums and signature.
-    fn fill(&self, args: &ReleaseArgs, dist: &Path, targets: &[Target]) -> anyhow::Result<()> {
+    fn fill(&self, args: &ReleaseArgs, targets: &[Target]) -> anyhow::Result<()> {
         let generated = Generated::by(self.workspace, targets)?;
         for target in targets {
-            terminal::note(&format!("packing {}", target.triple));
+            terminal::note(&format!("packing {}", target.name()));
             archive::write(self, target, &generated)?;
             sbom::write(self, target)?;
         }
         let Version { text: version, date, .. } = self.version;
-        let request = Request { dist, out: self.dir, version, date: *date };
+        let programs: Vec<_> = targets.iter().flat_map(to_be_packed).collect();
+        let reference = &generated.reference;
+        let request =
+            Request { programs: &programs, reference, out: self.dir, version, date: *date };
         selfpack::packages(self.workspace, &request)?;
         match Origin::new(args.base_url.as_deref(), args.repository.as_deref(), self.version) {
             Some(origin) => manifests::write(self, targets, &origin)?,

@@ -1,5 +1,5 @@
-//! Packages of the programs that `cargo xtask dist` has built: .deb and .rpm of `fleetctl` and
-//! `fleet-server`, and the server's container image. Our own packager makes them.
+//! Packages of the product's own programs: .deb and .rpm of `fleetctl` and `fleet-server`, and the
+//! server's container image. Our own packager makes them.
 
 use std::{
     fs,
@@ -9,13 +9,15 @@ use std::{
 use anyhow::Context as _;
 use xshell::cmd;
 
-use crate::{release, workspace::Workspace};
+use crate::{dist::target::Cpu, release::Files, workspace::Workspace};
 
 /// What is to be packed, and where to.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
-    /// A folder with one for each target in it; the Linux ones are packed.
-    pub(crate) dist: &'a Path,
+    /// Programs for Linux; those that nobody installs by themselves are not packed.
+    pub(crate) programs: &'a [(Cpu, &'a Path)],
+    /// What `fleetctl` writes about itself: manual pages, completions.
+    pub(crate) reference: &'a Files,
     /// Where to write the packages; it exists.
     pub(crate) out: &'a Path,
     /// By [SemVer](https://semver.org).
@@ -30,20 +32,28 @@ pub(crate) fn packages(
     request: &Request<'_>,
 ) -> anyhow::Result<Vec<PathBuf>> {
     let sh = &workspace.sh;
+    let Request { programs, reference, out, version, date } = request;
     let documents = tempfile::tempdir().context("could not make a temporary folder")?;
-    write_documents(workspace, documents.path())?;
-    let Request { dist, out, version, date } = request;
-    let (documents, date) = (documents.path(), date.to_string());
+    let documents = documents.path();
+    write(reference, documents)?;
+    let programs = programs.iter().map(|(cpu, path)| format!("{}={}", arch(*cpu), path.display()));
+    let date = date.to_string();
     let product = ["run", "--quiet", "--locked", "-p", "fleetd-packager", "--example", "product"];
-    let order = cmd!(sh, "cargo {product...} -- {dist} {documents} {out} {version} {date}");
+    let order = cmd!(sh, "cargo {product...} -- {documents} {out} {version} {date} {programs...}");
     let listing = order.quiet().read().context("could not pack our own programs")?;
     Ok(listing.lines().map(PathBuf::from).collect())
 }
 
-/// Lets the `fleetctl` of this checkout write its manual and completions below `folder`.
-fn write_documents(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
-    let fleetctl = workspace.programs()?.fleetctl;
-    for (name, text) in release::reference(workspace, &fleetctl)? {
+/// As packages name a processor.
+const fn arch(cpu: Cpu) -> &'static str {
+    match cpu {
+        Cpu::X86_64 => "amd64",
+        Cpu::Aarch64 => "arm64",
+    }
+}
+
+fn write(files: &Files, folder: &Path) -> anyhow::Result<()> {
+    for (name, text) in files {
         let path = folder.join(name);
         let parent = path.parent().context("a document lies nowhere")?;
         fs::create_dir_all(parent)

@@ -28,6 +28,7 @@ pub(crate) struct Programs {
     pub(crate) fleetctl: PathBuf,
     pub(crate) server: PathBuf,
     pub(crate) orbit: PathBuf,
+    pub(crate) desktop: PathBuf,
 }
 
 impl Workspace {
@@ -62,6 +63,7 @@ impl Workspace {
             fleetctl: dir.join("fleetctl"),
             server: dir.join("fleet-server"),
             orbit: dir.join("orbit"),
+            desktop: dir.join("fleet-desktop"),
         })
     }
 

@@ -12,6 +12,8 @@ use xshell::{Shell, cmd};
 use super::values;
 use crate::{
     deployment::Deployment,
+    dist::target::Target,
+    release,
     selfpack::{self, Request},
     workspace::{Programs, Workspace},
 };
@@ -58,19 +60,26 @@ impl Shelf {
         workspace: &Workspace,
         programs: &Programs,
     ) -> anyhow::Result<()> {
+        let reference = release::reference(workspace, &programs.fleetctl)?;
+        let cpu = Target::of_this_machine()?.cpu;
         for name in [SERVERS[0], SERVERS[1], COMMAND] {
             let (program, version) = name.rsplit_once('-').context("a name has no version")?;
             let path = if name == COMMAND { &programs.fleetctl } else { &programs.server };
-            let (dist, out) = (self.dir.join(format!("dist-{name}")), self.dir.join(name));
-            let target = dist.join(format!("{}-unknown-linux-musl", std::env::consts::ARCH));
-            for dir in [&target, &out] {
+            let (built, out) = (self.dir.join(format!("built-{name}")), self.dir.join(name));
+            for dir in [&built, &out] {
                 fs::create_dir_all(dir)
                     .with_context(|| format!("could not make `{}`", dir.display()))?;
             }
-            let stripped = target.join(program);
+            let stripped = built.join(program);
             let sh = &workspace.sh;
             cmd!(sh, "strip -o {stripped} {path}").quiet().run()?;
-            let request = Request { dist: &dist, out: &out, version, date: DATE };
+            let request = Request {
+                programs: &[(cpu, &stripped)],
+                reference: &reference,
+                out: &out,
+                version,
+                date: DATE,
+            };
             selfpack::packages(workspace, &request)?;
         }
         Ok(())

@@ -209,7 +209,8 @@ fn environment(
         Linker::ZigAndLld => {
             set(&linker, toolchain::tools(workspace)?.join("rust-lld"));
             set("SDKROOT", macos::stubs(workspace, &cross)?);
-            set("MACOSX_DEPLOYMENT_TARGET", MACOS_MINIMUM.into());
+            let (major, minor) = MACOS_MINIMUM;
+            set("MACOSX_DEPLOYMENT_TARGET", format!("{major}.{minor}").into());
         }
     }
     Ok(all)

@@ -9,36 +9,24 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, bail};
 
-use super::target::{System, Target, UNIVERSAL};
+use super::target::{Reach, System};
 
-/// Fails with everything at `path` that the oldest supported system of `target` would refuse or that
+/// Fails with everything at `path` that the oldest supported system of `reach` would refuse or that
 /// is not what is shipped; `name` is what the program is called.
-pub(crate) fn check(target: &Target, name: &str, path: &Path) -> anyhow::Result<()> {
-    let bytes = read(path)?;
-    let problems = match target.system {
-        System::Linux => elf::problems(&bytes, target.cpu),
-        System::Windows => pe::problems(&bytes, target.cpu),
-        System::Macos => macho::problems(&bytes, target.cpu, name),
+pub(crate) fn check(reach: Reach, name: &str, path: &Path) -> anyhow::Result<()> {
+    let problem = || format!("could not read `{}`", path.display());
+    let bytes = fs::read(path).with_context(problem)?;
+    let problems = match reach {
+        Reach::Universal => macho::universal_problems(&bytes, name),
+        Reach::One(target) => match target.system {
+            System::Linux => elf::problems(&bytes, target.cpu),
+            System::Windows => pe::problems(&bytes, target.cpu),
+            System::Macos => macho::problems(&bytes, target.cpu, name),
+        },
     };
-    let problems = problems.with_context(|| format!("could not read `{}`", path.display()))?;
-    fail_with(target.triple, name, &problems)
-}
-
-/// The same for a program of two macOS targets.
-pub(crate) fn check_universal(name: &str, path: &Path) -> anyhow::Result<()> {
-    let bytes = read(path)?;
-    let problems = macho::universal_problems(&bytes, name)
-        .with_context(|| format!("could not read `{}`", path.display()))?;
-    fail_with(UNIVERSAL, name, &problems)
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("could not read `{}`", path.display()))
-}
-
-fn fail_with(target: &str, name: &str, problems: &[String]) -> anyhow::Result<()> {
+    let problems = problems.with_context(problem)?;
     if !problems.is_empty() {
-        bail!("`{name}` for {target} cannot be shipped: {}", problems.join("; "));
+        bail!("`{name}` for {} cannot be shipped: {}", reach.name(), problems.join("; "));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::bail;
 
-use super::target::{System, Target};
+use super::target::System;
 
 /// What becomes of a panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,7 +16,7 @@ pub(crate) enum Panic {
 }
 
 /// A program of the product.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
     /// The crate that has it.
@@ -72,18 +72,28 @@ pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Program>> 
     Ok(PROGRAMS.iter().filter(asked).collect())
 }
 
-/// Arguments that name every crate with a program for `target` that treats panics so. Cargo is always
+/// Arguments that name every crate with a program for `system` that treats panics so. Cargo is always
 /// told of all of them: which there are decides the features of what they share, so that asking
 /// for one program less would build other bytes, and nearly everything anew.
-pub(crate) fn packages(target: &Target, panic: Panic) -> Vec<&'static str> {
-    let wanted = |program: &&Program| program.panic == panic && program.runs_on(target);
+pub(super) fn packages(system: System, panic: Panic) -> Vec<&'static str> {
+    let wanted = |program: &&Program| program.panic == panic && program.runs_on(system);
     let names: BTreeSet<_> =
         PROGRAMS.iter().filter(wanted).map(|program| program.package).collect();
     names.into_iter().flat_map(|name| ["--package", name]).collect()
 }
 
 impl Program {
-    pub(crate) fn runs_on(&self, target: &Target) -> bool {
-        self.systems.contains(&target.system)
+    /// The program called `name`.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        PROGRAMS.iter().find(|program| program.name == name)
+    }
+
+    pub(crate) fn runs_on(&self, system: System) -> bool {
+        self.systems.contains(&system)
+    }
+
+    /// What the file beside it with its symbols is called, on every system.
+    pub(crate) fn symbols(&self) -> String {
+        format!("{}.debug", self.name)
     }
 }

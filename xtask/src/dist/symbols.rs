@@ -1,9 +1,6 @@
 //! A program without what only debuggers read, and that beside it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::Context as _;
 use xshell::cmd;
@@ -15,13 +12,13 @@ use super::{
 use crate::workspace::Workspace;
 
 /// Puts `built` into `dir` as `name`, stripped, with `<name>.debug` beside it: function names, and
-/// on Linux and Windows the lines of our own code. Gives the path of the program.
+/// on Linux and Windows the lines of our own code.
 pub(crate) fn split(
     workspace: &Workspace,
     (target, name): (&Target, &str),
     built: &Path,
     dir: &Path,
-) -> anyhow::Result<PathBuf> {
+) -> anyhow::Result<()> {
     let sh = &workspace.sh;
     let tools = toolchain::tools(workspace)?;
     let objcopy = tools.join("rust-objcopy");
@@ -32,7 +29,7 @@ pub(crate) fn split(
     // that macOS checks.
     let fresh = dir.join(".fresh");
     fs::create_dir_all(&fresh).with_context(|| format!("could not make `{}`", fresh.display()))?;
-    let program = fresh.join(target.file_name(name));
+    let program = fresh.join(target.system.file_name(name));
     let symbols = fresh.join(format!("{name}.debug"));
     match target.system {
         System::Linux | System::Windows => {
@@ -52,6 +49,5 @@ pub(crate) fn split(
         fs::rename(file, &place)
             .with_context(|| format!("could not write `{}`", place.display()))?;
     }
-    fs::remove_dir(&fresh).context("could not remove an empty folder")?;
-    Ok(dir.join(target.file_name(name)))
+    fs::remove_dir(&fresh).context("could not remove an empty folder")
 }

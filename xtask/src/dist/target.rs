@@ -1,7 +1,9 @@
-//! The systems that programs are built for.
+//! The systems that programs are built for: the one place that knows what each is called, what it
+//! asks for, and what its programs' files are called.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
+/// What a target's programs run on, besides a processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum System {
     Linux,
@@ -9,6 +11,7 @@ pub(crate) enum System {
     Macos,
 }
 
+/// A kind of processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cpu {
     X86_64,
@@ -36,10 +39,10 @@ pub(crate) struct Target {
 }
 
 /// The name of what the two macOS targets are joined into.
-pub(crate) const UNIVERSAL: &str = "universal-apple-darwin";
+const UNIVERSAL: &str = "universal-apple-darwin";
 
 /// The oldest macOS that Rust and its programs start on where Apple silicon is concerned.
-pub(crate) const MACOS_MINIMUM: &str = "11.0";
+pub(crate) const MACOS_MINIMUM: (u32, u32) = (11, 0);
 
 pub(crate) const TARGETS: &[Target] = &[
     Target {
@@ -81,22 +84,105 @@ pub(crate) const TARGETS: &[Target] = &[
 ];
 
 impl Target {
-    /// What the oldest system is that its programs start on.
-    pub(crate) const fn minimum_system(&self) -> &'static str {
-        match (self.system, self.cpu) {
-            (System::Linux, Cpu::X86_64) => "Linux 3.2",
-            (System::Linux, Cpu::Aarch64) => "Linux 4.1",
-            (System::Windows, Cpu::X86_64) => "Windows 10, Windows Server 2016",
-            (System::Windows, Cpu::Aarch64) => "Windows 11",
-            (System::Macos, _) => "macOS 11.0",
+    /// The target called `triple`, if programs are built for it.
+    pub(crate) fn named(triple: &str) -> Option<&'static Self> {
+        TARGETS.iter().find(|target| target.triple == triple)
+    }
+
+    /// The Linux target whose programs this machine starts by itself.
+    pub(crate) fn of_this_machine() -> anyhow::Result<&'static Self> {
+        let is_ours = |target: &&Self| {
+            target.system == System::Linux && target.cpu.name() == std::env::consts::ARCH
+        };
+        TARGETS.iter().find(is_ours).context("nothing is built for this machine's processor")
+    }
+}
+
+impl Cpu {
+    /// As Rust calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+}
+
+impl System {
+    /// `name` as a program's file is called on this system.
+    pub(crate) fn file_name(self, name: &str) -> String {
+        match self {
+            Self::Windows => format!("{name}.exe"),
+            Self::Linux | Self::Macos => name.to_owned(),
+        }
+    }
+}
+
+/// What the programs of one folder run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// One target.
+    One(&'static Target),
+    /// Both macOS targets: each program is two in one file.
+    Universal,
+}
+
+impl Reach {
+    /// What `name`, the name of a folder, stands for.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        if name == UNIVERSAL {
+            return Some(Self::Universal);
+        }
+        Target::named(name).map(Self::One)
+    }
+
+    /// As Rust calls the target, or as nobody but us calls both Macs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::One(target) => target.triple,
+            Self::Universal => UNIVERSAL,
         }
     }
 
-    /// `name` as a program's file is called on this system.
-    pub(crate) fn file_name(&self, name: &str) -> String {
-        match self.system {
-            System::Windows => format!("{name}.exe"),
-            System::Linux | System::Macos => name.to_owned(),
+    pub(crate) const fn system(self) -> System {
+        match self {
+            Self::One(target) => target.system,
+            Self::Universal => System::Macos,
+        }
+    }
+
+    /// The targets whose programs are in one file.
+    pub(crate) fn parts(self) -> Vec<&'static Target> {
+        match self {
+            Self::One(target) => vec![target],
+            Self::Universal => {
+                TARGETS.iter().filter(|target| target.system == System::Macos).collect()
+            }
+        }
+    }
+
+    /// Tells whether its programs start on `system` with `cpu`.
+    pub(crate) fn covers(self, system: System, cpu: Cpu) -> bool {
+        self.parts().iter().any(|target| target.system == system && target.cpu == cpu)
+    }
+
+    /// What the oldest system is that its programs start on.
+    pub(crate) fn minimum_system(self) -> String {
+        match self {
+            Self::One(Target { system: System::Linux, cpu: Cpu::X86_64, .. }) => "Linux 3.2".into(),
+            Self::One(Target { system: System::Linux, cpu: Cpu::Aarch64, .. }) => {
+                "Linux 4.1".into()
+            }
+            Self::One(Target { system: System::Windows, cpu: Cpu::X86_64, .. }) => {
+                "Windows 10, Windows Server 2016".into()
+            }
+            Self::One(Target { system: System::Windows, cpu: Cpu::Aarch64, .. }) => {
+                "Windows 11".into()
+            }
+            Self::One(Target { system: System::Macos, .. }) | Self::Universal => {
+                let (major, minor) = MACOS_MINIMUM;
+                format!("macOS {major}.{minor}")
+            }
         }
     }
 }
@@ -111,8 +197,7 @@ pub(crate) struct Choice {
 
 impl Choice {
     pub(crate) fn new(names: &[String]) -> anyhow::Result<Self> {
-        let known =
-            |name: &String| name == UNIVERSAL || TARGETS.iter().any(|target| target.triple == name);
+        let known = |name: &&String| Reach::named(name).is_some();
         let unknown: Vec<_> = names.iter().filter(|name| !known(name)).cloned().collect();
         if !unknown.is_empty() {
             let all: Vec<_> = TARGETS.iter().map(|target| target.triple).collect();
@@ -153,6 +238,20 @@ mod tests {
         let both = vec!["x86_64-apple-darwin", "aarch64-apple-darwin"];
         assert_eq!(chosen(&[UNIVERSAL]), (both, true));
         assert_eq!(chosen(&["aarch64-apple-darwin"]), (vec!["aarch64-apple-darwin"], false));
+    }
+
+    #[test]
+    fn a_folder_stands_for_what_its_programs_run_on() {
+        for target in TARGETS {
+            assert_eq!(Reach::named(target.triple).map(Reach::parts), Some(vec![target]));
+        }
+        let both = Reach::named(UNIVERSAL).unwrap();
+        assert_eq!(both.parts().len(), 2);
+        assert!(
+            both.covers(System::Macos, Cpu::X86_64) && both.covers(System::Macos, Cpu::Aarch64)
+        );
+        assert!(!both.covers(System::Linux, Cpu::X86_64));
+        assert_eq!(Reach::named("sparc64-unknown-netbsd"), None);
     }
 
     #[test]

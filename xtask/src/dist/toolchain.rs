@@ -86,7 +86,7 @@ pub(crate) fn check_tools(
     let sh = &workspace.sh;
     let mut missing = Vec::new();
     let with = |wanted: fn(&Target) -> bool| targets.iter().any(|target| wanted(target));
-    if with(|target| target.linker != Linker::Mingw) && !cross.zig().join(".installed").exists() {
+    if with(|target| target.linker != Linker::Mingw) && !cross.has_zig() {
         missing.push("zig and cargo-zigbuild");
     }
     let mingw = || cmd!(sh, "x86_64-w64-mingw32-gcc --version").quiet().ignore_stdout().run();

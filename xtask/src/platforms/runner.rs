@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::wine::Prefix;
-use crate::deployment::Desk;
+use crate::{deployment::Desk, dist::target::System};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Emulator {
@@ -41,11 +41,15 @@ impl Runner {
 
     /// The line of shell that runs `program` with `args`.
     pub(super) fn line(&self, program: &str, args: &str) -> String {
-        let path = self.dir.join(program);
+        let system = match self.emulator {
+            Emulator::Wine => System::Windows,
+            Emulator::None | Emulator::Qemu => System::Linux,
+        };
+        let path = self.dir.join(system.file_name(program));
         let path = path.display();
         match (self.emulator, &self.wine) {
             (Emulator::Qemu, _) => format!("qemu-aarch64-static '{path}' {args}"),
-            (Emulator::Wine, Some(prefix)) => format!("{} '{path}.exe' {args}", prefix.command()),
+            (Emulator::Wine, Some(prefix)) => format!("{} '{path}' {args}", prefix.command()),
             (Emulator::None | Emulator::Wine, _) => format!("'{path}' {args}"),
         }
     }

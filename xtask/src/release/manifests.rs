@@ -6,7 +6,10 @@ mod scoop;
 mod winget;
 
 use super::{Release, built::Target, checksums};
-use crate::version::Version;
+use crate::{
+    dist::target::{Cpu, Reach, System},
+    version::Version,
+};
 
 /// What `fleetctl` is, in one sentence for all package managers.
 const DESCRIPTION: &str = "Builds installers of the fleetd agent and talks to its server";
@@ -25,8 +28,8 @@ pub(super) struct Origin {
 
 /// An archive with `fleetctl` in it.
 #[derive(Debug)]
-struct Download<'a> {
-    triple: &'a str,
+struct Download {
+    reach: Reach,
     url: String,
     sha256: String,
     /// The folder in the archive.
@@ -38,7 +41,7 @@ struct Download<'a> {
 struct Subject<'a> {
     version: &'a str,
     homepage: &'a str,
-    downloads: Vec<Download<'a>>,
+    downloads: Vec<Download>,
 }
 
 impl Origin {
@@ -78,31 +81,19 @@ pub(super) fn write(
     Ok(())
 }
 
-fn download<'a>(
-    release: &Release<'_>,
-    target: &'a Target,
-    origin: &Origin,
-) -> anyhow::Result<Download<'a>> {
+fn download(release: &Release<'_>, target: &Target, origin: &Origin) -> anyhow::Result<Download> {
     let name = target.archive(&release.version.text);
     Ok(Download {
-        triple: &target.triple,
+        reach: target.reach,
         url: format!("{}/{name}", origin.base_url),
         sha256: checksums::of_file(&release.dir.join(&name))?,
-        folder: release.name(&target.triple),
+        folder: release.name(target.name()),
     })
 }
 
 impl Subject<'_> {
-    /// The archive of the first of `triples` that was built.
-    fn download(&self, triples: &[&str]) -> Option<&Download<'_>> {
-        let built = |triple: &&str| self.downloads.iter().find(|it| it.triple == *triple);
-        triples.iter().find_map(built)
-    }
-
-    /// The archive for Windows on an architecture, whichever C library it was built with.
-    fn windows(&self, arch: &str) -> Option<&Download<'_>> {
-        let kinds = ["msvc", "gnullvm", "gnu"];
-        let triples = kinds.map(|kind| format!("{arch}-pc-windows-{kind}"));
-        self.download(&triples.each_ref().map(String::as_str))
+    /// The archive whose programs start on `system` with `cpu`.
+    fn download(&self, system: System, cpu: Cpu) -> Option<&Download> {
+        self.downloads.iter().find(|it| it.reach.covers(system, cpu))
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn write(
             "externalParameters": {
                 "version": release.version.text,
                 "tag": release.version.tag,
-                "targets": targets.iter().map(|target| &target.triple).collect::<Vec<_>>(),
+                "targets": targets.iter().map(Target::name).collect::<Vec<_>>(),
             },
             "internalParameters": { "targets": targets.iter().map(how).collect::<Vec<_>>() },
             "resolvedDependencies": materials(release, targets, origin)?,

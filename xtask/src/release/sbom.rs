@@ -7,8 +7,6 @@
 mod cyclonedx;
 mod spdx;
 
-use std::collections::BTreeMap;
-
 use anyhow::Context as _;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -34,18 +32,18 @@ struct Bill<'a> {
 }
 
 struct Program {
-    name: String,
+    name: &'static str,
     sha256: String,
-    /// The crate that it is made of.
+    /// The crate that has it. One crate may have several programs.
     root: Id,
 }
 
 /// Writes both documents for `target`.
 pub(super) fn write(release: &Release<'_>, target: &Target) -> anyhow::Result<()> {
     let bill = Bill::of(release, target)?;
-    release
-        .write(&release.name(&format!("{}.cdx.json", target.triple)), cyclonedx::text(&bill)?)?;
-    release.write(&release.name(&format!("{}.spdx.json", target.triple)), spdx::text(&bill)?)
+    let name = release.name(target.name());
+    release.write(&format!("{name}.cdx.json"), cyclonedx::text(&bill)?)?;
+    release.write(&format!("{name}.spdx.json"), spdx::text(&bill)?)
 }
 
 impl<'a> Bill<'a> {
@@ -54,12 +52,12 @@ impl<'a> Bill<'a> {
         let mut graph = Graph::default();
         let mut programs = Vec::new();
         for program in &target.programs {
-            let root = catalogue.package(&program.name)?;
-            for rust_target in target.rust_targets() {
-                graph.absorb(catalogue.graph(release.workspace, root, rust_target)?);
+            let root = catalogue.package(program.name)?;
+            for part in target.reach.parts() {
+                graph.absorb(catalogue.graph(release.workspace, root, part.triple)?);
             }
             programs.push(Program {
-                name: program.name.clone(),
+                name: program.name,
                 sha256: checksums::of_file(&program.path)?,
                 root: root.clone(),
             });
@@ -68,11 +66,6 @@ impl<'a> Bill<'a> {
         let created = created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let id = identity(release, target, &programs);
         Ok(Self { release, target, created, programs, graph, id })
-    }
-
-    /// The programs by the crate that they are made of.
-    fn program_of(&self) -> BTreeMap<&Id, &Program> {
-        self.programs.iter().map(|program| (&program.root, program)).collect()
     }
 
     /// The version of what `id` is: crates of this workspace are as the release is.
@@ -86,9 +79,9 @@ impl<'a> Bill<'a> {
 fn identity(release: &Release<'_>, target: &Target, programs: &[Program]) -> Uuid {
     let mut hash = Sha256::new();
     hash.update(&release.version.text);
-    hash.update(&target.triple);
+    hash.update(target.name());
     for program in programs {
-        hash.update(&program.name);
+        hash.update(program.name);
         hash.update(&program.sha256);
     }
     let digest: [u8; 32] = hash.finalize().into();

@@ -9,12 +9,12 @@ use anyhow::Context as _;
 use xshell::cmd;
 
 use crate::{
-    cross::{Cross, ZIG, ZIGBUILD},
+    cross::{Cross, zig_requirements},
     dist::{
         target::{Choice, Linker, Target},
         toolchain::{self, Origin},
     },
-    terminal,
+    python, terminal,
     workspace::Workspace,
 };
 
@@ -28,30 +28,14 @@ pub(super) fn run(
     let cross = Cross::new()?;
     let choice = Choice::new(names)?;
     if choice.targets.iter().any(|target| target.linker != Linker::Mingw) {
-        zig(workspace, &cross)?;
+        cross.dir()?;
+        python::install(workspace, &cross.zig(), &zig_requirements())?;
     }
     for target in choice.targets {
         library(workspace, &cross, target, wanted)
             .with_context(|| format!("could not get ready for {}", target.triple))?;
     }
     Ok(())
-}
-
-/// Installs zig and cargo-zigbuild from PyPI, into a Python environment of their own.
-fn zig(workspace: &Workspace, cross: &Cross) -> anyhow::Result<()> {
-    let sh = &workspace.sh;
-    let venv = cross.zig();
-    let stamp = venv.join(".installed");
-    if stamp.exists() {
-        return Ok(());
-    }
-    terminal::note(&format!("installing zig {ZIG} and cargo-zigbuild {ZIGBUILD} from PyPI"));
-    cross.dir()?;
-    cmd!(sh, "python3 -m venv --clear {venv}").quiet().run()?;
-    let python = venv.join("bin").join("python3");
-    let wanted = [format!("ziglang=={ZIG}"), format!("cargo-zigbuild=={ZIGBUILD}")];
-    cmd!(sh, "{python} -m pip install --quiet {wanted...}").quiet().run()?;
-    fs::write(&stamp, "").context("could not note that zig is installed")
 }
 
 /// Sees to a standard library for `target`.

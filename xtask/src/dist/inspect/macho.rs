@@ -15,10 +15,10 @@ use object::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::dist::target::Cpu;
+use crate::dist::target::{Cpu, MACOS_MINIMUM};
 
-/// macOS 11.0 as load commands write it.
-const MINIMUM: u32 = 11 << 16;
+/// The oldest supported macOS, as load commands write it.
+const MINIMUM: u32 = MACOS_MINIMUM.0 << 16 | MACOS_MINIMUM.1 << 8;
 
 /// Where macOS keeps its own libraries.
 const SYSTEM: &[&str] = &["/usr/lib/", "/System/Library/Frameworks/"];

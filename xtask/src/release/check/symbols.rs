@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use xshell::cmd;
 
-use super::Bench;
+use super::Specimen;
 
 /// Crates of the standard library, and what the compiler makes up.
 const STANDARD: &[&str] = &[
@@ -26,14 +26,14 @@ const STANDARD: &[&str] = &[
     "std_detect",
 ];
 
-impl Bench<'_> {
+impl Specimen<'_> {
     /// A crate whose functions are in the program is in its bill of materials.
-    pub(super) fn is_complete(&self) -> anyhow::Result<()> {
+    pub(super) fn check_symbols(&self) -> anyhow::Result<()> {
         let (sh, fleetctl) = (&self.workspace.sh, &self.programs.fleetctl);
         let symbols = cmd!(sh, "nm --defined-only --format=just-symbols {fleetctl}");
         let symbols = symbols.quiet().ignore_stderr().read()?;
         let linked: BTreeSet<_> = symbols.lines().filter_map(krate).map(plain).collect();
-        let bill = fs::read_to_string(self.release.join(format!("{}.cdx.json", self.stem())))?;
+        let bill = fs::read_to_string(self.release.join(format!("{}.cdx.json", self.stem()?)))?;
         let bill: Value = serde_json::from_str(&bill)?;
         let components = bill["components"].as_array().context("it lists no components")?;
         let named: BTreeSet<_> =

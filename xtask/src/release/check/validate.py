@@ -55,10 +55,11 @@ def scoop(dir):
 def main():
     dir = Path(sys.argv[1])
     sums = dict(reversed(line.split("  ")) for line in (dir / "SHA256SUMS").read_text().splitlines())
-    host = sys.argv[2]
-    cyclonedx(dir / f"{host}.cdx.json")
-    for path in dir.glob("*.spdx.json"):
-        spdx(path)
+    for pattern, judge in ("*.cdx.json", cyclonedx), ("*.spdx.json", spdx):
+        documents = list(dir.glob(pattern))
+        assert len(documents) > 1, documents
+        for path in documents:
+            judge(path)
     (path,) = dir.glob("*-provenance.json")
     provenance(path, set(sums))
     downloads = winget(dir) + scoop(dir)

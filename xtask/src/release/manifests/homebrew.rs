@@ -1,6 +1,7 @@
 //! The formula for [Homebrew](https://docs.brew.sh/Formula-Cookbook), on macOS and Linux.
 
 use super::{DESCRIPTION, Download, Subject};
+use crate::dist::target::{Cpu, System};
 
 const INSTALL: &str = r##"
   def install
@@ -19,18 +20,10 @@ end
 
 /// The formula's file name and text; None if neither system was built.
 pub(super) fn formula(subject: &Subject<'_>) -> Option<(String, String)> {
-    let universal = subject.download(&["universal-apple-darwin"]);
-    let macos = match universal {
-        Some(download) => source(4, download),
-        None => architectures(
-            subject.download(&["x86_64-apple-darwin"]),
-            subject.download(&["aarch64-apple-darwin"]),
-        ),
+    let of = |system| {
+        architectures(subject.download(system, Cpu::X86_64), subject.download(system, Cpu::Aarch64))
     };
-    let linux = architectures(
-        subject.download(&["x86_64-unknown-linux-musl", "x86_64-unknown-linux-gnu"]),
-        subject.download(&["aarch64-unknown-linux-musl", "aarch64-unknown-linux-gnu"]),
-    );
+    let (macos, linux) = (of(System::Macos), of(System::Linux));
     let blocks = [block(2, "on_macos", &macos), block(2, "on_linux", &linux)].concat();
     if blocks.is_empty() {
         return None;
@@ -43,15 +36,21 @@ pub(super) fn formula(subject: &Subject<'_>) -> Option<(String, String)> {
     Some(("fleetctl.rb".to_owned(), [head, blocks, INSTALL.to_owned()].concat()))
 }
 
-fn architectures(intel: Option<&Download<'_>>, arm: Option<&Download<'_>>) -> String {
-    let one = |name, download: Option<&Download<'_>>| {
+/// One archive if it is for both.
+fn architectures(intel: Option<&Download>, arm: Option<&Download>) -> String {
+    if let (Some(intel), Some(arm)) = (intel, arm)
+        && intel.url == arm.url
+    {
+        return source(4, intel);
+    }
+    let one = |name, download: Option<&Download>| {
         download.map_or_else(String::new, |it| block(4, name, &source(6, it)))
     };
     let both = [one("on_intel", intel), one("on_arm", arm)].concat();
     both.trim_start_matches('\n').to_owned()
 }
 
-fn source(indent: usize, download: &Download<'_>) -> String {
+fn source(indent: usize, download: &Download) -> String {
     let Download { url, sha256, .. } = download;
     format!("{:indent$}url \"{url}\"\n{:indent$}sha256 \"{sha256}\"\n", "", "")
 }

@@ -4,18 +4,19 @@ use anyhow::Context as _;
 use serde_json::{Map, json};
 
 use super::{DESCRIPTION, LICENSE, Subject};
+use crate::dist::target::{Cpu, System};
 
 /// The manifest's file name and text; None without Windows.
 pub(super) fn manifest(subject: &Subject<'_>) -> anyhow::Result<Option<(String, String)>> {
     let mut architecture = Map::new();
-    for (scoop, rust) in [("64bit", "x86_64"), ("arm64", "aarch64")] {
-        if let Some(download) = subject.windows(rust) {
+    for (name, cpu) in [("64bit", Cpu::X86_64), ("arm64", Cpu::Aarch64)] {
+        if let Some(download) = subject.download(System::Windows, cpu) {
             let one = json!({
                 "url": download.url,
                 "hash": download.sha256,
                 "extract_dir": download.folder,
             });
-            architecture.insert(scoop.to_owned(), one);
+            architecture.insert(name.to_owned(), one);
         }
     }
     if architecture.is_empty() {

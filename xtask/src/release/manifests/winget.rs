@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::{DESCRIPTION, Download, LICENSE, Subject};
+use crate::dist::target::{Cpu, System};
 
 /// What the package is called there.
 const IDENTIFIER: &str = "Fleetd.Fleetctl";
@@ -14,9 +15,9 @@ const FORMAT: &str = "1.6.0";
 /// File names and texts; none without Windows.
 pub(super) fn manifests(subject: &Subject<'_>, date: i64) -> anyhow::Result<Vec<(String, String)>> {
     let mut installers = String::new();
-    for (winget, rust) in [("x64", "x86_64"), ("arm64", "aarch64")] {
-        if let Some(download) = subject.windows(rust) {
-            installers.push_str(&installer(winget, download));
+    for (name, cpu) in [("x64", Cpu::X86_64), ("arm64", Cpu::Aarch64)] {
+        if let Some(download) = subject.download(System::Windows, cpu) {
+            installers.push_str(&installer(name, download));
         }
     }
     if installers.is_empty() {
@@ -34,7 +35,7 @@ pub(super) fn manifests(subject: &Subject<'_>, date: i64) -> anyhow::Result<Vec<
     ])
 }
 
-fn installer(arch: &str, download: &Download<'_>) -> String {
+fn installer(arch: &str, download: &Download) -> String {
     let Download { url, folder, sha256, .. } = download;
     let sha256 = sha256.to_uppercase();
     format!(

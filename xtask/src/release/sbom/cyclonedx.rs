@@ -58,31 +58,28 @@ fn whole(bill: &Bill<'_>) -> Component {
     let reference = Some(whole_reference(bill));
     let version = &bill.release.version.text;
     Component {
-        description: Some(NormalizedString::new(&format!("for {}", bill.target.triple))),
+        description: Some(NormalizedString::new(&format!("for {}", bill.target.name()))),
         ..Component::new(Classification::Application, "fleetd", version, reference)
     }
 }
 
 fn whole_reference(bill: &Bill<'_>) -> String {
-    bill.release.name(&bill.target.triple)
+    bill.release.name(bill.target.name())
 }
 
 fn components(bill: &Bill<'_>) -> anyhow::Result<Vec<Component>> {
-    let programs = bill.program_of();
-    let component = |(id, about): (&Id, &Crate)| match programs.get(id) {
-        Some(program) => Ok(application(bill, program, about)),
-        None => library(bill, id, about),
-    };
-    bill.graph.crates.iter().map(component).collect()
+    let programs = bill.programs.iter().map(|program| Ok(application(bill, program)));
+    let crates = bill.graph.crates.iter().map(|(id, about)| library(bill, id, about));
+    programs.chain(crates).collect()
 }
 
-fn application(bill: &Bill<'_>, program: &Program, about: &Crate) -> Component {
+fn application(bill: &Bill<'_>, program: &Program) -> Component {
     let version = &bill.release.version.text;
-    let reference = Some(reference(bill, &program.root));
+    let reference = Some(program_reference(program));
     Component {
         hashes: Some(sha256(&program.sha256)),
-        licenses: licenses(about),
-        ..Component::new(Classification::Application, &program.name, version, reference)
+        licenses: bill.graph.crates.get(&program.root).and_then(licenses),
+        ..Component::new(Classification::Application, program.name, version, reference)
     }
 }
 
@@ -116,7 +113,11 @@ fn source(repository: &str) -> ExternalReferences {
 fn dependencies(bill: &Bill<'_>) -> Vec<Dependency> {
     let whole = Dependency {
         dependency_ref: whole_reference(bill),
-        dependencies: bill.program_of().keys().map(|id| reference(bill, id)).collect(),
+        dependencies: bill.programs.iter().map(program_reference).collect(),
+    };
+    let of_program = |program: &Program| Dependency {
+        dependency_ref: program_reference(program),
+        dependencies: vec![reference(bill, &program.root)],
     };
     let of_crate = |id: &Id| Dependency {
         dependency_ref: reference(bill, id),
@@ -129,7 +130,12 @@ fn dependencies(bill: &Bill<'_>) -> Vec<Dependency> {
             .map(|used| reference(bill, used))
             .collect(),
     };
-    std::iter::once(whole).chain(bill.graph.crates.keys().map(of_crate)).collect()
+    let programs = bill.programs.iter().map(of_program);
+    std::iter::once(whole).chain(programs).chain(bill.graph.crates.keys().map(of_crate)).collect()
+}
+
+fn program_reference(program: &Program) -> String {
+    format!("program/{}", program.name)
 }
 
 fn reference(bill: &Bill<'_>, id: &Id) -> String {

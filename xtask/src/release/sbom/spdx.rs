@@ -77,7 +77,7 @@ struct Relationship {
 
 /// The document as text.
 pub(super) fn text(bill: &Bill<'_>) -> anyhow::Result<String> {
-    let name = bill.release.name(&bill.target.triple);
+    let name = bill.release.name(bill.target.name());
     let document = Document {
         spdx_version: "SPDX-2.3",
         data_license: "CC0-1.0",
@@ -99,21 +99,26 @@ pub(super) fn text(bill: &Bill<'_>) -> anyhow::Result<String> {
 }
 
 fn packages(bill: &Bill<'_>) -> Vec<Package> {
-    let programs = bill.program_of();
-    let package = |(id, about): (&Id, &Crate)| match programs.get(id) {
-        Some(program) => application(bill, program, about),
-        None => library(bill, id, about),
-    };
-    bill.graph.crates.iter().map(package).collect()
+    let programs = bill.programs.iter().map(|program| application(bill, program));
+    let crates = bill.graph.crates.iter().map(|(id, about)| library(bill, id, about));
+    programs.chain(crates).collect()
 }
 
-fn application(bill: &Bill<'_>, program: &Program, about: &Crate) -> Package {
+fn application(bill: &Bill<'_>, program: &Program) -> Package {
+    let license = bill.graph.crates.get(&program.root).and_then(|about| about.license.clone());
     Package {
-        name: program.name.clone(),
+        name: program.name.to_owned(),
+        spdx_id: program_reference(program),
+        version_info: bill.release.version.text.clone(),
         primary_package_purpose: "APPLICATION",
-        package_file_name: Some(program.name.clone()),
+        package_file_name: Some(bill.target.reach.system().file_name(program.name)),
+        download_location: UNKNOWN.to_owned(),
+        files_analyzed: false,
         checksums: vec![sha256(&program.sha256)],
-        ..library(bill, &program.root, about)
+        license_concluded: UNKNOWN,
+        license_declared: license.unwrap_or_else(|| UNKNOWN.to_owned()),
+        copyright_text: UNKNOWN,
+        external_refs: Vec::new(),
     }
 }
 
@@ -149,19 +154,31 @@ fn package_url(purl: String) -> ExternalRef {
 }
 
 fn relationships(bill: &Bill<'_>) -> Vec<Relationship> {
-    let describes = bill.program_of().into_keys().map(|root| Relationship {
+    let describes = bill.programs.iter().map(|program| Relationship {
         spdx_element_id: "SPDXRef-DOCUMENT".to_owned(),
         relationship_type: "DESCRIBES",
-        related_spdx_element: reference(bill, root),
+        related_spdx_element: program_reference(program),
     });
+    let roots = bill
+        .programs
+        .iter()
+        .map(|program| depends(program_reference(program), reference(bill, &program.root)));
     let uses =
         bill.graph.uses.iter().flat_map(|(user, used)| used.iter().map(move |it| (user, it)));
-    let uses = uses.map(|(user, used)| Relationship {
-        spdx_element_id: reference(bill, user),
+    let uses = uses.map(|(user, used)| depends(reference(bill, user), reference(bill, used)));
+    describes.chain(roots).chain(uses).collect()
+}
+
+fn depends(user: String, used: String) -> Relationship {
+    Relationship {
+        spdx_element_id: user,
         relationship_type: "DEPENDS_ON",
-        related_spdx_element: reference(bill, used),
-    });
-    describes.chain(uses).collect()
+        related_spdx_element: used,
+    }
+}
+
+fn program_reference(program: &Program) -> String {
+    format!("SPDXRef-Program-{}", program.name)
 }
 
 /// Letters, digits, `.` and `-` alone are allowed.

@@ -14,7 +14,10 @@ use xshell::cmd;
 use crate::{
     cleanup::TemporaryDir,
     cross::Cross,
-    dist::{target::Target, toolchain},
+    dist::{
+        target::{Linker, Target},
+        toolchain,
+    },
     setup, terminal,
     workspace::Workspace,
 };
@@ -122,7 +125,7 @@ fn library(workspace: &Workspace, root: &Path, target: &Target) -> anyhow::Resul
     let objects = built.join(triple).join("release").join("deps");
     let place = root.join("lib").join("rustlib").join(triple).join("lib");
     fs::create_dir_all(&place).context("could not make the library's folder")?;
-    if triple.ends_with("-windows-gnu") {
+    if target.linker == Linker::Mingw {
         start_up_code(workspace, (&rustc, &sources), triple, &place)?;
     }
     put(&objects, &place)

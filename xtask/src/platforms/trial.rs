@@ -1,0 +1,278 @@
+//! One system's programs at work: with a server that they have never met, and an agent that enrolls.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+
+use super::runner::{Emulator, Runner};
+use crate::{
+    cleanup::TemporaryDir,
+    deployment::{Deployment, Desk, Voice},
+    dist::{
+        self, Purpose,
+        target::{Reach, System, Target},
+    },
+    process::{Daemon, wait_until},
+    report::Report,
+    version,
+    workspace::Workspace,
+};
+
+/// How long a program may take to enroll, emulated.
+const ENROLLED_WITHIN: Duration = Duration::from_secs(120);
+
+const FLEETCTL: &str = "fleetctl";
+const SERVER: &str = "fleet-server";
+const ORBIT: &str = "orbit";
+const DESKTOP: &str = "fleet-desktop";
+
+/// What is tried.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) reach: Reach,
+    pub(super) purpose: Purpose,
+    pub(super) programs: Vec<&'static str>,
+    /// None if nothing here runs the programs.
+    pub(super) emulator: Option<Emulator>,
+    /// What file(1) says of them.
+    pub(super) kind: &'static str,
+}
+
+/// The programs, and a desk to try them at.
+#[derive(Debug)]
+pub(super) struct Trial<'a> {
+    workspace: &'a Workspace,
+    plan: Plan,
+    /// Where the programs are.
+    dir: PathBuf,
+    home: TemporaryDir,
+    /// Has this machine's `fleetctl` on its search path, and a server.
+    desk: Desk,
+}
+
+impl<'a> Trial<'a> {
+    /// Builds the programs.
+    pub(super) fn new(workspace: &'a Workspace, plan: Plan) -> anyhow::Result<Self> {
+        let dir = dist::build(workspace, plan.reach, &plan.programs, plan.purpose)?;
+        let home = TemporaryDir::new()?;
+        let bin = home.path().join("bin");
+        fs::create_dir(&bin).context("could not make a folder for programs")?;
+        let ours = match plan.emulator {
+            Some(_) => Self::ours(workspace, &plan)?,
+            None => dir.clone(),
+        };
+        for name in [FLEETCTL, SERVER] {
+            symlink(ours.join(name), bin.join(name)).context("could not link to a program")?;
+        }
+        let desk = Desk::new(workspace, home.path(), &bin, Voice::Silent)?;
+        Ok(Self { workspace, plan, dir, home, desk })
+    }
+
+    /// The folder with `fleetctl` and `fleet-server` of this machine.
+    fn ours(workspace: &Workspace, plan: &Plan) -> anyhow::Result<PathBuf> {
+        if plan.programs.contains(&SERVER) {
+            let here = Reach::One(Target::of_this_machine()?);
+            return dist::build(workspace, here, &[FLEETCTL, SERVER], plan.purpose);
+        }
+        let programs = workspace.programs()?;
+        Ok(programs.server.parent().context("the programs lie nowhere")?.to_owned())
+    }
+
+    /// Runs the programs if something here does, and reads them if not.
+    pub(super) fn run(self, report: &mut Report) -> anyhow::Result<()> {
+        for program in &self.plan.programs {
+            let outcome = self.expect_kind(program);
+            report.record(&format!("file(1) knows {program} as what it is"), outcome);
+        }
+        let Some(emulator) = self.plan.emulator else {
+            self.read(report);
+            return Ok(());
+        };
+        let runner = Runner::new(emulator, &self.desk, &self.dir)?;
+        self.expect_versions(&runner, report)?;
+        if self.has(SERVER) {
+            self.replace_server(&runner)?;
+        }
+        let deployment = Deployment::start(self.desk)?;
+        deployment.credentials()?;
+        if self.plan.programs.contains(&SERVER) {
+            report.record("fleet-server serves by TLS, is set up, and issues secrets", Ok(()));
+        }
+        let stage = Stage { deployment: &deployment, runner: &runner };
+        stage.enroll(self.plan.programs.contains(&DESKTOP), report);
+        if self.plan.programs.contains(&FLEETCTL) {
+            stage.connect(report);
+        }
+        Ok(())
+    }
+
+    fn has(&self, program: &str) -> bool {
+        self.plan.programs.contains(&program)
+    }
+
+    fn path(&self, program: &str) -> PathBuf {
+        self.dir.join(self.plan.reach.system().file_name(program))
+    }
+
+    fn expect_kind(&self, program: &str) -> anyhow::Result<()> {
+        let line = format!("file --brief '{}'", self.path(program).display());
+        says(&self.desk, &line, self.plan.kind)
+    }
+
+    fn expect_versions(&self, runner: &Runner, report: &mut Report) -> anyhow::Result<()> {
+        let version = version::of_checkout(self.workspace)?.text;
+        for program in &self.plan.programs {
+            let args = if *program == SERVER { "--version" } else { "version" };
+            let outcome =
+                says(&self.desk, &runner.line(program, args), &format!("{program} {version}"));
+            report.record(&format!("{program} tells its version"), outcome);
+        }
+        Ok(())
+    }
+
+    /// Has the server that is tried started wherever one is.
+    fn replace_server(&self, runner: &Runner) -> anyhow::Result<()> {
+        let line = runner.line(SERVER, "\"$@\"");
+        let path = self.home.path().join("bin").join(SERVER);
+        fs::remove_file(&path)
+            .and_then(|()| fs::write(&path, format!("#!/bin/sh\nexec {line}\n")))
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+            .context("could not write a script that starts the server")
+    }
+
+    /// What can be told of programs that nothing here runs.
+    fn read(&self, report: &mut Report) {
+        for program in &self.plan.programs {
+            let outcome = dist::inspect(self.plan.reach, program, &self.path(program));
+            report.record(&format!("{program} asks for nothing that its system lacks"), outcome);
+            if self.plan.reach.system() == System::Macos {
+                let outcome = self.expect_tampering_noticed(program);
+                report
+                    .record(&format!("a changed byte of {program} breaks its signature"), outcome);
+            }
+        }
+    }
+
+    /// Shows that reading a program finds what macOS would.
+    fn expect_tampering_noticed(&self, program: &str) -> anyhow::Result<()> {
+        let mut bytes = fs::read(self.path(program)).context("could not read the program")?;
+        // Code, in a universal program that of its first half.
+        let place = bytes.len() / 4;
+        bytes[place] ^= 1;
+        let path = self.home.path().join(program);
+        fs::write(&path, bytes).context("could not write a changed program")?;
+        match dist::inspect(self.plan.reach, program, &path) {
+            Ok(()) => bail!("it does not"),
+            Err(error) if error.to_string().contains("pages") => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A running server, and who starts what talks to it.
+#[derive(Debug, Clone, Copy)]
+struct Stage<'a> {
+    deployment: &'a Deployment,
+    runner: &'a Runner,
+}
+
+impl Stage<'_> {
+    /// The agent's part: before, during and after; with `desktop` its user's, too.
+    fn enroll(self, desktop: bool, report: &mut Report) {
+        let desk = &self.deployment.desk;
+        let status = self.of_agent(ORBIT, "status --output json");
+        let before = match desk.read(&status) {
+            Ok(text) => Err(anyhow!("it is content with {text}")),
+            Err(error) if format!("{error:#}").contains("\"enrolled\": false") => Ok(()),
+            Err(error) => Err(error),
+        };
+        report.record("orbit tells that it is not enrolled", before);
+        let listed = self.start().and_then(|agent| self.expect_listed(agent));
+        let (agent, outcome) = match listed {
+            Ok(agent) => (Some(agent), Ok(())),
+            Err(error) => (None, Err(error.context(self.deployment.log_tail()))),
+        };
+        report.record("orbit enrolls by TLS at a name, with an authority of its own", outcome);
+        let Some(agent) = agent else { return };
+        let outcome = self.expect_content(&status, &agent);
+        report.record("orbit tells that it is enrolled and in contact", outcome);
+        if desktop {
+            let line = self.of_agent(DESKTOP, "status --output json");
+            let outcome = self.expect_content(&line, &agent);
+            report.record("fleet-desktop learns by TLS that the device is online", outcome);
+        }
+    }
+
+    /// Waits until `line` succeeds.
+    fn expect_content(self, line: &str, agent: &Daemon) -> anyhow::Result<()> {
+        let desk = &self.deployment.desk;
+        let content = wait_until(ENROLLED_WITHIN, || Ok(desk.read(line).ok()))?;
+        if content.is_none() {
+            let said = desk.read(line).unwrap_or_else(|error| format!("{error:#}"));
+            bail!("it is not content: {said}\n{}", agent.output());
+        }
+        Ok(())
+    }
+
+    /// A line of shell that runs `program` on the agent's state.
+    fn of_agent(self, program: &str, args: &str) -> String {
+        self.runner.line(program, &format!("{args} --root-dir {}", self.runner.path("agent")))
+    }
+
+    fn start(self) -> anyhow::Result<Daemon> {
+        let (_, port) = self.deployment.url.rsplit_once(':').context("an address has a port")?;
+        let (certificate, secret) =
+            (self.runner.path("tls/ca.pem"), self.runner.path("secret.txt"));
+        let args = format!(
+            "--fleet-url https://localhost:{port} --fleet-certificate {certificate} --enroll-secret-path {secret}"
+        );
+        self.deployment.desk.run("mkdir -p agent")?;
+        self.deployment.desk.start(ORBIT, &self.of_agent(ORBIT, &args))
+    }
+
+    /// Waits until the server knows a device.
+    fn expect_listed(self, agent: Daemon) -> anyhow::Result<Daemon> {
+        let device = wait_until(ENROLLED_WITHIN, || {
+            if let Some(status) = agent.ended()? {
+                bail!("it ended ({status}):\n{}", agent.output());
+            }
+            Ok(self.deployment.devices()?.pop())
+        })?;
+        match device {
+            Some(_) => Ok(agent),
+            None => bail!("the server lists no device:\n{}", agent.output()),
+        }
+    }
+
+    /// The admin's part: a server is trusted for its authority alone.
+    fn connect(self, report: &mut Report) {
+        let desk = &self.deployment.desk;
+        let line = |options: &str| {
+            let args = format!("debug connection {} {options}", self.deployment.url);
+            self.runner.line(FLEETCTL, &args)
+        };
+        let told = format!("--fleet-certificate {}", self.runner.path("tls/ca.pem"));
+        let outcome = desk.read(&line(&told)).map(|_| ());
+        report.record("fleetctl speaks TLS with a server whose authority it is told", outcome);
+        let outcome = match desk.read(&line("")) {
+            Ok(text) => Err(anyhow!("it does, and says {text}")),
+            Err(error) if format!("{error:#}").contains("certificate") => Ok(()),
+            Err(error) => Err(error),
+        };
+        report.record("fleetctl does not with one whose authority it does not know", outcome);
+    }
+}
+
+/// Fails unless the shell line `line` succeeds and prints something with `text` in it.
+fn says(desk: &Desk, line: &str, text: &str) -> anyhow::Result<()> {
+    let said = desk.read(line)?;
+    if !said.contains(text) {
+        bail!("it says {said}");
+    }
+    Ok(())
+}
