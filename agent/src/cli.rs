@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use wire::settings::vars;
+
+use crate::output::Output;
 
 /// The fleetd agent: enrolls this device with its server and keeps osqueryd running.
 ///
@@ -12,7 +14,7 @@ use wire::settings::vars;
 /// starts the agent with (/etc/default/orbit, launchd's property list, the service's Environment
 /// in the registry); the flags here win over them.
 #[derive(Debug, Parser)]
-#[command(name = "orbit", version, max_term_width = 100)]
+#[command(name = "orbit", version = agent::VERSION, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -94,13 +96,6 @@ pub(crate) enum InstallerStep {
     Stop,
     /// Delete what the agent has made: its identity, its secrets, its logs.
     Purge,
-}
-
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-pub(crate) enum Output {
-    #[default]
-    Text,
-    Json,
 }
 
 impl Cli {

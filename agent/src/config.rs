@@ -21,6 +21,9 @@ use crate::{
 /// Proxy for servers that are spoken to without TLS.
 const HTTP_PROXY: &str = "HTTP_PROXY";
 
+/// sysexits(3): ends an agent that cannot use its settings. Service managers do not start it again.
+pub const EX_CONFIG: u8 = 78;
+
 /// Set by systemd when standard error goes to the journal.
 const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 
@@ -233,7 +236,7 @@ fn trust(sources: &Sources, root: &Utf8Path, settings: &AgentSettings) -> Trust 
     if settings.insecure {
         return Trust::Insecure;
     }
-    let packaged = || Some(root.join(files::SERVER_CA)).filter(|path| path.exists());
+    let packaged = || Some(root.join(files::SERVER_CA)).filter(|path| may_exist(path));
     sources
         .lookup(vars::FLEET_CERTIFICATE)
         .map(Utf8PathBuf::from)
@@ -247,7 +250,12 @@ fn client_certificate(root: &Utf8Path) -> Option<ClientCertificate> {
         certificate: root.join(files::CLIENT_CERTIFICATE),
         key: root.join(files::CLIENT_KEY),
     };
-    (pair.certificate.exists() || pair.key.exists()).then_some(pair)
+    (may_exist(&pair.certificate) || may_exist(&pair.key)).then_some(pair)
+}
+
+/// What cannot be looked at is not taken for absent: whoever reads it will say why.
+fn may_exist(path: &Utf8Path) -> bool {
+    path.try_exists().unwrap_or(true)
 }
 
 fn server_proxy(

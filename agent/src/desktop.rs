@@ -20,7 +20,7 @@ use crate::{
     durable,
     identity::FileError,
     platform::Readers,
-    server::{Connection, RequestError, Server, Timeouts, Trust},
+    server::{ClientCertificate, Connection, RequestError, Server, Timeouts, Trust},
 };
 
 /// Where to ask about the device; the agent writes it down, without secrets.
@@ -35,6 +35,13 @@ pub struct Link {
     pub certificate: Option<Utf8PathBuf>,
     #[serde(default)]
     pub insecure: bool,
+    /// The client certificate and its key, which only administrators can read unless somebody else
+    /// was allowed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientCertificate>,
+    /// The proxy that the server is reached through, without name and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Url>,
 }
 
 /// Why nothing can be told about the device.
@@ -66,7 +73,14 @@ impl Link {
             Trust::Insecure => (None, true),
         };
         let browser_host = config.settings.browser_host.clone();
-        Self { server_url: connection.url.clone(), browser_host, certificate, insecure }
+        Self {
+            server_url: connection.url.clone(),
+            browser_host,
+            certificate,
+            insecure,
+            client: connection.client.clone(),
+            proxy: connection.proxy.clone().map(without_credentials),
+        }
     }
 
     pub(crate) fn save(&self, root: &Utf8Path) -> Result<(), FileError> {
@@ -104,12 +118,20 @@ impl Link {
         let connection = Connection {
             url: self.server_url.clone(),
             trust,
-            client: None,
-            proxy: None,
+            client: self.client.clone(),
+            proxy: self.proxy.clone(),
             timeouts: Timeouts::default(),
         };
         Ok(Server::new(connection).get_of_device(token, "desktop").await?)
     }
+}
+
+/// Everybody can read where the proxy is, and nobody but administrators how to use it.
+fn without_credentials(mut proxy: Url) -> Url {
+    // An address that has a host can do without a name.
+    let _ = proxy.set_username("");
+    let _ = proxy.set_password(None);
+    proxy
 }
 
 /// The token that the agent below `root` has set last.
@@ -143,6 +165,8 @@ mod tests {
                 browser_host: host.map(str::to_owned),
                 certificate: None,
                 insecure: false,
+                client: None,
+                proxy: None,
             };
             link.page(&token).map(String::from).ok()
         };

@@ -37,7 +37,8 @@ use crate::{
 #[derive(Debug)]
 enum Outcome {
     Enrolled(Result<NodeKey, EnrollError>),
-    Fetched(Result<AgentConfig, FetchError>),
+    Fetched(NodeKey, Result<AgentConfig, FetchError>),
+    DesktopTended,
     OsquerydEnded(Ended),
 }
 
@@ -51,6 +52,7 @@ struct Driver {
     inbox: VecDeque<Event>,
     osqueryd: Option<Reins>,
     desktop: Option<Arc<Desktop>>,
+    tending_desktop: bool,
     complaint: Complaint,
     record: Record,
     /// What the service manager was last told.
@@ -112,6 +114,7 @@ impl Driver {
             inbox: VecDeque::new(),
             osqueryd: None,
             desktop,
+            tending_desktop: false,
             complaint: Complaint::default(),
             record,
             told: String::new(),
@@ -146,7 +149,9 @@ impl Driver {
                     continue;
                 }
             };
-            return self.note(outcome);
+            if let Some(event) = self.note(outcome) {
+                return event;
+            }
         }
     }
 
@@ -164,13 +169,10 @@ impl Driver {
                 }
             }
             Action::FetchConfig(key) => {
-                let (server, desktop) = (Arc::clone(&self.server), self.desktop.clone());
+                let server = Arc::clone(&self.server);
                 self.tasks.spawn(async move {
                     let answer = config::fetch(&server, key.clone()).await;
-                    if let (Ok(_), Some(desktop)) = (&answer, desktop) {
-                        desktop.tend(&server, &key, timestamp()).await;
-                    }
-                    Outcome::Fetched(answer)
+                    Outcome::Fetched(key, answer)
                 });
             }
             Action::StartOsqueryd(flags) => self.start_osqueryd(&flags),
@@ -234,9 +236,20 @@ impl Driver {
         }
     }
 
+    /// The server has accepted `key`: it may be told another desktop token with it.
+    fn tend_desktop(&mut self, key: NodeKey) {
+        let Some(desktop) = self.desktop.clone().filter(|_| !self.tending_desktop) else { return };
+        let server = Arc::clone(&self.server);
+        self.tending_desktop = true;
+        self.tasks.spawn(async move {
+            desktop.tend(&server, &key, timestamp()).await;
+            Outcome::DesktopTended
+        });
+    }
+
     /// Puts an outcome on record and hands the machine as much of it as it decides by.
-    fn note(&mut self, outcome: Outcome) -> Event {
-        match outcome {
+    fn note(&mut self, outcome: Outcome) -> Option<Event> {
+        Some(match outcome {
             Outcome::Enrolled(answer) => {
                 match &answer {
                     Ok(_) => self.record.last_contact_at = Some(timestamp()),
@@ -244,9 +257,16 @@ impl Driver {
                 }
                 Event::Enrolled(answer.map_err(|error| error.failure()))
             }
-            Outcome::Fetched(answer) => {
+            Outcome::DesktopTended => {
+                self.tending_desktop = false;
+                return None;
+            }
+            Outcome::Fetched(key, answer) => {
                 match &answer {
-                    Ok(_) => self.contacted(),
+                    Ok(_) => {
+                        self.contacted();
+                        self.tend_desktop(key);
+                    }
                     Err(error @ FetchError::KeyRejected) => {
                         self.complain(error.kind(), "enrolling again", &explain(error));
                     }
@@ -261,7 +281,7 @@ impl Driver {
                 report_end(&ended, told_to_end);
                 Event::OsquerydExited
             }
-        }
+        })
     }
 
     fn contacted(&mut self) {

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use agent::{config::ConfigError, platform};
-
-/// sysexits(3): service managers do not start an agent again that ends with it.
-pub(crate) const EX_CONFIG: u8 = 78;
+use agent::{
+    config::{ConfigError, EX_CONFIG},
+    platform,
+};
 
 /// What cannot be used as it was given.
 const USAGE: u8 = 2;

@@ -103,7 +103,8 @@ fn place_secret(
     let packaged = packaged_secret(root)?;
     let digest = packaged.as_ref().map(hex_digest);
     let path = root.join(files::ENROLL_SECRET);
-    let news = digest != record.secret || !path.exists();
+    let missing = !path.try_exists().unwrap_or(true);
+    let news = digest != record.secret || missing;
     if let Some(secret) = given.or(packaged.as_ref().filter(|_| news)) {
         let line = format!("{}\n", secret.expose());
         durable::replace(&path, line.as_bytes(), Readers::Root)
@@ -119,6 +120,30 @@ fn packaged_secret(root: &Utf8Path) -> Result<Option<EnrollSecret>, InstallerErr
     settings::secret_from_file_text(&text).map(Some).map_err(|error| InstallerError::Settings {
         problems: vec![format!("the enroll secret in `{path}` cannot be used: {error}")],
     })
+}
+
+/// The settings of the package. One without brings none.
+#[cfg(any(windows, test))]
+fn packaged_settings(root: &Utf8Path) -> Result<Variables, InstallerError> {
+    let text = read(&root.join(files::PACKAGED_SETTINGS))?.unwrap_or_default();
+    Ok(wire::envfile::parse(&text).into_iter().collect())
+}
+
+/// Checks all settings together, before anything is touched. Every user can read them in the
+/// registry, so passwords have no place there.
+#[cfg(any(windows, test))]
+fn check(settings: &Variables) -> Result<(), InstallerError> {
+    let read = wire::AgentSettings::from_vars(|name| settings.get(name).cloned());
+    let problems: Vec<_> = match read {
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+        Ok(read) => read.with_password().map(exposed).collect(),
+    };
+    if problems.is_empty() { Ok(()) } else { Err(InstallerError::Settings { problems }) }
+}
+
+#[cfg(any(windows, test))]
+fn exposed(what: &str) -> String {
+    format!("the {what} has a password in it, which every user of the device could read")
 }
 
 fn hex_digest(secret: &EnrollSecret) -> String {
@@ -265,6 +290,24 @@ mod tests {
         place.write(files::PACKAGED_SECRET, "\n");
         assert!(matches!(place.place_secret(), Err(InstallerError::Settings { .. })));
         assert_eq!(place.secret(), None);
+    }
+
+    #[test]
+    fn settings_that_every_user_can_read_have_no_password_in_them() {
+        let place = Place::new();
+        assert_eq!(packaged_settings(place.root()).unwrap(), variables([]));
+        place.write(files::PACKAGED_SETTINGS, "HTTPS_PROXY=http://proxy:3128\n");
+        let mut settings = packaged_settings(place.root()).unwrap();
+        check(&settings).unwrap();
+        for (name, what) in
+            [("HTTPS_PROXY", "the proxy URL"), ("ORBIT_UPDATE_URL", "the update URL")]
+        {
+            settings.insert(name.into(), "http://ann:s3cret@proxy:3128".into());
+            let error = check(&settings).unwrap_err().to_string();
+            assert!(error.contains(what) && !error.contains("s3cret"), "{error}");
+        }
+        settings.insert("ORBIT_DEBUG".into(), "perhaps".into());
+        assert!(matches!(check(&settings), Err(InstallerError::Settings { .. })));
     }
 
     #[cfg(unix)]

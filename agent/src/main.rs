@@ -2,14 +2,16 @@
 
 mod cli;
 mod failure;
+mod output;
 mod run;
 
-use std::{io::Write as _, process::ExitCode};
+#[cfg(any(windows, target_os = "macos"))]
+use std::io::Write as _;
+use std::process::ExitCode;
 
 #[cfg(any(windows, target_os = "macos"))]
 use agent::log;
 use agent::{
-    VERSION,
     config::{ConfigError, Sources},
     platform,
     status::Report,
@@ -19,7 +21,10 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use wire::settings::{self, vars};
 
-use crate::cli::{Cli, Command, Output};
+use crate::{
+    cli::{Cli, Command},
+    output::Output,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -30,7 +35,9 @@ fn main() -> ExitCode {
         #[cfg(any(windows, target_os = "macos"))]
         Some(Command::Installer(step)) => installer(&cli, *step),
         Some(Command::Status { output }) => status(&cli, *output),
-        Some(Command::Version { output }) => version(*output),
+        Some(Command::Version { output }) => {
+            output::print_version(*output, "orbit").map(|()| ExitCode::SUCCESS)
+        }
     };
     outcome.unwrap_or_else(|error| ExitCode::from(failure::report(&error, &mut std::io::stderr())))
 }
@@ -47,24 +54,14 @@ fn status(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {
     let server = sources.lookup(vars::FLEET_URL).and_then(|url| settings::server_url(&url).ok());
     let osqueryd = runtime()?.block_on(osqueryd::version(&root));
     let report = Report::gather(&root, server, osqueryd, now());
-    match output {
-        Output::Text => print(&report.text())?,
-        Output::Json => print_json(&report)?,
-    }
+    output::print(output, &report, Report::text)?;
     Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn version(output: Output) -> anyhow::Result<ExitCode> {
-    match output {
-        Output::Text => print(&format!("orbit {VERSION}\n"))?,
-        Output::Json => print_json(&serde_json::json!({ "version": VERSION }))?,
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(any(windows, target_os = "macos"))]
 fn installer(cli: &Cli, step: cli::InstallerStep) -> anyhow::Result<ExitCode> {
     use agent::installer;
+    use wire::settings::files;
     let sources = Sources::of_process(cli.variables(), None);
     let root = sources.root();
     let outcome = match step {
@@ -78,7 +75,8 @@ fn installer(cli: &Cli, step: cli::InstallerStep) -> anyhow::Result<ExitCode> {
     // Nobody sees what a program says that Windows Installer starts.
     if let Err(error) = &outcome
         && cfg!(windows)
-        && let Ok(mut log) = log::rotation::Rotating::open(&root.join("logs/installer.log"))
+        && let Ok(mut log) =
+            log::rotation::Rotating::open(&root.join(files::LOGS).join("installer.log"))
     {
         let _ = writeln!(log, "{} {}", now(), agent::complaints::explain(error));
     }
@@ -95,12 +93,4 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 #[expect(clippy::disallowed_methods, reason = "`status` is asked now")]
 fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
-}
-
-fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("could not write to standard output")
 }

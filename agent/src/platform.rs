@@ -55,8 +55,9 @@ pub enum Notice<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
     Root,
-    /// Root and whoever sits at the device.
-    User,
+    /// Root and whoever sits at the device: the user with this id; root alone if nobody does.
+    /// Windows has a group for them instead of an id.
+    User(Option<u32>),
     Everyone,
 }
 

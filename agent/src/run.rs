@@ -14,6 +14,8 @@ use anyhow::Context as _;
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+#[cfg(windows)]
+use wire::settings::files;
 
 use crate::{cli::Cli, failure, runtime};
 

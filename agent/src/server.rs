@@ -10,7 +10,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::fmt::rfc2822;
 use reqwest::{Certificate, Client, Identity, Proxy, RequestBuilder, Response, StatusCode, header};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 use wire::{
     DesktopToken,
@@ -47,7 +47,7 @@ pub enum Trust {
 }
 
 /// PEM files with a certificate and its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientCertificate {
     pub certificate: Utf8PathBuf,
     pub key: Utf8PathBuf,

@@ -157,17 +157,6 @@ impl PackageSpec {
         &self.osquery_flags
     }
 
-    /// Settings whose URL has a password in it. Where settings are readable by all, as on macOS and
-    /// Windows, such a package cannot be.
-    pub fn with_password(&self) -> impl Iterator<Item = &'static str> {
-        let AgentSettings { fleet_url, update_url, proxy, .. } = &self.settings;
-        let urls = [("Fleet URL", fleet_url), ("update URL", update_url), ("proxy URL", proxy)];
-        let with_password = |url: &url::Url| url.password().is_some();
-        urls.into_iter()
-            .filter(move |(_, url)| url.as_ref().is_some_and(with_password))
-            .map(|(what, _)| what)
-    }
-
     #[must_use]
     pub fn service(&self) -> &ServicePolicy {
         &self.service

@@ -243,6 +243,17 @@ impl AgentSettings {
         vars
     }
 
+    /// What the addresses with a password in them are for: where everybody can read the settings,
+    /// there may be none.
+    pub fn with_password(&self) -> impl Iterator<Item = &'static str> {
+        let Self { fleet_url, update_url, proxy, .. } = self;
+        let urls = [("Fleet URL", fleet_url), ("update URL", update_url), ("proxy URL", proxy)];
+        let with_password = |url: &Url| url.password().is_some();
+        urls.into_iter()
+            .filter(move |(_, url)| url.as_ref().is_some_and(with_password))
+            .map(|(what, _)| what)
+    }
+
     /// Reads the settings through `lookup`, which gives a variable's value. An empty value counts
     /// as none. All values that cannot be used are reported together.
     pub fn from_vars(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<SettingsError>> {

@@ -1,5 +1,8 @@
 //! Entry point of `fleet-desktop`: what whoever sits at the device can ask about it.
 
+#[path = "../output.rs"]
+mod output;
+
 use std::{io::Write as _, process::ExitCode};
 
 use agent::{
@@ -9,8 +12,10 @@ use agent::{
 };
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use wire::{api::DeviceStatus, orbit::DeviceSummary};
+
+use self::output::Output;
 
 /// Shows how this device stands with its Fleet server, to whoever sits at it.
 ///
@@ -45,20 +50,15 @@ enum Command {
     },
 }
 
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Output {
-    #[default]
-    Text,
-    Json,
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = cli.root_dir.unwrap_or_else(platform::default_root);
     let outcome = match cli.command {
         Command::Status { output } => status(&root, output),
         Command::Open => open(&root),
-        Command::Version { output } => version(output),
+        Command::Version { output } => {
+            output::print_version(output, "fleet-desktop").map(|()| ExitCode::SUCCESS)
+        }
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -72,10 +72,7 @@ fn status(root: &Utf8Path, output: Output) -> anyhow::Result<ExitCode> {
         .expect("nothing has installed a provider before");
     let (link, token) = (Link::load(root)?, desktop::token(root)?);
     let summary = runtime()?.block_on(link.summary(&token))?;
-    match output {
-        Output::Text => print(&text(&link, &summary))?,
-        Output::Json => print_json(&summary)?,
-    }
+    output::print(output, &summary, |summary| text(&link, summary))?;
     let online = summary.status == DeviceStatus::Online;
     Ok(if online { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -112,25 +109,9 @@ fn open(root: &Utf8Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn version(output: Output) -> anyhow::Result<ExitCode> {
-    match output {
-        Output::Text => print(&format!("fleet-desktop {VERSION}\n"))?,
-        Output::Json => print_json(&serde_json::json!({ "version": VERSION }))?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("could not start the runtime")
-}
-
-fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("could not write to standard output")
 }

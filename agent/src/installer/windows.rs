@@ -6,12 +6,18 @@ use std::{
 };
 
 use camino::Utf8Path;
-use windows_registry::LOCAL_MACHINE;
+use windows_registry::{Key, LOCAL_MACHINE, OpenOptions};
 use windows_service::{
-    service::{Service, ServiceAccess, ServiceInfo, ServiceState, ServiceType},
+    service::{
+        Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceFailureActions,
+        ServiceFailureResetPeriod, ServiceInfo, ServiceState, ServiceType,
+    },
     service_manager::{ServiceManager, ServiceManagerAccess},
 };
-use wire::{EnrollSecret, settings, settings::vars};
+use wire::{
+    EnrollSecret, settings,
+    settings::{files, vars},
+};
 
 use super::{
     InstallerError, Record, Variables, check, merge, packaged_settings, place_secret, pointers,
@@ -49,11 +55,22 @@ const PROPERTIES: [(&str, &str); 15] = [
 /// How long a service that was asked to stop may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the service manager waits before it starts an agent again that has failed once, twice,
+/// and more often.
+const RESTARTS: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
+
+/// After so long without a failure the next counts as the first.
+const FORGIVEN_AFTER: Duration = Duration::from_hours(24);
+
 /// `ERROR_SERVICE_DOES_NOT_EXIST`.
 const NO_SUCH_SERVICE: i32 = 1060;
 
 /// `ERROR_SERVICE_NOT_ACTIVE`.
 const NOT_ACTIVE: i32 = 1062;
+
+/// `ERROR_INVALID_LEVEL`: the service manager does not know what it is asked for.
+const UNKNOWN_REQUEST: i32 = 124;
 
 /// What the person who installs has said.
 #[derive(Default)]
@@ -65,7 +82,7 @@ struct Given {
 impl Given {
     /// Reads what the installer has staged. All that cannot be used is told at once.
     fn staged() -> Result<Self, InstallerError> {
-        let Ok(key) = LOCAL_MACHINE.options().read().wow64_64().open(STAGING) else {
+        let Some(key) = open_key(LOCAL_MACHINE.options().read(), STAGING)? else {
             return Ok(Self::default());
         };
         let values = key.values().map_err(|error| registry("read properties", error))?;
@@ -119,6 +136,7 @@ pub fn configure(root: &Utf8Path) -> Result<(), InstallerError> {
     check(&merged)?;
     place_secret(root, given.secret.as_ref(), &mut record)?;
     set_environment(&merged)?;
+    set_recovery()?;
     pointers::move_all(root)?;
     record.settings = packaged;
     record.save(root)?;
@@ -143,13 +161,45 @@ fn set_environment(settings: &Variables) -> Result<(), InstallerError> {
 
 fn forget_staged() -> Result<(), InstallerError> {
     let (parent, name) = STAGING.rsplit_once('\\').expect("the constant is a path");
-    let Ok(parent) = LOCAL_MACHINE.options().read().write().wow64_64().open(parent) else {
+    let Some(parent) = open_key(LOCAL_MACHINE.options().read().write(), parent)? else {
         return Ok(());
     };
     match parent.remove_tree(name).map_err(io::Error::from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome
             .map_err(|source| InstallerError::Registry { what: "delete the properties", source }),
+    }
+}
+
+/// None: there is no such key. One that cannot be opened may have something in it.
+fn open_key(options: &mut OpenOptions<'_>, path: &str) -> Result<Option<Key>, InstallerError> {
+    match options.wow64_64().open(path).map_err(io::Error::from) {
+        Ok(key) => Ok(Some(key)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(registry("open the properties", error)),
+    }
+}
+
+/// Has the service manager start an agent again that has crashed or ended with a failure. The
+/// installer's own table for it cannot say that both count.
+fn set_recovery() -> Result<(), InstallerError> {
+    let Some(service) = open(ServiceAccess::CHANGE_CONFIG | ServiceAccess::START)? else {
+        return Ok(());
+    };
+    service.update_failure_actions(recovery()).map_err(service_error("set the recovery of"))?;
+    match service.set_failure_actions_on_non_crash_failures(true) {
+        Err(error) if code(&error) == Some(UNKNOWN_REQUEST) => Ok(()),
+        outcome => outcome.map_err(service_error("set the recovery of")),
+    }
+}
+
+fn recovery() -> ServiceFailureActions {
+    let restart = |delay| ServiceAction { action_type: ServiceActionType::Restart, delay };
+    ServiceFailureActions {
+        reset_period: ServiceFailureResetPeriod::After(FORGIVEN_AFTER),
+        reboot_msg: None,
+        command: None,
+        actions: Some(RESTARTS.map(restart).to_vec()),
     }
 }
 
@@ -163,7 +213,7 @@ pub(super) fn point_service(folder: &Utf8Path, update: Option<&str>) -> Result<(
     let Some(service) = open(ServiceAccess::CHANGE_CONFIG | ServiceAccess::QUERY_CONFIG)? else {
         return Ok(());
     };
-    let program = folder.join(update.unwrap_or("packaged")).join("orbit.exe");
+    let program = folder.join(update.unwrap_or(files::PACKAGED)).join("orbit.exe");
     let now = service.query_config().map_err(service_error("read the configuration of"))?;
     let info = ServiceInfo {
         name: SERVICE.into(),

@@ -3,11 +3,15 @@
 use std::{collections::BTreeMap, fs, io, process::Stdio, time::Duration};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use tokio::{process::Command, time};
 
 use super::{Machine, Notice};
 
 /// Where the package puts the agent's settings.
 const SETTINGS: &str = "/etc/default/orbit";
+
+/// How long logind may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a person does about settings that cannot be used.
 pub const SETTINGS_HELP: &str = "edit `/etc/default/orbit`, then run `systemctl restart orbit`";
@@ -54,19 +58,30 @@ fn os_release(system: &Utf8Path) -> Vec<(String, String)> {
         .unwrap_or_default()
 }
 
-/// The user id of whoever sits at the device's first seat, as logind tells.
-#[must_use]
-pub fn console_user() -> Option<u32> {
-    let session = loginctl(&["show-seat", "seat0", "--property=ActiveSession", "--value"])?;
-    loginctl(&["show-session", &session, "--property=User", "--value"])?.parse().ok()
+/// The user id of whoever sits at the device's first seat, as logind tells. Needs a tokio runtime.
+pub async fn console_user() -> Option<u32> {
+    let session = loginctl(&["show-seat", "seat0", "--property=ActiveSession", "--value"]).await?;
+    let session =
+        loginctl(&["show-session", &session, "--property=User", "--property=Class"]).await?;
+    session_user(&session)
 }
 
-/// What loginctl(1) prints, if there is one and it prints anything.
-fn loginctl(arguments: &[&str]) -> Option<String> {
-    #[expect(clippy::disallowed_methods, reason = "the platform starts what the system offers")]
-    let mut command = std::process::Command::new("loginctl");
-    let output =
-        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+/// Whose session it is, of the properties that `loginctl show-session` prints. The screen that asks
+/// for a name and password has a session too, and is nobody.
+fn session_user(properties: &str) -> Option<u32> {
+    let property =
+        |name: &str| properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    if property("Class")? != "user" {
+        return None;
+    }
+    property("User")?.parse().ok()
+}
+
+/// What loginctl(1) prints, if there is one, it answers in time, and it prints anything.
+async fn loginctl(arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new("loginctl");
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let output = time::timeout(PATIENCE, command.output()).await.ok()?.ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let text = text.trim();
     (output.status.success() && !text.is_empty()).then(|| text.to_owned())
@@ -137,4 +152,17 @@ pub fn processes_with_argument(argument: &str) -> Vec<u32> {
 fn has_argument(process: u32, argument: &str) -> bool {
     fs::read(format!("/proc/{process}/cmdline"))
         .is_ok_and(|line| line.split(|byte| *byte == 0).any(|arg| arg == argument.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_screen_that_asks_who_is_there_is_nobody() {
+        assert_eq!(session_user("User=1000\nClass=user"), Some(1000));
+        assert_eq!(session_user("User=117\nClass=greeter"), None);
+        assert_eq!(session_user("User=117\nClass=lock-screen"), None);
+        assert_eq!(session_user(""), None);
+    }
 }

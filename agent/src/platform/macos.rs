@@ -55,11 +55,13 @@ mod system {
             .unwrap_or_default()
     }
 
-    /// The user id of whoever sits at the device: the console is theirs.
-    #[must_use]
-    pub fn console_user() -> Option<u32> {
+    /// The user id of whoever sits at the device: the console is theirs, and root's while somebody
+    /// is being asked for a name and password.
+    #[expect(clippy::unused_async, reason = "other systems have to ask a program")]
+    pub async fn console_user() -> Option<u32> {
         use std::os::unix::fs::MetadataExt as _;
-        std::fs::metadata("/dev/console").ok().map(|metadata| metadata.uid())
+        let owner = std::fs::metadata("/dev/console").ok()?.uid();
+        (owner != 0).then_some(owner)
     }
 
     /// The file with the certificates that this system trusts.

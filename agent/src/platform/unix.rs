@@ -42,27 +42,28 @@ pub fn extensions_socket(root: &Utf8Path) -> String {
 /// Writes `bytes` to a file that is new or emptied, readable by `readers`, and syncs it.
 pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let mode = match readers {
-        Readers::Root | Readers::User => 0o600,
+        Readers::Root | Readers::User(_) => 0o600,
         Readers::Everyone => 0o644,
     };
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
     // A file that was there already, or an unusual umask, may have given it another mode.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
-    if readers == Readers::User && is_administrator() {
-        fchown(&file, Some(super::console_user().unwrap_or(0)), None)?;
+    if let Readers::User(user) = readers
+        && is_administrator()
+    {
+        fchown(&file, Some(user.unwrap_or(0)), None)?;
     }
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Whether a file that was written for [`Readers::User`] when nobody sat at the device should be
-/// written again, because somebody does now.
+/// Whether the file, written for [`Readers::User`], should be written again: `user` sits at the
+/// device, and it belongs to somebody else.
 #[must_use]
-pub fn awaits_user(path: &Utf8Path) -> bool {
-    is_administrator()
-        && path.metadata().is_ok_and(|metadata| metadata.uid() == 0)
-        && super::console_user().is_some_and(|user| user != 0)
+pub fn is_anothers(path: &Utf8Path, user: Option<u32>) -> bool {
+    let Some(user) = user else { return false };
+    is_administrator() && path.metadata().is_ok_and(|metadata| metadata.uid() != user)
 }
 
 /// Makes renames and deletions in `directory` survive a power cut.

@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::signal::windows::{self, CtrlBreak, CtrlC, CtrlClose, CtrlShutdown};
 
 pub use self::{
-    files::{awaits_user, default_root, open_log, program, sync_directory, write_synced},
+    files::{default_root, is_anothers, open_log, program, sync_directory, write_synced},
     group::{Group, adopt_children, kill, processes_with_argument, terminate},
     machine::describe,
 };
@@ -49,6 +49,12 @@ pub fn notify(notice: Notice<'_>) {
 /// None: the service manager watches the process, not its loop.
 #[must_use]
 pub fn watchdog() -> Option<Duration> {
+    None
+}
+
+/// None: a file for whoever sits at the device is for a group here, which has changing members.
+#[expect(clippy::unused_async, reason = "other systems have to ask a program")]
+pub async fn console_user() -> Option<u32> {
     None
 }
 

@@ -54,34 +54,41 @@ impl Desktop {
 
     /// Renews the token if it is time. Called after the server has accepted `key`.
     pub async fn tend(&self, server: &Server, key: &NodeKey, now: Timestamp) {
-        if !self.is_due(now) {
+        let user = platform::console_user().await;
+        if !self.is_due(user, now) {
             return;
         }
-        match self.renew(server, key).await {
+        match self.renew(server, key, user).await {
             Ok(()) => tracing::debug!("the desktop token is renewed"),
             Err(error) => tracing::debug!("{}; will try again", explain(&error)),
         }
     }
 
-    /// The token's age is the file's. One from the future belongs to a clock that was wrong.
-    fn is_due(&self, now: Timestamp) -> bool {
+    /// The token's age is the file's. One from the future belongs to a clock that was wrong. Whoever
+    /// sits down gets another than who sat there before.
+    fn is_due(&self, user: Option<u32>, now: Timestamp) -> bool {
         let written = self.path.metadata().and_then(|metadata| metadata.modified()).ok();
         let written = written.and_then(|time| Timestamp::try_from(time).ok());
         let young = written.is_some_and(|at| {
             let age = now.duration_since(at);
             age < LIFETIME && age > -SignedDuration::from_mins(1)
         });
-        !young || platform::awaits_user(&self.path)
+        !young || platform::is_anothers(&self.path, user)
     }
 
-    async fn renew(&self, server: &Server, key: &NodeKey) -> Result<(), RenewError> {
+    async fn renew(
+        &self,
+        server: &Server,
+        key: &NodeKey,
+        user: Option<u32>,
+    ) -> Result<(), RenewError> {
         let token = Uuid::new_v4().to_string();
         let request = DesktopTokenRequest {
             orbit_node_key: key.clone(),
             device_auth_token: DesktopToken::new(token.clone()).expect("a UUID is a fine token"),
         };
         let Empty {} = server.post("device_token", &request).await?;
-        durable::replace(&self.path, token.as_bytes(), Readers::User)
+        durable::replace(&self.path, token.as_bytes(), Readers::User(user))
             .map_err(|source| FileError::Write { path: self.path.clone(), source })?;
         Ok(())
     }

@@ -23,7 +23,7 @@ fn with_desktop(fleet: &Fleet) -> Device {
     device
 }
 
-fn fleet_desktop(device: &Device, arguments: &[&str]) -> Output {
+pub(crate) fn fleet_desktop(device: &Device, arguments: &[&str]) -> Output {
     #[expect(clippy::disallowed_methods, reason = "tests start the program that they test")]
     let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-desktop"));
     command.env_clear().env(vars::ROOT_DIR, device.root().as_str()).args(arguments);
@@ -61,6 +61,15 @@ async fn a_token_is_renewed_after_an_hour_and_not_before() {
             until(|| fleet.memory().tokens.len() == 2).await;
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_token_that_the_server_does_not_take_delays_nothing() {
+    let fleet = Fleet::start();
+    let device = with_desktop(&fleet);
+    fleet.memory().silent_about_tokens = true;
+    device.run(async |_| until(|| fleet.memory().served.len() > 3).await).await;
+    assert_eq!(device.read(files::DESKTOP_TOKEN), None);
 }
 
 #[tokio::test]

@@ -119,8 +119,10 @@ fn wrong_usage_is_exit_code_2() {
 fn the_version_is_told_to_people_and_scripts() {
     let fleet = Fleet::start();
     let device = Device::of(&fleet);
-    let output = command(&device).arg("version").output().unwrap();
-    assert_eq!(text(&output.stdout), format!("orbit {}\n", agent::VERSION));
+    for way in ["version", "--version"] {
+        let output = command(&device).arg(way).output().unwrap();
+        assert_eq!(text(&output.stdout), format!("orbit {}\n", agent::VERSION));
+    }
     let output = command(&device).args(["version", "--output", "json"]).output().unwrap();
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["version"], agent::VERSION);

@@ -7,9 +7,13 @@ use std::{
     thread,
 };
 
-use wire::settings::vars;
+use wire::settings::{files, vars};
 
-use crate::{device::Device, fleet::Fleet};
+use crate::{
+    desktop::fleet_desktop,
+    device::{Device, until},
+    fleet::Fleet,
+};
 
 /// An HTTP proxy that tunnels (RFC 9110, 9.3.6) and remembers the heads of the requests.
 fn start_proxy(server: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -65,6 +69,22 @@ async fn the_agent_tunnels_through_the_proxy_and_gives_it_its_password() {
     assert!(heads[0].starts_with(&format!("CONNECT localhost:{port} HTTP/1.1\r\n")), "{heads:?}");
     // `ann:pass word` in base64.
     assert!(heads[0].to_lowercase().contains("proxy-authorization: basic yw5uonbhc3mgd29yza=="));
+}
+
+#[tokio::test]
+async fn fleet_desktop_takes_the_agents_way_and_is_not_told_the_password() {
+    let fleet = Fleet::start();
+    let (proxy, heads) = start_proxy(fleet.address);
+    let mut device = Device::of(&fleet);
+    device.set(vars::HTTPS_PROXY, &format!("http://ann:pass%20word@{proxy}"));
+    device.set(vars::FLEET_DESKTOP, "true");
+    device.run(async |_| until(|| device.read(files::DESKTOP_TOKEN).is_some()).await).await;
+    let link = device.read(files::DESKTOP_LINK).unwrap();
+    assert!(link.contains(&proxy.to_string()) && !link.contains("ann"), "{link}");
+    heads.lock().unwrap().clear();
+    assert!(fleet_desktop(&device, &["status"]).status.success());
+    let heads = heads.lock().unwrap();
+    assert!(heads.len() == 1 && !heads[0].to_lowercase().contains("authorization"), "{heads:?}");
 }
 
 #[tokio::test]

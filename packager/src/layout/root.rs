@@ -109,7 +109,7 @@ impl Root {
     /// adds the version, which it compares with those of updates.
     fn add_component(&mut self, component: &Component) -> Result<Pointer, AssembleError> {
         let folder = self.path.join("bin").join(component.kind.name());
-        let packaged = folder.join("packaged");
+        let packaged = folder.join(files::PACKAGED);
         self.tree.insert(folder.clone(), Entry::dir())?;
         self.tree.insert(packaged.clone(), Entry::dir())?;
         let program = match &component.content {
@@ -139,7 +139,7 @@ impl Root {
     fn link(&self, folder: &InstallPath, kind: ComponentKind) -> InstallPath {
         match self.os {
             Os::Linux | Os::Macos => folder.join(kind.program(self.os)),
-            Os::Windows => folder.join("current"),
+            Os::Windows => folder.join(files::CURRENT),
         }
     }
 
@@ -211,7 +211,7 @@ pub(super) fn require_wanted(spec: &PackageSpec, payload: &Payload) -> Result<()
 /// Fails if a setting's URL has a password in it, where everybody can read what services are
 /// started with: a Mac tells a daemon's environment, Windows keeps its packages.
 pub(super) fn require_no_password(spec: &PackageSpec) -> Result<(), AssembleError> {
-    match spec.with_password().next() {
+    match spec.settings().with_password().next() {
         Some(what) => Err(AssembleError::Exposed { what }),
         None => Ok(()),
     }

@@ -9,17 +9,13 @@ use std::{
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
+use wire::settings::files;
 
+use super::machine;
 use crate::platform::Readers;
 
 /// Where the package installs unless told otherwise.
 const INSTALLED: &str = r"C:\Program Files\Orbit";
-
-/// The folder of a component's packaged program.
-const PACKAGED: &str = "packaged";
-
-/// The file beside it that names the folder of the program to run, once an update has brought one.
-const CURRENT: &str = "current";
 
 /// Lets a directory be opened like a file (`FILE_FLAG_BACKUP_SEMANTICS`).
 const OPEN_DIRECTORY: u32 = 0x0200_0000;
@@ -53,10 +49,10 @@ fn root_above(program: &Utf8Path) -> Option<&Utf8Path> {
 pub fn program(root: &Utf8Path, component: &str, name: &str) -> Utf8PathBuf {
     let folder = root.join("bin").join(component);
     let name = format!("{name}.exe");
-    let named = fs::read_to_string(folder.join(CURRENT)).ok();
+    let named = fs::read_to_string(folder.join(files::CURRENT)).ok();
     let named = named.as_deref().map(str::trim).filter(|version| is_plain(version));
     let updated = named.map(|version| folder.join(version).join(&name));
-    updated.filter(|path| path.is_file()).unwrap_or_else(|| folder.join(PACKAGED).join(name))
+    updated.filter(|path| path.is_file()).unwrap_or_else(|| folder.join(files::PACKAGED).join(name))
 }
 
 /// Whether `name` leads nowhere but to an entry of the folder that it is looked up in.
@@ -75,7 +71,7 @@ pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Resu
     options.write(true).share_mode(0);
     match readers {
         Readers::Everyone => options.create(true).truncate(true),
-        Readers::Root | Readers::User => {
+        Readers::Root | Readers::User(_) => {
             if let Err(error) = fs::remove_file(path)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -88,7 +84,7 @@ pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Resu
     match readers {
         Readers::Everyone => {}
         Readers::Root => restrict(path, &OWNERS)?,
-        Readers::User => restrict(path, &[&OWNERS[..], &[USER]].concat())?,
+        Readers::User(_) => restrict(path, &[&OWNERS[..], &[USER]].concat())?,
     }
     file.write_all(bytes)?;
     file.sync_all()
@@ -99,7 +95,7 @@ pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Resu
 /// without unsafe code of ours have not been kept for years.
 fn restrict(path: &Utf8Path, readers: &[&str]) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the platform starts what the system offers")]
-    let mut command = std::process::Command::new("icacls.exe");
+    let mut command = std::process::Command::new(machine::tool("icacls.exe"));
     command.arg(path).args(["/inheritance:r", "/q", "/grant:r"]).args(readers);
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
@@ -111,7 +107,7 @@ fn restrict(path: &Utf8Path, readers: &[&str]) -> io::Result<()> {
 
 /// Whether a file for [`Readers::User`] should be written again; never, as it is for a group.
 #[must_use]
-pub fn awaits_user(_path: &Utf8Path) -> bool {
+pub fn is_anothers(_path: &Utf8Path, _user: Option<u32>) -> bool {
     false
 }
 
@@ -155,7 +151,7 @@ mod tests {
         for (pointer, leads) in
             [("5.9.1\r\n", true), ("5.9.0", false), (r"..\osqueryd\5.9.1", false)]
         {
-            fs::write(folder.join(CURRENT), pointer).unwrap();
+            fs::write(folder.join(files::CURRENT), pointer).unwrap();
             assert_eq!(program(root, "osqueryd", "osqueryd") != packaged, leads, "{pointer:?}");
         }
     }

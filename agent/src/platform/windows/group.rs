@@ -6,6 +6,8 @@ use std::{process::Stdio, sync::OnceLock};
 use tokio::process::{Child, Command};
 use win32job::{ExtendedLimitInfo, Job, JobError};
 
+use super::machine;
+
 /// A program of the console gets no window of its own (`CREATE_NO_WINDOW`).
 const NO_WINDOW: u32 = 0x0800_0000;
 
@@ -97,7 +99,7 @@ pub fn terminate(process: u32) {
 /// Ends the process by force, and what it has started.
 pub fn kill(process: u32) {
     #[expect(clippy::disallowed_methods, reason = "the platform starts what the system offers")]
-    let mut command = std::process::Command::new("taskkill.exe");
+    let mut command = std::process::Command::new(machine::tool("taskkill.exe"));
     command.args(["/F", "/T", "/PID", &process.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Err(error) = command.status() {

@@ -1,6 +1,6 @@
 //! What the machine says of itself: SMBIOS, and the registry where the system keeps its names.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use smbioslib::{SMBiosSystemInformation, SystemUuidData};
 use windows_registry::{Key, LOCAL_MACHINE};
 
@@ -80,6 +80,13 @@ fn os_version() -> Option<String> {
         name = format!("{name} {release}");
     }
     Some(build.map_or(name.clone(), |build| format!("{name} (build {build})")))
+}
+
+/// The path of a program that is part of Windows: by its name alone another could be found first.
+pub(super) fn tool(name: &str) -> Utf8PathBuf {
+    let windows = text(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion", "SystemRoot");
+    let windows = windows.map_or_else(|| Utf8PathBuf::from(r"C:\Windows"), Utf8PathBuf::from);
+    windows.join("System32").join(name)
 }
 
 fn text(path: &str, name: &str) -> Option<String> {

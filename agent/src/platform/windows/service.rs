@@ -23,7 +23,7 @@ use windows_service::{
     service_dispatcher,
 };
 
-use crate::platform::Notice;
+use crate::{config::EX_CONFIG, platform::Notice};
 
 /// What SCM knows the service by.
 pub const SERVICE: &str = "orbit";
@@ -72,11 +72,16 @@ fn serve(_arguments: Vec<OsString>) {
     show(ServiceState::StartPending, STARTING, ServiceExitCode::NO_ERROR);
     let code = BODY.get().map_or(1, |body| body());
     EXIT.store(code, Ordering::SeqCst);
-    let code = match code {
-        0 => ServiceExitCode::NO_ERROR,
+    show(ServiceState::Stopped, Duration::ZERO, shown_code(code));
+}
+
+/// SCM starts again what ends with a failure. Settings that cannot be used are for a person to mend,
+/// and the log tells them.
+fn shown_code(code: u8) -> ServiceExitCode {
+    match code {
+        0 | EX_CONFIG => ServiceExitCode::NO_ERROR,
         code => ServiceExitCode::ServiceSpecific(code.into()),
-    };
-    show(ServiceState::Stopped, Duration::ZERO, code);
+    }
 }
 
 /// Called by SCM on a thread of its own.

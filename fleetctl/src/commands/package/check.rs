@@ -70,7 +70,7 @@ impl Check {
     /// On a Mac and on Windows every user can read what a service is started with.
     fn exposed(&mut self, types: &[Type], spec: Option<&PackageSpec>) {
         for kind in types.iter().filter(|kind| matches!(kind, Type::Msi | Type::Pkg)) {
-            let urls = spec.into_iter().flat_map(PackageSpec::with_password);
+            let urls = spec.into_iter().flat_map(|spec| spec.settings().with_password());
             self.problems.extend(urls.map(|what| {
                 let kind = kind.name();
                 format!("the {what} has a password in it, which every user could read where a {kind} is installed")

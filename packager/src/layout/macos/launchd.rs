@@ -3,11 +3,11 @@
 //! Everybody on the device can read a daemon's environment (`launchctl print`), so no secret is in it.
 
 use plist::{Dictionary, Value};
+use wire::settings::vars;
 
 use crate::spec::PackageSpec;
 
 const PROGRAM: &str = "/opt/orbit/bin/orbit/orbit";
-const LOG_FILE: &str = "ORBIT_LOG_FILE";
 const LOG: &str = "/var/log/orbit/orbit.log";
 /// What is said before the log is open, and panics.
 const STDERR: &str = "/var/log/orbit/orbit.stderr.log";
@@ -40,6 +40,6 @@ pub(super) fn render(spec: &PackageSpec, label: &str) -> Vec<u8> {
 
 fn environment(spec: &PackageSpec) -> Dictionary {
     let vars = spec.settings().to_vars().into_iter();
-    let log = (LOG_FILE, LOG.to_owned());
+    let log = (vars::LOG_FILE, LOG.to_owned());
     vars.chain([log]).map(|(name, value)| (name.to_owned(), Value::String(value))).collect()
 }
