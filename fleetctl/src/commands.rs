@@ -5,7 +5,7 @@ pub(crate) mod context;
 pub(crate) mod debug;
 pub(crate) mod devices;
 pub(crate) mod enroll_secrets;
-mod expiry;
+pub(crate) mod expiry;
 mod find;
 pub(crate) mod generate;
 pub(crate) mod login;

@@ -7,6 +7,8 @@
 //! | `FLEET_CERTIFICATE` | PEM file of the CA of the server that `FLEET_URL` names |
 //! | `FLEET_ENROLL_SECRET` | the enroll secret that `fleetctl package` packs, unless a flag gives one |
 //! | `SOURCE_DATE_EPOCH` | the date of everything that `fleetctl package` packs |
+//! | `FLEETCTL_OPENPGP_KEY` | the secret key that packages and repositories are signed with, unless a flag names a file |
+//! | `FLEETCTL_OPENPGP_PASSPHRASE` | its passphrase, or that of the flag's file |
 //! | `FLEET_CONTEXT` | the context to use, as `--context` |
 //! | `FLEET_CONFIG` | the file of contexts, as `--config` |
 //!
@@ -294,6 +296,18 @@ pub(crate) struct Environment {
     pub certificate: Option<PathBuf>,
     pub enroll_secret: Option<Hidden>,
     pub source_date: Option<String>,
+    pub openpgp: OpenPgpVariables,
+}
+
+pub(crate) const OPENPGP_KEY: &str = "FLEETCTL_OPENPGP_KEY";
+pub(crate) const OPENPGP_PASSPHRASE: &str = "FLEETCTL_OPENPGP_PASSPHRASE";
+
+/// What the environment says of the key that packages and repositories are signed with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OpenPgpVariables {
+    /// The key itself, armored.
+    pub key: Option<Hidden>,
+    pub passphrase: Option<Hidden>,
 }
 
 impl Environment {
@@ -311,6 +325,10 @@ impl Environment {
             certificate: var("FLEET_CERTIFICATE")?.map(PathBuf::from),
             enroll_secret: var("FLEET_ENROLL_SECRET")?.map(Hidden),
             source_date: var("SOURCE_DATE_EPOCH")?,
+            openpgp: OpenPgpVariables {
+                key: var(OPENPGP_KEY)?.map(Hidden),
+                passphrase: var(OPENPGP_PASSPHRASE)?.map(Hidden),
+            },
         })
     }
 }

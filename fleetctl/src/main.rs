@@ -16,6 +16,7 @@ mod commands;
 mod config;
 mod digest;
 mod exit;
+mod openpgp;
 mod output;
 mod prompt;
 mod session;

@@ -5,5 +5,6 @@ pub(crate) mod bom;
 pub(crate) mod cab;
 pub(crate) mod cfb;
 pub(crate) mod cpio;
+pub(crate) mod sections;
 pub(crate) mod tar;
 pub(crate) mod xar;

@@ -2,15 +2,20 @@
 //! program that asks a cloud's key service. What is signed, and how the signature is wrapped, is each
 //! format's own business.
 
+pub mod openpgp;
+
 use std::{
     fmt,
-    io::{self, Read},
+    io::{self, Read, Write},
 };
 
 /// What packages are signed with, by the kind of signature. A format takes what is for it.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct Keys {}
+pub struct Keys {
+    /// For rpm and deb.
+    pub openpgp: Option<openpgp::SigningKey>,
+}
 
 /// Something that can sign bytes.
 pub trait Signer: fmt::Debug + Send + Sync {
@@ -56,4 +61,21 @@ pub enum SignError {
     NoKey { format: &'static str },
     #[error("the signing key did not sign")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Passes the rest of `from` on to `out`.
+pub(crate) fn copy(
+    from: &mut (impl Read + ?Sized),
+    out: &mut (impl Write + ?Sized),
+) -> Result<(), SignError> {
+    const CHUNK: usize = 1 << 18;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => out.write_all(&buffer[..read]).map_err(SignError::Write)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(SignError::Read(error)),
+        }
+    }
 }

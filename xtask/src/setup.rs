@@ -30,6 +30,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("shellcheck", "finds what is not portable in scripts"),
     ("dpkg-dev", "Debian's own tools, peers in the benchmark"),
     ("rpm", "reads what we write, peer in the benchmark"),
+    ("gnupg", "makes keys, second opinion on signatures of packages and repositories"),
+    ("debsig-verify", "third opinion on signatures of .deb files"),
     ("lintian", "Debian's judgement of our .deb"),
     ("rpmlint", "Fedora's judgement of our .rpm"),
     ("systemd", "`systemd-analyze` checks the unit"),

@@ -8,7 +8,7 @@
 mod args;
 mod check;
 mod components;
-mod files;
+pub(crate) mod files;
 mod flags;
 mod macos;
 mod order;

@@ -1,6 +1,6 @@
 //! The archive of Unix libraries, in the form that deb(5) asks for.
 
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 const MAGIC: &[u8] = b"!<arch>\n";
 /// Where the length is in a member's header, and in how many digits.
@@ -59,6 +59,79 @@ impl<W: Write + Seek> ArWriter<W> {
     }
 }
 
+/// A member that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    /// Where its content begins, from the start of the archive.
+    pub(crate) at: u64,
+    pub(crate) length: u64,
+    /// In seconds since 1970; 0 if it is not told.
+    pub(crate) mtime: u32,
+}
+
+const HEADER: usize = 60;
+/// More than any deb has.
+const MAX_MEMBERS: usize = 64;
+
+/// The members of the archive that `file` is, in its order. [`io::ErrorKind::InvalidData`] says what is wrong.
+pub(crate) fn list(file: &mut (impl Read + Seek + ?Sized)) -> io::Result<Vec<Listed>> {
+    let end = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    let mut magic = [0; MAGIC.len()];
+    read_all(file, &mut magic)?;
+    if magic != MAGIC {
+        return Err(invalid("it does not begin as an archive"));
+    }
+    let mut members = Vec::new();
+    let mut next = MAGIC.len() as u64;
+    while next < end {
+        file.seek(SeekFrom::Start(next))?;
+        let mut header = [0; HEADER];
+        read_all(file, &mut header)?;
+        let member = listed(&header, next + HEADER as u64)?;
+        next =
+            member.at.checked_add(member.length).ok_or_else(|| invalid("a length is no length"))?;
+        if next > end {
+            return Err(invalid("a member ends beyond the archive"));
+        }
+        next += next % 2;
+        members.push(member);
+        if members.len() > MAX_MEMBERS {
+            return Err(invalid("it has more members than any package"));
+        }
+    }
+    Ok(members)
+}
+
+fn listed(header: &[u8; HEADER], at: u64) -> io::Result<Listed> {
+    let field = |from: usize, to: usize| std::str::from_utf8(&header[from..to]).map(str::trim_end);
+    let text = |from, to| field(from, to).map_err(|_| invalid("a member has no name"));
+    if !header.ends_with(b"`\n") {
+        return Err(invalid("a member does not begin as one"));
+    }
+    let name = text(0, 16)?;
+    Ok(Listed {
+        name: name.strip_suffix('/').unwrap_or(name).to_owned(),
+        at,
+        length: text(48, 58)?.parse().map_err(|_| invalid("a length is no number"))?,
+        mtime: text(16, 28)?.parse().unwrap_or(0),
+    })
+}
+
+fn read_all(file: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<()> {
+    file.read_exact(buffer).map_err(|error| {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return invalid("it ends early");
+        }
+        error
+    })
+}
+
+fn invalid(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -94,7 +167,21 @@ mod tests {
             for (name, content) in &members {
                 ar.member(name, content).unwrap();
             }
-            prop_assert_eq!(read(ar.out().get_ref()), members);
+            prop_assert_eq!(&read(ar.out().get_ref()), &members);
+            let listed = list(ar.out()).unwrap();
+            let archive = ar.out().get_ref();
+            let again: Vec<_> = listed
+                .into_iter()
+                .map(|it| (it.name, archive[it.at as usize..(it.at + it.length) as usize].to_vec()))
+                .collect();
+            prop_assert_eq!(again, members);
+        }
+
+        #[test]
+        fn whatever_it_is_listing_ends(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = list(&mut Cursor::new(&bytes));
+            bytes.splice(0..0, MAGIC.iter().copied());
+            let _ = list(&mut Cursor::new(&bytes));
         }
     }
 }

@@ -4,10 +4,13 @@
 //! There is no `md5sums`: dpkg makes the list itself when it unpacks (since 1.16.3), and MD5 would take
 //! a third as long as squeezing.
 //!
-//! A signature would be one more ar member at the end, `_gpgorigin`, over the three before it.
+//! A signature is one more ar member at the end, `_gpgorigin`, over the three before it.
 
 mod control;
 mod documents;
+mod signature;
+
+pub use self::signature::check_signatures;
 
 use std::{io::Write, num::NonZeroUsize};
 
@@ -16,8 +19,9 @@ use crate::{
     compression::{Algorithm, Compression, Encoder, all_cores},
     error::BuildError,
     feed::Feed,
-    format::{Format, Progress, WriteSeek},
+    format::{Format, Progress, ReadSeek, WriteSeek},
     package::{Metadata, Package, SourceDate},
+    sign::{Keys, SignError, openpgp::SigningKey},
     tarball,
     tree::FileTree,
 };
@@ -72,6 +76,20 @@ impl Format for Deb {
         let data = ar.begin(self.data_name()).map_err(BuildError::Write)?;
         self.write_data(ar.out(), package.built_at, &tree, progress)?;
         ar.end(&data).map_err(BuildError::Write)
+    }
+
+    fn signer(&self, keys: &Keys) -> Option<String> {
+        keys.openpgp.as_ref().map(SigningKey::fingerprint)
+    }
+
+    fn sign(
+        &self,
+        unsigned: &mut dyn ReadSeek,
+        keys: &Keys,
+        out: &mut dyn WriteSeek,
+    ) -> Result<(), SignError> {
+        let key = keys.openpgp.as_ref().ok_or(SignError::NoKey { format: self.name() })?;
+        signature::sign(unsigned, key, out)
     }
 }
 

@@ -6,6 +6,9 @@
 
 mod header;
 mod metadata;
+mod signature;
+
+pub use self::signature::check_signatures;
 
 use std::{
     io::{SeekFrom, Write},
@@ -19,10 +22,11 @@ use crate::{
     compression::{Algorithm, Compression, Encoder, all_cores},
     error::BuildError,
     feed::{self, Feed},
-    format::{Format, Progress, WriteSeek},
+    format::{Format, Progress, ReadSeek, WriteSeek},
     hashing::HashingWriter,
     package::{Metadata, Package},
     payload::Arch,
+    sign::{Keys, SignError, openpgp::SigningKey},
     template::LICENSES,
     tree::{Entry, FileTree, InstallPath, Node, Role},
 };
@@ -92,6 +96,20 @@ impl Format for Rpm {
         debug_assert_eq!(front.len(), place, "digests and sizes are all of one length");
         out.rewind().and_then(|()| out.write_all(&front)).map_err(BuildError::Write)?;
         out.seek(SeekFrom::End(0)).map(drop).map_err(BuildError::Write)
+    }
+
+    fn signer(&self, keys: &Keys) -> Option<String> {
+        keys.openpgp.as_ref().map(SigningKey::fingerprint)
+    }
+
+    fn sign(
+        &self,
+        unsigned: &mut dyn ReadSeek,
+        keys: &Keys,
+        out: &mut dyn WriteSeek,
+    ) -> Result<(), SignError> {
+        let key = keys.openpgp.as_ref().ok_or(SignError::NoKey { format: self.name() })?;
+        signature::sign(unsigned, key, out)
     }
 }
 

@@ -10,6 +10,7 @@ mod layout;
 mod linked;
 mod lint;
 mod msi;
+mod openpgp;
 mod payload;
 mod pkg;
 mod product;

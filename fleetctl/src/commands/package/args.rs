@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, builder::BoolishValueParser};
 use packager::spec::DEFAULT_MAINTAINER;
 use wire::api::Hidden;
 
-use crate::{cli::Output, prompt::hidden};
+use crate::{cli::Output, openpgp::OpenPgpArgs, prompt::hidden};
 
 const AFTER_HELP: &str = "\
 An enroll secret on the command line can be seen by others on this computer while the command runs,
@@ -19,6 +19,9 @@ Environment:
   FLEET_ENROLL_SECRET  Enroll secret, unless a flag gives one
   SOURCE_DATE_EPOCH    Date of everything in the package, in seconds since 1970;
                        the date of the newest component unless set
+  FLEETCTL_OPENPGP_KEY         Secret key to sign deb and rpm with, armored,
+                               unless --openpgp-key names a file
+  FLEETCTL_OPENPGP_PASSPHRASE  Passphrase of the key; asked for unless given
 
 Examples:
   fleetctl package --type deb,rpm --components ./bin \\
@@ -27,6 +30,8 @@ Examples:
       --update-url https://updates.example.com --update-roots root.json \\
       --fleet-url https://fleet.example.com --enroll-secret-file - < secret.txt
   fleetctl package --type msi,pkg --components ./bin --out-dir dist \\
+      --fleet-url https://fleet.example.com --enroll-secret-file secret.txt
+  fleetctl package --type deb,rpm --components ./bin --openpgp-key key.asc \\
       --fleet-url https://fleet.example.com --enroll-secret-file secret.txt
   fleetctl package --type rpm --components ./bin --dry-run";
 
@@ -51,6 +56,8 @@ pub(crate) struct PackageArgs {
     pub update: UpdateArgs,
     #[command(flatten)]
     pub macos: MacosArgs,
+    #[command(flatten, next_help_heading = "Signing (deb, rpm)")]
+    pub openpgp: OpenPgpArgs,
     #[command(flatten)]
     pub artifact: ArtifactArgs,
     #[command(flatten)]

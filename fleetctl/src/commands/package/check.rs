@@ -41,6 +41,7 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
     check.macos(args, &types, compression);
     check.windows(&types, compression);
     check.exposed(&types, spec.as_ref());
+    let keys = check.keys(args, &types, environment);
     match (spec, origin, channels, check.problems.is_empty()) {
         (Some(spec), Some(origin), Some(channels), true) => Ok(Order {
             spec,
@@ -54,7 +55,7 @@ pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Ord
             compression,
             identifier: identifier.unwrap_or_default(),
             date,
-            keys: Keys::default(),
+            keys,
         }),
         _ => Err(Stop::Usage { problems: check.problems, help: None }),
     }
@@ -67,6 +68,21 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// Asks for a passphrase only if nothing else is wrong.
+    fn keys(&mut self, args: &PackageArgs, types: &[Type], environment: &Environment) -> Keys {
+        let mut keys = Keys::default();
+        let flag = args.openpgp.openpgp_key.is_some();
+        if !types.iter().any(|kind| matches!(kind, Type::Deb | Type::Rpm)) {
+            if flag {
+                let problem = "--openpgp-key is for packages of type deb and rpm";
+                self.problems.push(problem.to_owned());
+            }
+        } else if self.problems.is_empty() || !args.openpgp.asks(&environment.openpgp) {
+            keys.openpgp = self.ok(args.openpgp.key(&environment.openpgp)).flatten();
+        }
+        keys
+    }
+
     /// On a Mac and on Windows every user can read what a service is started with.
     fn exposed(&mut self, types: &[Type], spec: Option<&PackageSpec>) {
         for kind in types.iter().filter(|kind| matches!(kind, Type::Msi | Type::Pkg)) {

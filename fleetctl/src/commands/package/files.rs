@@ -133,7 +133,7 @@ fn belong_together(chain: &[u8], key: &[u8]) -> bool {
 }
 
 /// The text of a file, or of standard input for `-`.
-pub(super) fn read_text(path: &Path) -> io::Result<String> {
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     if path == Path::new("-") {
         let mut text = String::new();
         io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
@@ -142,6 +142,6 @@ pub(super) fn read_text(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
-pub(super) fn unreadable(flag: &str, path: &Path, error: &io::Error) -> String {
+pub(crate) fn unreadable(flag: &str, path: &Path, error: &io::Error) -> String {
     format!("{flag} `{}` cannot be read: {error}", path.display())
 }

@@ -7,8 +7,16 @@ pub(super) struct SignatureTag;
 
 impl SignatureTag {
     pub(super) const REGION: u32 = 62;
+    /// Over the header, by DSA or a curve.
+    pub(super) const DSA: u32 = 267;
+    /// Over the header, by RSA.
+    pub(super) const RSA: u32 = 268;
     pub(super) const SHA256: u32 = 273;
     pub(super) const SIZE: u32 = 1000;
+    /// Over header and archive, by RSA: what rpm before 4.14 made.
+    pub(super) const OLD_RSA: u32 = 1002;
+    /// The same by DSA or a curve.
+    pub(super) const OLD_DSA: u32 = 1005;
     pub(super) const PAYLOAD_SIZE: u32 = 1007;
     pub(super) const RESERVED_SPACE: u32 = 1008;
 }
@@ -16,6 +24,12 @@ impl SignatureTag {
 const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
 /// Of an entry of the index.
 const ENTRY: usize = 16;
+/// What comes before the index, in bytes.
+pub(super) const INTRO: usize = 16;
+/// Source: rpm's `HEADER_TAGS_MAX`.
+const MAX_ENTRIES: u32 = 0xffff;
+/// Of a package with more files than any has.
+const MAX_STORE: u32 = 64 << 20;
 
 /// Values by tag, which is also their order on disk.
 #[derive(Default)]
@@ -29,10 +43,13 @@ struct Value {
     bytes: Vec<u8>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    Char = 1,
+    Int8 = 2,
     Int16 = 3,
     Int32 = 4,
+    Int64 = 5,
     String = 6,
     Binary = 7,
     Strings = 8,
@@ -45,8 +62,46 @@ impl Kind {
         match self {
             Self::Int16 => 2,
             Self::Int32 => 4,
-            Self::String | Self::Binary | Self::Strings | Self::Translated => 1,
+            Self::Int64 => 8,
+            Self::Char
+            | Self::Int8
+            | Self::String
+            | Self::Binary
+            | Self::Strings
+            | Self::Translated => 1,
         }
+    }
+
+    fn numbered(number: u32) -> Option<Self> {
+        Some(match number {
+            1 => Self::Char,
+            2 => Self::Int8,
+            3 => Self::Int16,
+            4 => Self::Int32,
+            5 => Self::Int64,
+            6 => Self::String,
+            7 => Self::Binary,
+            8 => Self::Strings,
+            9 => Self::Translated,
+            _ => return None,
+        })
+    }
+
+    /// The bytes of `count` values at the start of `store`.
+    fn value(self, store: &[u8], count: usize) -> Option<&[u8]> {
+        let length = match self {
+            Self::Strings | Self::Translated | Self::String => {
+                let mut ends = store.iter().enumerate().filter(|(_, byte)| **byte == 0);
+                match count.checked_sub(1) {
+                    Some(before) => ends.nth(before)?.0 + 1,
+                    None => 0,
+                }
+            }
+            Self::Char | Self::Int8 | Self::Int16 | Self::Int32 | Self::Int64 | Self::Binary => {
+                count.checked_mul(self.alignment())?
+            }
+        };
+        store.get(..length)
     }
 }
 
@@ -77,6 +132,53 @@ impl Header {
 
     pub(super) fn binary(&mut self, tag: u32, bytes: &[u8]) {
         self.put(tag, Kind::Binary, bytes.len(), bytes.to_vec());
+    }
+
+    /// Deletes the value of `tag`, if there is one.
+    pub(super) fn remove(&mut self, tag: u32) {
+        self.values.remove(&tag);
+    }
+
+    /// The bytes of the value of `tag`, if it is binary.
+    pub(super) fn get_binary(&self, tag: u32) -> Option<&[u8]> {
+        self.values.get(&tag).filter(|it| it.kind == Kind::Binary).map(|it| &it.bytes[..])
+    }
+
+    /// The first number of `tag`, if it has such of 32 bits.
+    pub(super) fn first_int32(&self, tag: u32) -> Option<u32> {
+        let value = self.values.get(&tag).filter(|value| value.kind == Kind::Int32)?;
+        value.bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+    }
+
+    /// How long the whole header is that begins with `intro`; what is wrong with it if none does.
+    pub(super) fn length(intro: &[u8; INTRO]) -> Result<usize, &'static str> {
+        if intro[..4] != MAGIC[..4] {
+            return Err("a header does not begin as one");
+        }
+        let (entries, store) = (read_number(intro, 8), read_number(intro, 12));
+        if entries > MAX_ENTRIES || store > MAX_STORE {
+            return Err("a header is longer than any is");
+        }
+        Ok(INTRO + entries as usize * ENTRY + store as usize)
+    }
+
+    /// Reads a whole header of the length that [`Self::length`] told, without its region.
+    pub(super) fn parse(bytes: &[u8], region: u32) -> Result<Self, &'static str> {
+        let (intro, rest) = bytes.split_first_chunk::<INTRO>().ok_or("a header ends early")?;
+        let length = read_number(intro, 8) as usize * ENTRY;
+        let (index, store) = rest.split_at_checked(length).ok_or("a header ends early")?;
+        let mut header = Self::default();
+        for entry in index.chunks_exact(ENTRY) {
+            let [tag, kind, at, count] = [0, 4, 8, 12].map(|place| read_number(entry, place));
+            if tag == region {
+                continue;
+            }
+            let kind = Kind::numbered(kind).ok_or("a header has values of an unknown kind")?;
+            let value = store.get(at as usize..).and_then(|it| kind.value(it, count as usize));
+            let bytes = value.ok_or("a value of a header ends beyond it")?.to_vec();
+            header.values.insert(tag, Value { kind, count: count as usize, bytes });
+        }
+        Ok(header)
     }
 
     fn put(&mut self, tag: u32, kind: Kind, count: usize, bytes: Vec<u8>) {
@@ -119,6 +221,10 @@ fn entry(tag: u32, kind: Kind, offset: u32, count: usize) -> [u8; ENTRY] {
 
 fn number(count: usize) -> u32 {
     u32::try_from(count).expect("a header is far below 4 GiB: it holds names, not contents")
+}
+
+fn read_number(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..at + 4].iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte))
 }
 
 fn c_string(text: &str) -> Vec<u8> {
