@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -85,18 +85,22 @@ impl Daemon {
 }
 
 /// Asks `ready` again and again until it gives something, at most for `limit`.
+#[expect(clippy::disallowed_methods, reason = "what is asked may take long, and counts")]
 pub(crate) fn wait_until<T>(
     limit: Duration,
     mut ready: impl FnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<Option<T>> {
-    let rounds = limit.as_millis() / INTERVAL.as_millis();
-    for _ in 0..rounds {
+    let end = Instant::now() + limit;
+    loop {
+        let late = Instant::now() >= end;
         if let Some(value) = ready()? {
             return Ok(Some(value));
         }
+        if late {
+            return Ok(None);
+        }
         thread::sleep(INTERVAL);
     }
-    ready()
 }
 
 /// Sends SIGTERM to `child`, then SIGKILL if it does not end.

@@ -30,12 +30,17 @@ impl Runner {
         Ok(Self { dir: dir.to_owned(), home: desk.dir.clone(), emulator, wine })
     }
 
+    /// The Windows that programs run in, if they need one.
+    pub(super) fn wine(&self) -> Option<&Prefix> {
+        self.wine.as_ref()
+    }
+
     /// `name` in the desk's folder, as the emulated system writes paths, quoted for the shell.
     pub(super) fn path(&self, name: &str) -> String {
-        let path = self.home.join(name).display().to_string();
+        let path = self.home.join(name);
         match self.emulator {
-            Emulator::Wine => format!("'Z:{}'", path.replace('/', "\\")),
-            Emulator::None | Emulator::Qemu => format!("'{path}'"),
+            Emulator::Wine => Prefix::path(&path),
+            Emulator::None | Emulator::Qemu => format!("'{}'", path.display()),
         }
     }
 

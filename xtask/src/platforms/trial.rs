@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 
-use super::runner::{Emulator, Runner};
+use super::{
+    msi,
+    runner::{Emulator, Runner},
+};
 use crate::{
     cleanup::TemporaryDir,
     deployment::{Deployment, Desk, Voice},
@@ -105,6 +108,9 @@ impl<'a> Trial<'a> {
         }
         let stage = Stage { deployment: &deployment, runner: &runner };
         stage.enroll(self.plan.programs.contains(&DESKTOP), report);
+        if let Some(prefix) = runner.wine() {
+            msi::live(&deployment, prefix, &self.dir, report);
+        }
         if self.plan.programs.contains(&FLEETCTL) {
             stage.connect(report);
         }
@@ -232,7 +238,8 @@ impl Stage<'_> {
             "--fleet-url https://localhost:{port} --fleet-certificate {certificate} --enroll-secret-path {secret}"
         );
         self.deployment.desk.run("mkdir -p agent")?;
-        self.deployment.desk.start(ORBIT, &self.of_agent(ORBIT, &args))
+        let line = self.of_agent(ORBIT, &args);
+        self.deployment.desk.start(ORBIT, &format!("env ORBIT_FLEET_DESKTOP=true {line}"))
     }
 
     /// Waits until the server knows a device.

@@ -1,6 +1,9 @@
 //! A Windows for one run: made in the run's own folder, ended and removed with it.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 
@@ -13,10 +16,17 @@ const SERVER: &str = "/usr/lib/wine/wineserver64";
 /// A library that wine 8 lacks and every Rust program asks for.
 const RANDOM: &str = include_str!("bcryptprimitives.c");
 
+/// What wine's Windows Installer lacks.
+const MSIEXEC: &str = include_str!("msiexec.c");
+
 /// A folder that wine keeps a Windows in.
 #[derive(Debug)]
 pub(super) struct Prefix {
     environment: String,
+    /// What is `C:\` there.
+    pub(super) drive: PathBuf,
+    /// The program made of [`MSIEXEC`].
+    pub(super) msiexec: PathBuf,
     _end: Cleanup,
 }
 
@@ -30,18 +40,27 @@ impl Prefix {
         );
         let stop = format!("env {environment} {SERVER} -k -w");
         let end = Cleanup::new(move || process::run_quietly(&stop));
-        let prefix = Self { environment, _end: end };
+        let drive = dir.join("drive_c");
+        let msiexec = desk.dir.join("upgrading").join("msiexec.exe");
+        let prefix = Self { environment, drive, msiexec, _end: end };
         desk.run(&format!("{} wineboot --init", prefix.command()))
             .and_then(|_| desk.run(&format!("{} winecfg -v win10", prefix.command())))
             .context("could not make a Windows with wine")?;
-        fs::write(desk.dir.join("bcryptprimitives.c"), RANDOM)
-            .context("could not write a library's source")?;
+        for (name, source) in [("bcryptprimitives.c", RANDOM), ("msiexec.c", MSIEXEC)] {
+            fs::write(desk.dir.join(name), source).context("could not write a source")?;
+        }
         desk.run("x86_64-w64-mingw32-gcc -O2 -s -shared -o wine/drive_c/windows/system32/bcryptprimitives.dll bcryptprimitives.c -ladvapi32")?;
+        desk.run("mkdir upgrading && x86_64-w64-mingw32-gcc -municode -O2 -s -o upgrading/msiexec.exe msiexec.c -lmsi")?;
         Ok(prefix)
     }
 
     /// What stands before a Windows program on a line of shell.
     pub(super) fn command(&self) -> String {
         format!("env {} {WINE}", self.environment)
+    }
+
+    /// `path` of this machine as Windows there has it, quoted for the shell.
+    pub(super) fn path(path: &Path) -> String {
+        format!("'Z:{}'", path.display().to_string().replace('/', "\\"))
     }
 }
