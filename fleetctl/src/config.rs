@@ -9,6 +9,7 @@
 //! | `SOURCE_DATE_EPOCH` | the date of everything that `fleetctl package` packs |
 //! | `FLEETCTL_OPENPGP_KEY` | the secret key that packages and repositories are signed with, unless a flag names a file |
 //! | `FLEETCTL_OPENPGP_PASSPHRASE` | its passphrase, or that of the flag's file |
+//! | `FLEETCTL_WINDOWS_PASSPHRASE` | the passphrase of the key of `--windows-certificate` |
 //! | `FLEET_CONTEXT` | the context to use, as `--context` |
 //! | `FLEET_CONFIG` | the file of contexts, as `--config` |
 //!
@@ -337,6 +338,15 @@ impl Environment {
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 pub(crate) fn is_empty_variable(name: &OsStr) -> bool {
     env::var_os(name).is_some_and(|value| value.is_empty())
+}
+
+/// The variable with the passphrase of a key that signs code, `FLEETCTL_<NAME>_PASSPHRASE`, and its
+/// value.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn code_passphrase(name: &str) -> (String, Option<Hidden>) {
+    let variable = format!("FLEETCTL_{}_PASSPHRASE", name.replace('-', "_").to_uppercase());
+    let value = env::var(&variable).ok().filter(|value| !value.is_empty()).map(Hidden);
+    (variable, value)
 }
 
 /// The variable with the passphrase of a signing key, `FLEET_<ROLE>_PASSPHRASE`, and its value. An

@@ -2,11 +2,30 @@
 //! program that asks a cloud's key service. What is signed, and how the signature is wrapped, is each
 //! format's own business.
 
+pub mod authenticode;
+mod certificate;
+pub(crate) mod cms;
+mod code;
+mod hash;
+mod identity;
+mod key;
+pub(crate) mod oid;
 pub mod openpgp;
+mod timestamp;
+mod trust;
 
 use std::{
     fmt,
     io::{self, Read, Write},
+};
+
+pub(crate) use self::hash::Hash;
+pub use self::{
+    certificate::Certificate,
+    code::{CodeSigner, Timestamper},
+    identity::{Identity, IdentityError, Purpose},
+    key::{AskPassphrase, LocalKey},
+    trust::{Seal, Trust, VerifyError},
 };
 
 /// What packages are signed with, by the kind of signature. A format takes what is for it.
@@ -15,6 +34,8 @@ use std::{
 pub struct Keys {
     /// For rpm and deb.
     pub openpgp: Option<openpgp::SigningKey>,
+    /// For programs and installers for Windows.
+    pub windows: Option<CodeSigner>,
 }
 
 /// Something that can sign bytes.
@@ -45,6 +66,19 @@ pub enum Scheme {
     Ed25519,
 }
 
+impl Scheme {
+    /// As people and other programs call it: `rsa-sha256`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RsaSha256 => "rsa-sha256",
+            Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
+            Self::EcdsaP384Sha384 => "ecdsa-p384-sha384",
+            Self::Ed25519 => "ed25519",
+        }
+    }
+}
+
 /// Why something could not be signed. Never shows a key or a passphrase.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,6 +95,8 @@ pub enum SignError {
     NoKey { format: &'static str },
     #[error("the signing key did not sign")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("there is no timestamp to be had")]
+    Timestamp(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Passes the rest of `from` on to `out`.

@@ -43,6 +43,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("msitools", "reads our .msi"),
     ("wixl", "peer in the benchmark"),
     ("cabextract", "reads the cabinets in them"),
+    ("osslsigncode", "judges signatures for Windows"),
     ("postgresql-15", "the server's tests run on it, too"),
     ("groff-base", "reads the manual pages that fleetctl generates"),
     ("skopeo", "reads our container image"),

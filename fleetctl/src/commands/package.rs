@@ -12,6 +12,7 @@ pub(crate) mod files;
 mod flags;
 mod macos;
 mod order;
+mod signing;
 mod staged;
 mod windows;
 

@@ -13,6 +13,7 @@ mod names;
 mod plan;
 mod rows;
 mod schema;
+mod seal;
 mod summary;
 mod version;
 
@@ -37,10 +38,11 @@ use crate::{
     compression::{Algorithm, Compression, all_cores},
     error::BuildError,
     feed::{Feed, hashed},
-    format::{Format, Progress, WriteSeek},
+    format::{Format, Progress, ReadSeek, WriteSeek},
     hashing::HashingWriter,
     package::{Metadata, Package},
     payload::Arch,
+    sign::{CodeSigner, Keys, Seal, SignError, Trust, VerifyError},
 };
 
 /// The cabinet's name in the database.
@@ -98,6 +100,25 @@ impl Format for Msi {
         }
         cfb.finish(INSTALLER).map(drop).map_err(BuildError::Write)
     }
+
+    fn signer(&self, keys: &Keys) -> Option<String> {
+        keys.windows.as_ref().map(CodeSigner::fingerprint)
+    }
+
+    fn sign(
+        &self,
+        unsigned: &mut dyn ReadSeek,
+        keys: &Keys,
+        out: &mut dyn WriteSeek,
+    ) -> Result<(), SignError> {
+        let by = keys.windows.as_ref().ok_or(SignError::NoKey { format: self.name() })?;
+        seal::sign(unsigned, by, out)
+    }
+}
+
+/// Checks the signature of the installer in `file`.
+pub fn verify(file: &mut dyn ReadSeek, trust: &Trust) -> Result<Seal, VerifyError> {
+    seal::verify(file, trust)
 }
 
 impl Msi {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod authenticode;
 mod deb;
 mod environment;
 mod fixture;
@@ -13,6 +14,7 @@ mod msi;
 mod openpgp;
 mod payload;
 mod pkg;
+mod pki;
 mod product;
 mod reproducible;
 mod rpm;

@@ -26,7 +26,7 @@ const AMD64: u16 = 0x8664;
 const ARM64: u16 = 0xaa64;
 
 /// A package of something like programs, and the folder that they are in.
-fn package(draft: Draft, version: &str, arch: Arch) -> (Package, TempDir) {
+pub(crate) fn package(draft: Draft, version: &str, arch: Arch) -> (Package, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let platform = Platform { os: Os::Windows, arch };
     let open = |kind: ComponentKind| {

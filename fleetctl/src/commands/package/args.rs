@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, builder::BoolishValueParser};
 use packager::spec::DEFAULT_MAINTAINER;
 use wire::api::Hidden;
 
+use super::signing::CodeArgs;
 use crate::{cli::Output, openpgp::OpenPgpArgs, prompt::hidden};
 
 const AFTER_HELP: &str = "\
@@ -22,6 +23,8 @@ Environment:
   FLEETCTL_OPENPGP_KEY         Secret key to sign deb and rpm with, armored,
                                unless --openpgp-key names a file
   FLEETCTL_OPENPGP_PASSPHRASE  Passphrase of the key; asked for unless given
+  FLEETCTL_WINDOWS_PASSPHRASE  Passphrase of the key of --windows-certificate,
+                               if no file has it; else it is asked for
 
 Examples:
   fleetctl package --type deb,rpm --components ./bin \\
@@ -32,6 +35,9 @@ Examples:
   fleetctl package --type msi,pkg --components ./bin --out-dir dist \\
       --fleet-url https://fleet.example.com --enroll-secret-file secret.txt
   fleetctl package --type deb,rpm --components ./bin --openpgp-key key.asc \\
+      --fleet-url https://fleet.example.com --enroll-secret-file secret.txt
+  fleetctl package --type msi --components ./bin --windows-certificate code.pfx \\
+      --timestamp-url http://timestamp.example.com \\
       --fleet-url https://fleet.example.com --enroll-secret-file secret.txt
   fleetctl package --type rpm --components ./bin --dry-run";
 
@@ -58,6 +64,8 @@ pub(crate) struct PackageArgs {
     pub macos: MacosArgs,
     #[command(flatten, next_help_heading = "Signing (deb, rpm)")]
     pub openpgp: OpenPgpArgs,
+    #[command(flatten)]
+    pub code: CodeArgs,
     #[command(flatten)]
     pub artifact: ArtifactArgs,
     #[command(flatten)]

@@ -80,6 +80,7 @@ impl Check {
         } else if self.problems.is_empty() || !args.openpgp.asks(&environment.openpgp) {
             keys.openpgp = self.ok(args.openpgp.key(&environment.openpgp)).flatten();
         }
+        self.code_keys(&args.code, types, &mut keys);
         keys
     }
 

@@ -15,7 +15,10 @@ use update::{
     repository::FetchError,
 };
 
-use super::order::{Order, Origin};
+use super::{
+    order::{Order, Origin},
+    signing::sign_program,
+};
 use crate::{exit::Stop, session::Session};
 
 /// A program on this machine.
@@ -54,7 +57,11 @@ fn payload(
     let newest = programs.iter().filter_map(|program| program.modified).max();
     let components = programs
         .into_iter()
-        .map(|program| open(&program, platform, order.version.as_ref(), scratch))
+        .map(|program| {
+            let made_for = (program.kind, platform);
+            let path = sign_program(program.path, made_for, &order.keys, scratch)?;
+            open(&Program { path, ..program }, platform, order.version.as_ref(), scratch)
+        })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let payload =
         Payload::new(platform, components).context("could not put the programs together")?;

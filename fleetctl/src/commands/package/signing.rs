@@ -1,0 +1,165 @@
+//! With what packages are signed: from flags to keys, tried out before any work.
+
+mod args;
+mod command;
+mod programs;
+mod timestamps;
+
+use std::{fs, path::Path, sync::Arc};
+
+use packager::sign::{
+    Certificate, CodeSigner, Identity, IdentityError, Keys, LocalKey, Purpose, Signer, Timestamper,
+};
+use url::Url;
+
+pub(crate) use self::{args::CodeArgs, programs::sign_program};
+use self::{command::Command, timestamps::Authority};
+use super::{
+    check::{Check, chain},
+    files::unreadable,
+    order::Type,
+};
+use crate::{commands::expiry::now, config::code_passphrase, prompt};
+
+/// Where a key and its certificates are.
+struct Source<'a> {
+    /// As flags and variables have it: `windows`.
+    name: &'static str,
+    certificate: Option<&'a Path>,
+    key: Option<&'a Path>,
+    passphrase: Option<&'a Path>,
+    command: Option<&'a Path>,
+}
+
+impl Check {
+    /// The keys that flags name. All of them sign something: so a wrong one is seen at once.
+    pub(super) fn code_keys(&mut self, args: &CodeArgs, types: &[Type], keys: &mut Keys) {
+        let before = self.problems.len();
+        let timestamper = self.timestamper(args);
+        let windows = Source {
+            name: "windows",
+            certificate: args.windows_certificate.as_deref(),
+            key: args.windows_key.as_deref(),
+            passphrase: args.windows_passphrase_file.as_deref(),
+            command: args.sign_command.as_deref(),
+        };
+        if windows.certificate.is_some() && !types.contains(&Type::Msi) {
+            self.problems.push("--windows-certificate is for packages of type msi".to_owned());
+        }
+        if args.sign_command.is_some() && windows.certificate.is_none() {
+            self.problems.push(
+                "--sign-command needs the certificate of its key: give --windows-certificate"
+                    .to_owned(),
+            );
+        }
+        if self.problems.len() > before {
+            return;
+        }
+        keys.windows = self.code_signer(&windows, Purpose::Code, timestamper);
+    }
+
+    fn timestamper(&mut self, args: &CodeArgs) -> Option<Arc<dyn Timestamper>> {
+        let text = args.timestamp_url.as_deref()?;
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let problem = || format!("--timestamp-url `{text}` is no http:// or https:// address");
+        let url = self.ok(url.ok_or_else(problem))?;
+        if args.windows_certificate.is_none() {
+            self.problems.push("--timestamp-url is of no use: nothing is signed".to_owned());
+        }
+        Some(Arc::new(Authority::new(url)))
+    }
+
+    fn code_signer(
+        &mut self,
+        source: &Source<'_>,
+        purpose: Purpose,
+        timestamper: Option<Arc<dyn Timestamper>>,
+    ) -> Option<CodeSigner> {
+        let identity = self.ok(source.identity().transpose()?)?;
+        let seconds = u64::try_from(now().as_second()).unwrap_or_default();
+        let usable = identity.check(purpose, seconds);
+        self.ok(usable.map_err(|error| format!("{}: {error}", source.flag("certificate"))))?;
+        Some(CodeSigner { identity, timestamper })
+    }
+}
+
+impl Source<'_> {
+    fn flag(&self, what: &str) -> String {
+        format!("--{}-{what}", self.name)
+    }
+
+    /// None if nothing is to be signed.
+    fn identity(&self) -> Result<Option<Identity>, String> {
+        let Some(path) = self.certificate else {
+            let stray = self.key.map(|_| "key").or(self.passphrase.map(|_| "passphrase-file"));
+            return match stray {
+                Some(stray) => Err(format!(
+                    "{} goes together with {}",
+                    self.flag(stray),
+                    self.flag("certificate")
+                )),
+                None => Ok(None),
+            };
+        };
+        let flag = self.flag("certificate");
+        let content = fs::read(path).map_err(|error| unreadable(&flag, path, &error))?;
+        let told = |error: IdentityError| self.told(&flag, path, &error);
+        match (self.key, self.command) {
+            (Some(_), Some(_)) => {
+                Err(format!("{} and --sign-command contradict each other", self.flag("key")))
+            }
+            (None, None) => Identity::from_file(&content, &|| self.passphrase()).map_err(told),
+            (Some(key), None) => {
+                let signer = Arc::new(self.local_key(key)?);
+                with_signer(&content, |_| Ok(signer.clone())).map_err(told)
+            }
+            (None, Some(program)) => {
+                let signer = |certificate: &Certificate| Command::new(program, certificate);
+                with_signer(&content, signer).map_err(told)
+            }
+        }
+        .map(Some)
+    }
+
+    fn local_key(&self, path: &Path) -> Result<LocalKey, String> {
+        let flag = self.flag("key");
+        let content = fs::read(path).map_err(|error| unreadable(&flag, path, &error))?;
+        LocalKey::from_pem(&content, &|| self.passphrase())
+            .map_err(|error| self.told(&flag, path, &error))
+    }
+
+    fn told(&self, flag: &str, path: &Path, error: &IdentityError) -> String {
+        let mut advice = String::new();
+        if matches!(error, IdentityError::NoKey) {
+            advice = format!("; give {}, or --sign-command", self.flag("key"));
+        } else if matches!(error, IdentityError::NoPassphrase) {
+            let (variable, _) = code_passphrase(self.name);
+            advice = format!("; give {} or {variable}", self.flag("passphrase-file"));
+        }
+        format!("{flag} `{}` cannot be used: {}{advice}", path.display(), chain(error))
+    }
+
+    /// From the file, else from the environment, else from whoever is at the terminal.
+    fn passphrase(&self) -> Option<String> {
+        if let Some(path) = self.passphrase {
+            let text = fs::read_to_string(path).ok()?;
+            return Some(text.lines().next().unwrap_or_default().to_owned());
+        }
+        let (variable, value) = code_passphrase(self.name);
+        let asked = || {
+            let question = format!("Passphrase of the {} key: ", self.name.replace('-', " "));
+            prompt::ask_hidden(&question, &variable).ok()
+        };
+        value.or_else(asked).map(|hidden| hidden.0.clone())
+    }
+}
+
+/// The certificates of a file with a key that is elsewhere.
+fn with_signer<S: Signer + 'static>(
+    certificates: &[u8],
+    signer: impl Fn(&Certificate) -> Result<Arc<S>, IdentityError>,
+) -> Result<Identity, IdentityError> {
+    let certificates = Certificate::all_from_pem(certificates)?;
+    let signer = signer(&certificates[0])?;
+    Identity::new(certificates, signer)
+}
