@@ -40,6 +40,8 @@ pub struct Image {
     pub arguments: &'static [&'static str],
     /// As `NAME=value`.
     pub environment: &'static [&'static str],
+    /// Run now and then inside; exit code 0 says that the container does its work.
+    pub health: &'static [&'static str],
     /// A TCP port.
     pub port: u16,
     /// Where the data is that outlives a container.
@@ -128,6 +130,7 @@ impl Image {
 
     fn config(&self, platform: Platform, layer: &str) -> Value {
         let created = self.built_at.timestamp().to_string();
+        let health: Vec<_> = ["CMD"].iter().chain(self.health).collect();
         json!({
             "created": created,
             "architecture": platform.arch.to_string(),
@@ -142,6 +145,8 @@ impl Image {
                 "WorkingDir": self.volume,
                 "Labels": self.annotations(),
                 "StopSignal": "SIGTERM",
+                // Docker's; readers that do not know it pass over it, as the specification says.
+                "Healthcheck": { "Test": health },
             },
             "rootfs": { "type": "layers", "diff_ids": [layer] },
             "history": [{ "created": created, "created_by": self.title }],

@@ -10,6 +10,7 @@ use server::{
     Clock, Config, Fleet, certificate,
     config::{ConfigError, Overrides},
     fleet::setup::SETUP_CODE_HOURS,
+    health,
     http::openapi,
     serve::Bound,
 };
@@ -39,6 +40,10 @@ enum LogFormat {
 enum Command {
     /// Serve until SIGTERM or SIGINT.
     Serve(ServeArgs),
+    /// Ask the server that runs here with this configuration whether it is ready.
+    ///
+    /// Exit code 0: it is. 1: it is not, or it shows another certificate than the configured one.
+    Health(ServeArgs),
     /// Make a private CA and a server certificate, for trial use.
     Cert(CertArgs),
     /// Print the OpenAPI 3.1 document.
@@ -46,6 +51,8 @@ enum Command {
     /// About the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the version.
+    Version,
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,6 +110,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => serve(args.load()?),
+        Command::Health(args) => health(&args.load()?),
         Command::Cert(args) => make_certificate(&args),
         Command::Openapi => {
             print(&(serde_json::to_string_pretty(&openapi::document())? + "\n"));
@@ -110,6 +118,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Config(ConfigCommand::Check(args)) => {
             print(&serde_norway::to_string(&args.load()?)?);
+            Ok(())
+        }
+        Command::Version => {
+            print(&format!("fleet-server {}\n", wire::VERSION));
             Ok(())
         }
     }
@@ -138,6 +150,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     tell_service_manager(NotifyState::Ready);
     bound.serve(stop).await?;
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn health(config: &Config) -> anyhow::Result<()> {
+    health::check(config).await?;
+    print("ready\n");
     Ok(())
 }
 

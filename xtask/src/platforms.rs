@@ -1,6 +1,7 @@
 //! `cargo xtask platforms`: programs built for other systems, run here by emulators or, where there
 //! is none, read. docs/platforms.md tells what has been seen to run and what has not.
 
+mod image;
 mod msi;
 mod runner;
 mod trial;

@@ -29,7 +29,16 @@ fn archive(folder: &Path) -> String {
 
 fn config(archive: &str, arch: &str) -> serde_json::Value {
     let archive = format!("oci-archive:{archive}");
-    let args = ["--override-os", "linux", "--override-arch", arch, "inspect", "--config", &archive];
+    let args = [
+        "--override-os",
+        "linux",
+        "--override-arch",
+        arch,
+        "inspect",
+        "--raw",
+        "--config",
+        &archive,
+    ];
     serde_json::from_str(&run("skopeo", &args)).unwrap()
 }
 
@@ -43,6 +52,8 @@ fn skopeo_finds_an_image_for_each_architecture() {
         let config = &config["config"];
         assert_eq!(config["User"], "65532:65532");
         assert_eq!(config["Entrypoint"][0], "/usr/bin/fleet-server");
+        let health = serde_json::json!(["CMD", "/usr/bin/fleet-server", "health"]);
+        assert_eq!(config["Healthcheck"]["Test"], health);
         assert_eq!(config["Cmd"][0], "serve");
         assert!(
             config["Volumes"]["/data"].is_object()

@@ -172,6 +172,49 @@ fn verify(ca: &str, pem: &str) {
 }
 
 #[test]
+fn health_is_told_by_the_server_with_the_configured_certificate_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for name in ["ours", "theirs"] {
+        let made = ["cert", "--host", "fleet.example.com", "--out-dir", &path(name)];
+        assert!(fleet_server().args(made).output().unwrap().status.success());
+    }
+    let tls = |name: &str| {
+        [
+            "--tls-certificate".to_owned(),
+            path(&format!("{name}/server.pem")),
+            "--tls-key".to_owned(),
+            path(&format!("{name}/server.key")),
+        ]
+    };
+    let ours = tls("ours");
+    let server = Running::start(&dir.path().join("data"), &ours.each_ref().map(String::as_str));
+    let asked = |listen: &str, tls: &[String]| {
+        fleet_server().args(["health", "--listen", listen]).args(tls).output().unwrap()
+    };
+    let healthy = asked(server.address(), &ours);
+    assert_eq!(text(&healthy.stdout), "ready\n", "{healthy:?}");
+    for (unhealthy, told) in [
+        (asked(server.address(), &tls("theirs")), "could not connect to"),
+        (asked(server.address(), &[]), "could not ask"),
+        (asked("127.0.0.1:0", &ours), "name one"),
+    ] {
+        assert_eq!(unhealthy.status.code(), Some(1), "{unhealthy:?}");
+        assert!(text(&unhealthy.stderr).contains(told), "{unhealthy:?}");
+    }
+    let address = server.address().to_owned();
+    drop(server);
+    assert_eq!(asked(&address, &ours).status.code(), Some(1));
+}
+
+#[test]
+fn the_version_is_told_in_two_ways() {
+    let told = |arg: &str| text(&fleet_server().arg(arg).output().unwrap().stdout);
+    assert!(told("version").starts_with("fleet-server "));
+    assert_eq!(told("version"), told("--version"));
+}
+
+#[test]
 fn plain_http_in_the_open_is_refused_with_the_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let refused = fleet_server()

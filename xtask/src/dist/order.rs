@@ -1,8 +1,10 @@
 //! What `cargo xtask dist` is asked for, and how that is made.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, bail};
+use wait4::Wait4 as _;
+use xshell::Cmd;
 
 use super::{
     Args,
@@ -140,7 +142,7 @@ impl Order {
         self.programs.iter().copied().filter(|program| program.runs_on(reach.system())).collect()
     }
 
-    /// Has cargo build `programs`, and splits symbols off into `dir`.
+    /// Has cargo build `programs`, and splits symbols off into `dir`. Tells what it took.
     fn compile(
         &self,
         workspace: &Workspace,
@@ -148,6 +150,7 @@ impl Order {
         settings: &Settings,
         (target, programs, dir): (&'static Target, &[&'static Program], &Path),
     ) -> anyhow::Result<()> {
+        let mut took = Duration::ZERO;
         for panic in [Panic::Aborts, Panic::Unwinds] {
             let programs: Vec<_> =
                 programs.iter().filter(|program| program.panic == panic).collect();
@@ -159,13 +162,15 @@ impl Order {
             for program in &programs {
                 cargo = cargo.args(["--bin", program.name]);
             }
-            cargo.args(program::packages(target.system, panic)).run()?;
+            took += processor_time(cargo.args(program::packages(target.system, panic)))?;
             let built = place.target.join(target.triple).join(build::folder_of(profile));
             for program in programs {
                 let built = built.join(target.system.file_name(program.name));
                 symbols::split(workspace, (target, program.name), &built, dir)?;
             }
         }
+        let seconds = took.as_secs_f64();
+        terminal::line(&format!("{:<27} {seconds:.0} s of processor time", target.triple));
         Ok(())
     }
 
@@ -180,6 +185,18 @@ impl Order {
         }
         Ok(())
     }
+}
+
+/// Runs `cmd`; gives what it and all that it started took of the processors.
+fn processor_time(cmd: Cmd<'_>) -> anyhow::Result<Duration> {
+    let shown = cmd.to_string();
+    let mut child =
+        Command::from(cmd).spawn().with_context(|| format!("could not start `{shown}`"))?;
+    let used = child.wait4().with_context(|| format!("could not wait for `{shown}`"))?;
+    if !used.status.success() {
+        bail!("`{shown}` failed ({})", used.status);
+    }
+    Ok(used.rusage.utime + used.rusage.stime)
 }
 
 /// Leaves out what none of `programs` runs on; fails if nothing remains.

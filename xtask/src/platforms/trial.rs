@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 
 use super::{
-    msi,
+    image, msi,
     runner::{Emulator, Runner},
 };
 use crate::{
@@ -97,21 +97,27 @@ impl<'a> Trial<'a> {
             return Ok(());
         };
         let runner = Runner::new(emulator, &self.desk, &self.dir)?;
-        self.expect_versions(&runner, report)?;
+        let version = version::of_checkout(self.workspace)?;
+        self.expect_versions(&runner, &version.text, report);
+        if self.has(SERVER) && emulator == Emulator::None {
+            let outcome = image::check(self.workspace, &self.desk, &self.path(SERVER), &version);
+            report.record("fleet-server starts in its container image, and is healthy", outcome);
+        }
         if self.has(SERVER) {
             self.replace_server(&runner)?;
         }
+        let plan = self.plan;
         let deployment = Deployment::start(self.desk)?;
         deployment.credentials()?;
-        if self.plan.programs.contains(&SERVER) {
+        if plan.programs.contains(&SERVER) {
             report.record("fleet-server serves by TLS, is set up, and issues secrets", Ok(()));
         }
         let stage = Stage { deployment: &deployment, runner: &runner };
-        stage.enroll(self.plan.programs.contains(&DESKTOP), report);
+        stage.enroll(plan.programs.contains(&DESKTOP), report);
         if let Some(prefix) = runner.wine() {
             msi::live(&deployment, prefix, &self.dir, report);
         }
-        if self.plan.programs.contains(&FLEETCTL) {
+        if plan.programs.contains(&FLEETCTL) {
             stage.connect(report);
         }
         Ok(())
@@ -130,15 +136,12 @@ impl<'a> Trial<'a> {
         says(&self.desk, &line, self.plan.kind)
     }
 
-    fn expect_versions(&self, runner: &Runner, report: &mut Report) -> anyhow::Result<()> {
-        let version = version::of_checkout(self.workspace)?.text;
+    fn expect_versions(&self, runner: &Runner, version: &str, report: &mut Report) {
         for program in &self.plan.programs {
-            let args = if *program == SERVER { "--version" } else { "version" };
-            let outcome =
-                says(&self.desk, &runner.line(program, args), &format!("{program} {version}"));
+            let line = runner.line(program, "version");
+            let outcome = says(&self.desk, &line, &format!("{program} {version}"));
             report.record(&format!("{program} tells its version"), outcome);
         }
-        Ok(())
     }
 
     /// Has the server that is tried started wherever one is.
