@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        api_keys, context, debug, devices, enroll_secrets, generate, login, logout, package, setup,
-        teams, updates, users, verify_release, version,
+        api_keys, context, debug, devices, enroll_secrets, generate, login, logout, package, repo,
+        setup, teams, updates, users, verify_release, version,
     },
     output::{Color, Format, Volume},
 };
@@ -129,6 +129,8 @@ pub(crate) enum Command {
     Users(users::UsersCommand),
     #[command(subcommand)]
     Updates(updates::UpdatesCommand),
+    #[command(subcommand)]
+    Repo(repo::RepoCommand),
     #[command(subcommand)]
     Debug(debug::DebugCommand),
     #[command(subcommand)]

@@ -11,6 +11,7 @@ pub(crate) mod generate;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod package;
+pub(crate) mod repo;
 pub(crate) mod setup;
 pub(crate) mod teams;
 pub(crate) mod updates;
@@ -36,6 +37,7 @@ pub(crate) fn run(command: Command, session: &Session) -> anyhow::Result<()> {
         Command::Teams(command) => session.wait(teams::run(command, session)),
         Command::Users(command) => session.wait(users::run(command, session)),
         Command::Updates(command) => session.wait(updates::run(command, session)),
+        Command::Repo(command) => repo::run(command, session),
         Command::Debug(command) => session.wait(debug::run(command, session)),
         Command::Generate(command) => generate::run(command, session.shell),
         Command::VerifyRelease(args) => verify_release::run(&args, session.shell),

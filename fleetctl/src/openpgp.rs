@@ -1,7 +1,10 @@
 //! The OpenPGP key that a command signs with: from a file or the environment, with its passphrase from
 //! the environment, a file, or the person at the terminal.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 use packager::{
@@ -13,7 +16,10 @@ use wire::api::Hidden;
 use crate::{
     commands::{
         expiry::now,
-        package::files::{read_text, unreadable},
+        package::{
+            files::{read_text, unreadable},
+            signing::Command,
+        },
     },
     config::{OPENPGP_KEY, OPENPGP_PASSPHRASE, OpenPgpVariables},
     prompt,
@@ -32,21 +38,29 @@ pub(crate) struct OpenPgpArgs {
     /// File with its passphrase on the only line; - for standard input
     #[arg(long, value_name = "FILE")]
     pub openpgp_passphrase_file: Option<PathBuf>,
+    /// Program that signs with the secret part of a public --openpgp-key, in a cloud for example
+    #[arg(long, value_name = "PROGRAM")]
+    pub openpgp_sign_command: Option<PathBuf>,
 }
 
 impl OpenPgpArgs {
     /// The key, if one is given. What is wrong is told of the flag or variable that it is wrong with.
     pub(crate) fn key(&self, variables: &OpenPgpVariables) -> Result<Option<SigningKey>, String> {
         let Some((named, file)) = self.file(variables)? else {
-            return match &self.openpgp_passphrase_file {
-                Some(_) => {
-                    Err("--openpgp-passphrase-file goes together with --openpgp-key".to_owned())
-                }
-                None => Ok(None),
-            };
+            return self
+                .stray()
+                .map_or(Ok(None), |flag| Err(format!("{flag} goes together with --openpgp-key")));
         };
         let told = |error: KeyError| format!("{named} cannot be used: {error}");
         let now = SourceDate::from_unix(u32::try_from(now().as_second()).unwrap_or(u32::MAX));
+        if let Some(program) = &self.openpgp_sign_command {
+            if self.openpgp_passphrase_file.is_some() {
+                let both =
+                    "--openpgp-passphrase-file and --openpgp-sign-command contradict each other";
+                return Err(both.to_owned());
+            }
+            return self.elsewhere(&file, program, now).map(Some).map_err(told);
+        }
         let open = |passphrase: Option<&str>| SigningKey::from_secret_key(&file, passphrase, now);
         if !needs_passphrase(&file) {
             return open(None).map(Some).map_err(told);
@@ -66,6 +80,27 @@ impl OpenPgpArgs {
             }
         }
         open(Some(&asked(&named)?.0)).map(Some).map_err(told)
+    }
+
+    /// The key whose public part is `file`, and whose secret part `program` has.
+    fn elsewhere(
+        &self,
+        file: &[u8],
+        program: &Path,
+        now: SourceDate,
+    ) -> Result<SigningKey, KeyError> {
+        let (scheme, fingerprint) = SigningKey::wanted(file, now)?;
+        let signer = Command::of_key(program, scheme, fingerprint);
+        SigningKey::from_signer(file, Arc::new(signer), now)
+    }
+
+    /// A flag that says more of a key, if one is given.
+    fn stray(&self) -> Option<&'static str> {
+        let passphrase = self.openpgp_passphrase_file.as_ref();
+        let command = self.openpgp_sign_command.as_ref();
+        passphrase
+            .map(|_| "--openpgp-passphrase-file")
+            .or(command.map(|_| "--openpgp-sign-command"))
     }
 
     /// Whether somebody may be asked for a passphrase.

@@ -16,6 +16,7 @@
 //! - [`template`]: the only reader of `templates/`, a typed struct for each.
 //! - [`format`](mod@format): kinds of installers, one file each.
 //! - [`compression`]: how a format's members are squeezed, on all cores, always to the same bytes.
+//! - [`repository`]: signed repositories of packages, for apt and dnf.
 //! - [`sign`]: keys that sign packages.
 //! - [`archive`]: containers that have never heard of packages.
 //! - [`error`]: what can go wrong, an enum for each step.
@@ -30,6 +31,7 @@ pub mod image;
 pub mod package;
 pub mod payload;
 pub mod product;
+pub mod repository;
 pub mod sign;
 pub mod spec;
 pub mod tree;

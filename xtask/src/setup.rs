@@ -32,6 +32,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("rpm", "reads what we write, peer in the benchmark"),
     ("gnupg", "makes keys, second opinion on signatures of packages and repositories"),
     ("debsig-verify", "third opinion on signatures of .deb files"),
+    ("dnf", "installs from the repositories that we make"),
+    ("createrepo-c", "second opinion on their lists"),
     ("lintian", "Debian's judgement of our .deb"),
     ("rpmlint", "Fedora's judgement of our .rpm"),
     ("systemd", "`systemd-analyze` checks the unit"),

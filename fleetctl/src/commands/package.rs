@@ -12,7 +12,7 @@ pub(crate) mod files;
 mod flags;
 mod macos;
 mod order;
-mod signing;
+pub(crate) mod signing;
 mod staged;
 mod windows;
 

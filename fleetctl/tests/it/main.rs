@@ -7,6 +7,7 @@ mod environment;
 mod flags;
 mod generate;
 mod mistakes;
+mod openpgp;
 mod package;
 mod run;
 mod server;

@@ -7,8 +7,10 @@
 mod header;
 mod metadata;
 mod signature;
+mod told;
 
 pub use self::signature::check_signatures;
+pub(crate) use self::told::{Told, read_told};
 
 use std::{
     io::{SeekFrom, Write},

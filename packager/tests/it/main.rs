@@ -16,6 +16,7 @@ mod payload;
 mod pkg;
 mod pki;
 mod product;
+mod repository;
 mod reproducible;
 mod rpm;
 mod spec;

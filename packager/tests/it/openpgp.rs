@@ -1,96 +1,27 @@
 //! OpenPGP signatures, judged by gpg, rpm and debsig-verify, with keys that gpg made.
 
+mod gpg;
+mod token;
+
 use std::{
     fs,
     io::Cursor,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
+pub(crate) use self::gpg::{Gpg, NOW, PASSPHRASE};
+use crate::fixture::{DATE, bytes, draft, output, package, run};
 use packager::{
     Format, SourceDate,
     format::{deb::Deb, rpm::Rpm},
     sign::{
-        Keys, Scheme, SignError, Signer,
+        Keys, SignError,
         openpgp::{
             Certificates, Found, KeyError, SigningKey, Verdict, check_deb, check_rpm,
             needs_passphrase,
         },
     },
 };
-use pgp::{
-    composed::{Deserializable as _, SignedSecretKey},
-    crypto::hash::HashAlgorithm,
-    types::{Password, SignatureBytes, SigningKey as _},
-};
-
-use crate::fixture::{DATE, bytes, draft, output, package, run};
-
-/// When keys of these tests are made and used: after the packages' date.
-pub(crate) const NOW: SourceDate = SourceDate::from_unix(1_795_000_000);
-pub(crate) const PASSPHRASE: &str = "correct horse \"battery\" staple";
-
-/// A home of gpg.
-pub(crate) struct Gpg(tempfile::TempDir);
-
-impl Gpg {
-    pub(crate) fn new() -> Self {
-        Self(tempfile::Builder::new().prefix("gpg").tempdir().unwrap())
-    }
-
-    pub(crate) fn run(&self, args: &[&str]) -> String {
-        run("gpg", &self.args(args))
-    }
-
-    fn args<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
-        let home = self.0.path().to_str().unwrap();
-        let fixed = ["--homedir", home, "--batch", "--yes", "--quiet", "--pinentry-mode"];
-        [&fixed[..], &["loopback", "--passphrase", PASSPHRASE], args].concat()
-    }
-
-    /// Makes a key, a day before [`NOW`].
-    pub(crate) fn make(&self, user: &str, algorithm: &str, usage: &str, expires: &str) {
-        let day_before = format!("{}!", NOW.unix() - 86_400);
-        let args = ["--faked-system-time", &day_before, "--quick-generate-key", user, algorithm];
-        self.run(&[&args[..], &[usage, expires]].concat());
-    }
-
-    pub(crate) fn secret(&self, user: &str) -> Vec<u8> {
-        self.exported("--export-secret-keys", user)
-    }
-
-    pub(crate) fn public(&self, user: &str) -> Vec<u8> {
-        self.exported("--export", user)
-    }
-
-    fn exported(&self, command: &str, user: &str) -> Vec<u8> {
-        let file = self.0.path().join("exported");
-        self.run(&["--output", file.to_str().unwrap(), command, user]);
-        fs::read(file).unwrap()
-    }
-
-    pub(crate) fn fingerprint(&self, user: &str) -> String {
-        let listed = self.run(&["--with-colons", "--list-keys", user]);
-        let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap();
-        line.split(':').nth(9).unwrap().to_owned()
-    }
-
-    /// Whether gpg itself takes `signature` for one over `content`, and what it says.
-    pub(crate) fn verify(&self, signature: &[u8], content: &[u8]) -> String {
-        let [sig, file] = ["sig", "content"].map(|name| self.0.path().join(name));
-        fs::write(&sig, signature).unwrap();
-        fs::write(&file, content).unwrap();
-        let time = format!("{}!", NOW.unix());
-        self.run(&["--faked-system-time", &time, "--verify", path(&sig), path(&file)])
-    }
-}
-
-impl Drop for Gpg {
-    /// Its agent would stay for as long as the folder does.
-    fn drop(&mut self) {
-        run("gpgconf", &["--homedir", self.0.path().to_str().unwrap(), "--kill", "gpg-agent"]);
-    }
-}
 
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -105,7 +36,12 @@ pub(crate) fn signed(format: &dyn Format, key: SigningKey, version: &str) -> Vec
     sign(format, &bytes(&package(draft(), version), format), key).unwrap()
 }
 
-fn sign(format: &dyn Format, package: &[u8], key: SigningKey) -> Result<Vec<u8>, SignError> {
+/// The package in `package`, signed by `key`.
+pub(crate) fn sign(
+    format: &dyn Format,
+    package: &[u8],
+    key: SigningKey,
+) -> Result<Vec<u8>, SignError> {
     let mut keys = Keys::default();
     keys.openpgp = Some(key);
     let mut out = Cursor::new(Vec::new());
@@ -275,7 +211,7 @@ fn signatures_by_other_programs_are_verified() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("it.rpm");
     fs::write(&file, bytes(&package(draft(), "1.2.3"), &Rpm::default())).unwrap();
-    let home = gpg.0.path().to_str().unwrap();
+    let home = gpg.home().to_str().unwrap();
     let macros = [
         format!("_gpg_name {user}"),
         format!("_gpg_path {home}"),
@@ -290,8 +226,8 @@ fn signatures_by_other_programs_are_verified() {
 
 /// gpg with the passphrase that rpmsign would ask for.
 fn wrapper(gpg: &Gpg) -> PathBuf {
-    let file = gpg.0.path().join("gpg-with-passphrase");
-    let (passphrase, time) = (gpg.0.path().join("passphrase"), NOW.unix());
+    let file = gpg.home().join("gpg-with-passphrase");
+    let (passphrase, time) = (gpg.home().join("passphrase"), NOW.unix());
     fs::write(&passphrase, PASSPHRASE).unwrap();
     let script = format!(
         "#!/bin/sh\nexec gpg --batch --pinentry-mode loopback --faked-system-time {time}! \
@@ -344,7 +280,7 @@ fn a_revoked_key_neither_signs_nor_verifies() {
     let user = "it@example.com";
     gpg.make(user, "ed25519", "sign", "never");
     let rpm = signed(&Rpm::default(), key(&gpg, user), "1.2.3");
-    let made = gpg.0.path().join("openpgp-revocs.d").join(format!("{}.rev", gpg.fingerprint(user)));
+    let made = gpg.home().join("openpgp-revocs.d").join(format!("{}.rev", gpg.fingerprint(user)));
     let text = fs::read_to_string(&made).unwrap().replace(":-----BEGIN", "-----BEGIN");
     fs::write(&made, text).unwrap();
     gpg.run(&["--import", path(&made)]);
@@ -352,80 +288,6 @@ fn a_revoked_key_neither_signs_nor_verifies() {
     assert!(matches!(error, Err(KeyError::Revoked { .. })), "{error:?}");
     let found = check(&Rpm::default(), &rpm, &gpg.public(user));
     assert!(matches!(&found[0].verdict, Verdict::Bad { reason } if reason.contains("revoked")));
-}
-
-/// A key that is behind a [`Signer`], as one in a token is.
-#[derive(Debug)]
-struct Token(Scheme, SignedSecretKey);
-
-impl Signer for Token {
-    fn scheme(&self) -> Scheme {
-        self.0
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let wide = self.0 == Scheme::EcdsaP384Sha384;
-        let hash = if wide { HashAlgorithm::Sha384 } else { HashAlgorithm::Sha256 };
-        let digest = if self.0 == Scheme::Ed25519 {
-            message.to_vec()
-        } else {
-            hash.digest(message).unwrap()
-        };
-        let password = Password::from(PASSPHRASE);
-        let made = self.1.primary_key.sign(&password, hash, &digest).unwrap();
-        let SignatureBytes::Mpis(numbers) = made else { panic!("{made:?}") };
-        let ecdsa = matches!(self.0, Scheme::EcdsaP256Sha256 | Scheme::EcdsaP384Sha384);
-        let parts = numbers.iter().map(AsRef::as_ref);
-        if !ecdsa {
-            let width = if self.0 == Scheme::Ed25519 { 32 } else { 256 };
-            return Ok(parts.flat_map(|part: &[u8]| padded(part, width)).collect());
-        }
-        let integers: Vec<u8> = parts.flat_map(|part: &[u8]| integer(part)).collect();
-        Ok([&[0x30, integers.len() as u8], &integers[..]].concat())
-    }
-}
-
-fn padded(number: &[u8], width: usize) -> Vec<u8> {
-    [&vec![0; width - number.len()], number].concat()
-}
-
-fn integer(number: &[u8]) -> Vec<u8> {
-    let number = if number[0] < 0x80 { number.to_vec() } else { padded(number, number.len() + 1) };
-    [&[2, number.len() as u8], &number[..]].concat()
-}
-
-#[test]
-fn a_key_that_somebody_else_holds_signs_for_its_certificate() {
-    let gpg = Gpg::new();
-    for (algorithm, scheme) in [
-        ("rsa2048", Scheme::RsaSha256),
-        ("ed25519", Scheme::Ed25519),
-        ("nistp256", Scheme::EcdsaP256Sha256),
-        ("nistp384", Scheme::EcdsaP384Sha384),
-    ] {
-        let user = format!("{algorithm}@example.com");
-        gpg.make(&user, algorithm, "sign", "never");
-        let secret = gpg.secret(&user);
-        let token = Token(scheme, SignedSecretKey::from_bytes(&secret[..]).unwrap());
-        let token: Arc<dyn Signer> = Arc::new(token);
-        let public = gpg.public(&user);
-        let key = SigningKey::from_signer(&public, Arc::clone(&token), NOW).unwrap();
-        let made = key.sign(&mut &b"content"[..], DATE).unwrap();
-        gpg.verify(&made, b"content");
-        let text = "Origin: it\n- dashed\n";
-        let framed = key.sign_text(text, DATE).unwrap();
-        let direct = self::key(&gpg, &user).sign_text(text, DATE).unwrap();
-        assert_eq!(framed, direct, "{algorithm}");
-        let deb = signed(&Deb::default(), key, "1.2.3");
-        assert!(check(&Deb::default(), &deb, &public)[0].is_good());
-        let wrong = SigningKey::from_signer(&secret, Arc::clone(&token), NOW);
-        assert!(matches!(wrong, Err(KeyError::SecretKey)), "{wrong:?}");
-        let other = gpg.public("rsa2048@example.com");
-        if scheme != Scheme::RsaSha256 {
-            let wrong = SigningKey::from_signer(&other, token, NOW);
-            assert!(matches!(wrong, Err(KeyError::OtherKey { .. })), "{wrong:?}");
-        }
-    }
 }
 
 mod any_bytes {

@@ -79,6 +79,11 @@ impl Check {
             }
         } else if self.problems.is_empty() || !args.openpgp.asks(&environment.openpgp) {
             keys.openpgp = self.ok(args.openpgp.key(&environment.openpgp)).flatten();
+            let unread = keys.openpgp.as_ref().is_some_and(|key| !key.every_rpm_verifies());
+            if unread && types.contains(&Type::Rpm) {
+                let problem = "the OpenPGP key is on a curve of NIST, which rpm does not verify on RHEL 9 and Debian: give one of RSA or Ed25519";
+                self.problems.push(problem.to_owned());
+            }
         }
         self.code_keys(&args.code, types, &mut keys);
         keys

@@ -12,8 +12,8 @@ use packager::sign::{
 };
 use url::Url;
 
-pub(crate) use self::{args::CodeArgs, programs::sign_program};
-use self::{command::Command, timestamps::Authority};
+use self::timestamps::Authority;
+pub(crate) use self::{args::CodeArgs, command::Command, programs::sign_program};
 use super::{
     check::{Check, chain},
     files::unreadable,

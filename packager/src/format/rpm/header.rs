@@ -7,6 +7,7 @@ pub(super) struct SignatureTag;
 
 impl SignatureTag {
     pub(super) const REGION: u32 = 62;
+    pub(super) const LONG_PAYLOAD_SIZE: u32 = 271;
     /// Over the header, by DSA or a curve.
     pub(super) const DSA: u32 = 267;
     /// Over the header, by RSA.
@@ -32,11 +33,12 @@ const MAX_ENTRIES: u32 = 0xffff;
 const MAX_STORE: u32 = 64 << 20;
 
 /// Values by tag, which is also their order on disk.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Header {
     values: BTreeMap<u32, Value>,
 }
 
+#[derive(Debug)]
 struct Value {
     kind: Kind,
     count: usize,
@@ -70,6 +72,14 @@ impl Kind {
             | Self::Strings
             | Self::Translated => 1,
         }
+    }
+
+    const fn is_text(self) -> bool {
+        matches!(self, Self::String | Self::Strings | Self::Translated)
+    }
+
+    const fn is_number(self) -> bool {
+        !self.is_text() && !matches!(self, Self::Binary)
     }
 
     fn numbered(number: u32) -> Option<Self> {
@@ -144,10 +154,23 @@ impl Header {
         self.values.get(&tag).filter(|it| it.kind == Kind::Binary).map(|it| &it.bytes[..])
     }
 
-    /// The first number of `tag`, if it has such of 32 bits.
-    pub(super) fn first_int32(&self, tag: u32) -> Option<u32> {
-        let value = self.values.get(&tag).filter(|value| value.kind == Kind::Int32)?;
-        value.bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+    /// The numbers of `tag`; none if it has none.
+    pub(super) fn numbers(&self, tag: u32) -> Vec<u64> {
+        let Some(value) = self.values.get(&tag).filter(|value| value.kind.is_number()) else {
+            return Vec::new();
+        };
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        value.bytes.chunks_exact(value.kind.alignment()).map(number).collect()
+    }
+
+    /// The texts of `tag`; none if it has none. What is not UTF-8 is replaced.
+    pub(super) fn texts(&self, tag: u32) -> Vec<String> {
+        let Some(value) = self.values.get(&tag).filter(|value| value.kind.is_text()) else {
+            return Vec::new();
+        };
+        let texts = value.bytes.split_inclusive(|byte| *byte == 0);
+        let texts = texts.map(|text| text.strip_suffix(&[0]).unwrap_or(text));
+        texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()
     }
 
     /// How long the whole header is that begins with `intro`; what is wrong with it if none does.

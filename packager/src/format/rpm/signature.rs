@@ -16,23 +16,24 @@ use crate::{
     },
 };
 
-const REGION: u32 = 63;
+/// Spans the header's tags.
+pub(super) const REGION: u32 = 63;
 const BUILD_TIME: u32 = 1006;
 
 /// What comes before the archive.
-struct Front {
+pub(super) struct Front {
     lead: [u8; LEAD],
-    signatures: Header,
+    pub(super) signatures: Header,
     /// Of the signature header, without what is between it and the header.
     length: usize,
-    header: Vec<u8>,
+    pub(super) header: Vec<u8>,
     /// Where the header begins.
-    at: u64,
+    pub(super) at: u64,
 }
 
 impl Front {
     /// Leaves `package` where the archive begins.
-    fn read(package: &mut dyn ReadSeek) -> Result<Self, VerifyError> {
+    pub(super) fn read(package: &mut dyn ReadSeek) -> Result<Self, VerifyError> {
         package.rewind().map_err(VerifyError::Read)?;
         let mut lead = [0; LEAD];
         fill(package, &mut lead)?;
@@ -51,7 +52,9 @@ impl Front {
 
     fn date(&self) -> Result<SourceDate, VerifyError> {
         let header = Header::parse(&self.header, REGION).map_err(damaged)?;
-        Ok(SourceDate::from_unix(header.first_int32(BUILD_TIME).unwrap_or(0)))
+        let seconds = header.numbers(BUILD_TIME).first().map_or(0, |seconds| *seconds);
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        Ok(SourceDate::from_unix(seconds))
     }
 
     /// The lead, the signature header with `signature` for all others, and the header. As long as
@@ -136,6 +139,6 @@ fn fill(package: &mut dyn ReadSeek, buffer: &mut [u8]) -> Result<(), VerifyError
     })
 }
 
-fn damaged(reason: &str) -> VerifyError {
+pub(super) fn damaged(reason: &str) -> VerifyError {
     VerifyError::Damaged { format: "rpm", reason: reason.to_owned() }
 }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     package::SourceDate,
-    sign::{SignError, Signer},
+    sign::{Scheme, SignError, Signer},
 };
 
 /// A key that signs, and the certificate that it belongs to.
@@ -100,18 +100,10 @@ impl SigningKey {
         signer: Arc<dyn Signer>,
         now: SourceDate,
     ) -> Result<Self, KeyError> {
-        let certificate = match one_key(certificate)? {
-            PublicOrSecret::Public(certificate) => certificate,
-            PublicOrSecret::Secret(_) => return Err(KeyError::SecretKey),
-        };
+        let certificate = public_key(certificate)?;
         let parts = certificate::that_sign(&certificate, now.unix())?;
-        let made_for = |part: Part| match part {
-            Part::Primary => remote::fits(&certificate.primary_key, signer.scheme()),
-            Part::Subkey(index) => {
-                remote::fits(&certificate.public_subkeys[index].key, signer.scheme())
-            }
-        };
-        let found = parts.into_iter().find(|(part, _)| made_for(*part));
+        let fits = |part| remote::scheme(key_of(&certificate, part)) == Some(signer.scheme());
+        let found = parts.into_iter().find(|(part, _)| fits(*part));
         let Some((part, since)) = found else {
             let fingerprint = certificate::fingerprint(&certificate.primary_key);
             return Err(KeyError::OtherKey { fingerprint });
@@ -120,15 +112,24 @@ impl SigningKey {
         Ok(Self { certificate, part, since, secret: Secret::Remote(signer) })
     }
 
+    /// How the newest key of `certificate`, a public key, that may sign at `now` signs, and its fingerprint in
+    /// capital hexadecimal: what a [`Signer`] for [`Self::from_signer`] has to be made for.
+    pub fn wanted(certificate: &[u8], now: SourceDate) -> Result<(Scheme, String), KeyError> {
+        let certificate = public_key(certificate)?;
+        let parts = certificate::that_sign(&certificate, now.unix())?;
+        let mut keys = parts.iter().map(|(part, _)| key_of(&certificate, *part));
+        let found = keys.find_map(|key| remote::scheme(key).map(|scheme| (scheme, key)));
+        let (scheme, key) = found.ok_or_else(|| KeyError::Unsupported {
+            fingerprint: certificate::fingerprint(&certificate.primary_key),
+            reason: "nobody else can sign by its algorithm".to_owned(),
+        })?;
+        Ok((scheme, format!("{:X}", key.fingerprint())))
+    }
+
     /// Of the key itself, which may be a subkey; in capital hexadecimal.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        match self.part {
-            Part::Primary => self.primary_fingerprint(),
-            Part::Subkey(index) => {
-                certificate::fingerprint(&self.certificate.public_subkeys[index].key)
-            }
-        }
+        format!("{:X}", self.public().fingerprint())
     }
 
     /// Whether it is one of RSA, which rpm keeps in a place of their own.
@@ -136,11 +137,15 @@ impl SigningKey {
         matches!(self.public().public_params(), PublicParams::RSA(_))
     }
 
+    /// Whether rpm's own reader of signatures, which all have before rpm 4.18 and some have since, knows its
+    /// algorithm. The curves of NIST are known to those that use Sequoia alone.
+    #[must_use]
+    pub fn every_rpm_verifies(&self) -> bool {
+        !matches!(self.public().public_params(), PublicParams::ECDSA(_))
+    }
+
     fn public(&self) -> &dyn KeyDetails {
-        match self.part {
-            Part::Primary => &self.certificate.primary_key,
-            Part::Subkey(index) => &self.certificate.public_subkeys[index].key,
-        }
+        key_of(&self.certificate, self.part)
     }
 
     /// Of the primary key of its certificate: what people compare.
@@ -242,6 +247,20 @@ fn hash(key: &dyn KeyDetails) -> HashAlgorithm {
         EcdsaPublicParams::P256 { .. }
         | EcdsaPublicParams::Secp256k1 { .. }
         | EcdsaPublicParams::Unsupported { .. } => HashAlgorithm::Sha256,
+    }
+}
+
+fn key_of(certificate: &SignedPublicKey, part: Part) -> &dyn KeyDetails {
+    match part {
+        Part::Primary => &certificate.primary_key,
+        Part::Subkey(index) => &certificate.public_subkeys[index].key,
+    }
+}
+
+fn public_key(file: &[u8]) -> Result<SignedPublicKey, KeyError> {
+    match one_key(file)? {
+        PublicOrSecret::Public(certificate) => Ok(certificate),
+        PublicOrSecret::Secret(_) => Err(KeyError::SecretKey),
     }
 }
 

@@ -15,15 +15,25 @@ use sha2::{Sha256, Sha384, digest::DynDigest};
 use super::key::refused;
 use crate::sign::{Scheme, SignError, Signer};
 
-/// Whether a key of `scheme` can be `key`.
-pub(super) fn fits(key: &impl KeyDetails, scheme: Scheme) -> bool {
-    matches!(
-        (key.public_params(), scheme),
-        (PublicParams::RSA(_), Scheme::RsaSha256)
-            | (PublicParams::ECDSA(EcdsaPublicParams::P256 { .. }), Scheme::EcdsaP256Sha256)
-            | (PublicParams::ECDSA(EcdsaPublicParams::P384 { .. }), Scheme::EcdsaP384Sha384)
-            | (PublicParams::EdDSALegacy(EddsaLegacyPublicParams::Ed25519 { .. }), Scheme::Ed25519)
-    )
+/// How `key` signs, if somebody else can hold it.
+pub(super) fn scheme(key: &dyn KeyDetails) -> Option<Scheme> {
+    if let PublicParams::RSA(_) = key.public_params() {
+        return Some(Scheme::RsaSha256);
+    }
+    if let PublicParams::EdDSALegacy(EddsaLegacyPublicParams::Ed25519 { .. }) = key.public_params()
+    {
+        return Some(Scheme::Ed25519);
+    }
+    let PublicParams::ECDSA(curve) = key.public_params() else {
+        return None;
+    };
+    match curve {
+        EcdsaPublicParams::P256 { .. } => Some(Scheme::EcdsaP256Sha256),
+        EcdsaPublicParams::P384 { .. } => Some(Scheme::EcdsaP384Sha384),
+        EcdsaPublicParams::P521 { .. }
+        | EcdsaPublicParams::Secp256k1 { .. }
+        | EcdsaPublicParams::Unsupported { .. } => None,
+    }
 }
 
 /// Signs what `content` gives; if it is text, its lines end in one line feed each.

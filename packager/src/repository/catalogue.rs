@@ -1,0 +1,230 @@
+//! What a repository publishes, as its index was made from: kept in the folder of the index, so that the
+//! two change together.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    RepositoryError,
+    publication::{beside, make_parent, recover},
+};
+
+/// Its name in the folder of the index. Readers of repositories do not look at it.
+pub(super) const FILE: &str = "fleetctl.json";
+
+/// How many indexes of before keep the files that their readers may still ask for.
+const GENERATIONS: usize = 3;
+
+/// Everything that is published, and how.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Catalogue<S> {
+    /// What `init` was told.
+    pub(super) settings: S,
+    /// Sorted by file.
+    pub(super) packages: Vec<Listed>,
+    /// Files of the index whose names are their digests, of this index first.
+    pub(super) generations: Vec<Vec<String>>,
+}
+
+/// A package that is published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listed {
+    pub name: String,
+    /// As the format writes it, with an epoch if it has one.
+    pub version: String,
+    pub architecture: String,
+    /// Its path in the repository.
+    pub file: String,
+    /// In bytes.
+    pub size: u64,
+    /// In lower-case hexadecimal.
+    pub sha256: String,
+    /// The part of an apt repository that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+}
+
+impl<S: Serialize + DeserializeOwned> Catalogue<S> {
+    pub(super) fn new(settings: S) -> Self {
+        Self { settings, packages: Vec::new(), generations: Vec::new() }
+    }
+
+    /// The one in the index folder `folder` of the repository in `root`, which nobody else changes as long as the
+    /// lock lives.
+    pub(super) fn open(root: &Path, folder: &Path) -> Result<(Self, Lock), RepositoryError> {
+        if !root.is_dir() {
+            return Err(RepositoryError::None { folder: root.to_owned() });
+        }
+        let lock = Lock::take(root)?;
+        recover(folder)?;
+        Ok((Self::read(folder)?, lock))
+    }
+
+    /// The one in the index folder `folder`.
+    pub(super) fn read(folder: &Path) -> Result<Self, RepositoryError> {
+        let file = folder.join(FILE);
+        let bytes = match fs::read(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(RepositoryError::None { folder: folder.to_owned() });
+            }
+            result => result.map_err(RepositoryError::read(&file))?,
+        };
+        serde_json::from_slice(&bytes)
+            .map_err(|error| RepositoryError::Foreign { file, reason: error.to_string() })
+    }
+
+    /// Remembers that `files` are those of the index now made. Returns those of indexes before it that stay.
+    pub(super) fn next_generation(&mut self, files: Vec<String>) -> Vec<String> {
+        if self.generations.first() != Some(&files) {
+            self.generations.insert(0, files);
+        }
+        self.generations.truncate(GENERATIONS);
+        self.generations.iter().skip(1).flatten().cloned().collect()
+    }
+
+    pub(super) fn render(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).expect("names and numbers are JSON");
+        text.push(b'\n');
+        text
+    }
+}
+
+/// A package that is to be published, and where it is now.
+#[derive(Debug)]
+pub(super) struct Addition {
+    pub(super) from: PathBuf,
+    pub(super) package: Listed,
+}
+
+/// Sorts `additions` into `packages`; returns those whose files have to be copied. A package that is published
+/// already is left alone; one that only has the same name is refused.
+pub(super) fn merge(
+    packages: &mut Vec<Listed>,
+    additions: Vec<Addition>,
+) -> Result<Vec<Addition>, RepositoryError> {
+    let mut new = Vec::new();
+    for addition in additions {
+        let same = packages.iter().find(|package| package.file == addition.package.file);
+        match same {
+            Some(published) if published.sha256 == addition.package.sha256 => {}
+            Some(published) => {
+                let published = published.file.clone();
+                return Err(RepositoryError::Differs { file: addition.from, published });
+            }
+            None => {
+                packages.push(addition.package.clone());
+                new.push(addition);
+            }
+        }
+    }
+    packages.sort_by(|one, other| one.file.cmp(&other.file));
+    Ok(new)
+}
+
+/// SHA-256 and size of the file at `path`.
+pub(super) fn digest(path: &Path) -> Result<(String, u64), RepositoryError> {
+    let read = || {
+        let mut file = File::open(path)?;
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; 1 << 18];
+        let mut size = 0;
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                return Ok((hex::encode(digest.finalize()), size));
+            }
+            digest.update(&buffer[..read]);
+            size += read as u64;
+        }
+    };
+    read().map_err(RepositoryError::read(path))
+}
+
+/// Copies each file to its place below `root`, whole or not at all.
+pub(super) fn copy_all(root: &Path, additions: &[Addition]) -> Result<(), RepositoryError> {
+    for Addition { from, package } in additions {
+        let to = root.join(&package.file);
+        make_parent(&to)?;
+        let temporary = beside(&to);
+        let copied = copy(from, &temporary, package)
+            .and_then(|()| fs::rename(&temporary, &to).map_err(RepositoryError::write(&to)));
+        if copied.is_err() {
+            // Nothing more can be done about one that stays.
+            let _ = fs::remove_file(&temporary);
+        }
+        copied?;
+    }
+    Ok(())
+}
+
+/// Copies what was looked at: a file that has changed since is refused.
+fn copy(from: &Path, to: &Path, package: &Listed) -> Result<(), RepositoryError> {
+    let mut source = File::open(from).map_err(RepositoryError::read(from))?;
+    let mut target = File::create(to).map_err(RepositoryError::write(to))?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let read = source.read(&mut buffer).map_err(RepositoryError::read(from))?;
+        if read == 0 {
+            break;
+        }
+        digest.update(&buffer[..read]);
+        target.write_all(&buffer[..read]).map_err(RepositoryError::write(to))?;
+    }
+    if hex::encode(digest.finalize()) != package.sha256 {
+        let reason = "it changed while it was read".to_owned();
+        return Err(RepositoryError::Package { file: from.to_owned(), reason });
+    }
+    target.sync_all().map_err(RepositoryError::write(to))
+}
+
+/// Removes from `packages` all but the newest `keep` versions of each package. `newer` orders two of one name.
+pub(super) fn prune(
+    packages: &mut Vec<Listed>,
+    keep: usize,
+    newer: impl Fn(&Listed, &Listed) -> std::cmp::Ordering,
+) -> Vec<Listed> {
+    let group = |package: &Listed| {
+        (package.component.clone(), package.name.clone(), package.architecture.clone())
+    };
+    let mut sorted = std::mem::take(packages);
+    sorted.sort_by(|one, other| group(one).cmp(&group(other)).then_with(|| newer(other, one)));
+    let mut removed = Vec::new();
+    let mut at = None;
+    for package in sorted {
+        let group = group(&package);
+        let count = match at.take() {
+            Some((last, count)) if last == group => count + 1,
+            _ => 1,
+        };
+        at = Some((group, count));
+        if count > keep { removed.push(package) } else { packages.push(package) }
+    }
+    packages.sort_by(|one, other| one.file.cmp(&other.file));
+    removed
+}
+
+/// Keeps other writers away from the repository in `root` while it lives.
+pub(super) struct Lock(#[expect(dead_code, reason = "it is held")] File);
+
+impl Lock {
+    pub(super) fn take(root: &Path) -> Result<Self, RepositoryError> {
+        let path = root.join(".fleetctl.lock");
+        let file = File::create(&path).map_err(RepositoryError::write(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(RepositoryError::Busy { folder: root.to_owned() })
+            }
+            Err(fs::TryLockError::Error(error)) => Err(RepositoryError::write(path)(error)),
+        }
+    }
+}
