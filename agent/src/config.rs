@@ -7,13 +7,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use url::Url;
 use wire::{
     AgentSettings, EnrollSecret, envfile,
-    settings::{files, vars},
+    settings::{self, files, vars},
 };
 
 use crate::{
     complaints::explain,
     durable,
-    identity::SecretSource,
+    identity::{Home, SecretSource},
     platform, proxy,
     server::{ClientCertificate, Connection, Timeouts, Trust},
 };
@@ -59,6 +59,8 @@ pub struct Config {
 pub struct Sources {
     /// Command-line flags, by the variable that they stand for.
     pub flags: BTreeMap<&'static str, String>,
+    /// What the organization that manages the device has set.
+    pub profile: BTreeMap<&'static str, String>,
     pub environment: BTreeMap<String, String>,
     pub file: BTreeMap<String, String>,
     /// What went wrong while reading them.
@@ -70,6 +72,7 @@ impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sources")
             .field("flags", &self.flags.keys())
+            .field("profile", &self.profile.keys())
             .field("environment", &self.environment.keys())
             .field("file", &self.file.keys())
             .field("problems", &self.problems)
@@ -116,6 +119,35 @@ impl Sources {
         }
     }
 
+    /// Adds what a configuration profile says, if the settings so far tell to look at it. While
+    /// there is no profile, or none any more, the server that the device is enrolled with stays.
+    pub fn read_profile(&mut self) {
+        if !self.use_profile() {
+            return;
+        }
+        match platform::profile_settings() {
+            Ok(settings) => self.profile.extend(settings),
+            Err(error) => {
+                self.problems.push(format!("could not read the configuration profile: {error}"));
+            }
+        }
+        self.remember_server();
+    }
+
+    /// Takes the server from the device's identity where nothing else names one.
+    fn remember_server(&mut self) {
+        if self.lookup(vars::FLEET_URL).is_none()
+            && let Ok(Some(identity)) = Home::new(&self.root()).load_identity()
+        {
+            self.file.insert(vars::FLEET_URL.to_owned(), identity.server_url.into());
+        }
+    }
+
+    fn use_profile(&self) -> bool {
+        let text = self.lookup(vars::USE_SYSTEM_CONFIGURATION);
+        text.is_some_and(|text| settings::parse_flag(&text) == Ok(true))
+    }
+
     /// The variable's value. An empty one counts as none. Proxy variables are also known in lower
     /// case, as other programs know them.
     #[must_use]
@@ -128,7 +160,9 @@ impl Sources {
     }
 
     fn exactly(&self, name: &str) -> Option<String> {
-        let flag = self.flags.get(name).filter(|value| !value.is_empty());
+        let flag = [&self.flags, &self.profile]
+            .iter()
+            .find_map(|vars| vars.get(name).filter(|value| !value.is_empty()));
         let other = || {
             [&self.environment, &self.file]
                 .iter()
@@ -213,7 +247,12 @@ fn connection(
 ) -> Option<Connection> {
     let Some(url) = settings.fleet_url.clone() else {
         if sources.lookup(vars::FLEET_URL).is_none() {
-            problems.push(format!("`{}` is not set: where is the server?", vars::FLEET_URL));
+            let hint = if settings.use_system_configuration {
+                "no configuration profile tells where the server is"
+            } else {
+                "where is the server?"
+            };
+            problems.push(format!("`{}` is not set: {hint}", vars::FLEET_URL));
         }
         return None;
     };

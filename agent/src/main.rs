@@ -50,6 +50,7 @@ fn status(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {
     if cli.env_file.is_none() {
         sources.file = platform::installed_settings().context("could not read the settings")?;
     }
+    sources.read_profile();
     let root = sources.root();
     let server = sources.lookup(vars::FLEET_URL).and_then(|url| settings::server_url(&url).ok());
     let osqueryd = runtime()?.block_on(osqueryd::version(&root));

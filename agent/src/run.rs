@@ -21,7 +21,8 @@ use crate::{cli::Cli, failure, runtime};
 
 /// Runs the agent for whoever has started this process: a person, systemd or launchd.
 pub(crate) fn in_foreground(cli: &Cli) -> ExitCode {
-    let sources = Sources::of_process(cli.variables(), cli.env_file.as_deref());
+    let mut sources = Sources::of_process(cli.variables(), cli.env_file.as_deref());
+    sources.read_profile();
     let log = sources.log_file();
     ExitCode::from(run(&sources, log))
 }

@@ -52,6 +52,8 @@ pub struct Draft {
     pub enable_scripts: bool,
     pub disable_setup_experience: bool,
     pub bypass_end_user_auth: bool,
+    /// On a Mac, let a configuration profile tell server and enroll secret.
+    pub use_system_configuration: bool,
     pub fleet_desktop: bool,
     pub browser_host: Option<String>,
     pub debug: bool,
@@ -91,6 +93,7 @@ impl Default for Draft {
             enable_scripts: false,
             disable_setup_experience: false,
             bypass_end_user_auth: false,
+            use_system_configuration: false,
             fleet_desktop: false,
             browser_host: None,
             debug: false,

@@ -83,6 +83,7 @@ pub mod vars {
     pub const DISABLE_SETUP_EXPERIENCE: &str = "ORBIT_DISABLE_SETUP_EXPERIENCE";
     pub const BYPASS_END_USER_AUTH: &str = "ORBIT_BYPASS_END_USER_AUTH";
     pub const FLEET_DESKTOP: &str = "ORBIT_FLEET_DESKTOP";
+    pub const USE_SYSTEM_CONFIGURATION: &str = "ORBIT_USE_SYSTEM_CONFIGURATION";
     pub const BROWSER_HOST: &str = "ORBIT_FLEET_DESKTOP_ALTERNATIVE_BROWSER_HOST";
     pub const UPDATE_URL: &str = "ORBIT_UPDATE_URL";
     pub const UPDATE_INTERVAL: &str = "ORBIT_UPDATE_INTERVAL";
@@ -162,6 +163,8 @@ pub struct AgentSettings {
     pub enable_scripts: bool,
     pub disable_setup_experience: bool,
     pub bypass_end_user_auth: bool,
+    /// On a Mac: a configuration profile tells server and enroll secret, and wins over what is set here.
+    pub use_system_configuration: bool,
     /// Show the tray icon to users who are logged in.
     pub fleet_desktop: bool,
     /// `host[:port]` to use in links that the tray icon opens.
@@ -189,6 +192,7 @@ impl Default for AgentSettings {
             enable_scripts: false,
             disable_setup_experience: false,
             bypass_end_user_auth: false,
+            use_system_configuration: false,
             fleet_desktop: false,
             browser_host: None,
             update_url: None,
@@ -230,6 +234,7 @@ impl AgentSettings {
         text(vars::ENABLE_SCRIPTS, flag(self.enable_scripts));
         text(vars::DISABLE_SETUP_EXPERIENCE, flag(self.disable_setup_experience));
         text(vars::BYPASS_END_USER_AUTH, flag(self.bypass_end_user_auth));
+        text(vars::USE_SYSTEM_CONFIGURATION, flag(self.use_system_configuration));
         text(vars::FLEET_DESKTOP, flag(self.fleet_desktop));
         text(vars::BROWSER_HOST, self.browser_host.clone());
         text(vars::UPDATE_URL, self.update_url.as_ref().map(Url::to_string));
@@ -269,6 +274,7 @@ impl AgentSettings {
             enable_scripts: read.flag(vars::ENABLE_SCRIPTS),
             disable_setup_experience: read.flag(vars::DISABLE_SETUP_EXPERIENCE),
             bypass_end_user_auth: read.flag(vars::BYPASS_END_USER_AUTH),
+            use_system_configuration: read.flag(vars::USE_SYSTEM_CONFIGURATION),
             fleet_desktop: read.flag(vars::FLEET_DESKTOP),
             browser_host: read.text(vars::BROWSER_HOST),
             update_url: read.parsed(vars::UPDATE_URL, Url::parse),
@@ -324,6 +330,15 @@ pub fn secret_from_file_text(text: &str) -> Result<EnrollSecret, SecretError> {
     EnrollSecret::new(
         text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line)),
     )
+}
+
+/// Reads what is either on or off.
+pub fn parse_flag(text: &str) -> Result<bool, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "t" | "yes" => Ok(true),
+        "false" | "0" | "f" | "no" => Ok(false),
+        _ => Err("it is neither `true` nor `false`"),
+    }
 }
 
 /// Reads Go's duration notation as far as it concerns us: `90s`, `15m`, `1h30m`, `1d`; above zero.
@@ -384,12 +399,7 @@ impl<F: Fn(&str) -> Option<String>> Vars<F> {
     }
 
     fn flag(&mut self, name: &'static str) -> bool {
-        self.parsed(name, |value| match value.to_ascii_lowercase().as_str() {
-            "true" | "1" | "t" | "yes" => Ok(true),
-            "false" | "0" | "f" | "no" => Ok(false),
-            _ => Err("it is neither `true` nor `false`"),
-        })
-        .unwrap_or_default()
+        self.parsed(name, parse_flag).unwrap_or_default()
     }
 }
 
@@ -410,6 +420,7 @@ mod tests {
             enable_scripts: true,
             disable_setup_experience: true,
             bypass_end_user_auth: true,
+            use_system_configuration: true,
             fleet_desktop: true,
             browser_host: Some("my.example.com".into()),
             update_url: Some(Url::parse("https://updates.example.com/").unwrap()),

@@ -97,6 +97,11 @@ pub fn installed_settings() -> io::Result<BTreeMap<String, String>> {
     }
 }
 
+/// None: only macOS has configuration profiles.
+pub fn profile_settings() -> io::Result<BTreeMap<&'static str, String>> {
+    Ok(BTreeMap::new())
+}
+
 /// The file's text without white space around it, if there is any.
 fn line(path: &Utf8Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;

@@ -17,6 +17,9 @@ mod system {
     /// What launchd starts the agent by.
     const DAEMON: &str = "/Library/LaunchDaemons/com.fleetdm.orbit.plist";
 
+    /// Where macOS puts what a configuration profile for Fleet's agent says.
+    const PROFILE: &str = "/Library/Managed Preferences/com.fleetdm.fleetd.config.plist";
+
     /// The certificates that the system's own command-line tools trust.
     const CA_BUNDLE: &str = "/etc/ssl/cert.pem";
 
@@ -80,6 +83,15 @@ mod system {
                 "/usr/bin/plutil",
                 &["-convert", "json", "-o", "-", DAEMON],
             )),
+        }
+    }
+
+    /// What a configuration profile tells the agent; nothing where there is none.
+    pub fn profile_settings() -> io::Result<BTreeMap<&'static str, String>> {
+        match std::fs::read(PROFILE) {
+            Ok(bytes) => tools::profile_settings(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(error),
         }
     }
 

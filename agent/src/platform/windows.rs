@@ -41,6 +41,11 @@ pub fn installed_settings() -> io::Result<BTreeMap<String, String>> {
     })
 }
 
+/// None: only macOS has configuration profiles.
+pub fn profile_settings() -> io::Result<BTreeMap<&'static str, String>> {
+    Ok(BTreeMap::new())
+}
+
 /// Tells the service manager, if it is the one that started the agent.
 pub fn notify(notice: Notice<'_>) {
     service::report(notice);

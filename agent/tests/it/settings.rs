@@ -10,7 +10,10 @@ use agent::{
 use camino::{Utf8Path, Utf8PathBuf};
 use wire::{EnrollSecret, settings::vars};
 
-use crate::fleet::authority;
+use crate::{
+    device::Device,
+    fleet::{Fleet, authority},
+};
 
 fn environment(vars: &[(&str, &str)]) -> BTreeMap<String, String> {
     vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -36,12 +39,51 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
             (vars::OSQUERY_DB, "/file"),
             (vars::END_USER_EMAIL, "file@example.com"),
         ]),
-        problems: Vec::new(),
+        ..Sources::default()
     };
     let config = Config::read(&sources).unwrap();
     assert_eq!(config.connection.url.as_str(), "https://flag/");
     assert_eq!(config.osquery_db(), "/env");
     assert_eq!(config.settings.end_user_email.as_deref(), Some("file@example.com"));
+}
+
+#[test]
+fn a_configuration_profile_wins_over_what_the_package_set() {
+    let mut sources = sources(&[
+        (vars::FLEET_URL, "packaged"),
+        (vars::ENROLL_SECRET, "packaged"),
+        (vars::END_USER_EMAIL, "ann@example.com"),
+    ]);
+    sources.profile =
+        BTreeMap::from([(vars::FLEET_URL, "managed".into()), (vars::ENROLL_SECRET, "m".into())]);
+    let config = Config::read(&sources).unwrap();
+    assert_eq!(config.connection.url.as_str(), "https://managed/");
+    assert_eq!(config.secret, SecretSource::Given(EnrollSecret::new("m").unwrap()));
+    assert_eq!(config.settings.end_user_email.as_deref(), Some("ann@example.com"));
+    sources.flags = BTreeMap::from([(vars::FLEET_URL, "flag".into())]);
+    assert_eq!(Config::read(&sources).unwrap().connection.url.as_str(), "https://flag/");
+}
+
+#[tokio::test]
+async fn without_its_profile_an_enrolled_device_stays_with_its_server() {
+    let fleet = Fleet::start();
+    let device = Device::of(&fleet);
+    device.enroll_with(&fleet).await;
+    let root = device.root();
+    let root = root.as_str();
+    let read = |vars: &[(&str, &str)]| {
+        let mut sources = sources(vars);
+        sources.read_profile();
+        Config::read(&sources)
+    };
+    let profile = (vars::USE_SYSTEM_CONFIGURATION, "true");
+    let config = read(&[(vars::ROOT_DIR, root), profile]).unwrap();
+    assert_eq!(config.connection.url.as_str(), fleet.url());
+    let error = read(&[(vars::ROOT_DIR, root)]).unwrap_err().to_string();
+    assert!(error.contains("where is the server?"), "{error}");
+    let (_directory, fresh) = self::root();
+    let error = read(&[(vars::ROOT_DIR, &fresh), profile]).unwrap_err().to_string();
+    assert!(error.contains("no configuration profile tells"), "{error}");
 }
 
 #[test]

@@ -214,6 +214,10 @@ fn without_a_secret_the_package_waits_for_a_profile() {
     assert!(!unpacked.path("Payload/opt/orbit/packaged.secret").exists());
     let daemon = plist_as_json(&unpacked.path("Payload").join(device::PLIST));
     assert!(daemon["EnvironmentVariables"].get("ORBIT_FLEET_URL").is_none());
+    let draft = Draft { use_system_configuration: true, ..Draft::default() };
+    let unpacked = Unpacked::new(&package(draft, "1.2.3"), &Pkg::default());
+    let daemon = plist_as_json(&unpacked.path("Payload").join(device::PLIST));
+    assert_eq!(daemon["EnvironmentVariables"]["ORBIT_USE_SYSTEM_CONFIGURATION"], "true");
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! What the tools of macOS print, read. Pure, so that it is tested on every system.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::BTreeMap,
+    io::{self, Cursor},
+};
 
+use plist::Value;
 use serde::Deserialize;
+use wire::settings::vars;
 
 /// The value of `"name" = "value"`, or `= <"value">` as device-tree properties are shown, in what
 /// `ioreg` prints.
@@ -38,6 +43,20 @@ pub(super) fn daemon_environment(json: &str) -> io::Result<BTreeMap<String, Stri
     }
     let daemon: Daemon = serde_json::from_str(json)?;
     Ok(daemon.environment)
+}
+
+/// The settings in a configuration profile of Fleet's, as macOS hands it to programs: a property list,
+/// binary or XML.
+pub(super) fn profile_settings(plist: &[u8]) -> io::Result<BTreeMap<&'static str, String>> {
+    const KEYS: [(&str, &str); 3] = [
+        ("FleetURL", vars::FLEET_URL),
+        ("EnrollSecret", vars::ENROLL_SECRET),
+        ("EndUserEmail", vars::END_USER_EMAIL),
+    ];
+    let profile = Value::from_reader(Cursor::new(plist)).map_err(io::Error::other)?;
+    let profile = profile.into_dictionary().unwrap_or_default();
+    let setting = |(key, name)| Some((name, profile.get(key)?.as_string()?.to_owned()));
+    Ok(KEYS.into_iter().filter_map(setting).collect())
 }
 
 /// The processes with `argument` among their arguments, from lines of `<pid> <state> <command>`.
@@ -96,6 +115,23 @@ mod tests {
         assert_eq!(daemon_environment(json).unwrap(), expected);
         assert_eq!(daemon_environment("{}").unwrap(), BTreeMap::new());
         assert!(daemon_environment("").is_err());
+    }
+
+    #[test]
+    fn a_configuration_profile_tells_server_and_secret() {
+        let profile = include_bytes!("../../../tests/it/profile.plist");
+        let settings = profile_settings(profile).unwrap();
+        let expected = BTreeMap::from([
+            (vars::FLEET_URL, "https://fleet.example.com".to_owned()),
+            (vars::ENROLL_SECRET, "a-secret-of-a-profile".to_owned()),
+        ]);
+        assert_eq!(settings, expected);
+        let value = Value::from_reader(Cursor::new(profile)).unwrap();
+        let mut binary = Vec::new();
+        value.to_writer_binary(&mut binary).unwrap();
+        assert!(binary.starts_with(b"bplist"));
+        assert_eq!(profile_settings(&binary).unwrap(), expected);
+        assert!(profile_settings(b"<plist>").is_err());
     }
 
     #[test]

@@ -211,6 +211,9 @@ pub(crate) struct MacosArgs {
     /// What macOS knows the package by [default: com.fleetdm.orbit]
     #[arg(long, value_name = "ID")]
     pub identifier: Option<String>,
+    /// Let a configuration profile tell the agent its server and enroll secret
+    #[arg(long, env = "FLEETCTL_USE_SYSTEM_CONFIGURATION", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub use_system_configuration: bool,
 }
 
 #[derive(Debug, Args)]
@@ -270,8 +273,6 @@ pub(crate) struct RefusedArgs {
     pub app_store_connect_api_key_content: Option<String>,
     #[arg(long, hide = true)]
     pub local_wix_dir: Option<PathBuf>,
-    #[arg(long, hide = true, env = "FLEETCTL_USE_SYSTEM_CONFIGURATION", value_parser = BoolishValueParser::new())]
-    pub use_system_configuration: bool,
     #[arg(long, hide = true, env = "FLEETCTL_DISABLE_KEYSTORE", value_parser = BoolishValueParser::new())]
     pub disable_keystore: bool,
     #[arg(long, hide = true, env = "FLEETCTL_FLEET_MANAGED_HOST_IDENTITY_CERTIFICATE", value_parser = BoolishValueParser::new())]
@@ -283,7 +284,6 @@ impl RefusedArgs {
     pub(crate) fn reasons(&self) -> Vec<String> {
         const PKG: &str = "is refused: fleetctl does not sign packages of type pkg";
         const MSI: &str = "is not needed: fleetctl makes packages of type msi by itself";
-        const PROFILE: &str = "is refused: the agent reads no configuration profile";
         const KEYSTORE: &str =
             "is refused: the agent keeps its secrets in files that the system alone can read";
         const TPM: &str = "is refused: fleetctl builds no packages whose keys a TPM holds";
@@ -303,7 +303,6 @@ impl RefusedArgs {
                 PKG,
             ),
             (self.local_wix_dir.is_some(), "--local-wix-dir", MSI),
-            (self.use_system_configuration, "--use-system-configuration", PROFILE),
             (self.disable_keystore, "--disable-keystore", KEYSTORE),
             (
                 self.fleet_managed_host_identity_certificate,

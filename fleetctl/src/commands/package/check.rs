@@ -289,6 +289,7 @@ impl Check {
             osquery_flags: files.osquery_flags,
             maintainer: args.artifact.maintainer.clone(),
             homepage: args.artifact.homepage.clone(),
+            use_system_configuration: args.macos.use_system_configuration,
             ..self.agent(agent)
         }
     }

@@ -15,6 +15,10 @@ impl Check {
             if args.macos.identifier.is_some() {
                 self.problems.push("--identifier is for packages of type pkg".to_owned());
             }
+            if args.macos.use_system_configuration {
+                let other = "--use-system-configuration is for packages of type pkg";
+                self.problems.push(other.to_owned());
+            }
             return;
         }
         if let Some(compression) = compression.filter(|it| Gzip::new(*it).is_none()) {
