@@ -89,21 +89,22 @@ pub(crate) fn build(
     Ok(workspace.target.join(purpose.folder()).join(reach.name()))
 }
 
-/// Builds the example `name` of `package` as programs are shipped; gives its path.
+/// Builds the example `name` of `package` as programs are built; gives its path.
 pub(crate) fn example(
     workspace: &Workspace,
-    target: &'static Target,
+    (target, purpose): (&Target, Purpose),
     (package, name): (&str, &str),
 ) -> anyhow::Result<PathBuf> {
     let version = version::of_checkout(workspace)?;
     let place = Place { sources: &workspace.root, target: &workspace.target, version: &version };
     let toolchain = order::toolchain(workspace, target)?;
     let settings = Settings::new(workspace, &place, target, &toolchain)?;
-    let profile = Purpose::Shipping.profile(Panic::Aborts);
+    let profile = purpose.profile(Panic::Aborts);
     settings
         .cargo(workspace, &place, target, profile)?
         .args(program::packages(target.system, Panic::Aborts))
         .args(["--package", package, "--example", name])
         .run()?;
-    Ok(place.target.join(target.triple).join(profile).join("examples").join(name))
+    let built = place.target.join(target.triple).join(build::folder_of(profile));
+    Ok(built.join("examples").join(name))
 }

@@ -24,8 +24,8 @@ use crate::{
 pub(crate) struct Args {
     /// Only the systems whose name contains this
     filter: Option<String>,
-    /// Every program for every system, as `cargo xtask dist` makes it; else some of them, of which
-    /// those for other systems are built in little time
+    /// Every program for every system, as `cargo xtask dist` makes it; else some of them, built in
+    /// little time
     #[arg(long)]
     shipped: bool,
 }
@@ -55,7 +55,7 @@ const AGENT: &[&str] = &["orbit", "fleet-desktop"];
 const SYSTEMS: &[System] = &[
     System {
         name: "x86_64-unknown-linux-musl",
-        routine: Some(Routine { purpose: Purpose::Shipping, programs: &["fleetctl", "orbit"] }),
+        routine: Some(Routine { purpose: Purpose::Proof, programs: &["fleetctl", "orbit"] }),
         emulator: Some(Emulator::None),
         kind: "ELF 64-bit LSB executable, x86-64, version 1 (SYSV), statically linked",
     },
