@@ -171,6 +171,6 @@ impl Shell {
 }
 
 /// `text` without what could steer a terminal; line ends stay.
-fn clean_lines(text: &str) -> String {
+pub(crate) fn clean_lines(text: &str) -> String {
     text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
 }

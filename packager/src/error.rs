@@ -104,6 +104,10 @@ pub enum BuildError {
     Write(#[source] io::Error),
     #[error("`{path}` is a symlink, which the format does not have")]
     Symlink { path: InstallPath },
+    #[error(
+        "`{one}` and `{other}` differ in case alone, which the systems of the format take for one"
+    )]
+    SameName { one: InstallPath, other: InstallPath },
     #[error("the package is too big for its format: {what} is over {limit} bytes")]
     TooBig { what: &'static str, limit: u64 },
 }

@@ -18,6 +18,7 @@
 //! - [`compression`]: how a format's members are squeezed, on all cores, always to the same bytes.
 //! - [`repository`]: signed repositories of packages, for apt and dnf.
 //! - [`sign`]: keys that sign packages.
+//! - [`read`]: installers read back: inspected, verified, compared.
 //! - [`archive`]: containers that have never heard of packages.
 //! - [`error`]: what can go wrong, an enum for each step.
 //!
@@ -31,6 +32,7 @@ pub mod image;
 pub mod package;
 pub mod payload;
 pub mod product;
+pub mod read;
 pub mod repository;
 pub mod sign;
 pub mod spec;

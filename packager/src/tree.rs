@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use bytes::Bytes;
 use camino::Utf8PathBuf;
 
-use crate::error::AssembleError;
+use crate::error::{AssembleError, BuildError};
 
 /// An absolute path on a device: UTF-8, normal (no `.`, `..`, `//` or slash at the end), free of
 /// white space and control characters, so that lists and scripts need not quote it; paths of files in
@@ -326,6 +326,17 @@ impl FileTree {
             ancestors.map(|path| (path, Cow::Owned(Entry::dir()))).collect();
         all.extend(self.iter().map(|(path, entry)| (path.clone(), Cow::Borrowed(entry))));
         all
+    }
+
+    /// Fails if two paths differ in case alone: Windows and macOS lay both as one.
+    pub(crate) fn refuse_same_names(&self) -> Result<(), BuildError> {
+        let mut names: BTreeMap<String, &InstallPath> = BTreeMap::new();
+        for path in self.entries.keys() {
+            if let Some(one) = names.insert(path.0.to_lowercase(), path) {
+                return Err(BuildError::SameName { one: one.clone(), other: path.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// Bytes of all files.

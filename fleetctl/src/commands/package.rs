@@ -8,12 +8,16 @@
 mod args;
 mod check;
 mod components;
+mod diff;
 pub(crate) mod files;
 mod flags;
+mod inspect;
 mod macos;
 mod order;
+mod reading;
 pub(crate) mod signing;
 mod staged;
+mod verify;
 mod windows;
 
 use std::{path::PathBuf, thread};
@@ -34,6 +38,7 @@ use packager::{
 use serde::Serialize;
 
 pub(crate) use self::args::PackageArgs;
+use self::args::PackageCommand;
 use self::{
     order::{Destination, Order, Type},
     staged::{Digest, Staged, Unfinished},
@@ -84,7 +89,16 @@ impl Job<'_> {
 }
 
 pub(crate) fn run(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
-    let order = check::order(&args, &Environment::read()?)?;
+    match args.command {
+        None => pack(&args, session),
+        Some(PackageCommand::Inspect(args)) => inspect::run(&args, session),
+        Some(PackageCommand::Verify(args)) => verify::run(&args, session),
+        Some(PackageCommand::Diff(args)) => diff::run(&args, session),
+    }
+}
+
+fn pack(args: &PackageArgs, session: &Session) -> anyhow::Result<()> {
+    let order = check::order(args, &Environment::read()?)?;
     mention_limits(&order, session);
     let scratch = tempfile::tempdir().context("could not make a temporary folder")?;
     let folder =

@@ -9,6 +9,7 @@ mod generate;
 mod mistakes;
 mod openpgp;
 mod package;
+mod reading;
 mod run;
 mod server;
 mod session;

@@ -5,6 +5,7 @@ mod data;
 use std::{io, io::Write, num::NonZeroUsize};
 
 use data::DataWriter;
+pub(crate) use data::checksum;
 
 /// A file that a cabinet is to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]

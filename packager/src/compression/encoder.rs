@@ -67,6 +67,8 @@ fn zstd_encoder<W: Write>(
 ) -> io::Result<zstd::Encoder<'static, W>> {
     let mut encoder = zstd::Encoder::new(out, i32::from(level))?;
     encoder.multithread(workers)?;
+    // A deb has no other digest of what is in it.
+    encoder.include_checksum(true)?;
     if level <= 6 {
         encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
         encoder.set_parameter(CParameter::OverlapSizeLog(ZSTD_OVERLAP))?;

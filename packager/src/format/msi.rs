@@ -21,14 +21,10 @@ use std::{io::Write, num::NonZeroUsize};
 
 use md5::Md5;
 
+pub(crate) use self::database::stream_name;
 use self::{
-    database::{Stream, stream_name},
-    definition::DEFINITION,
-    names::guid,
-    plan::Plan,
-    rows::Hash,
-    summary::Summary,
-    version::FileVersion,
+    database::Stream, definition::DEFINITION, names::guid, plan::Plan, rows::Hash,
+    summary::Summary, version::FileVersion,
 };
 use crate::{
     archive::{
@@ -89,9 +85,10 @@ impl Format for Msi {
         out: &mut dyn WriteSeek,
         progress: Progress<'_>,
     ) -> Result<(), BuildError> {
+        package.tree.refuse_same_names()?;
         let plan = Plan::new(&package.tree)?;
         if package.tree.size() > cab::MAX_TEXT {
-            return Err(BuildError::TooBig { what: "its files together", limit: cab::MAX_TEXT });
+            return Err(BuildError::TooBig { what: "the sum of its files", limit: cab::MAX_TEXT });
         }
         let mut cfb = CfbWriter::new(out).map_err(BuildError::Write)?;
         let (digest, hashes) = self.write_cabinet(package, &plan, &mut cfb, progress)?;

@@ -85,6 +85,7 @@ impl Format for Pkg {
         out: &mut dyn WriteSeek,
         progress: Progress<'_>,
     ) -> Result<(), BuildError> {
+        package.tree.refuse_same_names()?;
         let files = Files::of(package)?;
         let date = package.built_at.unix();
         let mut xar = XarWriter::new(out, ROOM, date).map_err(BuildError::Write)?;

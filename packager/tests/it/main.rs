@@ -16,6 +16,7 @@ mod payload;
 mod pkg;
 mod pki;
 mod product;
+mod read;
 mod repository;
 mod reproducible;
 mod rpm;

@@ -28,7 +28,7 @@ fn component(kind: ComponentKind, version: &str, program: &[u8]) -> Component {
     Component { kind, version: version.parse().unwrap(), content, libraries: Vec::new() }
 }
 
-fn package(draft: Draft, version: &str) -> Package {
+pub(crate) fn package(draft: Draft, version: &str) -> Package {
     let programs = [ComponentKind::Orbit, ComponentKind::Osqueryd];
     let components = programs.map(|kind| component(kind, version, device::ORBIT.as_bytes()));
     assemble(&spec(draft), &Payload::new(MAC, components).unwrap(), DATE).unwrap()

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, builder::BoolishValueParser};
+use clap::{ArgAction, Args, Subcommand, builder::BoolishValueParser};
 
 use packager::spec::DEFAULT_MAINTAINER;
 use wire::api::Hidden;
 
-use super::signing::CodeArgs;
+use super::{diff::DiffArgs, inspect::InspectArgs, signing::CodeArgs, verify::VerifyArgs};
 use crate::{cli::Output, openpgp::OpenPgpArgs, prompt::hidden};
 
 const AFTER_HELP: &str = "\
@@ -46,8 +46,14 @@ Examples:
 /// Each file made carries the server's URL and the enroll secret, and is readable by its owner
 /// alone. The same inputs give the same bytes.
 #[derive(Debug, Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(
+    after_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub(crate) struct PackageArgs {
+    #[command(subcommand)]
+    pub command: Option<PackageCommand>,
     /// Kind of installer: deb, rpm, msi, pkg; several are separated by commas or given one by one
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', required = true)]
     pub types: Vec<String>,
@@ -72,6 +78,14 @@ pub(crate) struct PackageArgs {
     pub refused: RefusedArgs,
     #[command(flatten)]
     pub output: Output,
+}
+
+/// What can be done with packages that are there.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PackageCommand {
+    Inspect(InspectArgs),
+    Verify(VerifyArgs),
+    Diff(DiffArgs),
 }
 
 #[derive(Debug, Args)]

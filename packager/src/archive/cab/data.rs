@@ -153,7 +153,7 @@ fn add_block(out: &mut Vec<u8>, data: &[u8], text: usize) {
 }
 
 /// Words combined by exclusive or, those at the end, when incomplete, in the other byte order.
-fn checksum(bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     let (words, rest) = bytes.as_chunks::<4>();
     let sum = words.iter().fold(0, |sum, word| sum ^ u32::from_le_bytes(*word));
     sum ^ rest.iter().fold(0, |word, &byte| word << 8 | u32::from(byte))

@@ -214,7 +214,7 @@ pub(super) fn latin(text: &str) -> Vec<u8> {
 }
 
 /// A stream's name: two letters in one, so that more fit in; that of a table has a mark before.
-pub(super) fn stream_name(name: &str, table: bool) -> String {
+pub(crate) fn stream_name(name: &str, table: bool) -> String {
     const TABLE: char = '\u{4840}';
     const ONE: u32 = 0x4800;
     const TWO: u32 = 0x3800;

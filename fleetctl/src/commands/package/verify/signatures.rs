@@ -1,0 +1,164 @@
+//! Who signed a package, held against keys and authorities that flags name.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use packager::{
+    ReadSeek,
+    format::msi,
+    read::{Check, Contents, Kind, Outcome},
+    sign::{
+        Certificate, Seal, Trust,
+        openpgp::{Certificates, Found, Verdict, VerifyError, check_deb, check_rpm},
+    },
+};
+
+use crate::{
+    commands::{expiry::now, package::files::unreadable},
+    exit::Stop,
+};
+
+/// What signatures are held against.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct TrustArgs {
+    /// Public key that a deb or an rpm has to be signed with, as `gpg --export` writes it; may come
+    /// several times
+    #[arg(long = "key", value_name = "FILE")]
+    pub keys: Vec<PathBuf>,
+    /// PEM file of authorities that the signer of an msi has to have a certificate of; may come several
+    /// times
+    #[arg(long = "root", value_name = "PEM")]
+    pub roots: Vec<PathBuf>,
+    /// Do not ask for signatures to be checked
+    #[arg(long, conflicts_with_all = ["keys", "roots"])]
+    pub no_signature: bool,
+}
+
+/// Keys and authorities.
+pub(super) struct Trusted {
+    keys: Option<Certificates>,
+    roots: Option<Vec<Certificate>>,
+}
+
+impl Trusted {
+    /// Reads the files that `args` name; everything that is wrong with them is told at once.
+    pub(super) fn read(args: &TrustArgs) -> Result<Self, Stop> {
+        let mut problems = Vec::new();
+        let mut keys: Option<Certificates> = None;
+        for path in &args.keys {
+            match read("--key", path, Certificates::parse) {
+                Ok(more) => keys.get_or_insert_default().extend(more),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let mut roots: Option<Vec<Certificate>> = None;
+        for path in &args.roots {
+            match read("--root", path, Certificate::all_from_pem) {
+                Ok(more) => roots.get_or_insert_default().extend(more),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self { keys, roots })
+        } else {
+            Err(Stop::Usage { problems, help: None })
+        }
+    }
+
+    /// A check for each signature of the package at `path`.
+    pub(super) fn check(&self, path: &Path, contents: &Contents) -> Result<Vec<Check>, Stop> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Stop::usage(format!("`{}` cannot be read: {error}", path.display()))
+        };
+        if contents.signatures.is_empty() {
+            return Ok(vec![self.unsigned(contents.kind)]);
+        }
+        let mut file = File::open(path).map_err(|error| unreadable(&error))?;
+        match contents.kind {
+            Kind::Deb => self.openpgp(&mut file, check_deb).map_err(|error| unreadable(&error)),
+            Kind::Rpm => self.openpgp(&mut file, check_rpm).map_err(|error| unreadable(&error)),
+            Kind::Msi => Ok(vec![self.authenticode(&mut file)]),
+            Kind::Pkg => Ok(vec![unchecked("signatures of packages of type pkg are not checked")]),
+        }
+    }
+
+    /// Whoever names a key asks for a signature.
+    fn unsigned(&self, kind: Kind) -> Check {
+        let wanted = match kind {
+            Kind::Deb | Kind::Rpm => self.keys.is_some(),
+            Kind::Msi | Kind::Pkg => self.roots.is_some(),
+        };
+        let reason = "the package is not signed".to_owned();
+        let outcome = if wanted { Outcome::Failed(reason) } else { Outcome::Absent(reason) };
+        Check { what: "signature".to_owned(), outcome }
+    }
+
+    fn openpgp(
+        &self,
+        file: &mut dyn ReadSeek,
+        check: fn(&mut dyn ReadSeek, &Certificates) -> Result<Vec<Found>, VerifyError>,
+    ) -> Result<Vec<Check>, VerifyError> {
+        let nobody = Certificates::default();
+        let found = check(file, self.keys.as_ref().unwrap_or(&nobody))?;
+        Ok(found.iter().map(|found| self.judged(found)).collect())
+    }
+
+    fn judged(&self, found: &Found) -> Check {
+        let issuer = found.issuer.as_deref().unwrap_or("somebody unnamed");
+        let outcome = match &found.verdict {
+            Verdict::Good { .. } => Outcome::Passed,
+            Verdict::Bad { reason } => Outcome::Failed(reason.clone()),
+            Verdict::Unknown if self.keys.is_none() => {
+                Outcome::Unchecked("no --key was given".to_owned())
+            }
+            Verdict::Unknown | _ => Outcome::Failed("no key that was given made it".to_owned()),
+        };
+        let who = match &found.verdict {
+            Verdict::Good { fingerprint, user } => {
+                format!("{} ({fingerprint})", user.as_deref().unwrap_or("a key without a name"))
+            }
+            Verdict::Bad { .. } | Verdict::Unknown | _ => issuer.to_owned(),
+        };
+        Check { what: format!("signature by {who}, {}", found.algorithm), outcome }
+    }
+
+    fn authenticode(&self, file: &mut dyn ReadSeek) -> Check {
+        let seconds = u64::try_from(now().as_second()).unwrap_or_default();
+        let trust = Trust { roots: self.roots.clone(), timestamp_roots: None, now: seconds };
+        let what = "signature".to_owned();
+        match msi::verify(file, &trust) {
+            Ok(seal) => {
+                let outcome = match self.roots {
+                    Some(_) if seal.trusted => Outcome::Passed,
+                    Some(_) => Outcome::Failed("its chain leads to no --root".to_owned()),
+                    None => {
+                        Outcome::Unchecked("it holds; no --root says whose it may be".to_owned())
+                    }
+                };
+                Check { what: format!("signature by {}", signer(&seal)), outcome }
+            }
+            Err(error) => Check { what, outcome: Outcome::Failed(error.to_string()) },
+        }
+    }
+}
+
+fn signer(seal: &Seal) -> String {
+    seal.chain.first().map_or_else(|| "somebody unnamed".to_owned(), Certificate::subject)
+}
+
+fn unchecked(reason: &str) -> Check {
+    Check { what: "signature".to_owned(), outcome: Outcome::Unchecked(reason.to_owned()) }
+}
+
+fn read<T, E: std::fmt::Display>(
+    flag: &str,
+    path: &Path,
+    parse: fn(&[u8]) -> Result<T, E>,
+) -> Result<T, String> {
+    let bytes = fs::read(path).map_err(|error| unreadable(flag, path, &error))?;
+    parse(&bytes).map_err(|error| format!("{flag} `{}` cannot be used: {error}", path.display()))
+}
