@@ -78,7 +78,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<usize> {
             "every crate that left symbols in fleetctl is in its bill of materials",
             Specimen::check_symbols,
         ),
-        ("Homebrew's formula install what the release has", Specimen::install),
+        ("Homebrew's formula installs what the release has", Specimen::install),
         ("actionlint, shellcheck and the schema accept workflows and action", Specimen::lint),
         ("the action builds packages with a verified fleetctl, and tells no secret", Specimen::act),
         ("the action runs nothing that is not signed as it should be", Specimen::provoke_refusals),
