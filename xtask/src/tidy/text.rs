@@ -53,7 +53,7 @@ fn names(path: &str) -> Vec<Finding> {
 fn words(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
-        for word in HOMES.iter().filter(|word| line.contains(**word)) {
+        for word in HOMES.iter().filter(|home| begins(line, home)) {
             findings.push(Finding::at(path, number, format!("`{word}` is a path of one machine")));
         }
         for word in UNFINISHED.iter().filter(|word| has_word(line, word)) {
@@ -61,6 +61,12 @@ fn words(path: &str, text: &str) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Tells whether a path in `line` begins with `home`, which may also be part of a longer one.
+fn begins(line: &str, home: &str) -> bool {
+    let goes_on = |char: char| char.is_alphanumeric() || "})_-./~*".contains(char);
+    line.match_indices(home).any(|(at, _)| !line[..at].ends_with(goes_on))
 }
 
 /// Tells whether `line` has `word` with no letters or digits around it (`XXXX` is a placeholder).
@@ -105,7 +111,8 @@ mod tests {
 
     #[test]
     fn paths_of_one_machine_are_found() {
-        assert_eq!(problems("docs/a.md", "Run /home/ann/x\nin /root/y.\n"), 2);
+        assert_eq!(problems("docs/a.md", "Run /home/ann/x\nin `/root/y`.\n"), 2);
+        assert_eq!(problems("docs/a.md", "cp %{buildroot}/root/x staging/home/y\n"), 0);
     }
 
     #[test]
