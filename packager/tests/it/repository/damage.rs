@@ -41,7 +41,8 @@ fn are_refused_or_published_and_never_stop_anything() {
     let [deb, rpm] =
         [&Deb::default() as &dyn Format, &Rpm::default()].map(|format| bytes(&package, format));
     let folder = tempfile::tempdir().unwrap();
-    let mut runner = proptest::test_runner::TestRunner::default();
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
     let result = runner.run(&damage(), |damage| {
         let file = folder.path().join("damaged");
         fs::write(&file, damaged(&rpm, &damage)).unwrap();
