@@ -10,6 +10,7 @@
 //! | `FLEETCTL_OPENPGP_KEY` | the secret key that packages and repositories are signed with, unless a flag names a file |
 //! | `FLEETCTL_OPENPGP_PASSPHRASE` | its passphrase, or that of the flag's file |
 //! | `FLEETCTL_WINDOWS_PASSPHRASE` | the passphrase of the key of `--windows-certificate` |
+//! | `FLEETCTL_MACOS_INSTALLER_PASSPHRASE` | that of `--macos-installer-certificate` |
 //! | `FLEET_CONTEXT` | the context to use, as `--context` |
 //! | `FLEET_CONFIG` | the file of contexts, as `--config` |
 //!

@@ -12,7 +12,7 @@ mod key;
 pub(crate) mod oid;
 pub mod openpgp;
 mod timestamp;
-mod trust;
+pub(crate) mod trust;
 
 use std::{
     fmt,
@@ -36,6 +36,8 @@ pub struct Keys {
     pub openpgp: Option<openpgp::SigningKey>,
     /// For programs and installers for Windows.
     pub windows: Option<CodeSigner>,
+    /// For installers for macOS.
+    pub macos_installer: Option<CodeSigner>,
 }
 
 /// Something that can sign bytes.

@@ -13,6 +13,7 @@ mod reading;
 mod run;
 mod server;
 mod session;
+mod signing;
 mod transcripts;
 mod updates;
 mod verify_release;

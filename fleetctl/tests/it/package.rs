@@ -246,7 +246,6 @@ fn flags_of_other_kinds_of_packages_are_refused_not_ignored() {
         &["--identifier", "x"][..],
         &["--sign-identity", "x"],
         &["--notarize"],
-        &["--macos-devid-pem-content", "x"],
         &["--app-store-connect-api-key-id", "x"],
         &["--app-store-connect-api-key-issuer", "x"],
         &["--app-store-connect-api-key-content", "x"],
@@ -422,7 +421,7 @@ fn one_pkg_serves_both_architectures_and_takes_bundles_as_repositories_have_them
 }
 
 /// The least that is a program for Windows.
-fn windows_program(machine: u16) -> Vec<u8> {
+pub(crate) fn windows_program(machine: u16) -> Vec<u8> {
     let mut head = vec![0; 0x200];
     head[..2].copy_from_slice(b"MZ");
     head[0x3c] = 0x40;

@@ -10,7 +10,10 @@
 //! Checksums are SHA-1, the only ones that all readers know, and that Apple's own tools write. A
 //! signature is over the table's checksum, the table has those of the members.
 
+mod seal;
 mod table;
+
+pub(crate) use seal::Front;
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +29,7 @@ const VERSION: u16 = 1;
 /// What the header calls SHA-1.
 const SHA1: u32 = 1;
 /// Length of a SHA-1.
-const CHECKSUM: u64 = 20;
+pub(crate) const CHECKSUM: u64 = 20;
 
 /// What is kept free before the members.
 #[derive(Debug, Clone, Copy)]

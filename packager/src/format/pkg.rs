@@ -10,6 +10,7 @@
 
 mod documents;
 mod identifier;
+mod seal;
 
 pub use identifier::Identifier;
 
@@ -24,8 +25,9 @@ use crate::{
     compression::{Algorithm, Compression, GzipWriter, Shape, all_cores},
     error::BuildError,
     feed::{self, Feed},
-    format::{Format, Progress, WriteSeek},
+    format::{Format, Progress, ReadSeek, WriteSeek},
     package::{Metadata, Package},
+    sign::{CodeSigner, Keys, Seal, SignError, Trust, VerifyError},
     tree::{Entry, InstallPath, Node},
 };
 
@@ -105,6 +107,25 @@ impl Format for Pkg {
         }
         xar.finish().map(drop).map_err(BuildError::Write)
     }
+
+    fn signer(&self, keys: &Keys) -> Option<String> {
+        keys.macos_installer.as_ref().map(CodeSigner::fingerprint)
+    }
+
+    fn sign(
+        &self,
+        unsigned: &mut dyn ReadSeek,
+        keys: &Keys,
+        out: &mut dyn WriteSeek,
+    ) -> Result<(), SignError> {
+        let by = keys.macos_installer.as_ref();
+        seal::sign(unsigned, by.ok_or(SignError::NoKey { format: self.name() })?, out)
+    }
+}
+
+/// Checks the signature of the installer in `file`, and that its members are those that were signed.
+pub fn verify(file: &mut dyn ReadSeek, trust: &Trust) -> Result<Seal, VerifyError> {
+    seal::verify(file, trust)
 }
 
 impl Pkg {

@@ -124,10 +124,10 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
-    /// Reads a signature. DER ends before what fills up its place.
+    /// Reads a signature, and not what fills up its place after it.
     pub(crate) fn read(bytes: &[u8], subject: Subject) -> Result<Self, VerifyError> {
         let damaged = |_| VerifyError::Malformed { what: "signature" };
-        let message = Opened::read(first(bytes)?)?;
+        let message = Opened::read(bytes)?;
         let content = message.content.econtent.as_ref();
         let content = content.filter(|_| message.content.econtent_type == oid::SPC_INDIRECT_DATA);
         let content = content.ok_or(VerifyError::Malformed { what: "signature" })?;
@@ -148,12 +148,4 @@ impl Signature {
         let signed = content.map(Any::value).unwrap_or_default();
         trust::verify(&self.message, signed, (oid::CODE_SIGNING, oid::SPC_TIMESTAMP), trust)
     }
-}
-
-/// The first value of DER in `bytes`.
-fn first(bytes: &[u8]) -> Result<&[u8], VerifyError> {
-    use der::Reader as _;
-    let damaged = |_| VerifyError::Malformed { what: "signature" };
-    let mut reader = der::SliceReader::new(bytes).map_err(damaged)?;
-    reader.tlv_bytes().map_err(damaged)
 }

@@ -113,9 +113,12 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Reads a message with one signature. Nothing of it is verified yet.
+    /// Reads a message with one signature, and not what fills up its place after it. Nothing of it is
+    /// verified yet.
     pub(crate) fn read(der: &[u8]) -> Result<Self, VerifyError> {
+        use der::Reader as _;
         let damaged = |_| VerifyError::Malformed { what: "signature" };
+        let der = der::SliceReader::new(der).and_then(|mut it| it.tlv_bytes()).map_err(damaged)?;
         let info = ContentInfo::from_der(der).map_err(damaged)?;
         let data: SignedData = info.content.decode_as().map_err(damaged)?;
         let certificates = data.certificates.iter().flat_map(|set| set.0.iter());

@@ -170,7 +170,7 @@ impl Identity {
     }
 
     /// Signs `message`, and looks at the signature: nobody would accept a wrong one.
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let signature = self.signer.sign(message)?;
         let scheme = self.scheme();
         if self.certificate().verifies((scheme.signature(), scheme.hash().oid), message, &signature)

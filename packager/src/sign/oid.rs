@@ -22,10 +22,13 @@ pub(crate) const SHA256: Oid = oid("2.16.840.1.101.3.4.2.1");
 pub(crate) const SHA384: Oid = oid("2.16.840.1.101.3.4.2.2");
 pub(crate) const SHA512: Oid = oid("2.16.840.1.101.3.4.2.3");
 
+pub(crate) const DATA: Oid = oid("1.2.840.113549.1.7.1");
 pub(crate) const SIGNED_DATA: Oid = oid("1.2.840.113549.1.7.2");
 pub(crate) const CONTENT_TYPE: Oid = oid("1.2.840.113549.1.9.3");
 pub(crate) const MESSAGE_DIGEST: Oid = oid("1.2.840.113549.1.9.4");
 pub(crate) const TIMESTAMP_INFO: Oid = oid("1.2.840.113549.1.9.16.1.4");
+/// The unsigned attribute with a timestamp in CMS.
+pub(crate) const TIMESTAMP: Oid = oid("1.2.840.113549.1.9.16.2.14");
 
 pub(crate) const CODE_SIGNING: Oid = oid("1.3.6.1.5.5.7.3.3");
 pub(crate) const TIME_STAMPING: Oid = oid("1.3.6.1.5.5.7.3.8");

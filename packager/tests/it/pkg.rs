@@ -3,6 +3,7 @@
 mod bundle;
 mod device;
 mod schema;
+mod signature;
 
 use std::{
     fmt::Write as _,

@@ -23,8 +23,9 @@ Environment:
   FLEETCTL_OPENPGP_KEY         Secret key to sign deb and rpm with, armored,
                                unless --openpgp-key names a file
   FLEETCTL_OPENPGP_PASSPHRASE  Passphrase of the key; asked for unless given
-  FLEETCTL_WINDOWS_PASSPHRASE  Passphrase of the key of --windows-certificate,
-                               if no file has it; else it is asked for
+  FLEETCTL_WINDOWS_PASSPHRASE, FLEETCTL_MACOS_INSTALLER_PASSPHRASE
+                               Passphrases of the keys that sign msi and pkg, if no
+                               file has them; else they are asked for
 
 Examples:
   fleetctl package --type deb,rpm --components ./bin \\
@@ -272,8 +273,6 @@ pub(crate) struct RefusedArgs {
     pub sign_identity: Option<String>,
     #[arg(long, hide = true)]
     pub notarize: bool,
-    #[arg(long, hide = true, env = "FLEETCTL_MACOS_DEVID_PEM_CONTENT", hide_env_values = true)]
-    pub macos_devid_pem_content: Option<String>,
     #[arg(long, hide = true, env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_ID")]
     pub app_store_connect_api_key_id: Option<String>,
     #[arg(long, hide = true, env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_ISSUER")]
@@ -296,25 +295,27 @@ pub(crate) struct RefusedArgs {
 impl RefusedArgs {
     /// Each flag given, with the reason why it cannot be used.
     pub(crate) fn reasons(&self) -> Vec<String> {
-        const PKG: &str = "is refused: fleetctl does not sign packages of type pkg";
+        const IDENTITY: &str = "is refused: fleetctl reads no keychain; export the certificate and \
+            give --macos-installer-certificate";
+        const NOTARY: &str = "is refused: fleetctl sends nothing to Apple; notarize the package \
+            with `xcrun notarytool` or `rcodesign notary-submit`";
         const MSI: &str = "is not needed: fleetctl makes packages of type msi by itself";
         const KEYSTORE: &str =
             "is refused: the agent keeps its secrets in files that the system alone can read";
         const TPM: &str = "is refused: fleetctl builds no packages whose keys a TPM holds";
         [
-            (self.sign_identity.is_some(), "--sign-identity", PKG),
-            (self.notarize, "--notarize", PKG),
-            (self.macos_devid_pem_content.is_some(), "--macos-devid-pem-content", PKG),
-            (self.app_store_connect_api_key_id.is_some(), "--app-store-connect-api-key-id", PKG),
+            (self.sign_identity.is_some(), "--sign-identity", IDENTITY),
+            (self.notarize, "--notarize", NOTARY),
+            (self.app_store_connect_api_key_id.is_some(), "--app-store-connect-api-key-id", NOTARY),
             (
                 self.app_store_connect_api_key_issuer.is_some(),
                 "--app-store-connect-api-key-issuer",
-                PKG,
+                NOTARY,
             ),
             (
                 self.app_store_connect_api_key_content.is_some(),
                 "--app-store-connect-api-key-content",
-                PKG,
+                NOTARY,
             ),
             (self.local_wix_dir.is_some(), "--local-wix-dir", MSI),
             (self.disable_keystore, "--disable-keystore", KEYSTORE),

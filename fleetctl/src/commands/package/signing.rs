@@ -29,6 +29,8 @@ struct Source<'a> {
     key: Option<&'a Path>,
     passphrase: Option<&'a Path>,
     command: Option<&'a Path>,
+    /// Certificates and key themselves, from the environment.
+    content: Option<&'a str>,
 }
 
 impl Check {
@@ -36,26 +38,26 @@ impl Check {
     pub(super) fn code_keys(&mut self, args: &CodeArgs, types: &[Type], keys: &mut Keys) {
         let before = self.problems.len();
         let timestamper = self.timestamper(args);
-        let windows = Source {
-            name: "windows",
-            certificate: args.windows_certificate.as_deref(),
-            key: args.windows_key.as_deref(),
-            passphrase: args.windows_passphrase_file.as_deref(),
-            command: args.sign_command.as_deref(),
-        };
-        if windows.certificate.is_some() && !types.contains(&Type::Msi) {
-            self.problems.push("--windows-certificate is for packages of type msi".to_owned());
+        let (windows, installer) = (Source::windows(args), Source::installer(args));
+        for (source, kind) in [(&windows, Type::Msi), (&installer, Type::Pkg)] {
+            if source.certificate.is_some() && !types.contains(&kind) {
+                let (flag, kind) = (source.flag("certificate"), kind.name());
+                self.problems.push(format!("{flag} is for packages of type {kind}"));
+            }
         }
-        if args.sign_command.is_some() && windows.certificate.is_none() {
-            self.problems.push(
-                "--sign-command needs the certificate of its key: give --windows-certificate"
-                    .to_owned(),
-            );
+        if args.sign_command.is_some() && !args.signs() {
+            let problem = "--sign-command needs the certificate of its key: \
+                           give --windows-certificate or --macos-installer-certificate";
+            self.problems.push(problem.to_owned());
         }
         if self.problems.len() > before {
             return;
         }
-        keys.windows = self.code_signer(&windows, Purpose::Code, timestamper);
+        keys.windows = self.code_signer(&windows, Purpose::Code, timestamper.clone());
+        if types.contains(&Type::Pkg) {
+            keys.macos_installer =
+                self.code_signer(&installer, Purpose::MacosInstaller, timestamper);
+        }
     }
 
     fn timestamper(&mut self, args: &CodeArgs) -> Option<Arc<dyn Timestamper>> {
@@ -63,7 +65,7 @@ impl Check {
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let problem = || format!("--timestamp-url `{text}` is no http:// or https:// address");
         let url = self.ok(url.ok_or_else(problem))?;
-        if args.windows_certificate.is_none() {
+        if !args.signs() {
             self.problems.push("--timestamp-url is of no use: nothing is signed".to_owned());
         }
         Some(Arc::new(Authority::new(url)))
@@ -83,24 +85,40 @@ impl Check {
     }
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn windows(args: &'a CodeArgs) -> Self {
+        Self {
+            name: "windows",
+            certificate: args.windows_certificate.as_deref(),
+            key: args.windows_key.as_deref(),
+            passphrase: args.windows_passphrase_file.as_deref(),
+            command: args.sign_command.as_deref(),
+            content: None,
+        }
+    }
+
+    fn installer(args: &'a CodeArgs) -> Self {
+        Self {
+            name: "macos-installer",
+            certificate: args.macos_installer_certificate.as_deref(),
+            key: args.macos_installer_key.as_deref(),
+            passphrase: args.macos_installer_passphrase_file.as_deref(),
+            command: args.sign_command.as_deref(),
+            content: args.macos_devid_pem_content.as_ref().map(|hidden| hidden.0.as_str()),
+        }
+    }
+
     fn flag(&self, what: &str) -> String {
         format!("--{}-{what}", self.name)
     }
 
     /// None if nothing is to be signed.
     fn identity(&self) -> Result<Option<Identity>, String> {
-        let Some(path) = self.certificate else {
-            let stray = self.key.map(|_| "key").or(self.passphrase.map(|_| "passphrase-file"));
-            return match stray {
-                Some(stray) => Err(format!(
-                    "{} goes together with {}",
-                    self.flag(stray),
-                    self.flag("certificate")
-                )),
-                None => Ok(None),
-            };
-        };
+        let Some(path) = self.certificate else { return self.without_file() };
+        if let Some(path) = self.passphrase {
+            let flag = self.flag("passphrase-file");
+            fs::metadata(path).map_err(|error| unreadable(&flag, path, &error))?;
+        }
         let flag = self.flag("certificate");
         let content = fs::read(path).map_err(|error| unreadable(&flag, path, &error))?;
         let told = |error: IdentityError| self.told(&flag, path, &error);
@@ -119,6 +137,23 @@ impl Source<'_> {
             }
         }
         .map(Some)
+    }
+
+    /// What the environment has, if anything.
+    fn without_file(&self) -> Result<Option<Identity>, String> {
+        if let Some(content) = self.content {
+            let identity = Identity::from_file(content.as_bytes(), &|| self.passphrase());
+            let told =
+                |error| format!("--macos-devid-pem-content cannot be used: {}", chain(&error));
+            return identity.map(Some).map_err(told);
+        }
+        match self.key.map(|_| "key").or(self.passphrase.map(|_| "passphrase-file")) {
+            Some(stray) => {
+                let (stray, needed) = (self.flag(stray), self.flag("certificate"));
+                Err(format!("{stray} goes together with {needed}"))
+            }
+            None => Ok(None),
+        }
     }
 
     fn local_key(&self, path: &Path) -> Result<LocalKey, String> {

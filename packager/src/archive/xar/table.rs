@@ -31,7 +31,7 @@ pub(super) fn render(root: &Folder, date: u32) -> io::Result<Vec<u8>> {
     Ok(table.xml.into_inner())
 }
 
-const CLOSING: &[u8] = b"\n</xar>\n";
+pub(super) const CLOSING: &[u8] = b"\n</xar>\n";
 
 fn time(date: u32) -> String {
     let at = Timestamp::UNIX_EPOCH + Duration::from_secs(u64::from(date));

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use wire::api::Hidden;
+
+use crate::prompt::hidden;
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -18,10 +21,32 @@ pub(crate) struct CodeArgs {
     /// File with the key's passphrase on its first line, /dev/fd/3 for example
     #[arg(long, value_name = "FILE")]
     pub windows_passphrase_file: Option<PathBuf>,
+    /// Certificate "Developer ID Installer" to sign packages of type pkg with, and its chain: PEM, or
+    /// PKCS #12 with the key
+    #[arg(long, value_name = "FILE")]
+    pub macos_installer_certificate: Option<PathBuf>,
+    /// Its private key in PEM, if that is not in the same file
+    #[arg(long, value_name = "FILE")]
+    pub macos_installer_key: Option<PathBuf>,
+    /// File with the key's passphrase on its first line
+    #[arg(long, value_name = "FILE")]
+    pub macos_installer_passphrase_file: Option<PathBuf>,
+    /// The same certificate and key as PEM text, as Fleet has it; better given by the variable
+    #[arg(long, value_name = "PEM", env = "FLEETCTL_MACOS_DEVID_PEM_CONTENT", hide_env_values = true, value_parser = hidden)]
+    pub macos_devid_pem_content: Option<Hidden>,
     /// Program that signs with a key of its own, in a cloud for example
     #[arg(long, value_name = "PROGRAM")]
     pub sign_command: Option<PathBuf>,
     /// Authority that says when something was signed (RFC 3161), so that it stays valid
     #[arg(long, value_name = "URL")]
     pub timestamp_url: Option<String>,
+}
+
+impl CodeArgs {
+    /// Whether there is a certificate to sign with.
+    pub(super) fn signs(&self) -> bool {
+        self.windows_certificate.is_some()
+            || self.macos_installer_certificate.is_some()
+            || self.macos_devid_pem_content.is_some()
+    }
 }
