@@ -350,11 +350,18 @@ pub(crate) fn code_passphrase(name: &str) -> (String, Option<Hidden>) {
     (variable, value)
 }
 
-/// The variable with the passphrase of a signing key, `FLEET_<ROLE>_PASSPHRASE`, and its value. An
+/// Who runs this, as the system calls them.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn user_name() -> Option<String> {
+    let named = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| env::var(name).ok());
+    named.filter(|name| !name.is_empty())
+}
+
+/// The variable with the passphrase of a signing key, `FLEET_<NAME>_PASSPHRASE`, and its value. An
 /// empty value is one: whoever set it is to hear that it cannot be used.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-pub(crate) fn passphrase_variable(role: &str) -> (String, Option<Hidden>) {
-    let name = format!("FLEET_{}_PASSPHRASE", role.to_uppercase());
+pub(crate) fn passphrase_variable(key: &str) -> (String, Option<Hidden>) {
+    let name = format!("FLEET_{}_PASSPHRASE", key.to_uppercase().replace('-', "_"));
     let value = env::var(&name).ok().map(Hidden);
     (name, value)
 }

@@ -1,7 +1,9 @@
 //! Making and changing a repository.
 //!
 //! ```text
-//! DIR/keys/<role>.pem       encrypted private keys; never published
+//! DIR/keys/<name>.pem       encrypted private keys; never published
+//! DIR/log.jsonl             what was done
+//! DIR/change/               a change that waits for signatures
 //! DIR/staged/               files on their way in
 //! DIR/repository/           what is published, as it is
 //!     N.root.json  N.targets.json  N.snapshot.json  timestamp.json
@@ -12,88 +14,59 @@
 //! whole seconds of UTC, consistent snapshots, key ids that are hashes of their keys, SHA-256 for
 //! everything, no empty or unknown fields.
 
-use camino::{Utf8Path, Utf8PathBuf};
-use jiff::{SignedDuration, Timestamp};
+use std::fs;
 
-use crate::{
-    keys::{KeyDir, Passphrase, SigningKey, TufRole},
-    names::{Channel, Component, TargetName, UpdatePlatform},
-};
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::keys::KeyDir;
 
 mod add;
+mod authority;
+mod change;
+mod compare;
+mod document;
+mod draft;
+mod edit;
+mod error;
 mod init;
-mod metadata;
+mod log;
+mod mirror;
+mod patterns;
+mod pending;
 mod publication;
 mod published;
+mod release;
+mod roles;
 mod staging;
+mod status;
+mod strict;
+mod sweep;
+mod terms;
 
-pub use add::{AddError, AdditionProblem};
+pub use compare::{Difference, differences_between};
+pub use document::SignError;
+pub use edit::{Addition, Edit, Promotion};
+pub use error::{AdditionProblem, ChangeError};
 pub use init::{InitError, init};
-pub use metadata::SignError;
-pub use publication::{Publication, PublishError, Step};
+pub use log::{Log, LogEntry, LogError};
+pub use mirror::{Mirror, MirrorError};
+pub use patterns::PatternError;
+pub use pending::{Pending, PendingError, PendingSignatures, PendingSummary};
+pub use publication::{Publication, PublishError, Published as Done, Step};
 pub use published::OpenError;
+pub use release::{Pausing, Rollout};
+pub use roles::{Delegation, KeyChange, RoleProblem};
+pub use status::{Freshness, RoleStatus, Status, TargetStatus};
+pub use sweep::{Keep, SweepError};
+pub use terms::{Expiries, Founding, Need, Terms};
 
+use change::{Change, Demand};
+use draft::Draft;
+use log::NewEntry;
 use published::Published;
-
-/// How long newly signed metadata is valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expiries {
-    /// Of root metadata; 365 days unless changed.
-    pub root: SignedDuration,
-    /// Of targets metadata; 180 days unless changed.
-    pub targets: SignedDuration,
-    /// Of snapshot metadata; 30 days unless changed.
-    pub snapshot: SignedDuration,
-    /// Of timestamp metadata; 7 days unless changed.
-    pub timestamp: SignedDuration,
-}
-
-impl Default for Expiries {
-    fn default() -> Self {
-        let days = |count: i64| SignedDuration::from_hours(24 * count);
-        Self { root: days(365), targets: days(180), snapshot: days(30), timestamp: days(7) }
-    }
-}
-
-/// A passphrase for each role's new key.
-#[derive(Debug)]
-pub struct InitPassphrases {
-    /// For `keys/root.pem`.
-    pub root: Passphrase,
-    /// For `keys/targets.pem`.
-    pub targets: Passphrase,
-    /// For `keys/snapshot.pem`.
-    pub snapshot: Passphrase,
-    /// For `keys/timestamp.pem`.
-    pub timestamp: Passphrase,
-}
-
-/// A file to publish.
-#[derive(Debug, Clone)]
-pub struct Addition {
-    /// The file.
-    pub file: Utf8PathBuf,
-    /// What it is.
-    pub component: Component,
-    /// Where it runs.
-    pub platform: UpdatePlatform,
-    /// Its version, a channel such as `1.2.3`. Once published, a version keeps its content for
-    /// ever.
-    pub version: Channel,
-    /// The other channels it becomes the current file of, e.g. `stable`.
-    pub tags: Vec<Channel>,
-}
-
-/// The keys that publishing needs. The root key is not among them.
-#[derive(Debug)]
-pub struct PublishKeys {
-    /// Signs targets metadata.
-    pub targets: SigningKey,
-    /// Signs snapshot metadata.
-    pub snapshot: SigningKey,
-    /// Signs timestamp metadata.
-    pub timestamp: SigningKey,
-}
+use staging::StagedFile;
 
 /// A repository on this machine that can be changed.
 #[derive(Debug)]
@@ -133,79 +106,235 @@ impl Editor {
         &self.published.root_bytes
     }
 
-    /// Looks at `additions` without keys, so that a mistake shows before anybody types a passphrase.
-    pub fn check(&self, additions: &[Addition]) -> Result<(), AddError> {
-        add::check(additions)
+    /// What was done to it.
+    pub fn log(&self) -> Log {
+        Log::new(self.dir.join(LOG_FILE))
     }
 
-    /// Publishes `additions` in one step: a reader sees all of them or none. Returns the targets
-    /// written.
-    ///
-    /// Adding a published version again with other tags promotes it.
-    pub async fn add(
-        &mut self,
-        additions: &[Addition],
-        keys: &PublishKeys,
-        expiries: &Expiries,
-        now: Timestamp,
-    ) -> Result<Vec<TargetName>, AddError> {
-        let targets = self.prepare(additions, keys, expiries, now).await?.publish()?;
-        self.published = Published::read(&self.repository)?;
-        Ok(targets)
-    }
-
-    /// Signs what [`add`](Self::add) would publish, and stages its files; a reader sees nothing of
-    /// it yet. Nobody else can change the repository while the result is held.
-    pub async fn prepare(
-        &self,
-        additions: &[Addition],
-        keys: &PublishKeys,
-        expiries: &Expiries,
-        now: Timestamp,
-    ) -> Result<Publication, AddError> {
-        add::prepare(&self.dir, additions, keys, (expiries, now)).await
+    /// Whether the log tells of all that is published.
+    pub fn check_log(&self) -> Result<(), LogError> {
+        self.log().check(&self.repository, &self.published.files())
     }
 
     /// Versions, expiries and targets as they are.
-    pub fn status(&self) -> Status {
-        self.published.status()
+    pub fn status(&self, now: Timestamp) -> Status {
+        status::of(&self.published, now)
+    }
+
+    /// The files that no reader can want any more; removes them, unless `is_rehearsal`.
+    pub fn sweep(
+        &self,
+        keep: &Keep,
+        now: Timestamp,
+        is_rehearsal: bool,
+    ) -> Result<Vec<Utf8PathBuf>, SweepError> {
+        let path = self.dir.join(LOCK_FILE);
+        let lock = fs::File::create(&path).and_then(|file| file.lock().map(|()| file));
+        let _lock = lock.map_err(|source| SweepError::Lock { path, source })?;
+        let state = (&self.log().read()?[..], self.published.snapshot.version.get());
+        let unwanted = sweep::unwanted(&self.repository, state, (keep, now))?;
+        if !is_rehearsal {
+            for path in &unwanted {
+                fs::remove_file(path)
+                    .map_err(|source| SweepError::Remove { path: path.clone(), source })?;
+            }
+        }
+        Ok(unwanted)
+    }
+
+    /// Compares the copy in `to`, which need not be there, with the repository. Nobody can change
+    /// either while the result is held.
+    pub fn mirror(&self, to: &Utf8Path, now: Timestamp) -> Result<Mirror, MirrorError> {
+        let path = self.dir.join(LOCK_FILE);
+        let lock = fs::File::create(&path).and_then(|file| file.lock().map(|()| file));
+        let lock = lock.map_err(|source| MirrorError::Lock { path, source })?;
+        Mirror::plan((&self.repository, &self.published), to, (lock, now))
+    }
+
+    /// Looks at `edit` without keys, so that a mistake shows before anybody types a passphrase;
+    /// tells which signatures it needs.
+    pub fn check(&self, edit: &Edit) -> Result<Vec<Need>, ChangeError> {
+        add::check(edit.additions())?;
+        let unseen: Vec<_> = edit.additions().iter().map(|_| StagedFile::unseen()).collect();
+        let mut change = edit.plan(&self.published, &unseen)?;
+        change.complete(&self.published);
+        let demands = change.demands(&self.published.root, &self.published.targets).into_iter();
+        Ok(demands.map(Need::from).collect())
+    }
+
+    /// Does `edit` in one step: a reader sees all of it or nothing.
+    pub async fn apply(&mut self, edit: &Edit, terms: &Terms<'_>) -> Result<Done, ChangeError> {
+        let done = self.prepare(edit, terms).await?.publish()?;
+        self.published = Published::read(&self.repository)?;
+        Ok(done)
+    }
+
+    /// Signs what [`apply`](Self::apply) would publish, and stages its files; a reader sees nothing
+    /// of it yet. Nobody else can change the repository while the result is held.
+    pub async fn prepare(
+        &self,
+        edit: &Edit,
+        terms: &Terms<'_>,
+    ) -> Result<Publication, ChangeError> {
+        let lock = self.lock().await?;
+        let staged = self.dir.join(STAGED_DIR);
+        match self.stage_and_sign(edit, &staged, terms).await {
+            Ok((change, steps)) => Ok(self.publication((change, steps), (staged, lock), terms)),
+            Err(error) => {
+                publication::clear(&staged)
+                    .map_err(|source| ChangeError::Write { path: staged, source })?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn stage_and_sign(
+        &self,
+        edit: &Edit,
+        staged: &Utf8Path,
+        terms: &Terms<'_>,
+    ) -> Result<(Change, Vec<Step>), ChangeError> {
+        let published = Published::read(&self.repository)?;
+        let draft = self.draft(edit, (&published, staged), terms).await?;
+        if let Ok(waiting) = self.pending()
+            && let Some(it) = draft.documents.iter().find(|it| waiting.roles().contains(&it.role))
+        {
+            return Err(ChangeError::Waiting { role: it.role.clone() });
+        }
+        draft.finish(&published, &self.repository, terms).await
+    }
+
+    async fn draft(
+        &self,
+        edit: &Edit,
+        (published, staged): (&Published, &Utf8Path),
+        terms: &Terms<'_>,
+    ) -> Result<Draft, ChangeError> {
+        let change = self.stage(edit, published, staged)?;
+        let validity = (terms.expiries, terms.now);
+        let mut draft = Draft::new(change, published, &self.repository, validity)?;
+        draft.sign(terms.keys).await?;
+        Ok(draft)
+    }
+
+    /// Keeps `edit` for those who have the keys, signed by the keys at hand; a reader sees nothing
+    /// of it.
+    pub async fn begin(&self, edit: &Edit, terms: &Terms<'_>) -> Result<Pending, ChangeError> {
+        let _lock = self.lock().await?;
+        let published = Published::read(&self.repository)?;
+        let staged = self.dir.join(STAGED_DIR);
+        let draft = self.draft(edit, (&published, &staged), terms).await;
+        let to = self.dir.join(CHANGE_DIR);
+        let begun = draft
+            .and_then(|draft| Ok(Pending::begin(draft, &published, (&to, terms.who, terms.now))?));
+        publication::clear(&staged)
+            .map_err(|source| ChangeError::Write { path: staged, source })?;
+        begun
+    }
+
+    /// The change that waits for signatures.
+    pub fn pending(&self) -> Result<Pending, PendingError> {
+        Pending::open(&self.dir.join(CHANGE_DIR))
+    }
+
+    /// The signatures that applying the waiting change needs besides those that it has: those of the
+    /// snapshot and of the timestamp.
+    pub fn pending_needs(&self) -> Result<Vec<Need>, PendingError> {
+        let draft = self.pending()?.draft(&self.published)?;
+        let is_missing = |it: &Demand| matches!(it.role.as_str(), "snapshot" | "timestamp");
+        Ok(draft.demands.into_iter().filter(is_missing).map(Need::from).collect())
+    }
+
+    /// Publishes the change that waits; `terms` needs the keys of the snapshot and the timestamp.
+    pub async fn apply_pending(&mut self, terms: &Terms<'_>) -> Result<Done, ChangeError> {
+        let done = self.prepare_pending(terms).await?.publish()?;
+        self.published = Published::read(&self.repository)?;
+        Ok(done)
+    }
+
+    /// Signs what [`apply_pending`](Self::apply_pending) would publish.
+    pub async fn prepare_pending(&self, terms: &Terms<'_>) -> Result<Publication, ChangeError> {
+        let lock = self.lock().await?;
+        let published = Published::read(&self.repository)?;
+        let mut draft = self.pending()?.draft(&published)?;
+        draft.sign(terms.keys).await?;
+        let signed = draft.finish(&published, &self.repository, terms).await?;
+        Ok(self.publication(signed, (self.dir.join(CHANGE_DIR), lock), terms))
+    }
+
+    /// Forgets the change that waits.
+    pub async fn cancel_pending(&self) -> Result<(), ChangeError> {
+        let _lock = self.lock().await?;
+        self.pending()?;
+        let dir = self.dir.join(CHANGE_DIR);
+        publication::clear(&dir).map_err(|source| ChangeError::Write { path: dir, source })
+    }
+
+    /// Copies the files of `edit` to `staged` and plans the rest.
+    fn stage(
+        &self,
+        edit: &Edit,
+        published: &Published,
+        staged: &Utf8Path,
+    ) -> Result<Change, ChangeError> {
+        let additions = edit.additions();
+        if additions.is_empty() {
+            return edit.plan(published, &[]);
+        }
+        add::name_targets(additions)?;
+        let files = add::stage_all(additions, staged)?;
+        add::check_versions(published, additions, &files)?;
+        edit.plan(published, &files)
+    }
+
+    fn publication(
+        &self,
+        (change, steps): (Change, Vec<Step>),
+        (staged, lock): (Utf8PathBuf, fs::File),
+        terms: &Terms<'_>,
+    ) -> Publication {
+        let written = |step: &Step| match step {
+            Step::Write { path, bytes } if path.parent() == Some(&self.repository) => {
+                let name = path.file_name().unwrap_or_default().to_owned();
+                Some((name, hex::encode(Sha256::digest(bytes))))
+            }
+            Step::Write { .. } | Step::Link { .. } => None,
+        };
+        let files: Vec<_> = steps.iter().filter_map(written).collect();
+        Publication {
+            done: Done {
+                what: change.what.clone(),
+                targets: change.targets.into_iter().collect(),
+                files: files.iter().map(|(name, _)| name.clone()).collect(),
+            },
+            entry: NewEntry {
+                time: terms.now,
+                who: terms.who.to_owned(),
+                what: change.what,
+                files: files.into_iter().collect(),
+            },
+            log: self.log(),
+            steps,
+            staged,
+            lock,
+        }
+    }
+
+    async fn lock(&self) -> Result<fs::File, ChangeError> {
+        let path = self.dir.join(LOCK_FILE);
+        let at = path.clone();
+        let locking = tokio::task::spawn_blocking(move || {
+            fs::File::create(&at).and_then(|file| file.lock().map(|()| file))
+        });
+        let locked = locking.await.expect("locking a file does not panic");
+        locked.map_err(|source| ChangeError::Write { path, source })
     }
 }
 
-/// What a repository holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Root, targets, snapshot, timestamp.
-    pub roles: Vec<RoleStatus>,
-    /// Every target, sorted by name.
-    pub targets: Vec<TargetStatus>,
-}
-
-/// The state of one role's metadata.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleStatus {
-    /// Which role.
-    pub role: TufRole,
-    /// The version of its metadata.
-    pub version: u64,
-    /// Until when it is valid.
-    pub expires: Timestamp,
-}
-
-/// One target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetStatus {
-    /// Its name, e.g. `orbit/linux/stable/orbit`.
-    pub name: String,
-    /// The version of the component, if the publisher told it.
-    pub version: Option<String>,
-    /// In bytes.
-    pub length: u64,
-    /// In lower-case hexadecimal.
-    pub sha256: String,
-}
-
+const CHANGE_DIR: &str = "change";
 const KEYS_DIR: &str = "keys";
+const LOCK_FILE: &str = ".lock";
+const LOG_FILE: &str = "log.jsonl";
 const REPOSITORY_DIR: &str = "repository";
 const STAGED_DIR: &str = "staged";
 const TARGETS_DIR: &str = "targets";

@@ -3,16 +3,16 @@
 //! A key file is PKCS#8 PEM encrypted with scrypt and AES-256-CBC (RFC 5958, RFC 7914), which
 //! `openssl pkey` reads. A P-256 key in such a file signs as well.
 
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
-use aws_lc_rs::signature::Ed25519KeyPair;
-use camino::{Utf8Path, Utf8PathBuf};
-use pkcs8::{
-    EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef, SecretDocument, der::Decode as _,
-};
+use camino::Utf8PathBuf;
 use tough::sign::Sign;
 
-use crate::disk::{self, Access};
+mod dir;
+mod public;
+
+pub use dir::{Algorithm, KeyDir, KeyFile, KeyName, KeyNameError, is_encrypted};
+pub use public::{PublicKey, PublicKeyError};
 
 /// A role of TUF's that signs metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,11 @@ pub enum TufRole {
 impl TufRole {
     /// Every role, in the order their metadata is signed.
     pub const ALL: [Self; 4] = [Self::Root, Self::Targets, Self::Snapshot, Self::Timestamp];
+
+    /// The role called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
 
     /// The role's name, e.g. `snapshot`.
     pub fn as_str(self) -> &'static str {
@@ -69,82 +74,21 @@ impl fmt::Debug for Passphrase {
 #[error("the passphrase is empty")]
 pub struct EmptyPassphrase;
 
-/// The directory with a repository's key files, `<role>.pem`.
-#[derive(Debug, Clone)]
-pub struct KeyDir(Utf8PathBuf);
-
-impl KeyDir {
-    /// The directory at `path`, which need not be there yet.
-    pub fn new(path: impl Into<Utf8PathBuf>) -> Self {
-        Self(path.into())
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Utf8Path {
-        &self.0
-    }
-
-    /// The key file of `role`.
-    pub fn file(&self, role: TufRole) -> Utf8PathBuf {
-        self.0.join(format!("{role}.pem"))
-    }
-
-    /// Reads and decrypts the key of `role`. A wrong passphrase is [`KeyError::WrongPassphrase`]:
-    /// ask again.
-    pub fn unlock(&self, role: TufRole, passphrase: &Passphrase) -> Result<SigningKey, KeyError> {
-        let path = self.file(role);
-        let pem = fs::read_to_string(&path)
-            .map_err(|source| KeyError::Read { path: path.clone(), source })?;
-        let not_a_key = |source| KeyError::NotEncryptedKey { path: path.clone(), source };
-        let (label, sealed) =
-            SecretDocument::from_pem(&pem).map_err(|error| not_a_key(error.into()))?;
-        if label != SEALED_LABEL {
-            return Err(KeyError::Unencrypted { path });
-        }
-        let sealed = EncryptedPrivateKeyInfoRef::from_der(sealed.as_bytes())
-            .map_err(|error| not_a_key(error.into()))?;
-        let opened = sealed.decrypt(passphrase.0.as_bytes());
-        let opened = opened.map_err(|_| KeyError::WrongPassphrase { path: path.clone() })?;
-        let signer = tough::sign::parse_keypair(opened.as_bytes())
-            .map_err(|_| KeyError::UnknownKind { path })?;
-        Ok(SigningKey { signer: Box::new(signer) })
-    }
-
-    /// Makes a key for `role` and writes its file, for the owner alone.
-    pub(crate) fn generate(
-        &self,
-        role: TufRole,
-        passphrase: &Passphrase,
-    ) -> Result<SigningKey, KeyError> {
-        let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::Generate)?;
-        let plain = pair.to_pkcs8v1().map_err(|_| KeyError::Generate)?;
-        let path = self.file(role);
-        let sealed = seal(plain.as_ref(), passphrase)
-            .map_err(|source| KeyError::Encrypt { path: path.clone(), source })?;
-        let pem = sealed.to_pem(SEALED_LABEL, LineEnding::LF);
-        let pem =
-            pem.map_err(|error| KeyError::Encrypt { path: path.clone(), source: error.into() })?;
-        disk::replace(path.as_std_path(), pem.as_bytes(), Access::Owner)
-            .map_err(|source| KeyError::Write { path, source })?;
-        Ok(SigningKey { signer: Box::new(pair) })
-    }
-}
-
-/// The first line of an encrypted key file names this (RFC 7468).
-const SEALED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
-
-fn seal(plain: &[u8], passphrase: &Passphrase) -> Result<SecretDocument, pkcs8::Error> {
-    PrivateKeyInfoRef::from_der(plain)?.encrypt(passphrase.0.as_bytes())
-}
-
 /// A key that can sign metadata, wherever its private part is.
 pub struct SigningKey {
     pub(crate) signer: Box<dyn Sign>,
 }
 
+impl SigningKey {
+    /// Its public half.
+    pub fn public(&self) -> PublicKey {
+        PublicKey::new(self.signer.tuf_key())
+    }
+}
+
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SigningKey").field(&self.signer.tuf_key().key_id().ok()).finish()
+        f.debug_tuple("SigningKey").field(&self.public().id()).finish()
     }
 }
 
@@ -157,6 +101,20 @@ pub enum KeyError {
     WrongPassphrase {
         /// The key file.
         path: Utf8PathBuf,
+    },
+    /// There is one already; nothing replaces a key.
+    #[error("the key `{path}` is there already")]
+    Exists {
+        /// The key file.
+        path: Utf8PathBuf,
+    },
+    /// The file beside a key file that holds its public half makes no sense.
+    #[error("could not understand the public key `{path}`")]
+    Public {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: PublicKeyError,
     },
     /// No such file, or not readable.
     #[error("could not read the key `{path}`")]

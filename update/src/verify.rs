@@ -10,7 +10,7 @@
 //! change the interface: the version is pinned, and nothing outside this module names it but the
 //! store that it writes to.
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -18,7 +18,10 @@ use sigstore_tuf::{
     Error as TufError, TrustedMetadataSet, Updater, UpdaterConfig, transport::FetchFuture,
 };
 
+use sigstore_types::SignatureBytes;
+
 use crate::{
+    audit::Listed,
     store::Store,
     transport::{Transport, TransportError},
 };
@@ -135,6 +138,22 @@ impl SigstoreVerifier {
         Ok(Self(Updater::new(source, pinned_root)?.with_config(limits()).with_store(store)))
     }
 
+    /// The roles that the verified snapshot and targets metadata name. Needs a refresh before.
+    pub(crate) fn listed(&self) -> Listed {
+        let trusted = self.0.trusted();
+        let targets = trusted.targets_role("targets");
+        let delegations = targets.and_then(|it| it.delegations.as_ref());
+        let delegated = delegations.map(|it| it.roles.iter().map(|role| role.name.clone()));
+        let delegated: BTreeSet<_> = delegated.into_iter().flatten().collect();
+        let meta = trusted.snapshot().map(|it| it.meta.iter()).into_iter().flatten();
+        let named = meta.filter_map(|(file, listed)| {
+            let role = file.strip_suffix(".json")?;
+            (role == "targets" || delegated.contains(role))
+                .then(|| (role.to_owned(), listed.version))
+        });
+        Listed { roles: named.collect(), delegated }
+    }
+
     /// The name a target's file is published under.
     fn file_of(&self, target: &str, sha256: &str) -> String {
         if !self.0.trusted().root().consistent_snapshot {
@@ -174,6 +193,62 @@ impl Verifier for SigstoreVerifier {
             sha256,
         }))
     }
+}
+
+/// Metadata in memory, to be read as a client reads it.
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
+    /// The trusted root and those after it.
+    pub(crate) roots: Vec<Vec<u8>>,
+    pub(crate) timestamp: Vec<u8>,
+    pub(crate) snapshot: Vec<u8>,
+    /// Nothing: as it was.
+    pub(crate) targets: Option<Vec<u8>>,
+    /// By the name of the role.
+    pub(crate) delegated: Vec<(String, Vec<u8>)>,
+}
+
+impl Reading {
+    /// Whether each root follows the one before.
+    pub(crate) fn roots_follow(&self) -> Result<(), VerifyError> {
+        self.trusted().map(drop)
+    }
+
+    /// Whether a client that trusts the first root accepts all of this `now`.
+    pub(crate) fn check(&self, now: Timestamp) -> Result<(), VerifyError> {
+        let mut trusted = self.trusted()?;
+        trusted.check_root_expired(now)?;
+        trusted.update_timestamp(&self.timestamp, now)?;
+        trusted.update_snapshot(&self.snapshot, now)?;
+        if let Some(targets) = &self.targets {
+            trusted.update_targets(targets, now)?;
+        }
+        for (role, bytes) in &self.delegated {
+            trusted.update_delegated_targets(bytes, role, "targets", now)?;
+        }
+        Ok(())
+    }
+
+    fn trusted(&self) -> Result<TrustedMetadataSet, VerifyError> {
+        let mut roots = self.roots.iter();
+        let first = roots.next().map(Vec::as_slice).unwrap_or_default();
+        let mut trusted = TrustedMetadataSet::from_root(first)?;
+        for root in roots {
+            trusted.update_root(root)?;
+        }
+        Ok(trusted)
+    }
+}
+
+/// The bytes that signatures of `value` cover.
+pub(crate) fn canonical(value: &Value) -> Result<Vec<u8>, VerifyError> {
+    Ok(sigstore_tuf::canonical_json::to_canonical_bytes(value)?)
+}
+
+/// Whether `signature` is one of `data` by `key`, as metadata writes keys.
+pub(crate) fn is_signature(key: &impl serde::Serialize, data: &[u8], signature: &[u8]) -> bool {
+    let key = serde_json::to_value(key).and_then(serde_json::from_value::<sigstore_tuf::Key>);
+    key.is_ok_and(|key| key.verify(data, &SignatureBytes::from_bytes(signature)).is_ok())
 }
 
 /// Whether `bytes` are root metadata that its own keys signed.

@@ -1,129 +1,214 @@
 //! `fleetctl updates`: the repository that components are published in.
 
+mod change;
+mod keys;
 mod passphrases;
+mod publish;
+mod roles;
+mod show;
+mod signing;
 
-use camino::Utf8PathBuf;
+use std::num::NonZeroU64;
+
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
-use serde::Serialize;
-use update::{
-    Addition, Channel, Component, Editor, Expiries, TargetName, TufRole, UpdatePlatform,
-    editor::{AddError, InitPassphrases, OpenError, PublishKeys, Status},
-};
+use update::{Expiries, Founding};
 
-use super::expiry::now;
-use crate::{
-    cli::Output,
-    exit::Stop,
-    output::{Table, time},
-    session::Session,
+use self::{
+    passphrases::PassphraseArgs,
+    publish::{AddArgs, PauseArgs, PromoteArgs, PublishArgs, RemoveArgs, RenewArgs, RenewOneArgs},
+    roles::RotateArgs,
+    show::{DiffArgs, GcArgs, LogArgs, StatusArgs, VerifyArgs},
+    signing::PathArgs,
 };
+use super::expiry::now;
+use crate::{config::user_name, exit::Stop, session::Session};
 
 const ENVIRONMENT: &str = "\
 Environment:
-  FLEET_ROOT_PASSPHRASE, FLEET_TARGETS_PASSPHRASE,
-  FLEET_SNAPSHOT_PASSPHRASE, FLEET_TIMESTAMP_PASSPHRASE
-                     Passphrases of the keys; asked for unless set";
+  FLEET_<NAME>_PASSPHRASE
+          Passphrase of the key called NAME, e.g. FLEET_TARGETS_PASSPHRASE,
+          FLEET_ROOT_2_PASSPHRASE; asked for unless set";
 
 /// Makes and fills a repository of updates (TUF)
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   fleetctl updates init --path tuf
-  fleetctl updates add --path tuf --target ./orbit --name orbit --platform linux --version 1.2.3 -t stable
-  fleetctl updates roots --path tuf > root.json")]
+  fleetctl updates add --path tuf --target ./orbit --name orbit --platform linux --version 1.2.3 -t edge
+  fleetctl updates promote --path tuf --name orbit --version 1.2.3 --to stable
+  fleetctl updates timestamp --path tuf --if-within 4d
+  fleetctl updates status --path tuf")]
 pub(crate) enum UpdatesCommand {
     /// Makes keys and an empty repository
-    #[command(after_help = format!("{ENVIRONMENT}\n\nExamples:\n  fleetctl updates init --path tuf"))]
-    Init(PathArgs),
+    #[command(after_help = format!("{ENVIRONMENT}\n\n\
+Examples:
+  fleetctl updates init --path tuf
+  fleetctl updates init --path tuf --root-keys 3 --root-threshold 2"))]
+    Init(InitArgs),
     /// Publishes a component
-    #[command(after_help = format!("{ENVIRONMENT}\n
+    #[command(after_help = format!("{ENVIRONMENT}\n\n\
 Examples:
   fleetctl updates add --path tuf --target ./orbit --name orbit --platform linux --version 1.2.3 \\
       -t stable -t edge"))]
     Add(AddArgs),
-    /// Shows what is published and until when it is valid
-    #[command(after_help = "Examples:\n  fleetctl updates status --path tuf --output json")]
+    /// Stops listing targets; their files stay for readers who know of them
+    #[command(after_help = "\
+Examples:
+  fleetctl updates remove --path tuf orbit/linux/1.2.3/orbit orbit/linux/edge/orbit")]
+    Remove(RemoveArgs),
+    /// Makes a published version the current one of a channel
+    #[command(after_help = "\
+Examples:
+  fleetctl updates promote --path tuf --name orbit --version 1.2.3 --to stable
+  fleetctl updates promote --path tuf --name orbit --version edge --to stable --platform linux
+  fleetctl updates promote --path tuf --name orbit --version 1.2.3 --to stable --waves 1%,10%@24h,100%@3d")]
+    Promote(PromoteArgs),
+    /// Lets no more devices begin with what is current on a channel
+    #[command(after_help = "\
+Examples:
+  fleetctl updates pause --path tuf --name orbit --channel stable")]
+    Pause(PauseArgs),
+    /// Lets a paused rollout go on
+    #[command(after_help = "\
+Examples:
+  fleetctl updates resume --path tuf --name orbit --channel stable")]
+    Resume(PauseArgs),
+    /// Brings a copy of the published files up to date, in an order that readers never notice
+    #[command(after_help = "\
+Examples:
+  fleetctl updates publish --path tuf /srv/www/updates
+  fleetctl updates publish --path tuf /srv/www/updates --dry-run")]
+    Publish(PublishArgs),
+    /// Signs the timestamp anew: what a daily job does
+    #[command(after_help = "\
+Examples:
+  fleetctl updates timestamp --path tuf --if-within 4d --passphrase-file /run/secrets/timestamp")]
+    Timestamp(RenewArgs),
+    /// Signs the snapshot, and the timestamp, anew
+    #[command(after_help = "\
+Examples:
+  fleetctl updates snapshot --path tuf --if-within 15d")]
+    Snapshot(RenewArgs),
+    /// Signs any role's metadata anew, as it is: root, targets or a delegated role
+    #[command(after_help = "\
+Examples:
+  fleetctl updates renew --path tuf root --keys /media/usb")]
+    Renew(RenewOneArgs),
+    /// Lists roles and changes who may sign for them
+    #[command(subcommand)]
+    Roles(roles::RolesCommand),
+    /// Makes, lists and takes in signing keys
+    #[command(subcommand)]
+    Key(keys::KeyCommand),
+    /// Replaces a key of a role by a new one
+    #[command(after_help = "\
+Examples:
+  fleetctl updates rotate --path tuf timestamp --keys /media/usb
+  fleetctl updates rotate --path tuf root --key 3fa9
+  fleetctl updates rotate --path tuf snapshot --compromised --stage")]
+    Rotate(RotateArgs),
+    /// Signs and applies a change that waits for several people
+    #[command(subcommand)]
+    Change(change::ChangeCommand),
+    /// Shows what is published and until when it is valid; exit code 1 when something is to be
+    /// signed soon
+    #[command(after_help = "\
+Examples:
+  fleetctl updates status --path tuf
+  fleetctl updates status --path tuf --output json
+
+A role is `expiring` when its metadata ends within 60 days (root), 30 days (targets and delegated
+roles), 10 days (snapshot) or 3 days (timestamp).")]
     Status(StatusArgs),
+    /// Shows who changed what, and checks that nothing was taken out
+    #[command(after_help = "\
+Examples:
+  fleetctl updates log --path tuf
+  fleetctl updates log --path tuf --verify")]
+    Log(LogArgs),
+    /// Shows what differs between two repositories
+    #[command(after_help = "\
+Examples:
+  fleetctl updates diff /srv/www/updates tuf/repository")]
+    Diff(DiffArgs),
+    /// Checks a published repository whole, as a client does: from its first root down to the
+    /// content of every file
+    #[command(after_help = "\
+Examples:
+  fleetctl updates verify --path tuf
+  fleetctl updates verify --repository /srv/www/updates --output json")]
+    Verify(VerifyArgs),
+    /// Removes files that no reader can want any more
+    #[command(after_help = "\
+Examples:
+  fleetctl updates gc --path tuf --dry-run
+  fleetctl updates gc --path tuf --states 3")]
+    Gc(GcArgs),
     /// Prints the root metadata that packages and agents trust
     #[command(after_help = "Examples:\n  fleetctl updates roots --path tuf > root.json")]
     Roots(PathArgs),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PathArgs {
-    /// Folder of the repository and its keys
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    path: Utf8PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AddArgs {
+pub(crate) struct InitArgs {
     #[command(flatten)]
     path: PathArgs,
-    /// File to publish
-    #[arg(long, value_name = "FILE")]
-    target: Utf8PathBuf,
-    /// What it is: orbit, osqueryd or desktop
-    #[arg(long, value_name = "COMPONENT")]
-    name: Component,
-    /// Where it runs: linux, linux-arm64, macos, macos-app, windows or windows-arm64
-    #[arg(long)]
-    platform: UpdatePlatform,
-    /// Its version, X.Y.Z
-    #[arg(long)]
-    version: Channel,
-    /// Channel to publish it on, besides its version: stable, edge, X or X.Y; may be repeated
-    #[arg(short, long = "tag", value_name = "CHANNEL", value_delimiter = ',')]
-    tags: Vec<Channel>,
+    /// How many keys the root has; they are meant for as many people
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    root_keys: NonZeroU64,
+    /// How many of them must sign
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    root_threshold: NonZeroU64,
     #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    path: PathArgs,
-    #[command(flatten)]
-    output: Output,
+    passphrases: PassphraseArgs,
 }
 
 pub(crate) async fn run(command: UpdatesCommand, session: &Session) -> anyhow::Result<()> {
     match command {
         UpdatesCommand::Init(args) => init(args, session).await,
-        UpdatesCommand::Add(args) => add(args, session).await,
-        UpdatesCommand::Status(args) => {
-            let status = Shown::of(&open(&args.path)?.status());
-            session.shell.data(args.output.format, &status, Shown::table)
-        }
+        UpdatesCommand::Add(args) => publish::add(args, session).await,
+        UpdatesCommand::Remove(args) => publish::remove(args, session).await,
+        UpdatesCommand::Promote(args) => publish::promote(args, session).await,
+        UpdatesCommand::Pause(args) => publish::pause(args, true, session).await,
+        UpdatesCommand::Resume(args) => publish::pause(args, false, session).await,
+        UpdatesCommand::Publish(args) => publish::publish(&args, session),
+        UpdatesCommand::Timestamp(args) => publish::renew("timestamp", args, session).await,
+        UpdatesCommand::Snapshot(args) => publish::renew("snapshot", args, session).await,
+        UpdatesCommand::Renew(args) => publish::renew_one(args, session).await,
+        UpdatesCommand::Roles(command) => roles::run(command, session).await,
+        UpdatesCommand::Key(command) => keys::run(command, session),
+        UpdatesCommand::Rotate(args) => roles::rotate(args, session).await,
+        UpdatesCommand::Change(command) => change::run(command, session).await,
+        UpdatesCommand::Status(args) => show::status(&args, session),
+        UpdatesCommand::Log(args) => show::log(&args, session),
+        UpdatesCommand::Diff(args) => show::diff(&args, session),
+        UpdatesCommand::Verify(args) => show::verify(&args, session).await,
+        UpdatesCommand::Gc(args) => show::gc(&args, session),
         UpdatesCommand::Roots(args) => {
-            session.shell.raw(open(&args)?.root_json())?;
+            session.shell.raw(signing::open(&args.path)?.root_json())?;
             session.shell.line("")
         }
     }
 }
 
-/// The repository in a folder that the command line names.
-fn open(args: &PathArgs) -> Result<Editor, Stop> {
-    Editor::open(&args.path).map_err(|error| {
-        let help = error.help();
-        if matches!(error, OpenError::NoRepository { .. }) {
-            Stop::Usage { problems: vec![error.to_string()], help }
-        } else {
-            Stop::advised(error, help)
-        }
-    })
-}
-
-async fn init(args: PathArgs, session: &Session) -> anyhow::Result<()> {
-    let new = |role| passphrases::new(role);
-    let passphrases = InitPassphrases {
-        root: new(TufRole::Root)?,
-        targets: new(TufRole::Targets)?,
-        snapshot: new(TufRole::Snapshot)?,
-        timestamp: new(TufRole::Timestamp)?,
+async fn init(args: InitArgs, session: &Session) -> anyhow::Result<()> {
+    if args.root_threshold > args.root_keys {
+        return Err(Stop::usage("--root-threshold is higher than --root-keys").into());
+    }
+    let new = |name: &str| args.passphrases.new_for(name);
+    let mut root = vec![new("root")?];
+    for number in 2..=args.root_keys.get() {
+        root.push(new(&format!("root-{number}"))?);
+    }
+    let founding = Founding {
+        root,
+        root_threshold: args.root_threshold,
+        targets: new("targets")?,
+        snapshot: new("snapshot")?,
+        timestamp: new("timestamp")?,
+        who: user_name().unwrap_or_else(|| "unknown".to_owned()),
     };
-    let made = update::init(&args.path, &passphrases, &Expiries::default(), now()).await;
+    let made = update::init(&args.path.path, &founding, &Expiries::default(), now()).await;
     let editor = made.map_err(|error| {
         let help = error.help();
         Stop::advised(error, help)
@@ -131,91 +216,7 @@ async fn init(args: PathArgs, session: &Session) -> anyhow::Result<()> {
     session.shell.done(format!("the repository to publish is `{}`", editor.repository_dir()));
     session.shell.note(format!(
         "move `{}` to a safe place offline; publishing does not need it",
-        editor.keys().file(TufRole::Root)
+        editor.keys().file("root")
     ));
     Ok(())
-}
-
-async fn add(args: AddArgs, session: &Session) -> anyhow::Result<()> {
-    let mut editor = open(&args.path)?;
-    let additions = [Addition {
-        file: args.target,
-        component: args.name,
-        platform: args.platform,
-        version: args.version,
-        tags: args.tags,
-    }];
-    editor.check(&additions).map_err(refused)?;
-    let unlock = |role| passphrases::unlock(editor.keys(), role);
-    let keys = PublishKeys {
-        targets: unlock(TufRole::Targets)?,
-        snapshot: unlock(TufRole::Snapshot)?,
-        timestamp: unlock(TufRole::Timestamp)?,
-    };
-    let added = editor.add(&additions, &keys, &Expiries::default(), now()).await;
-    let targets = added.map_err(refused)?;
-    let names: Vec<_> = targets.iter().map(TargetName::to_string).collect();
-    session.shell.data(args.output.format, &names, |names| {
-        Table::list(["published"], names.iter().map(|name| [name.clone()]))
-    })
-}
-
-/// A file or name that cannot be published is the command line's mistake.
-fn refused(error: AddError) -> Stop {
-    let help = error.help();
-    if let AddError::Unusable { problems } = error {
-        return Stop::Usage { problems: problems.iter().map(ToString::to_string).collect(), help };
-    }
-    Stop::advised(error, help)
-}
-
-/// What a repository holds, as it is shown.
-#[derive(Debug, Serialize)]
-struct Shown {
-    roles: Vec<ShownRole>,
-    targets: Vec<ShownTarget>,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownRole {
-    role: &'static str,
-    version: u64,
-    expires: Timestamp,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownTarget {
-    name: String,
-    version: Option<String>,
-    size: u64,
-    sha256: String,
-}
-
-impl Shown {
-    fn of(status: &Status) -> Self {
-        let roles = status.roles.iter().map(|role| ShownRole {
-            role: role.role.as_str(),
-            version: role.version,
-            expires: role.expires,
-        });
-        let targets = status.targets.iter().map(|target| ShownTarget {
-            name: target.name.clone(),
-            version: target.version.clone(),
-            size: target.length,
-            sha256: target.sha256.clone(),
-        });
-        Self { roles: roles.collect(), targets: targets.collect() }
-    }
-
-    fn table(&self) -> Table {
-        let roles = self.roles.iter().map(|role| {
-            let until = format!("until {}", time(Some(role.expires)));
-            [role.role.to_owned(), role.version.to_string(), until]
-        });
-        let targets = self.targets.iter().map(|target| {
-            let version = target.version.clone().unwrap_or_default();
-            [target.name.clone(), version, format!("{} bytes", target.size)]
-        });
-        Table::list(["name", "version", "state"], roles.chain(targets))
-    }
 }

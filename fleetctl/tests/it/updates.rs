@@ -35,8 +35,10 @@ fn what_is_published_can_be_packaged_and_again_without_the_repository() {
         "--output",
         "json",
     ];
-    let names: Vec<String> = serde_json::from_str(&home.fleetctl(add).ok()).unwrap();
-    assert!(names.contains(&"orbit/linux/stable/orbit".to_owned()), "{names:?}");
+    let done: Value = serde_json::from_str(&home.fleetctl(add).ok()).unwrap();
+    assert_eq!(done["what"], "add orbit/linux/1.2.3/orbit, orbit/linux/stable/orbit");
+    assert_eq!(done["targets"][1], "orbit/linux/stable/orbit");
+    assert_eq!(done["files"][2], "timestamp.json");
     home.write("root.json", home.fleetctl(["updates", "roots", "--path", "tuf"]).ok());
     let status = home.fleetctl(["updates", "status", "--path", "tuf", "-o", "json"]).ok();
     let status: Value = serde_json::from_str(&status).unwrap();
@@ -153,4 +155,180 @@ fn a_repository_is_not_made_twice() {
     home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
     let said = home.fleetctl(["updates", "init", "--path", "tuf"]).fails(1);
     assert!(said.contains("\nhelp: choose another directory"), "{said}");
+}
+
+const ADD: [&str; 12] = [
+    "updates",
+    "add",
+    "--path",
+    "tuf",
+    "--target",
+    "orbit",
+    "--name",
+    "orbit",
+    "--platform",
+    "linux",
+    "--version",
+    "1.2.3",
+];
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn updates(home: &Home, args: &[&str]) -> crate::run::Ended {
+    let [verb, rest @ ..] = args else { panic!("a verb is missing") };
+    let verbs: Vec<_> = verb.split(' ').collect();
+    home.fleetctl([&["updates"], &verbs[..], &["--path", "tuf"], rest].concat())
+}
+
+#[test]
+fn the_daily_work_is_one_command_each() {
+    let home = with_passphrases();
+    home.write("orbit", "#!/bin/sh\n");
+    home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
+    home.fleetctl(ADD).ok();
+    let promote =
+        ["promote", "--name", "orbit", "--version", "1.2.3", "--to", "edge", "-o", "json"];
+    let promoted = json(&updates(&home, &promote).ok());
+    let targets = ["orbit/linux/edge/orbit", "orbit/linux/edge/release.json"];
+    assert_eq!(promoted["targets"], serde_json::json!(targets));
+    updates(&home, &["remove", "orbit/linux/1.2.3/orbit"]).ok();
+    let said = updates(&home, &["remove", "orbit/linux/1.2.3/orbit"]).fails(2);
+    assert!(said.contains("there is no target `orbit/linux/1.2.3/orbit`\nhelp: "), "{said}");
+
+    assert_eq!(updates(&home, &["timestamp", "--if-within", "6d"]).ok(), "");
+    let renewed = updates(&home, &["timestamp", "--if-within", "7d", "-o", "json"]).ok();
+    assert_eq!(json(&renewed)["files"], serde_json::json!(["timestamp.json"]));
+    updates(&home, &["snapshot"]).ok();
+    updates(&home, &["renew", "root"]).ok();
+    let status = json(&updates(&home, &["status", "-o", "json"]).ok());
+    let root = &status["roles"][0];
+    assert_eq!((&root["role"], &root["version"]), (&"root".into(), &2.into()));
+    assert_eq!((&root["state"], &root["threshold"]), (&"valid".into(), &1.into()));
+    assert_eq!(status["targets"][0]["version"], "1.2.3");
+
+    let log = json(&updates(&home, &["log", "--verify", "--output", "json"]).ok());
+    let what: Vec<_> =
+        log.as_array().unwrap().iter().map(|it| it["what"].as_str().unwrap()).collect();
+    assert_eq!(what[2..4], ["promote orbit 1.2.3 to edge", "remove orbit/linux/1.2.3/orbit"]);
+    let audit = json(&updates(&home, &["verify", "--output", "json"]).ok());
+    assert_eq!((&audit["targets"], &audit["problems"]), (&2.into(), &serde_json::json!([])));
+    let pause = ["pause", "--name", "orbit", "--channel", "edge", "-o", "json"];
+    let paused = json(&updates(&home, &pause).ok());
+    assert_eq!(paused["targets"], serde_json::json!(["orbit/linux/edge/release.json"]));
+    updates(&home, &["resume", "--name", "orbit", "--channel", "edge"]).ok();
+    let waves = |waves: &'static str| {
+        let promote = ["promote", "--name", "orbit", "--version", "edge", "--to", "stable"];
+        updates(&home, &[&promote[..], &["--waves", waves]].concat())
+    };
+    waves("1%,10%@24h,100%@3d").ok();
+    let said = waves("1%,10%@24h").fails(2);
+    assert!(said.contains("the last one must be everybody"), "{said}");
+    let said = waves("200%").fails(2);
+    assert!(said.contains("a wave is a share from 1% to 100%"), "{said}");
+    updates(&home, &["publish", "www"]).ok();
+    assert_eq!(
+        json(&updates(&home, &["publish", "www", "-o", "json"]).ok()),
+        serde_json::json!([])
+    );
+    home.fleetctl(["updates", "verify", "--repository", "www"]).ok();
+    assert_eq!(
+        json(&updates(&home, &["gc", "--dry-run", "-o", "json"]).ok()),
+        serde_json::json!([])
+    );
+}
+
+#[test]
+fn a_file_that_was_changed_is_found() {
+    let home = with_passphrases();
+    home.write("orbit", "#!/bin/sh\n");
+    home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
+    home.fleetctl(ADD).ok();
+    let dir = home.path("tuf/repository/targets/orbit/linux/1.2.3");
+    let file = std::fs::read_dir(dir).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(file, "#!/bin/sh\nrm -rf /\n").unwrap();
+    let verified =
+        home.fleetctl(["updates", "verify", "--repository", "tuf/repository", "-o", "json"]);
+    assert_eq!(verified.code, 1, "{}", verified.stderr);
+    let problem = json(&verified.stdout)["problems"][0].as_str().unwrap().to_owned();
+    assert!(problem.contains("is not the file that was signed for"), "{problem}");
+    let said = home.fleetctl(["updates", "verify", "--repository", "nowhere"]).fails(2);
+    assert!(said.contains("`nowhere` has no `1.root.json`"), "{said}");
+}
+
+/// Three people hold the root; two of them let a new key sign the timestamp.
+#[test]
+fn a_change_of_keys_is_signed_by_people_with_a_folder_each() {
+    let home = with_passphrases()
+        .with("FLEET_ROOT_2_PASSPHRASE", "of the second")
+        .with("FLEET_ROOT_3_PASSPHRASE", "of the third")
+        .with("FLEET_TIMESTAMP_2_PASSPHRASE", "new");
+    let init = ["updates", "init", "--path", "tuf", "--root-keys", "3", "--root-threshold", "2"];
+    home.fleetctl(init).ok();
+    for name in ["root", "root-2", "root-3"] {
+        let usb = home.path(&format!("usb-{name}"));
+        std::fs::create_dir(&usb).unwrap();
+        for ending in ["pem", "pub"] {
+            let from = home.path(&format!("tuf/keys/{name}.{ending}"));
+            std::fs::rename(from, usb.join(format!("{name}.{ending}"))).unwrap();
+        }
+    }
+    let said = updates(&home, &["renew", "root", "--keys", "usb-root"]).fails(1);
+    assert!(said.contains("needs 2 signatures, and 1 of its keys are here\nhelp: "), "{said}");
+
+    let staged = json(&updates(&home, &["rotate", "timestamp", "--stage", "-o", "json"]).ok());
+    assert_eq!(staged["is_signed"], false);
+    let said = updates(&home, &["change apply"]).fails(1);
+    assert!(said.contains("signatures are missing"), "{said}");
+    for name in ["root-2", "root-3"] {
+        let copy = format!("usb-{name}/change");
+        updates(&home, &["change export", &copy]).ok();
+        let sign =
+            ["updates", "change", "sign", "--folder", &copy, "--keys", &format!("usb-{name}")];
+        home.fleetctl(sign).ok();
+        updates(&home, &["change import-signature", &copy]).ok();
+    }
+    assert_eq!(json(&updates(&home, &["change show", "-o", "json"]).ok())["is_signed"], true);
+    let done = json(&updates(&home, &["change apply", "-o", "json"]).ok());
+    assert_eq!(done["files"], serde_json::json!(["timestamp.json", "2.root.json"]));
+    let keys = json(&updates(&home, &["key list", "--output", "json"]).ok());
+    let roles = |name: &str| {
+        let keys = keys.as_array().unwrap().iter();
+        keys.filter(|it| it["name"] == name).map(|it| it["roles"].clone()).next().unwrap()
+    };
+    assert_eq!(roles("timestamp"), serde_json::json!([]));
+    assert_eq!(roles("timestamp-2"), serde_json::json!(["timestamp"]));
+    updates(&home, &["timestamp"]).ok();
+    updates(&home, &["verify"]).ok();
+    let said = updates(&home, &["change show"]).fails(2);
+    assert!(said.contains("is not the folder of a change"), "{said}");
+}
+
+#[test]
+fn passphrases_come_from_files_too() {
+    let home = Home::new();
+    home.write("secret", "one for all\n");
+    let with_secret = |args: &[&str]| {
+        home.fleetctl(
+            [&["updates"], args, &["--path", "tuf", "--passphrase-file", "secret"]].concat(),
+        )
+    };
+    with_secret(&["init"]).ok();
+    with_secret(&["timestamp"]).ok();
+    with_secret(&["key", "gen", "osquery", "--kind", "p256"]).ok();
+    let delegate =
+        ["roles", "delegate", "osquery", "tuf/keys/osquery.pub", "--paths", "osqueryd/*/*/*"];
+    with_secret(&delegate).ok();
+    let roles = json(&updates(&home, &["roles list", "--output", "json"]).ok());
+    assert_eq!(roles[2]["paths"], serde_json::json!(["osqueryd/*/*/*"]));
+    home.write("new", "another\n");
+    with_secret(&["key", "passwd", "timestamp", "--new-passphrase-file", "new"]).ok();
+    let said = with_secret(&["timestamp"]).fails(1);
+    assert!(said.contains("the passphrase does not open"), "{said}");
+    with_secret(&["roles", "revoke", "osquery"]).fails(1);
+    let said = updates(&home, &["timestamp"]).fails(2);
+    assert!(said.contains("give FLEET_TIMESTAMP_PASSPHRASE"), "{said}");
+    let said = updates(&home, &["roles set-threshold", "root", "2"]).fails(2);
+    assert!(said.contains("would need 2 signatures and have 1 keys"), "{said}");
 }

@@ -1,18 +1,25 @@
 //! A new repository: keys, and signed metadata that lists nothing.
 
-use std::{collections::HashMap, fs, io, num::NonZeroU64};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    num::NonZeroU64,
+};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use tough::schema::{Role, RoleKeys, Root, Snapshot, Targets, Timestamp as TimestampRole};
+use sha2::{Digest, Sha256};
+use tough::schema::{Root, Snapshot, Targets, Timestamp as TimestampRole};
 
 use super::{
-    Editor, Expiries, InitPassphrases, KEYS_DIR, OpenError, REPOSITORY_DIR, TARGETS_DIR,
-    metadata::{SPEC_VERSION, SignError, SignedFile, expiry, role_type, sign},
+    Editor, Expiries, Founding, KEYS_DIR, LOG_FILE, OpenError, REPOSITORY_DIR, TARGETS_DIR,
+    authority::set_root_keys,
+    document::{Document, SPEC_VERSION, SignError, expiry, metafile},
+    log::{Log, LogError, NewEntry},
 };
 use crate::{
     disk::{self, Access},
-    keys::{KeyDir, KeyError, SigningKey, TufRole},
+    keys::{Algorithm, KeyDir, KeyError, SigningKey, TufRole},
 };
 
 /// Makes keys and an empty, signed repository in `dir`, which must hold neither.
@@ -20,13 +27,16 @@ use crate::{
 /// Both are made beside their place and moved there when they are whole.
 pub async fn init(
     dir: &Utf8Path,
-    passphrases: &InitPassphrases,
+    founding: &Founding,
     expiries: &Expiries,
     now: Timestamp,
 ) -> Result<Editor, InitError> {
     let (keys, repository) = (dir.join(KEYS_DIR), dir.join(REPOSITORY_DIR));
     if let Some(path) = [&keys, &repository].into_iter().find(|it| it.symlink_metadata().is_ok()) {
         return Err(InitError::Exists { path: path.clone() });
+    }
+    if founding.root_threshold.get() > founding.root.len() as u64 {
+        return Err(InitError::Threshold);
     }
     let written = |path: &Utf8Path| {
         let path = path.to_owned();
@@ -38,40 +48,68 @@ pub async fn init(
     let building = Utf8Path::from_path(building.path())
         .ok_or_else(|| InitError::NotUtf8 { dir: dir.to_owned() })?;
 
-    let new_keys = NewKeys::generate(&building.join(KEYS_DIR), passphrases)?;
+    let new_keys = NewKeys::generate(&building.join(KEYS_DIR), founding)?;
     let new_repository = building.join(REPOSITORY_DIR);
     disk::make_dir(new_repository.join(TARGETS_DIR).as_std_path(), Access::World)
         .map_err(written(&new_repository))?;
-    for file in new_keys.sign_nothing(expiries, now).await? {
-        let path = new_repository.join(file.name());
-        disk::replace(path.as_std_path(), &file.into_bytes(), Access::World)
-            .map_err(written(&path))?;
+    let mut entry = NewEntry {
+        time: now,
+        who: founding.who.clone(),
+        what: "init".to_owned(),
+        files: BTreeMap::new(),
+    };
+    for document in new_keys.sign_nothing(expiries, now).await? {
+        let (name, bytes) = (document.file_name(), document.to_bytes());
+        let path = new_repository.join(&name);
+        disk::replace(path.as_std_path(), &bytes, Access::World).map_err(written(&path))?;
+        entry.files.insert(name, hex::encode(Sha256::digest(&bytes)));
     }
-    for (from, to) in [(building.join(KEYS_DIR), keys), (new_repository, repository)] {
-        fs::rename(from, &to).map_err(written(&to))?;
+    Log::new(building.join(LOG_FILE)).append(entry)?;
+    for name in [LOG_FILE, KEYS_DIR, REPOSITORY_DIR] {
+        let to = dir.join(name);
+        fs::rename(building.join(name), &to).map_err(written(&to))?;
     }
     disk::sync_dir(dir.as_std_path()).map_err(written(dir))?;
     Ok(Editor::open(dir)?)
 }
 
-/// A key for each role.
+/// The metadata of a role that lists nothing.
+pub(super) fn no_targets() -> Targets {
+    Targets {
+        delegations: None,
+        ..Targets::new(SPEC_VERSION.to_owned(), NonZeroU64::MIN, Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// What the keys of the root are called: `root`, `root-2`, `root-3`.
+fn root_key_name(index: usize) -> String {
+    if index == 0 { "root".to_owned() } else { format!("root-{}", index + 1) }
+}
+
+/// Keys for each role.
 struct NewKeys {
-    root: SigningKey,
+    root: Vec<SigningKey>,
+    root_threshold: NonZeroU64,
     targets: SigningKey,
     snapshot: SigningKey,
     timestamp: SigningKey,
 }
 
 impl NewKeys {
-    fn generate(dir: &Utf8Path, passphrases: &InitPassphrases) -> Result<Self, InitError> {
-        disk::make_dir(dir.as_std_path(), Access::Owner)
-            .map_err(|source| InitError::Write { path: dir.to_owned(), source })?;
+    fn generate(dir: &Utf8Path, founding: &Founding) -> Result<Self, InitError> {
         let dir = KeyDir::new(dir);
+        let generate = |name: &str, passphrase| {
+            dir.generate(name, Algorithm::Ed25519, passphrase).map_err(InitError::Key)
+        };
+        let root = founding.root.iter().enumerate();
         Ok(Self {
-            root: dir.generate(TufRole::Root, &passphrases.root)?,
-            targets: dir.generate(TufRole::Targets, &passphrases.targets)?,
-            snapshot: dir.generate(TufRole::Snapshot, &passphrases.snapshot)?,
-            timestamp: dir.generate(TufRole::Timestamp, &passphrases.timestamp)?,
+            root: root
+                .map(|(index, passphrase)| generate(&root_key_name(index), passphrase))
+                .collect::<Result<_, _>>()?,
+            root_threshold: founding.root_threshold,
+            targets: generate("targets", &founding.targets)?,
+            snapshot: generate("snapshot", &founding.snapshot)?,
+            timestamp: generate("timestamp", &founding.timestamp)?,
         })
     }
 
@@ -80,26 +118,31 @@ impl NewKeys {
         &self,
         expiries: &Expiries,
         now: Timestamp,
-    ) -> Result<[SignedFile; 4], SignError> {
+    ) -> Result<[Document; 4], SignError> {
         let spec = || SPEC_VERSION.to_owned();
-        let root = sign(self.root(expiry(now, expiries.root))?, &self.root).await?;
-        let targets = Targets {
-            delegations: None,
-            ..Targets::new(spec(), NonZeroU64::MIN, expiry(now, expiries.targets))
-        };
-        let targets = sign(targets, &self.targets).await?;
+        let mut root = Document::of("root", &self.root(expiry(now, expiries.root)))?;
+        for key in &self.root {
+            root.sign(key).await?;
+        }
+        let targets = Targets { expires: expiry(now, expiries.targets), ..no_targets() };
+        let mut targets = Document::of("targets", &targets)?;
+        targets.sign(&self.targets).await?;
         let mut snapshot = Snapshot::new(spec(), NonZeroU64::MIN, expiry(now, expiries.snapshot));
-        snapshot.meta.insert("targets.json".to_owned(), targets.metafile());
-        let snapshot = sign(snapshot, &self.snapshot).await?;
+        let listed = metafile(NonZeroU64::MIN, &targets.to_bytes());
+        snapshot.meta.insert("targets.json".to_owned(), listed);
+        let mut snapshot = Document::of("snapshot", &snapshot)?;
+        snapshot.sign(&self.snapshot).await?;
         let mut timestamp =
             TimestampRole::new(spec(), NonZeroU64::MIN, expiry(now, expiries.timestamp));
-        timestamp.meta.insert("snapshot.json".to_owned(), snapshot.metafile());
-        let timestamp = sign(timestamp, &self.timestamp).await?;
+        let listed = metafile(NonZeroU64::MIN, &snapshot.to_bytes());
+        timestamp.meta.insert("snapshot.json".to_owned(), listed);
+        let mut timestamp = Document::of("timestamp", &timestamp)?;
+        timestamp.sign(&self.timestamp).await?;
         Ok([root, targets, snapshot, timestamp])
     }
 
-    /// Root metadata that gives each role its key.
-    fn root(&self, expires: Timestamp) -> Result<Root, SignError> {
+    /// Root metadata that gives each role its keys.
+    fn root(&self, expires: Timestamp) -> Root {
         let mut root = Root {
             spec_version: SPEC_VERSION.to_owned(),
             consistent_snapshot: true,
@@ -109,25 +152,16 @@ impl NewKeys {
             roles: HashMap::new(),
             _extra: HashMap::new(),
         };
-        let pairs = [
-            (TufRole::Root, &self.root),
+        let roots: Vec<_> = self.root.iter().map(SigningKey::public).collect();
+        set_root_keys(&mut root, TufRole::Root, (&roots, self.root_threshold));
+        for (role, key) in [
             (TufRole::Targets, &self.targets),
             (TufRole::Snapshot, &self.snapshot),
             (TufRole::Timestamp, &self.timestamp),
-        ];
-        for (role, key) in pairs {
-            let key = key.signer.tuf_key();
-            let failed = |source| SignError { role: Root::TYPE.to_string(), source };
-            let id = key.key_id().map_err(|error| failed(Box::new(error)))?;
-            let keys = RoleKeys {
-                keyids: vec![id.clone()],
-                threshold: NonZeroU64::MIN,
-                _extra: HashMap::new(),
-            };
-            root.keys.insert(id, key);
-            root.roles.insert(role_type(role), keys);
+        ] {
+            set_root_keys(&mut root, role, (&[key.public()], NonZeroU64::MIN));
         }
-        Ok(root)
+        root
     }
 }
 
@@ -141,6 +175,12 @@ pub enum InitError {
         /// What is in the way.
         path: Utf8PathBuf,
     },
+    /// More signatures wanted than there are keys.
+    #[error("the threshold of the root is higher than the number of its keys")]
+    Threshold,
+    /// The log cannot be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A key cannot be made.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -174,7 +214,9 @@ impl InitError {
                 "choose another directory, or `fleetctl updates add` to publish in this one"
                     .to_owned(),
             ),
-            Self::Key(_)
+            Self::Threshold
+            | Self::Log(_)
+            | Self::Key(_)
             | Self::Sign(_)
             | Self::Write { .. }
             | Self::NotUtf8 { .. }

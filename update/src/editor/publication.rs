@@ -4,17 +4,19 @@ use std::{fs, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{
-    disk::{self, Access},
-    names::TargetName,
-};
+use super::log::{Log, LogError, NewEntry};
+use crate::disk::{self, Access};
 
 /// A change that is signed and staged. Readers see it when its last step, the timestamp, is done;
 /// until then they see the repository as it was.
 #[derive(Debug)]
 pub struct Publication {
     pub(super) steps: Vec<Step>,
-    pub(super) targets: Vec<TargetName>,
+    /// What is told of it.
+    pub(super) done: Published,
+    pub(super) log: Log,
+    pub(super) entry: NewEntry,
+    /// What is of no use afterwards.
     pub(super) staged: Utf8PathBuf,
     /// Keeps others from changing the repository.
     pub(super) lock: fs::File,
@@ -27,20 +29,32 @@ impl Publication {
         &self.steps
     }
 
-    /// Takes every step; returns the targets that changed.
-    pub fn publish(self) -> Result<Vec<TargetName>, PublishError> {
+    /// Logs the change, then takes every step.
+    pub fn publish(self) -> Result<Published, PublishError> {
+        self.log.append(self.entry)?;
         for step in &self.steps {
             step.apply()?;
         }
         let cleared = clear(&self.staged);
-        cleared.map_err(|source| PublishError { path: self.staged.clone(), source })?;
+        cleared.map_err(|source| PublishError::Write { path: self.staged.clone(), source })?;
         drop(self.lock);
-        Ok(self.targets)
+        Ok(self.done)
     }
 }
 
+/// What was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// For people, as in the log.
+    pub what: String,
+    /// The targets that are other ones, or gone.
+    pub targets: Vec<String>,
+    /// The new metadata files, in the order in which readers get to see them.
+    pub files: Vec<String>,
+}
+
 /// One file that appears whole, or not at all.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Step {
     /// A target's file, from where it is staged. One that is there already has the same content.
@@ -50,7 +64,7 @@ pub enum Step {
         /// Where readers look for it.
         to: Utf8PathBuf,
     },
-    /// Metadata.
+    /// Metadata, or a target that is made of metadata.
     Write {
         /// Where readers look for it.
         path: Utf8PathBuf,
@@ -64,30 +78,50 @@ impl Step {
     pub fn apply(&self) -> Result<(), PublishError> {
         match self {
             Self::Link { from, to } => {
-                link(from, to).map_err(|source| PublishError { path: to.clone(), source })
+                link(from, to).map_err(|source| PublishError::Write { path: to.clone(), source })
             }
-            Self::Write { path, bytes } => disk::replace(path.as_std_path(), bytes, Access::World)
-                .map_err(|source| PublishError { path: path.clone(), source }),
+            Self::Write { path, bytes } => write(path, bytes)
+                .map_err(|source| PublishError::Write { path: path.clone(), source }),
         }
     }
 }
 
-/// A file that cannot be published.
+/// Why a change cannot be published.
 #[derive(Debug, thiserror::Error)]
-#[error("could not write `{path}`")]
-pub struct PublishError {
-    /// The file.
-    pub path: Utf8PathBuf,
-    /// Why.
-    pub source: io::Error,
+#[non_exhaustive]
+pub enum PublishError {
+    /// A file that cannot be written.
+    #[error("could not write `{path}`")]
+    Write {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The log cannot be written, so nothing was.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
-/// Removes what is staged.
-pub(super) fn clear(staged: &Utf8Path) -> io::Result<()> {
-    match fs::remove_dir_all(staged) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+/// Removes a folder of ours: at once as far as others see it.
+pub(super) fn clear(dir: &Utf8Path) -> io::Result<()> {
+    let gone = dir.with_extension("gone");
+    for step in [&remove as &dyn Fn(&Utf8Path) -> _, &|gone| fs::rename(dir, gone), &remove] {
+        match step(&gone) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
     }
+    Ok(())
+}
+
+fn remove(dir: &Utf8Path) -> io::Result<()> {
+    fs::remove_dir_all(dir)
+}
+
+fn write(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+    disk::make_dir(disk::parent(path.as_std_path()), Access::World)?;
+    disk::replace(path.as_std_path(), bytes, Access::World)
 }
 
 fn link(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {

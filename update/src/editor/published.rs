@@ -1,21 +1,34 @@
 //! The repository as readers see it, verified.
 
-use std::{fs, io, num::NonZeroU64};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    num::NonZeroU64,
+};
 
+use super::{TARGETS_DIR, add::published_as};
+use crate::release::Release;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use tough::schema::{Metafile, Role, Root, Signed, Snapshot, Targets, Timestamp};
 
-use super::{RoleStatus, Status, TargetStatus, metadata::role_type};
-use crate::keys::{SigningKey, TufRole};
+use tough::{
+    TargetName,
+    schema::{Metafile, Role, Root, Signed, Snapshot, Target, Targets, Timestamp},
+};
 
 /// The newest metadata of each role.
 #[derive(Debug)]
 pub(super) struct Published {
+    dir: Utf8PathBuf,
     pub(super) root_bytes: Vec<u8>,
+    pub(super) targets_bytes: Vec<u8>,
+    pub(super) snapshot_bytes: Vec<u8>,
+    pub(super) timestamp_bytes: Vec<u8>,
     pub(super) root: Root,
     pub(super) targets: Targets,
+    /// By the name of the role.
+    pub(super) delegated: BTreeMap<String, Targets>,
     pub(super) snapshot: Snapshot,
     pub(super) timestamp: Timestamp,
 }
@@ -31,39 +44,69 @@ impl Published {
         let root: Signed<Root> = parse(&root_path, &root_bytes)?;
         verify(&root.signed, &root, &root_path)?;
         let root = root.signed;
-        let timestamp: Timestamp = load(&root, &dir.join("timestamp.json"), None)?;
-        let snapshot: Snapshot = load_listed(&root, dir, (&timestamp.meta, "snapshot.json"))?;
-        let targets: Targets = load_listed(&root, dir, (&snapshot.meta, "targets.json"))?;
-        Ok(Self { root_bytes, root, targets, snapshot, timestamp })
+        let (timestamp_bytes, timestamp): (_, Timestamp) =
+            load(&root, &dir.join("timestamp.json"), None)?;
+        let (snapshot_bytes, snapshot): (_, Snapshot) =
+            load_listed(&root, dir, (&timestamp.meta, "snapshot.json"))?;
+        let (targets_bytes, targets): (_, Targets) =
+            load_listed(&root, dir, (&snapshot.meta, "targets.json"))?;
+        let delegated = load_delegated(dir, &targets, &snapshot)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            root_bytes,
+            targets_bytes,
+            snapshot_bytes,
+            timestamp_bytes,
+            root,
+            targets,
+            delegated,
+            snapshot,
+            timestamp,
+        })
     }
 
-    /// Whether the root lists `key` for `role`.
-    pub(super) fn trusts(&self, role: TufRole, key: &SigningKey) -> bool {
-        let key = key.signer.tuf_key();
-        self.root.keys(role_type(role)).any(|listed| *listed == key)
+    /// The metadata of `targets` or of a delegated role.
+    pub(super) fn role(&self, name: &str) -> Option<&Targets> {
+        if name == "targets" { Some(&self.targets) } else { self.delegated.get(name) }
     }
 
-    pub(super) fn status(&self) -> Status {
-        let role = |role, version: NonZeroU64, expires| RoleStatus {
-            role,
-            version: version.get(),
-            expires,
-        };
-        let roles = vec![
-            role(TufRole::Root, self.root.version, self.root.expires),
-            role(TufRole::Targets, self.targets.version, self.targets.expires),
-            role(TufRole::Snapshot, self.snapshot.version, self.snapshot.expires),
-            role(TufRole::Timestamp, self.timestamp.version, self.timestamp.expires),
-        ];
-        let listed = self.targets.targets_iter().map(|(name, target)| TargetStatus {
-            name: name.raw().to_owned(),
-            version: target.custom.get("version").and_then(|it| it.as_str()).map(str::to_owned),
-            length: target.length,
-            sha256: hex::encode(&target.hashes.sha256),
-        });
-        let mut targets: Vec<_> = listed.collect();
-        targets.sort_by(|a, b| a.name.cmp(&b.name));
-        Status { roles, targets }
+    /// The last version of the metadata of a role that lists targets, even if it was revoked since.
+    pub(super) fn last_version(&self, name: &str) -> Option<NonZeroU64> {
+        let listed = self.snapshot.meta.get(&format!("{name}.json")).map(|it| it.version);
+        listed.max(self.role(name).map(|it| it.version))
+    }
+
+    /// Every role that lists targets, as clients ask them.
+    pub(super) fn roles(&self) -> impl Iterator<Item = (&str, &Targets)> {
+        let delegated = self.delegated.iter().map(|(name, targets)| (name.as_str(), targets));
+        std::iter::once(("targets", &self.targets)).chain(delegated)
+    }
+
+    /// What is listed as `target`, and by which role.
+    pub(super) fn target(&self, target: &str) -> Option<(&str, &Target)> {
+        let name = TargetName::new(target).ok()?;
+        self.roles().find_map(|(role, targets)| Some((role, targets.targets.get(&name)?)))
+    }
+
+    /// The release manifest that is listed as `name`, if one is.
+    pub(super) fn release(&self, name: &str) -> Result<Option<Release>, OpenError> {
+        let Some((_, target)) = self.target(name) else { return Ok(None) };
+        let path = self.dir.join(TARGETS_DIR).join(published_as(name, &target.hashes.sha256));
+        let bytes = read(&path)?;
+        if Sha256::digest(&bytes)[..] != target.hashes.sha256[..] {
+            return Err(OpenError::Mismatch { path });
+        }
+        Release::from_json(&bytes).map(Some).map_err(|_| OpenError::Mismatch { path })
+    }
+
+    /// The names of the metadata files that the newest state is made of.
+    pub(super) fn files(&self) -> Vec<String> {
+        let roles = self.roles().map(|(name, targets)| format!("{}.{name}.json", targets.version));
+        let mut files: Vec<_> = roles.collect();
+        files.push(format!("{}.root.json", self.root.version));
+        files.push(format!("{}.snapshot.json", self.snapshot.version));
+        files.push("timestamp.json".to_owned());
+        files
     }
 }
 
@@ -143,8 +186,8 @@ impl OpenError {
 fn load_listed<T: Role + DeserializeOwned>(
     root: &Root,
     dir: &Utf8Path,
-    (meta, name): (&std::collections::HashMap<String, Metafile>, &str),
-) -> Result<T, OpenError> {
+    (meta, name): (&HashMap<String, Metafile>, &str),
+) -> Result<(Vec<u8>, T), OpenError> {
     let listed = meta.get(name).ok_or_else(|| OpenError::Mismatch { path: dir.join(name) })?;
     load(root, &dir.join(format!("{}.{name}", listed.version)), Some(listed))
 }
@@ -153,20 +196,53 @@ fn load<T: Role + DeserializeOwned>(
     root: &Root,
     path: &Utf8Path,
     listed: Option<&Metafile>,
-) -> Result<T, OpenError> {
+) -> Result<(Vec<u8>, T), OpenError> {
     let bytes = read(path)?;
     let signed: Signed<T> = parse(path, &bytes)?;
     verify(root, &signed, path)?;
+    check_listed(path, &bytes, (listed, signed.signed.version()))?;
+    Ok((bytes, signed.signed))
+}
+
+/// The metadata of every role that `targets` delegates to. One that the snapshot does not list was
+/// never published.
+fn load_delegated(
+    dir: &Utf8Path,
+    targets: &Targets,
+    snapshot: &Snapshot,
+) -> Result<BTreeMap<String, Targets>, OpenError> {
+    let mut loaded = BTreeMap::new();
+    let Some(delegations) = &targets.delegations else { return Ok(loaded) };
+    for role in &delegations.roles {
+        let Some(listed) = snapshot.meta.get(&format!("{}.json", role.name)) else { continue };
+        let path = dir.join(format!("{}.{}.json", listed.version, role.name));
+        let bytes = read(&path)?;
+        let signed: Signed<Targets> = parse(&path, &bytes)?;
+        delegations.verify_role(&signed, &role.name).map_err(|source| OpenError::Unsigned {
+            path: path.clone(),
+            source: Box::new(source),
+        })?;
+        check_listed(&path, &bytes, (Some(listed), signed.signed.version))?;
+        loaded.insert(role.name.clone(), signed.signed);
+    }
+    Ok(loaded)
+}
+
+fn check_listed(
+    path: &Utf8Path,
+    bytes: &[u8],
+    (listed, version): (Option<&Metafile>, NonZeroU64),
+) -> Result<(), OpenError> {
     let fits = |listed: &Metafile| {
-        listed.version == signed.signed.version()
+        listed.version == version
             && listed.length.is_none_or(|length| length == bytes.len() as u64)
             && listed
                 .hashes
                 .as_ref()
-                .is_none_or(|hashes| hashes.sha256[..] == Sha256::digest(&bytes)[..])
+                .is_none_or(|hashes| hashes.sha256[..] == Sha256::digest(bytes)[..])
     };
     if listed.is_none_or(fits) {
-        Ok(signed.signed)
+        Ok(())
     } else {
         Err(OpenError::Mismatch { path: path.to_owned() })
     }

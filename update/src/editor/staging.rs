@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{Addition, add::AdditionProblem};
+use super::{Addition, AdditionProblem};
 use crate::disk::{self, Access};
 
 /// A copy of a file to publish, named by its hash.
@@ -21,6 +21,13 @@ pub(super) struct StagedFile {
     pub(super) length: u64,
     /// When the file was made, in whole seconds.
     pub(super) modified: Option<Timestamp>,
+}
+
+impl StagedFile {
+    /// Stands in for a file while nothing but names matters.
+    pub(super) fn unseen() -> Self {
+        Self { path: Utf8PathBuf::new(), sha256: [0; 32], length: 0, modified: None }
+    }
 }
 
 /// Whether the file of `addition` is one that can be published, as far as its head tells.

@@ -3,18 +3,20 @@
 use std::{error::Error, fs};
 
 use update::{
-    Location, Repository, RepositoryConfig,
+    Edit, Location, Repository, RepositoryConfig,
+    editor::KeyChange,
+    keys::Algorithm,
     repository::{DownloadError, FetchError, RefreshError, TransportError, VerifyError},
 };
 
 use crate::{
-    fixture::{Fixture, days_later, fetch_stable, now},
+    fixture::{Fixture, days_later, fetch_stable, now, passphrase, terms},
     server::{Answer, Server},
 };
 
 /// Where the server has the file of `orbit/linux/stable/orbit`.
 fn stable_file(fixture: &Fixture) -> String {
-    let status = fixture.editor.status();
+    let status = fixture.editor.status(now());
     let stable = status.targets.iter().find(|it| it.name == "orbit/linux/stable/orbit").unwrap();
     format!("targets/orbit/linux/stable/{}.orbit", stable.sha256)
 }
@@ -218,4 +220,51 @@ async fn nothing_verified_is_forgotten_when_it_cannot_be_kept() {
         matches!(&error, RefreshError::Store { path, .. } if path.ends_with("timestamp.json")),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_signs_nothing_more() {
+    let mut fixture = Fixture::with_own_keys().await;
+    let keys = fixture.editor.keys();
+    let old = fs::read(fixture.editor.repository_dir().join("timestamp.json")).unwrap();
+    let new = keys.generate("timestamp-2", Algorithm::Ed25519, &passphrase()).unwrap();
+    let revoked = fixture.editor.status(now()).roles.last().unwrap().keys.clone();
+    let change = KeyChange {
+        role: "timestamp".to_owned(),
+        add: vec![new.public()],
+        remove: revoked,
+        threshold: None,
+    };
+    let edit = Edit::SetKeys { changes: vec![change], is_compromised: false };
+    let unlock = |name: &str| keys.unlock(name, &passphrase()).unwrap();
+    let all = ["root", "timestamp", "timestamp-2"].map(unlock);
+    fixture.editor.apply(&edit, &terms(&all)).await.unwrap();
+    fetch_stable(&mut fixture.reader(fixture.published())).await.unwrap();
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    server.answer("timestamp.json", Answer::Bytes(old));
+    fs::remove_dir_all(fixture.path("cache")).unwrap();
+    let error = refused_metadata(&mut fixture.reader(server.location())).await;
+    assert!(
+        matches!(&error, VerifyError::Unsigned { role, found: 0, .. } if role == "timestamp"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_symlink_in_the_store_is_replaced_and_not_followed() {
+    let mut fixture = Fixture::with_orbit().await;
+    let victim = fixture.write("victim", b"of somebody else");
+    let fetched = fetch_stable(&mut fixture.reader(fixture.published())).await.unwrap();
+    let store =
+        fs::read_dir(fixture.path("cache/metadata")).unwrap().next().unwrap().unwrap().path();
+    for kept in [store.join("timestamp.json"), fetched.path.into_std_path_buf()] {
+        fs::remove_file(&kept).unwrap();
+        std::os::unix::fs::symlink(&victim, &kept).unwrap();
+    }
+    fixture.publish_orbit("1.1.0", b"orbit, the second").await;
+    fixture.publish_orbit("1.2.0", b"orbit, the first").await;
+    let fetched = fetch_stable(&mut fixture.reader(fixture.published())).await.unwrap();
+    assert_eq!(fs::read(&fetched.path).unwrap(), b"orbit, the first");
+    assert_eq!(fs::read(&victim).unwrap(), b"of somebody else");
+    assert!(!store.join("timestamp.json").is_symlink());
 }

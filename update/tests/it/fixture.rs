@@ -1,15 +1,16 @@
 //! A signed repository in a temporary directory, and readers of it.
 
-use std::{fs, sync::Arc};
+use std::{fs, num::NonZeroU64, sync::Arc};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use update::{
-    Addition, Channel, Component, Connection, Editor, Expiries, FetchedComponent, Location,
-    Passphrase, Progress, Repository, RepositoryConfig, TargetName, TufRole, UpdatePlatform,
-    editor::{InitPassphrases, PublishKeys},
+    Addition, Channel, Component, Connection, Edit, Editor, Expiries, FetchedComponent, Founding,
+    Location, Passphrase, Progress, Repository, RepositoryConfig, SigningKey, TargetName, Terms,
+    UpdatePlatform,
+    editor::{ChangeError, Done},
     repository::FetchError,
 };
 
@@ -30,12 +31,15 @@ pub(crate) fn passphrase() -> Passphrase {
     Passphrase::new(PASSPHRASE.to_owned()).unwrap()
 }
 
-pub(crate) fn passphrases() -> InitPassphrases {
-    InitPassphrases {
-        root: passphrase(),
+/// A root of so many keys, two of which must sign if there are that many.
+pub(crate) fn founding(root_keys: u64) -> Founding {
+    Founding {
+        root: (0..root_keys).map(|_| passphrase()).collect(),
+        root_threshold: NonZeroU64::new(root_keys.min(2)).unwrap(),
         targets: passphrase(),
         snapshot: passphrase(),
         timestamp: passphrase(),
+        who: "ann".to_owned(),
     }
 }
 
@@ -43,22 +47,25 @@ pub(crate) fn passphrases() -> InitPassphrases {
 pub(crate) struct Fixture {
     dir: TempDir,
     pub(crate) editor: Editor,
-    keys: Arc<PublishKeys>,
+    keys: Arc<Vec<SigningKey>>,
 }
 
 impl Fixture {
     /// A repository with keys of its own and nothing in it.
     pub(crate) async fn new() -> Self {
+        Self::founded(&founding(1)).await
+    }
+
+    pub(crate) async fn founded(founding: &Founding) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tuf = utf8(dir.path()).join("tuf");
-        let editor = update::init(&tuf, &passphrases(), &Expiries::default(), now()).await.unwrap();
-        let unlock = |role| editor.keys().unlock(role, &passphrase()).unwrap();
-        let keys = Arc::new(PublishKeys {
-            targets: unlock(TufRole::Targets),
-            snapshot: unlock(TufRole::Snapshot),
-            timestamp: unlock(TufRole::Timestamp),
-        });
-        Self { dir, editor, keys }
+        let editor = update::init(&tuf, founding, &Expiries::default(), now()).await.unwrap();
+        let unlock = |name: &str| editor.keys().unlock(name, &passphrase()).unwrap();
+        let mut keys: Vec<_> = ["targets", "snapshot", "timestamp"].map(unlock).into();
+        let listed = editor.keys().list().unwrap();
+        let roots = listed.iter().map(|it| it.name.as_str()).filter(|it| it.starts_with("root"));
+        keys.extend(roots.map(unlock));
+        Self { dir, editor, keys: Arc::new(keys) }
     }
 
     /// A repository with keys of its own and orbit 1.0.0 on `stable`.
@@ -71,7 +78,7 @@ impl Fixture {
     /// A repository with orbit 1.0.0 on `stable`. All of these are copies of one, since making keys
     /// is slow on purpose.
     pub(crate) async fn with_orbit() -> Self {
-        static MADE: OnceCell<(Files, Arc<PublishKeys>)> = OnceCell::const_new();
+        static MADE: OnceCell<(Files, Arc<Vec<SigningKey>>)> = OnceCell::const_new();
         let make = || async {
             let fixture = Self::with_own_keys().await;
             (read_tree(&fixture.path("")), Arc::clone(&fixture.keys))
@@ -92,9 +99,14 @@ impl Fixture {
         self.add(&[addition]).await;
     }
 
-    pub(crate) async fn add(&mut self, additions: &[Addition]) -> Vec<TargetName> {
-        let keys = self.publish_keys();
-        self.editor.add(additions, &keys, &Expiries::default(), now()).await.unwrap()
+    pub(crate) async fn add(&mut self, additions: &[Addition]) -> Done {
+        self.apply(&Edit::Add(additions.to_vec())).await.unwrap()
+    }
+
+    /// Does `edit` with every key that the repository began with.
+    pub(crate) async fn apply(&mut self, edit: &Edit) -> Result<Done, ChangeError> {
+        let keys = self.keys();
+        self.editor.apply(edit, &terms(&keys)).await
     }
 
     /// An orbit for Linux, tagged `stable`.
@@ -109,8 +121,13 @@ impl Fixture {
         }
     }
 
-    pub(crate) fn publish_keys(&self) -> Arc<PublishKeys> {
+    pub(crate) fn keys(&self) -> Arc<Vec<SigningKey>> {
         Arc::clone(&self.keys)
+    }
+
+    /// The directory that is published.
+    pub(crate) fn published(&self) -> Location {
+        Location::Directory(self.editor.repository_dir().to_owned())
     }
 
     pub(crate) fn path(&self, name: &str) -> Utf8PathBuf {
@@ -144,6 +161,12 @@ impl Fixture {
             offline: false,
         }
     }
+}
+
+/// `keys` sign now.
+pub(crate) fn terms(keys: &[SigningKey]) -> Terms<'_> {
+    static EXPIRIES: std::sync::LazyLock<Expiries> = std::sync::LazyLock::new(Expiries::default);
+    Terms { keys, expiries: &EXPIRIES, now: now(), who: "ann" }
 }
 
 /// The target of orbit for Linux on `channel`.

@@ -2,13 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod attacks;
+mod changes;
 mod client;
 mod fixture;
 mod interop;
 mod keys;
 mod local;
+mod mirror;
 mod names;
 mod publishing;
 mod python;
+mod release;
+mod roles;
 mod server;
 mod tls;
+mod variants;

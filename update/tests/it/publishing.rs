@@ -3,21 +3,21 @@
 use std::fs;
 
 use update::{
-    Addition, Channel, Component, Editor, Expiries, Location, TufRole, UpdatePlatform,
-    editor::{AddError, AdditionProblem, InitError, OpenError},
+    Addition, Channel, Component, Edit, Editor, Expiries, Location, TufRole, UpdatePlatform,
+    editor::{AdditionProblem, ChangeError, InitError, OpenError},
 };
 
-use crate::fixture::{Fixture, copy_tree, fetch_stable, now, passphrases};
+use crate::fixture::{Fixture, copy_tree, fetch_stable, founding, now, terms};
 
 #[tokio::test]
 async fn init_refuses_what_is_there_and_touches_nothing() {
     let fixture = Fixture::with_orbit().await;
     let dir = fixture.path("tuf");
     let before = fs::read(fixture.editor.keys().file(TufRole::Root)).unwrap();
-    let error = update::init(&dir, &passphrases(), &Expiries::default(), now()).await.unwrap_err();
+    let error = update::init(&dir, &founding(1), &Expiries::default(), now()).await.unwrap_err();
     assert!(matches!(&error, InitError::Exists { path } if path.ends_with("keys")), "{error:?}");
     fs::rename(dir.join("keys"), dir.join("keys.away")).unwrap();
-    let error = update::init(&dir, &passphrases(), &Expiries::default(), now()).await.unwrap_err();
+    let error = update::init(&dir, &founding(1), &Expiries::default(), now()).await.unwrap_err();
     assert!(
         matches!(&error, InitError::Exists { path } if path.ends_with("repository")),
         "{error:?}"
@@ -30,7 +30,7 @@ async fn init_refuses_what_is_there_and_touches_nothing() {
 #[tokio::test]
 async fn status_tells_versions_expiries_and_targets() {
     let fixture = Fixture::with_orbit().await;
-    let status = fixture.editor.status();
+    let status = fixture.editor.status(now());
     let roles: Vec<_> = status
         .roles
         .iter()
@@ -65,7 +65,7 @@ async fn adding_again_with_a_tag_promotes() {
         let name = format!("orbit/linux/{channel}/orbit");
         fixture
             .editor
-            .status()
+            .status(now())
             .targets
             .iter()
             .find(|it| it.name == name)
@@ -96,12 +96,12 @@ async fn all_unusable_files_are_told_at_once() {
         Addition { component: Component::Desktop, ..orbit.clone() },
         Addition { file: fixture.path("tuf"), platform: UpdatePlatform::Windows, ..orbit.clone() },
     ];
-    let keys = fixture.publish_keys();
+    let keys = fixture.keys();
     let one_by_one = additions.map(|it| Addition { tags: vec![], ..it });
     let error =
-        fixture.editor.prepare(&one_by_one, &keys, &Expiries::default(), now()).await.unwrap_err();
+        fixture.editor.prepare(&Edit::Add(one_by_one.to_vec()), &terms(&keys)).await.unwrap_err();
     assert!(!fixture.path("tuf/staged").exists());
-    let AddError::Unusable { problems } = &error else { panic!("{error:?}") };
+    let ChangeError::Unusable { problems } = &error else { panic!("{error:?}") };
     assert!(
         matches!(
             problems[..],
@@ -119,12 +119,12 @@ async fn all_unusable_files_are_told_at_once() {
 #[tokio::test]
 async fn a_channel_is_no_version_and_a_target_has_one_file() {
     let fixture = Fixture::with_orbit().await;
-    let keys = fixture.publish_keys();
+    let keys = fixture.keys();
     let stable = Addition { version: Channel::stable(), ..fixture.orbit("2.0.0", b"two") };
     let additions = [stable, fixture.orbit("2.1.0", b"two, one")];
     let error =
-        fixture.editor.prepare(&additions, &keys, &Expiries::default(), now()).await.unwrap_err();
-    let AddError::Unusable { problems } = &error else { panic!("{error:?}") };
+        fixture.editor.prepare(&Edit::Add(additions.to_vec()), &terms(&keys)).await.unwrap_err();
+    let ChangeError::Unusable { problems } = &error else { panic!("{error:?}") };
     assert!(
         matches!(problems[..], [AdditionProblem::NoVersion { .. }, AdditionProblem::Twice { .. }]),
         "{problems:?}"
@@ -134,11 +134,11 @@ async fn a_channel_is_no_version_and_a_target_has_one_file() {
 #[tokio::test]
 async fn a_published_version_keeps_its_content() {
     let fixture = Fixture::with_orbit().await;
-    let keys = fixture.publish_keys();
+    let keys = fixture.keys();
     let changed = [fixture.orbit("1.0.0", b"orbit, in disguise")];
     let error =
-        fixture.editor.prepare(&changed, &keys, &Expiries::default(), now()).await.unwrap_err();
-    let AddError::Unusable { problems } = &error else { panic!("{error:?}") };
+        fixture.editor.prepare(&Edit::Add(changed.to_vec()), &terms(&keys)).await.unwrap_err();
+    let ChangeError::Unusable { problems } = &error else { panic!("{error:?}") };
     assert!(
         matches!(&problems[..], [AdditionProblem::VersionTaken { target }] if target.channel.as_str() == "1.0.0")
     );
@@ -147,12 +147,12 @@ async fn a_published_version_keeps_its_content() {
 #[tokio::test]
 async fn a_key_that_the_root_does_not_list_signs_nothing() {
     let fixture = Fixture::with_orbit().await;
-    let keys = Fixture::new().await.publish_keys();
+    let keys = Fixture::new().await.keys();
     let error = fixture
         .editor
-        .prepare(&[fixture.orbit("2.0.0", b"two")], &keys, &Expiries::default(), now())
+        .prepare(&Edit::Add([fixture.orbit("2.0.0", b"two")].to_vec()), &terms(&keys))
         .await;
-    assert!(matches!(error, Err(AddError::UntrustedKey { role: TufRole::Targets })), "{error:?}");
+    assert!(matches!(error, Err(ChangeError::Lacking { found: 0, threshold: 1, .. })), "{error:?}");
 }
 
 #[tokio::test]
@@ -198,9 +198,9 @@ async fn an_add_interrupted_anywhere_leaves_the_repository_before_or_after() {
 async fn broken_off_after(done: usize) -> Fixture {
     let mut fixture = Fixture::with_orbit().await;
     let second = fixture.orbit("1.1.0", b"orbit, the second");
-    let keys = fixture.publish_keys();
+    let keys = fixture.keys();
     let publication =
-        fixture.editor.prepare(&[second], &keys, &Expiries::default(), now()).await.unwrap();
+        fixture.editor.prepare(&Edit::Add([second].to_vec()), &terms(&keys)).await.unwrap();
     assert_eq!(publication.steps().len(), 5);
     for step in &publication.steps()[..done] {
         step.apply().unwrap();

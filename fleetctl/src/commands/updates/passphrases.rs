@@ -1,48 +1,111 @@
-//! Passphrases of signing keys: from the environment, else asked for.
+//! Passphrases of signing keys: from a file, else from the environment, else asked for.
 
-use update::{KeyDir, Passphrase, SigningKey, TufRole, keys::KeyError};
+use std::{fs, io::Read as _};
+
+use anyhow::Context as _;
+use camino::Utf8PathBuf;
+use clap::Args;
+use update::{KeyDir, KeyName, Passphrase, SigningKey, keys::KeyError};
+use wire::api::Hidden;
 
 use crate::{config::passphrase_variable, exit::Stop, prompt};
 
 /// How often a passphrase that was typed wrong is asked for again.
 const TRIES: u32 = 3;
 
-/// A passphrase for a new key, asked for twice.
-pub(crate) fn new(role: TufRole) -> anyhow::Result<Passphrase> {
-    let (variable, value) = passphrase_variable(role.as_str());
-    if let Some(value) = value {
-        return checked(&value.0, &variable);
+/// The longest file of a passphrase that is read, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PassphraseArgs {
+    /// File whose first line opens every key that is needed
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<Utf8PathBuf>,
+    /// Open file descriptor to read it from instead
+    #[arg(long, value_name = "NUMBER", conflicts_with = "passphrase_file")]
+    passphrase_fd: Option<u32>,
+}
+
+impl PassphraseArgs {
+    /// From `path`, if there is one.
+    pub(crate) fn from_file(path: Option<Utf8PathBuf>) -> Self {
+        Self { passphrase_file: path, passphrase_fd: None }
     }
-    let first = prompt::ask_hidden(&format!("Passphrase for the {role} key: "), &variable)?;
-    let again = prompt::ask_hidden(&format!("The {role} passphrase again: "), &variable)?;
+
+    /// A passphrase in place of the one that a key has, which the environment names.
+    pub(crate) fn asked_anew(&self, key: &str) -> anyhow::Result<Passphrase> {
+        match &self.passphrase_file {
+            Some(_) => self.new_for(key),
+            None => asked_twice(key, "--new-passphrase-file"),
+        }
+    }
+
+    /// A passphrase for a new key, asked for twice.
+    pub(crate) fn new_for(&self, key: &str) -> anyhow::Result<Passphrase> {
+        if let Some((from, value)) = self.given(key)? {
+            return checked(&value, &from);
+        }
+        asked_twice(key, &passphrase_variable(key).0)
+    }
+
+    /// The passphrase of a key that is there.
+    pub(crate) fn existing(&self, key: &str) -> anyhow::Result<Passphrase> {
+        match self.given(key)? {
+            Some((from, value)) => checked(&value, &from),
+            None => asked(key),
+        }
+    }
+
+    /// The key called `key`. A wrong passphrase that was given is final; a typed one may be typed
+    /// again.
+    pub(crate) fn unlock(&self, keys: &KeyDir, key: &KeyName) -> anyhow::Result<SigningKey> {
+        if let Some((from, value)) = self.given(key.as_str())? {
+            return Ok(keys.unlock(key, &checked(&value, &from)?)?);
+        }
+        for _ in 1..TRIES {
+            match keys.unlock(key, &asked(key.as_str())?) {
+                Err(KeyError::WrongPassphrase { .. }) => {}
+                result => return Ok(result?),
+            }
+        }
+        Ok(keys.unlock(key, &asked(key.as_str())?)?)
+    }
+
+    /// What nobody needs to be asked for, and where it comes from.
+    fn given(&self, key: &str) -> anyhow::Result<Option<(String, Hidden)>> {
+        let path = match (&self.passphrase_file, self.passphrase_fd) {
+            (Some(path), _) => path.clone(),
+            (None, Some(number)) => format!("/dev/fd/{number}").into(),
+            (None, None) => {
+                let (variable, value) = passphrase_variable(key);
+                return Ok(value.map(|value| (variable, value)));
+            }
+        };
+        let mut text = String::new();
+        fs::File::open(&path)
+            .and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
+            .with_context(|| format!("could not read `{path}`"))?;
+        let line = text.lines().next().unwrap_or_default().to_owned();
+        Ok(Some((path.into_string(), Hidden(line))))
+    }
+}
+
+/// A new passphrase; `instead` is what to give where nobody can be asked.
+fn asked_twice(key: &str, instead: &str) -> anyhow::Result<Passphrase> {
+    let first = prompt::ask_hidden(&format!("New passphrase for the key {key}: "), instead)?;
+    let again = prompt::ask_hidden(&format!("The passphrase of {key} again: "), instead)?;
     if first != again {
         return Err(Stop::usage("the passphrases differ").into());
     }
-    checked(&first.0, &variable)
+    checked(&first, instead)
 }
 
-/// The key of `role`. A wrong passphrase from the environment is final; a typed one may be typed
-/// again.
-pub(crate) fn unlock(keys: &KeyDir, role: TufRole) -> anyhow::Result<SigningKey> {
-    let (variable, value) = passphrase_variable(role.as_str());
-    if let Some(value) = value {
-        return Ok(keys.unlock(role, &checked(&value.0, &variable)?)?);
-    }
-    for _ in 1..TRIES {
-        match keys.unlock(role, &asked(role, &variable)?) {
-            Err(KeyError::WrongPassphrase { .. }) => {}
-            result => return Ok(result?),
-        }
-    }
-    Ok(keys.unlock(role, &asked(role, &variable)?)?)
+fn asked(key: &str) -> anyhow::Result<Passphrase> {
+    let (variable, _) = passphrase_variable(key);
+    let typed = prompt::ask_hidden(&format!("Passphrase of the key {key}: "), &variable)?;
+    checked(&typed, &variable)
 }
 
-fn asked(role: TufRole, variable: &str) -> anyhow::Result<Passphrase> {
-    let typed = prompt::ask_hidden(&format!("Passphrase of the {role} key: "), variable)?;
-    checked(&typed.0, variable)
-}
-
-fn checked(text: &str, variable: &str) -> anyhow::Result<Passphrase> {
-    Passphrase::new(text.to_owned())
-        .map_err(|error| Stop::usage(format!("{variable}: {error}")).into())
+fn checked(text: &Hidden, from: &str) -> anyhow::Result<Passphrase> {
+    Passphrase::new(text.0.clone()).map_err(|error| Stop::usage(format!("{from}: {error}")).into())
 }

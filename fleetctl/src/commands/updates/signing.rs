@@ -1,0 +1,206 @@
+//! From an edit to signatures: which keys are needed, where they are, and what opens them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use update::{
+    Edit, Editor, Expiries, KeyDir, KeyName, SigningKey, Terms,
+    editor::{ChangeError, Done, Need, OpenError, PendingSummary},
+};
+
+use super::passphrases::PassphraseArgs;
+use crate::{
+    cli::Output, commands::expiry::now, config::user_name, exit::Stop, output::Table,
+    session::Session,
+};
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PathArgs {
+    /// Folder of the repository and its keys
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) path: Utf8PathBuf,
+}
+
+/// Where keys are, besides the repository's own folder, and what opens them.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KeyArgs {
+    /// Folder with more keys, e.g. on a USB stick; may be repeated
+    #[arg(long = "keys", value_name = "DIR")]
+    folders: Vec<Utf8PathBuf>,
+    #[command(flatten)]
+    pub(crate) passphrases: PassphraseArgs,
+    /// Who you are, for the log [default: your user name]
+    #[arg(long = "as", value_name = "NAME")]
+    who: Option<String>,
+}
+
+/// Flags of every command that changes what is published.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChangeArgs {
+    #[command(flatten)]
+    pub(crate) path: PathArgs,
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+    /// Publish nothing yet: keep the change for those who have the keys (`change show`)
+    #[arg(long)]
+    stage: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// The repository in a folder that the command line names.
+pub(crate) fn open(path: &Utf8Path) -> Result<Editor, Stop> {
+    Editor::open(path).map_err(|error| {
+        let help = error.help();
+        if matches!(error, OpenError::NoRepository { .. }) {
+            Stop::Usage { problems: vec![error.to_string()], help }
+        } else {
+            Stop::advised(error, help)
+        }
+    })
+}
+
+/// Does `edit` with the keys at hand, or keeps it for others.
+pub(crate) async fn carry_out(
+    edit: &Edit,
+    args: &ChangeArgs,
+    session: &Session,
+) -> anyhow::Result<()> {
+    let mut editor = open(&args.path.path)?;
+    let needs = editor.check(edit).map_err(refused)?;
+    let who = args.keys.who();
+    if args.stage {
+        let terms = Terms { keys: &[], expiries: &Expiries::default(), now: now(), who: &who };
+        let pending = editor.begin(edit, &terms).await.map_err(refused)?;
+        return show_pending(&pending.summary(), args.output, session);
+    }
+    let keys = args.keys.unlock(editor.keys(), &needs)?;
+    let terms = Terms { keys: &keys, expiries: &Expiries::default(), now: now(), who: &who };
+    let done = editor.apply(edit, &terms).await.map_err(refused)?;
+    show_done(&done, args.output, session)
+}
+
+impl KeyArgs {
+    /// Who does it.
+    pub(crate) fn who(&self) -> String {
+        self.who.clone().or_else(user_name).unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    /// Every folder to look for keys in.
+    pub(crate) fn folders(&self, own: Option<&KeyDir>) -> Vec<KeyDir> {
+        own.cloned().into_iter().chain(self.folders.iter().map(KeyDir::new)).collect()
+    }
+
+    /// Enough keys for `needs`, each unlocked once.
+    pub(crate) fn unlock(&self, own: &KeyDir, needs: &[Need]) -> anyhow::Result<Vec<SigningKey>> {
+        let at_hand = self.at_hand(Some(own))?;
+        let mut wanted = BTreeSet::new();
+        for need in needs {
+            let ids: Vec<_> = need.keys.iter().filter(|id| at_hand.contains_key(*id)).collect();
+            if need.is_required && (ids.len() as u64) < need.threshold {
+                return Err(not_at_hand(need, ids.len()).into());
+            }
+            let count = usize::try_from(need.threshold).unwrap_or(usize::MAX);
+            wanted.extend(ids.into_iter().take(count).cloned());
+        }
+        let keys = wanted.iter().map(|id| {
+            let (folder, name) = &at_hand[id];
+            self.passphrases.unlock(folder, name)
+        });
+        keys.collect()
+    }
+
+    /// The keys in all folders, by id.
+    pub(crate) fn at_hand(
+        &self,
+        own: Option<&KeyDir>,
+    ) -> anyhow::Result<BTreeMap<String, (KeyDir, KeyName)>> {
+        let mut found = BTreeMap::new();
+        for folder in self.folders(own) {
+            for key in folder.list()? {
+                if folder.file(&key.name).is_file() {
+                    found.entry(key.public.id()).or_insert_with(|| (folder.clone(), key.name));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn not_at_hand(need: &Need, found: usize) -> Stop {
+    let Need { role, threshold, .. } = need;
+    Stop::failed(
+        format!(
+            "the {role} metadata needs {threshold} signatures, and {found} of its keys are here"
+        ),
+        "--keys DIR names a folder with more keys; --stage keeps the change for those who have them",
+    )
+}
+
+/// A change that cannot be made, as the command line's mistake where it is one.
+pub(crate) fn refused(error: ChangeError) -> Stop {
+    let help = error.help();
+    if let ChangeError::Unusable { problems } = &error {
+        return Stop::Usage { problems: problems.iter().map(ToString::to_string).collect(), help };
+    }
+    if error.is_usage() {
+        return Stop::Usage { problems: vec![error.to_string()], help };
+    }
+    Stop::advised(error, help)
+}
+
+#[derive(Debug, Serialize)]
+struct ShownDone<'a> {
+    what: &'a str,
+    targets: &'a [String],
+    files: &'a [String],
+}
+
+pub(crate) fn show_done(done: &Done, output: Output, session: &Session) -> anyhow::Result<()> {
+    let shown = ShownDone { what: &done.what, targets: &done.targets, files: &done.files };
+    session.shell.data(output.format, &shown, |shown| {
+        let targets = shown.targets.iter().chain(shown.files);
+        Table::list(["published"], targets.map(|name| [name.clone()]))
+    })
+}
+
+pub(crate) fn show_pending(
+    summary: &PendingSummary,
+    output: Output,
+    session: &Session,
+) -> anyhow::Result<()> {
+    session.shell.data(output.format, summary, |summary| {
+        let missing = |count: usize| if count == 0 { String::new() } else { count.to_string() };
+        let signatures = summary.signatures.iter().map(|it| {
+            let state = format!(
+                "{} of {} signatures{}",
+                it.signed.len(),
+                it.threshold,
+                if it.is_required { "" } else { " (if they can be had)" }
+            );
+            [format!("{} {}", it.role, it.version), state, missing(it.missing.len())]
+        });
+        let differences = summary.differences.iter().map(|it| {
+            let absent = || "-".to_owned();
+            [
+                format!("{}: {}", it.role, it.subject),
+                it.before.clone().unwrap_or_else(absent),
+                it.after.clone().unwrap_or_else(absent),
+            ]
+        });
+        let head = [[format!("change {}", summary.id), summary.what.clone(), summary.who.clone()]];
+        Table::list(
+            ["what", "before / state", "after / keys missing"],
+            head.into_iter().chain(signatures).chain(differences),
+        )
+    })
+}
+
+/// Whether `expires` is further away than `within`, so that there is nothing to do.
+pub(crate) fn is_far(expires: Timestamp, within: std::time::Duration) -> bool {
+    jiff::SignedDuration::try_from(within)
+        .is_ok_and(|within| expires.duration_since(now()) > within)
+}

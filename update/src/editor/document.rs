@@ -1,0 +1,179 @@
+//! Metadata on its way to the readers: its content is fixed, its signatures are gathered.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroU64,
+};
+
+use aws_lc_rs::rand::SystemRandom;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tough::schema::{Hashes, Metafile, Role};
+
+use super::authority::Authority;
+use crate::{keys::SigningKey, verify};
+
+/// The specification that is followed.
+pub(super) const SPEC_VERSION: &str = "1.0.31";
+
+/// The metadata of one role, in a version that nobody has seen yet.
+#[derive(Debug, Clone)]
+pub(super) struct Document {
+    /// `root`, `targets`, `snapshot`, `timestamp`, or the name of a delegated role.
+    pub(super) role: String,
+    pub(super) version: NonZeroU64,
+    signed: Value,
+    /// What signatures cover.
+    canonical: Vec<u8>,
+    /// By the id of their key.
+    signatures: BTreeMap<String, Vec<u8>>,
+}
+
+impl Document {
+    /// `content` as the metadata of `role`, with no signature.
+    pub(super) fn of<T: Role>(role: &str, content: &T) -> Result<Self, SignError> {
+        let failed = |source| SignError { role: role.to_owned(), source };
+        let mut signed = serde_json::to_value(content).map_err(|error| failed(Box::new(error)))?;
+        signed.sort_all_objects();
+        Self::new(role, content.version(), signed)
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) wrote. Its signatures may be anybody's.
+    pub(super) fn from_bytes(role: &str, bytes: &[u8]) -> Result<Self, SignError> {
+        let failed = |source| SignError { role: role.to_owned(), source };
+        let file: File = serde_json::from_slice(bytes).map_err(|error| failed(Box::new(error)))?;
+        let version = file.signed["version"].as_u64().and_then(NonZeroU64::new);
+        let version = version.ok_or_else(|| failed("it has no version".into()))?;
+        let mut document = Self::new(role, version, file.signed)?;
+        for signature in file.signatures {
+            if let Ok(bytes) = hex::decode(signature.sig) {
+                document.signatures.insert(signature.keyid, bytes);
+            }
+        }
+        Ok(document)
+    }
+
+    fn new(role: &str, version: NonZeroU64, signed: Value) -> Result<Self, SignError> {
+        let canonical = verify::canonical(&signed)
+            .map_err(|source| SignError { role: role.to_owned(), source: Box::new(source) })?;
+        let signatures = BTreeMap::new();
+        Ok(Self { role: role.to_owned(), version, signed, canonical, signatures })
+    }
+
+    /// The name it is published under, e.g. `3.targets.json`.
+    pub(super) fn file_name(&self) -> String {
+        if self.role == "timestamp" {
+            "timestamp.json".to_owned()
+        } else {
+            format!("{}.{}.json", self.version, self.role)
+        }
+    }
+
+    /// What is signed.
+    pub(super) fn signed(&self) -> &Value {
+        &self.signed
+    }
+
+    /// What signatures cover.
+    pub(super) fn canonical(&self) -> &[u8] {
+        &self.canonical
+    }
+
+    /// Whether `other` says the same, whoever signed it.
+    pub(super) fn says_what(&self, other: &Self) -> bool {
+        self.role == other.role && self.canonical == other.canonical
+    }
+
+    /// Adds the signature of `key`.
+    pub(super) async fn sign(&mut self, key: &SigningKey) -> Result<(), SignError> {
+        let signing = key.signer.sign(&self.canonical, &SystemRandom::new()).await;
+        let signature = signing.map_err(|source| SignError { role: self.role.clone(), source })?;
+        self.signatures.insert(key.public().id(), signature);
+        Ok(())
+    }
+
+    /// Takes over the valid signatures of `other`, the same metadata, by keys of `authority`;
+    /// returns the ids of the keys whose signatures are new here.
+    pub(super) fn take_signatures(&mut self, other: &Self, authority: &Authority) -> Vec<String> {
+        let valid = other.signers(authority);
+        let new = valid.into_iter().filter(|id| !self.signatures.contains_key(id));
+        let new: Vec<_> = new.collect();
+        for id in &new {
+            self.signatures.insert(id.clone(), other.signatures[id].clone());
+        }
+        new
+    }
+
+    /// The ids of the keys of `authority` that signed this.
+    pub(super) fn signers(&self, authority: &Authority) -> Vec<String> {
+        let valid = self.signatures.iter().filter(|(id, signature)| {
+            authority
+                .keys
+                .get(*id)
+                .is_some_and(|key| verify::is_signature(key, &self.canonical, signature))
+        });
+        valid.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether enough keys of `authority` signed this.
+    pub(super) fn satisfies(&self, authority: &Authority) -> bool {
+        self.signers(authority).len() as u64 >= authority.threshold
+    }
+
+    /// The file: for people to read too, and the same bytes for the same signatures.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let signatures: Vec<_> = self
+            .signatures
+            .iter()
+            .map(|(id, bytes)| json!({"keyid": id, "sig": hex::encode(bytes)}))
+            .collect();
+        let file = json!({"signatures": signatures, "signed": &self.signed});
+        let mut bytes = serde_json::to_vec_pretty(&file).expect("JSON values are JSON");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct File {
+    signed: Value,
+    signatures: Vec<FileSignature>,
+}
+
+#[derive(serde::Deserialize)]
+struct FileSignature {
+    keyid: String,
+    sig: String,
+}
+
+/// Metadata that cannot be signed.
+#[derive(Debug, thiserror::Error)]
+#[error("could not sign the {role} metadata")]
+pub struct SignError {
+    /// Which metadata.
+    pub role: String,
+    /// Why.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// What the metadata above says of a file of `version` with these bytes.
+pub(super) fn metafile(version: NonZeroU64, bytes: &[u8]) -> Metafile {
+    Metafile {
+        length: Some(bytes.len() as u64),
+        hashes: Some(sha256_hashes(&Sha256::digest(bytes))),
+        version,
+        _extra: HashMap::new(),
+    }
+}
+
+/// The `hashes` of a file.
+pub(super) fn sha256_hashes(digest: &[u8]) -> Hashes {
+    Hashes { sha256: digest.to_vec().into(), _extra: HashMap::new() }
+}
+
+/// The end of a validity that starts `now`, in whole seconds, which is all that some clients read.
+pub(super) fn expiry(now: Timestamp, validity: SignedDuration) -> Timestamp {
+    let end = now.as_second().saturating_add(validity.as_secs());
+    Timestamp::from_second(end).unwrap_or(Timestamp::MAX)
+}

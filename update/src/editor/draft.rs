@@ -1,0 +1,271 @@
+//! From a change to what is published: versions, signatures, order.
+
+use std::num::NonZeroU64;
+
+use camino::Utf8Path;
+use jiff::Timestamp;
+use tough::schema::{Role, Snapshot, Timestamp as TimestampRole};
+
+use super::{
+    ChangeError, Expiries, TARGETS_DIR, Terms,
+    change::{Change, Demand, NewFile, Source},
+    document::{Document, SPEC_VERSION, SignError, expiry, metafile},
+    publication::Step,
+    published::Published,
+    strict,
+};
+use crate::{keys::SigningKey, verify};
+
+/// A change with the documents that are to be signed for it. What stands above them, the snapshot
+/// and the timestamp, is made when they are signed, since it tells their length and hash.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) change: Change,
+    /// The root, `targets` and delegated roles.
+    pub(super) documents: Vec<Document>,
+    pub(super) demands: Vec<Demand>,
+}
+
+impl Draft {
+    /// Gives everything in `change` its next version and a new validity.
+    pub(super) fn new(
+        mut change: Change,
+        published: &Published,
+        repository: &Utf8Path,
+        (expiries, now): (&Expiries, Timestamp),
+    ) -> Result<Self, SignError> {
+        change.complete(published);
+        let restart = change.restart;
+        if let Some(root) = &mut change.root {
+            root.version = published.root.version.saturating_add(1);
+            root.expires = expiry(now, expiries.root);
+        }
+        for (name, targets) in &mut change.roles {
+            let before = published.last_version(name).filter(|_| !restart);
+            targets.version = free_version(repository, name, before);
+            targets.expires = expiry(now, expiries.targets);
+        }
+        Self::of(change, published)
+    }
+
+    /// The draft of a change that has its versions already.
+    pub(super) fn of(change: Change, published: &Published) -> Result<Self, SignError> {
+        let mut documents = Vec::new();
+        if let Some(root) = &change.root {
+            documents.push(Document::of("root", root)?);
+        }
+        for (name, targets) in &change.roles {
+            documents.push(Document::of(name, targets)?);
+        }
+        Ok(Self { demands: change.demands(&published.root, &published.targets), change, documents })
+    }
+
+    /// Signs every document with each of `keys` that counts for it.
+    pub(super) async fn sign(&mut self, keys: &[SigningKey]) -> Result<(), SignError> {
+        for document in &mut self.documents {
+            sign(document, &self.demands, keys).await?;
+        }
+        Ok(())
+    }
+
+    /// The first demand that the signatures so far do not meet.
+    pub(super) fn lacking(&self) -> Option<ChangeError> {
+        self.documents.iter().find_map(|it| lacking(it, &self.demands))
+    }
+
+    /// Everything that readers are to get, in order. `keys` sign the snapshot and the timestamp.
+    pub(super) async fn finish(
+        self,
+        published: &Published,
+        repository: &Utf8Path,
+        terms: &Terms<'_>,
+    ) -> Result<(Change, Vec<Step>), ChangeError> {
+        if let Some(lack) = self.lacking() {
+            return Err(lack);
+        }
+        let snapshot = self.snapshot(published, repository, terms).await?;
+        let timestamp = self.timestamp(published, snapshot.as_ref(), terms).await?;
+        let Self { change, documents, .. } = self;
+        let (root, roles): (Vec<_>, Vec<_>) =
+            documents.into_iter().partition(|it| it.role == "root");
+        let new = New { root: root.into_iter().next(), roles, snapshot, timestamp };
+        new.check_rules(&change)?;
+        let root_is_last = new.read_back(published, terms.now)?;
+        let targets = repository.join(TARGETS_DIR);
+        let link = |file: &NewFile| {
+            let to = targets.join(&file.to);
+            match &file.from {
+                Source::Staged(path) => Step::Link { from: path.clone(), to },
+                Source::Published(name) => Step::Link { from: targets.join(name), to },
+                Source::Content(bytes) => Step::Write { path: to, bytes: bytes.clone() },
+            }
+        };
+        let mut steps: Vec<_> = change.files.iter().map(link).collect();
+        steps.extend(new.into_steps(repository, root_is_last));
+        Ok((change, steps))
+    }
+
+    async fn snapshot(
+        &self,
+        published: &Published,
+        repository: &Utf8Path,
+        terms: &Terms<'_>,
+    ) -> Result<Option<Document>, ChangeError> {
+        if !self.change.snapshot {
+            return Ok(None);
+        }
+        let restart = self.change.restart;
+        let before = Some(published.snapshot.version).filter(|_| !restart);
+        let mut snapshot = Snapshot {
+            version: free_version(repository, "snapshot", before),
+            expires: expiry(terms.now, terms.expiries.snapshot),
+            spec_version: SPEC_VERSION.to_owned(),
+            ..published.snapshot.clone()
+        };
+        for document in self.documents.iter().filter(|it| it.role != "root") {
+            let listed = metafile(document.version, &document.to_bytes());
+            snapshot.meta.insert(format!("{}.json", document.role), listed);
+        }
+        self.sign_one("snapshot", &snapshot, terms).await.map(Some)
+    }
+
+    async fn timestamp(
+        &self,
+        published: &Published,
+        snapshot: Option<&Document>,
+        terms: &Terms<'_>,
+    ) -> Result<Option<Document>, ChangeError> {
+        if !self.change.timestamp {
+            return Ok(None);
+        }
+        let before = &published.timestamp;
+        let version =
+            if self.change.restart { NonZeroU64::MIN } else { before.version.saturating_add(1) };
+        let expires = expiry(terms.now, terms.expiries.timestamp);
+        let mut timestamp = TimestampRole::new(SPEC_VERSION.to_owned(), version, expires);
+        timestamp.meta = before.meta.clone();
+        if let Some(snapshot) = snapshot {
+            let listed = metafile(snapshot.version, &snapshot.to_bytes());
+            timestamp.meta.insert("snapshot.json".to_owned(), listed);
+        }
+        self.sign_one("timestamp", &timestamp, terms).await.map(Some)
+    }
+
+    async fn sign_one<T: Role>(
+        &self,
+        role: &str,
+        content: &T,
+        terms: &Terms<'_>,
+    ) -> Result<Document, ChangeError> {
+        let mut document = Document::of(role, content)?;
+        sign(&mut document, &self.demands, terms.keys).await?;
+        match lacking(&document, &self.demands) {
+            None => Ok(document),
+            Some(lack) => Err(lack),
+        }
+    }
+}
+
+/// Everything that is new, signed.
+struct New {
+    root: Option<Document>,
+    roles: Vec<Document>,
+    snapshot: Option<Document>,
+    timestamp: Option<Document>,
+}
+
+impl New {
+    fn check_rules(&self, change: &Change) -> Result<(), ChangeError> {
+        let all = self.root.iter().chain(&self.roles).chain(&self.snapshot).chain(&self.timestamp);
+        let mut problems: Vec<_> = all.flat_map(|it| strict::problems(it.signed())).collect();
+        let delegations = change.roles.get("targets").and_then(|it| it.delegations.as_ref());
+        let delegated = delegations.map(|it| it.roles.as_slice()).unwrap_or_default();
+        for role in delegated {
+            let Some(targets) = change.roles.get(&role.name) else { continue };
+            let stray =
+                targets.targets.keys().filter(|it| !super::patterns::covers(&role.paths, it.raw()));
+            problems
+                .extend(stray.map(|it| {
+                    format!("the role `{}` may not speak for `{}`", role.name, it.raw())
+                }));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ChangeError::NotStrict { problems }) }
+    }
+
+    /// Reads it as clients do that have the old root, with the verifying half of this crate. Returns
+    /// whether they can read it even before they have the new root: then that comes last, and they
+    /// are never between the two.
+    fn read_back(&self, published: &Published, now: Timestamp) -> Result<bool, ChangeError> {
+        let bytes = |new: &Option<Document>, old: &[u8]| {
+            new.as_ref().map_or_else(|| old.to_vec(), Document::to_bytes)
+        };
+        let roles: Vec<_> = self.roles.iter().map(|it| (it.role.clone(), it.to_bytes())).collect();
+        let find = |name: &str| roles.iter().find(|(role, _)| role == name).map(|(_, bytes)| bytes);
+        let mut reading = verify::Reading {
+            roots: vec![published.root_bytes.clone()],
+            timestamp: bytes(&self.timestamp, &published.timestamp_bytes),
+            snapshot: bytes(&self.snapshot, &published.snapshot_bytes),
+            targets: (!roles.is_empty())
+                .then(|| find("targets").unwrap_or(&published.targets_bytes).clone()),
+            delegated: roles.iter().filter(|(role, _)| role != "targets").cloned().collect(),
+        };
+        if self.timestamp.is_none() {
+            // Only the root is new: whether the rest is in its time is not this change's matter.
+            reading.roots.extend(self.root.iter().map(Document::to_bytes));
+            return reading.roots_follow().map(|()| true).map_err(ChangeError::ReadBack);
+        }
+        let Some(root) = &self.root else {
+            return reading.check(now).map(|()| true).map_err(ChangeError::ReadBack);
+        };
+        let is_bridged = reading.check(now).is_ok();
+        reading.roots.push(root.to_bytes());
+        reading.check(now).map(|()| is_bridged).map_err(ChangeError::ReadBack)
+    }
+
+    fn into_steps(self, repository: &Utf8Path, root_is_last: bool) -> Vec<Step> {
+        let write = |document: &Document| Step::Write {
+            path: repository.join(document.file_name()),
+            bytes: document.to_bytes(),
+        };
+        let root: Vec<_> = self.root.iter().map(write).collect();
+        let rest = self.roles.iter().chain(&self.snapshot).chain(&self.timestamp).map(write);
+        let rest: Vec<_> = rest.collect();
+        if root_is_last { [rest, root].concat() } else { [root, rest].concat() }
+    }
+}
+
+pub(super) async fn sign(
+    document: &mut Document,
+    demands: &[Demand],
+    keys: &[SigningKey],
+) -> Result<(), SignError> {
+    for key in keys {
+        let id = key.public().id();
+        let counts = |it: &Demand| it.role == document.role && it.authority.keys.contains_key(&id);
+        if demands.iter().any(counts) {
+            document.sign(key).await?;
+        }
+    }
+    Ok(())
+}
+
+fn lacking(document: &Document, demands: &[Demand]) -> Option<ChangeError> {
+    let unmet = |it: &&Demand| {
+        it.role == document.role && it.is_required && !document.satisfies(&it.authority)
+    };
+    demands.iter().find(unmet).map(|demand| ChangeError::Lacking {
+        role: demand.role.clone(),
+        found: document.signers(&demand.authority).len() as u64,
+        threshold: demand.authority.threshold,
+    })
+}
+
+/// The version after `before` that no file has, not even one that an interrupted change left: no
+/// version is ever two files.
+fn free_version(repository: &Utf8Path, role: &str, before: Option<NonZeroU64>) -> NonZeroU64 {
+    let mut version = before.map_or(NonZeroU64::MIN, |it| it.saturating_add(1));
+    while repository.join(format!("{version}.{role}.json")).symlink_metadata().is_ok() {
+        version = version.saturating_add(1);
+    }
+    version
+}

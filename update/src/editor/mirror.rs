@@ -1,0 +1,214 @@
+//! A copy of the repository somewhere else, brought up to date in an order that never shows a reader
+//! files that do not fit together.
+
+use std::{fs, io};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+
+use super::{SweepError, TARGETS_DIR, published::Published, sweep::files};
+use crate::{
+    disk::{self, Access},
+    verify::Reading,
+};
+
+/// What is missing in a copy, in the order in which it is to be written.
+#[derive(Debug)]
+pub struct Mirror {
+    from: Utf8PathBuf,
+    to: Utf8PathBuf,
+    names: Vec<Utf8PathBuf>,
+    /// Keeps others from writing to the copy, and from changing what is copied.
+    _locks: [fs::File; 2],
+}
+
+impl Mirror {
+    /// Compares what is in `to` with the repository in `from`.
+    pub(super) fn plan(
+        (from, published): (&Utf8Path, &Published),
+        to: &Utf8Path,
+        (lock, now): (fs::File, Timestamp),
+    ) -> Result<Self, MirrorError> {
+        let failed = |source| MirrorError::Write { path: to.to_owned(), source };
+        disk::make_dir(to.join(TARGETS_DIR).as_std_path(), Access::World).map_err(failed)?;
+        let locked = fs::File::create(to.join(LOCK))
+            .and_then(|it| it.try_lock().map(|()| it).map_err(Into::into));
+        let locked = locked.map_err(|source| MirrorError::Busy { dir: to.to_owned(), source })?;
+        check_is_copy((from, published), to)?;
+        let root_is_last = root_is_last(published, to, now)?;
+        let mut names = Vec::new();
+        for path in files(from)? {
+            let name = path.strip_prefix(from).unwrap_or(&path).to_owned();
+            let is_hidden = name.file_name().is_some_and(|it| it.starts_with('.'));
+            if !is_hidden && is_missing(from, to, &name)? {
+                names.push((rank(&name, root_is_last), name));
+            }
+        }
+        names.sort();
+        let names = names.into_iter().map(|(_, name)| name).collect();
+        Ok(Self { from: from.to_owned(), to: to.to_owned(), names, _locks: [lock, locked] })
+    }
+
+    /// The files that are missing, relative to the copy, in order.
+    pub fn names(&self) -> &[Utf8PathBuf] {
+        &self.names
+    }
+
+    /// Copies one of them: it appears whole. Doing it again changes nothing.
+    pub fn copy(&self, name: &Utf8Path) -> Result<(), MirrorError> {
+        let (from, to) = (self.from.join(name), self.to.join(name));
+        let failed = |source| MirrorError::Write { path: to.clone(), source };
+        let dir = disk::parent(to.as_std_path());
+        disk::make_dir(dir, Access::World).map_err(failed)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+        fs::File::open(&from)
+            .and_then(|mut source| io::copy(&mut source, &mut file))
+            .map_err(|source| MirrorError::Read { path: from, source })?;
+        disk::persist(file, to.as_std_path(), Access::World).map_err(failed)
+    }
+
+    /// Copies all of them; returns their names.
+    pub fn copy_all(self) -> Result<Vec<Utf8PathBuf>, MirrorError> {
+        for name in &self.names {
+            self.copy(name)?;
+        }
+        Ok(self.names)
+    }
+}
+
+const LOCK: &str = ".lock";
+
+/// What of a file's name says when its turn is: targets, what metadata lists, then what makes it
+/// count. Roots come one by one.
+fn rank(name: &Utf8Path, root_is_last: bool) -> (u8, u64) {
+    let file = name.file_name().unwrap_or_default();
+    let root = file.strip_suffix(".root.json").and_then(|it| it.parse().ok());
+    match (name.starts_with(TARGETS_DIR), root, file) {
+        (true, ..) => (0, 0),
+        (false, Some(version), _) => (if root_is_last { 4 } else { 2 }, version),
+        (false, None, "timestamp.json") => (3, 0),
+        (false, None, _) => (1, 0),
+    }
+}
+
+/// Whether `to` is an older copy of what is in `from`, or nothing yet.
+fn check_is_copy(
+    (from, published): (&Utf8Path, &Published),
+    to: &Utf8Path,
+) -> Result<(), MirrorError> {
+    let root = |dir: &Utf8Path| read(&dir.join("1.root.json"));
+    match root(to)? {
+        None => return Ok(()),
+        Some(theirs) if Some(&theirs) == root(from)?.as_ref() => {}
+        Some(_) => return Err(MirrorError::AnotherRepository { dir: to.to_owned() }),
+    }
+    let Ok(there) = Published::read(to) else { return Ok(()) };
+    let is_newer = there.root.version > published.root.version
+        || (there.root.version == published.root.version
+            && there.timestamp.version > published.timestamp.version);
+    if is_newer { Err(MirrorError::Newer { dir: to.to_owned() }) } else { Ok(()) }
+}
+
+/// Whether readers of the copy can read the new state before they have the new root.
+fn root_is_last(published: &Published, to: &Utf8Path, now: Timestamp) -> Result<bool, MirrorError> {
+    let newest = files(to)?.into_iter().filter_map(|path| {
+        let version: u64 = path.file_name()?.strip_suffix(".root.json")?.parse().ok()?;
+        Some((version, path))
+    });
+    let Some((_, path)) = newest.max() else { return Ok(false) };
+    let reading = Reading {
+        roots: read(&path)?.into_iter().collect(),
+        timestamp: published.timestamp_bytes.clone(),
+        snapshot: published.snapshot_bytes.clone(),
+        targets: Some(published.targets_bytes.clone()),
+        delegated: Vec::new(),
+    };
+    Ok(reading.check(now).is_ok())
+}
+
+/// Whether `name` is to be copied. Only the timestamp is ever replaced; another file with a name
+/// that says its content or version must not be another file.
+fn is_missing(from: &Utf8Path, to: &Utf8Path, name: &Utf8Path) -> Result<bool, MirrorError> {
+    let (from, to) = (from.join(name), to.join(name));
+    if !name.starts_with(TARGETS_DIR) {
+        let (ours, theirs) = (read(&from)?, read(&to)?);
+        let is_other = theirs.is_some() && ours != theirs;
+        if is_other && name != "timestamp.json" {
+            return Err(MirrorError::Differs { path: to });
+        }
+        return Ok(theirs.is_none() || is_other);
+    }
+    let length = |path: &Utf8Path| match fs::metadata(path) {
+        Ok(about) => Ok(Some(about.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(MirrorError::Read { path: path.to_owned(), source }),
+    };
+    Ok(length(&to)? != length(&from)?)
+}
+
+fn read(path: &Utf8Path) -> Result<Option<Vec<u8>>, MirrorError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(MirrorError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// Why a copy is not brought up to date.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MirrorError {
+    /// Something else is there.
+    #[error("`{dir}` is a copy of another repository")]
+    AnotherRepository {
+        /// The copy.
+        dir: Utf8PathBuf,
+    },
+    /// The copy was made of a newer state.
+    #[error("`{dir}` is newer than the repository")]
+    Newer {
+        /// The copy.
+        dir: Utf8PathBuf,
+    },
+    /// A file that can have one content only has another.
+    #[error("`{path}` is not the file that was published")]
+    Differs {
+        /// The file in the copy.
+        path: Utf8PathBuf,
+    },
+    /// Somebody else is at it.
+    #[error("could not lock `{dir}`")]
+    Busy {
+        /// The copy.
+        dir: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The repository is being changed, and nobody could be kept from it.
+    #[error("could not lock `{path}`")]
+    Lock {
+        /// The lock.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be read.
+    #[error("could not read `{path}`")]
+    Read {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("could not write `{path}`")]
+    Write {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A folder cannot be listed.
+    #[error(transparent)]
+    List(#[from] SweepError),
+}

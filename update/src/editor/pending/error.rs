@@ -1,0 +1,82 @@
+//! Why a change that waits cannot be used.
+
+use std::io;
+
+use camino::Utf8PathBuf;
+
+use crate::editor::SignError;
+
+/// Why a change that waits cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PendingError {
+    /// None is open.
+    #[error("`{dir}` is not the folder of a change")]
+    NoChange {
+        /// Where it was looked for.
+        dir: Utf8PathBuf,
+    },
+    /// Something is there already.
+    #[error("`{dir}` is there already")]
+    Exists {
+        /// What is in the way.
+        dir: Utf8PathBuf,
+    },
+    /// A file cannot be read.
+    #[error("could not read `{path}`")]
+    Read {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("could not write `{path}`")]
+    Write {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("could not understand `{path}`")]
+    Malformed {
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// The copy of something else.
+    #[error("`{dir}` is the folder of another change")]
+    AnotherChange {
+        /// The copy.
+        dir: Utf8PathBuf,
+    },
+    /// Something else was published meanwhile.
+    #[error("the repository was changed since the change was made")]
+    Overtaken,
+    /// It cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl PendingError {
+    /// What to do next, for the errors where that is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Overtaken => {
+                Some("cancel it and make it again: `fleetctl updates change cancel`".to_owned())
+            }
+            Self::Exists { dir } if dir.file_name() == Some("change") => Some(
+                "apply or cancel the open change first: `fleetctl updates change show`".to_owned(),
+            ),
+            Self::NoChange { .. } => {
+                Some("`--stage` on a command that changes the repository opens one".to_owned())
+            }
+            Self::Exists { .. }
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Malformed { .. }
+            | Self::AnotherChange { .. }
+            | Self::Sign(_) => None,
+        }
+    }
+}

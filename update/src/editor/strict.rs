@@ -1,0 +1,105 @@
+//! The part of TUF that every client reads. What we sign keeps to it.
+//!
+//! Each rule is there because some client refuses what breaks it: fractions of seconds, fields that
+//! are empty or unknown, keys of other kinds, key ids that are no hashes, targets without SHA-256.
+
+use serde_json::{Map, Value};
+
+use super::document::SPEC_VERSION;
+
+/// What in `signed`, the signed part of a metadata file, not every client would read.
+pub(super) fn problems(signed: &Value) -> Vec<String> {
+    let kind = signed["_type"].as_str().unwrap_or_default().to_owned();
+    let mut rules = Rules { kind, problems: Vec::new() };
+    rules.check(signed);
+    rules.problems
+}
+
+struct Rules {
+    kind: String,
+    problems: Vec<String>,
+}
+
+impl Rules {
+    fn check(&mut self, signed: &Value) {
+        self.demand(signed["spec_version"] == SPEC_VERSION, "another version of the specification");
+        self.demand(signed["version"].as_u64().is_some_and(|it| it > 0), "no version");
+        let expires = signed["expires"].as_str().unwrap_or_default();
+        self.demand(expires.len() == 20 && expires.ends_with('Z'), "an expiry in no whole second");
+        self.demand(!has_fraction(signed), "a number that is not whole");
+        match self.kind.as_str() {
+            "root" => self.check_root(signed),
+            "targets" => self.check_targets(signed),
+            "timestamp" => self.check_timestamp(signed),
+            "snapshot" => {}
+            _ => self.demand(false, "an unknown type"),
+        }
+    }
+
+    fn check_root(&mut self, signed: &Value) {
+        self.demand(signed["consistent_snapshot"] == true, "no consistent snapshots");
+        let mut roles: Vec<_> = object(&signed["roles"]).map(|(name, _)| name.as_str()).collect();
+        roles.sort_unstable();
+        self.demand(roles == ["root", "snapshot", "targets", "timestamp"], "other roles");
+        self.check_keys(&signed["keys"]);
+    }
+
+    fn check_targets(&mut self, signed: &Value) {
+        for (name, target) in object(&signed["targets"]) {
+            let hash = target["hashes"]["sha256"].as_str().unwrap_or_default();
+            self.demand(hash.len() == 64, &format!("no SHA-256 of `{name}`"));
+            let custom = target.get("custom");
+            let is_filled = custom.is_none_or(|it| it.as_object().is_some_and(|it| !it.is_empty()));
+            self.demand(is_filled, &format!("an empty `custom` of `{name}`"));
+        }
+        let Some(delegations) = signed.get("delegations") else { return };
+        self.demand(only(delegations, &["keys", "roles"]), "an unknown field of delegations");
+        self.check_keys(&delegations["keys"]);
+        for role in delegations["roles"].as_array().into_iter().flatten() {
+            let known = ["name", "keyids", "threshold", "paths", "terminating"];
+            self.demand(only(role, &known), "an unknown field of a delegated role");
+            self.demand(role["paths"].as_array().is_some_and(|it| !it.is_empty()), "no paths");
+        }
+    }
+
+    fn check_timestamp(&mut self, signed: &Value) {
+        self.demand(only(&signed["meta"], &["snapshot.json"]), "more than the snapshot");
+    }
+
+    fn check_keys(&mut self, keys: &Value) {
+        for (id, key) in object(keys) {
+            let schemes = ["ed25519", "ecdsa-sha2-nistp256", "rsassa-pss-sha256"];
+            let scheme = key["scheme"].as_str().unwrap_or_default();
+            let is_plain = only(key, &["keytype", "scheme", "keyval"])
+                && only(&key["keyval"], &["public"])
+                && matches!(key["keytype"].as_str(), Some("ed25519" | "ecdsa" | "rsa"));
+            self.demand(is_plain && schemes.contains(&scheme), &format!("an unusual key {id}"));
+            let canonical = crate::verify::canonical(key).unwrap_or_default();
+            let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(canonical));
+            self.demand(hash == *id, &format!("a key with another id than its hash, {id}"));
+        }
+    }
+
+    fn demand(&mut self, holds: bool, problem: &str) {
+        if !holds {
+            self.problems.push(format!("the {} metadata has {problem}", self.kind));
+        }
+    }
+}
+
+fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flat_map(Map::iter)
+}
+
+fn only(value: &Value, known: &[&str]) -> bool {
+    value.as_object().is_some_and(|it| it.keys().all(|key| known.contains(&key.as_str())))
+}
+
+fn has_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => !number.is_u64() && !number.is_i64(),
+        Value::Array(items) => items.iter().any(has_fraction),
+        Value::Object(fields) => fields.values().any(has_fraction),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}

@@ -1,0 +1,251 @@
+//! The directory with a repository's key files.
+
+use std::{fmt, fs, str::FromStr};
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use camino::{Utf8Path, Utf8PathBuf};
+use pkcs8::{
+    EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef, SecretDocument, der::Decode as _,
+};
+
+use super::{KeyError, Passphrase, PublicKey, SigningKey};
+use crate::disk::{self, Access};
+
+/// What a key file is called without its ending: small letters, digits and hyphens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyName(String);
+
+impl KeyName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for KeyName {
+    type Err = KeyNameError;
+
+    fn from_str(text: &str) -> Result<Self, KeyNameError> {
+        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        if !text.is_empty() && text.len() <= 64 && text.bytes().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(KeyNameError(text.to_owned()))
+        }
+    }
+}
+
+/// Text that cannot name a key or a role.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a name (small letters, digits and hyphens)")]
+pub struct KeyNameError(String);
+
+/// What kind of key to make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// What every client reads and nobody can get wrong.
+    #[default]
+    Ed25519,
+    /// ECDSA with NIST's P-256, which security tokens and key services have.
+    P256,
+}
+
+/// A key in a directory of keys, as far as it can be known without its passphrase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// What it is called.
+    pub name: KeyName,
+    /// Its public half.
+    pub public: PublicKey,
+}
+
+/// The directory with a repository's keys: `<name>.pem`, encrypted, and `<name>.pub`.
+#[derive(Debug, Clone)]
+pub struct KeyDir(Utf8PathBuf);
+
+impl KeyDir {
+    /// The directory at `path`, which need not be there yet.
+    pub fn new(path: impl Into<Utf8PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Utf8Path {
+        &self.0
+    }
+
+    /// The file of the key called `name`; the first key of a role has the role's name.
+    pub fn file(&self, name: impl fmt::Display) -> Utf8PathBuf {
+        self.0.join(format!("{name}.pem"))
+    }
+
+    /// Every key that has its public half beside it, by name. A directory that is not there holds
+    /// none.
+    pub fn list(&self) -> Result<Vec<KeyFile>, KeyError> {
+        let unreadable = |source| KeyError::Read { path: self.0.clone(), source };
+        let entries = match self.0.read_dir_utf8() {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let mut keys = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name().strip_suffix(".pub").and_then(|it| it.parse().ok());
+            if let Some(name) = name {
+                keys.push(KeyFile { name, public: PublicKey::read(entry.path())? });
+            }
+        }
+        keys.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(keys)
+    }
+
+    /// Reads and decrypts the key called `name`. A wrong passphrase is
+    /// [`KeyError::WrongPassphrase`]: ask again.
+    pub fn unlock(
+        &self,
+        name: impl fmt::Display,
+        passphrase: &Passphrase,
+    ) -> Result<SigningKey, KeyError> {
+        let path = self.file(name);
+        let opened = open(&path, passphrase)?;
+        signing_key(&opened, path)
+    }
+
+    /// Makes a key called `name` and writes its files, the private one for the owner alone.
+    pub fn generate(
+        &self,
+        name: impl fmt::Display,
+        algorithm: Algorithm,
+        passphrase: &Passphrase,
+    ) -> Result<SigningKey, KeyError> {
+        let plain = match algorithm {
+            Algorithm::Ed25519 => Ed25519KeyPair::generate().and_then(|it| it.to_pkcs8v1()),
+            Algorithm::P256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
+                .and_then(|it| it.to_pkcs8v1()),
+        };
+        let plain = plain.map_err(|_| KeyError::Generate)?;
+        self.keep(&name.to_string(), plain.as_ref(), passphrase)
+    }
+
+    /// Takes the key in the file `from` into this directory, under `name`; `opens` decrypts that
+    /// file, if it is encrypted, and `passphrase` the new one.
+    pub fn import(
+        &self,
+        name: &KeyName,
+        from: &Utf8Path,
+        (opens, passphrase): (Option<&Passphrase>, &Passphrase),
+    ) -> Result<SigningKey, KeyError> {
+        let plain = match opens {
+            Some(opens) => open(from, opens)?,
+            None => plain_key(from)?,
+        };
+        signing_key(&plain, from.to_owned())?;
+        self.keep(name.as_str(), plain.as_bytes(), passphrase)
+    }
+
+    /// Encrypts the key called `name` anew: `old` opens it, `new` opens it from then on.
+    pub fn change_passphrase(
+        &self,
+        name: &KeyName,
+        (old, new): (&Passphrase, &Passphrase),
+    ) -> Result<(), KeyError> {
+        let path = self.file(name);
+        let plain = open(&path, old)?;
+        write_sealed(&path, plain.as_bytes(), new)
+    }
+
+    fn keep(
+        &self,
+        name: &str,
+        plain: &[u8],
+        passphrase: &Passphrase,
+    ) -> Result<SigningKey, KeyError> {
+        let path = self.file(name);
+        let key = signing_key(
+            &SecretDocument::try_from(plain).map_err(|error| KeyError::NotEncryptedKey {
+                path: path.clone(),
+                source: error.into(),
+            })?,
+            path.clone(),
+        )?;
+        if path.symlink_metadata().is_ok() {
+            return Err(KeyError::Exists { path });
+        }
+        let written = |path: &Utf8Path| {
+            let path = path.to_owned();
+            move |source| KeyError::Write { path, source }
+        };
+        disk::make_dir(self.0.as_std_path(), Access::Owner).map_err(written(&self.0))?;
+        write_sealed(&path, plain, passphrase)?;
+        let public = path.with_extension("pub");
+        let pem = key.public().to_pem();
+        disk::replace(public.as_std_path(), pem.as_bytes(), Access::World)
+            .map_err(written(&public))?;
+        Ok(key)
+    }
+}
+
+/// The first line of an encrypted key file names this (RFC 7468).
+const SEALED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
+
+/// The same of one that is not encrypted.
+const PLAIN_LABEL: &str = "PRIVATE KEY";
+
+fn signing_key(plain: &SecretDocument, path: Utf8PathBuf) -> Result<SigningKey, KeyError> {
+    let signer =
+        tough::sign::parse_keypair(plain.as_bytes()).map_err(|_| KeyError::UnknownKind { path })?;
+    Ok(SigningKey { signer: Box::new(signer) })
+}
+
+/// The key in an encrypted file.
+fn open(path: &Utf8Path, passphrase: &Passphrase) -> Result<SecretDocument, KeyError> {
+    let not_a_key = |source| KeyError::NotEncryptedKey { path: path.to_owned(), source };
+    let (label, sealed) = read_pem(path)?;
+    if label != SEALED_LABEL {
+        return Err(KeyError::Unencrypted { path: path.to_owned() });
+    }
+    let sealed = EncryptedPrivateKeyInfoRef::from_der(sealed.as_bytes())
+        .map_err(|error| not_a_key(error.into()))?;
+    let opened = sealed.decrypt(passphrase.0.as_bytes());
+    opened.map_err(|_| KeyError::WrongPassphrase { path: path.to_owned() })
+}
+
+/// The key in a file that is not encrypted.
+fn plain_key(path: &Utf8Path) -> Result<SecretDocument, KeyError> {
+    match read_pem(path)? {
+        (label, plain) if label == PLAIN_LABEL => Ok(plain),
+        _ => Err(KeyError::UnknownKind { path: path.to_owned() }),
+    }
+}
+
+/// Whether the key in the file at `path` is encrypted.
+pub fn is_encrypted(path: &Utf8Path) -> Result<bool, KeyError> {
+    Ok(read_pem(path)?.0 == SEALED_LABEL)
+}
+
+fn read_pem(path: &Utf8Path) -> Result<(String, SecretDocument), KeyError> {
+    let pem = fs::read_to_string(path)
+        .map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    let (label, document) = SecretDocument::from_pem(&pem).map_err(|error| {
+        KeyError::NotEncryptedKey { path: path.to_owned(), source: error.into() }
+    })?;
+    Ok((label.to_owned(), document))
+}
+
+fn write_sealed(path: &Utf8Path, plain: &[u8], passphrase: &Passphrase) -> Result<(), KeyError> {
+    let failed = |source| KeyError::Encrypt { path: path.to_owned(), source };
+    let sealed = PrivateKeyInfoRef::from_der(plain)
+        .map_err(|error| failed(error.into()))?
+        .encrypt(passphrase.0.as_bytes())
+        .map_err(failed)?;
+    let pem = sealed.to_pem(SEALED_LABEL, LineEnding::LF).map_err(|error| failed(error.into()))?;
+    disk::replace(path.as_std_path(), pem.as_bytes(), Access::Owner)
+        .map_err(|source| KeyError::Write { path: path.to_owned(), source })
+}
