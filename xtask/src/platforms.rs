@@ -57,13 +57,13 @@ const SYSTEMS: &[System] = &[
         name: "x86_64-unknown-linux-musl",
         routine: Some(Routine { purpose: Purpose::Proof, programs: &["fleetctl", "orbit"] }),
         emulator: Some(Emulator::None),
-        kind: "ELF 64-bit LSB executable, x86-64, version 1 (SYSV), statically linked",
+        kind: "ELF 64-bit LSB pie executable, x86-64, version 1 (SYSV), static-pie linked",
     },
     System {
         name: "aarch64-unknown-linux-musl",
         routine: Some(Routine { purpose: Purpose::Proof, programs: AGENT }),
         emulator: Some(Emulator::Qemu),
-        kind: "ELF 64-bit LSB executable, ARM aarch64, version 1 (SYSV), statically linked",
+        kind: "ELF 64-bit LSB pie executable, ARM aarch64, version 1 (SYSV), static-pie linked",
     },
     System {
         name: "x86_64-pc-windows-gnu",

@@ -154,8 +154,9 @@ fn command(target: &Target) -> &'static [&'static str] {
 
 fn flags(target: &Target) -> &'static [&'static str] {
     match (target.system, target.linker) {
-        // Zig brings the C library's own start-up code.
-        (System::Linux, _) => &["-Clink-self-contained=no"],
+        // Zig brings the C library's own start-up code. It passes over rustc's `-static-pie`, and
+        // would lay the program at a fixed address.
+        (System::Linux, _) => &["-Clink-self-contained=no", "-Clink-arg=-pie"],
         (System::Windows, Linker::Mingw) => &["-Clink-arg=-Wl,--no-insert-timestamp"],
         (System::Windows, _) => &[],
         // `-S`: no map of object files, whose paths and times would be part of the program's UUID.

@@ -2,7 +2,7 @@
 
 use object::{
     LittleEndian,
-    elf::{EM_AARCH64, EM_X86_64, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP},
+    elf::{EM_AARCH64, EM_X86_64, ET_DYN, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP},
     read::elf::{Dyn as _, ElfFile64, FileHeader as _, ProgramHeader as _},
 };
 
@@ -11,6 +11,9 @@ use crate::dist::target::Cpu;
 pub(super) fn problems(bytes: &[u8], cpu: Cpu) -> anyhow::Result<Vec<String>> {
     let file = ElfFile64::<LittleEndian>::parse(bytes)?;
     let mut problems = Vec::new();
+    if file.elf_header().e_type(LittleEndian) != ET_DYN {
+        problems.push("it lies at a fixed address".to_owned());
+    }
     let machine = match cpu {
         Cpu::X86_64 => EM_X86_64,
         Cpu::Aarch64 => EM_AARCH64,
