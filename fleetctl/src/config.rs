@@ -335,6 +335,17 @@ impl Environment {
     }
 }
 
+/// The value of the variable `name`, for files that name variables; one that is set to nothing counts
+/// as none.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn variable(name: &str) -> Option<Hidden> {
+    // A name with one of these is refused by some systems with a panic.
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return None;
+    }
+    env::var(name).ok().filter(|value| !value.is_empty()).map(Hidden)
+}
+
 /// Whether the variable `name` is set to nothing.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 pub(crate) fn is_empty_variable(name: &OsStr) -> bool {

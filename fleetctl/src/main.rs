@@ -59,7 +59,7 @@ fn main() -> ExitCode {
 /// Reads the command line, in the colours it asks for.
 fn parse() -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let shown = without_empty_variables(Cli::command()).color(color_in(&arguments).for_clap());
+    let shown = shown().color(color_in(&arguments).for_clap());
     let mut command = switches::with_values(shown.clone());
     let matches = command.try_get_matches_from_mut(&arguments);
     let mut matches = matches.map_err(|error| {
@@ -70,6 +70,16 @@ fn parse() -> Result<Cli, clap::Error> {
         asked.then(|| help(shown, &arguments)).flatten().unwrap_or(error)
     })?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// The command line as help shows it.
+fn shown() -> Command {
+    without_empty_variables(Cli::command())
+}
+
+/// The command line as it is parsed.
+fn command() -> Command {
+    switches::with_values(shown())
 }
 
 /// The help of `command` that `arguments` ask for.

@@ -42,12 +42,17 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
 fn documents(
     workspace: &Workspace,
     programs: &Programs,
-) -> anyhow::Result<[(&'static str, String); 2]> {
+) -> anyhow::Result<[(&'static str, String); 3]> {
     let sh = &workspace.sh;
     let (fleetctl, server) = (&programs.fleetctl, &programs.server);
     let cli = cmd!(sh, "{fleetctl} generate markdown").quiet().read()?;
     let openapi = cmd!(sh, "{server} openapi").quiet().read()?;
-    Ok([("docs/cli.md", format!("{cli}\n")), ("docs/openapi.json", format!("{openapi}\n"))])
+    let schema = cmd!(sh, "{fleetctl} generate schema").quiet().read()?;
+    Ok([
+        ("docs/fleet-package.schema.json", format!("{schema}\n")),
+        ("docs/cli.md", format!("{cli}\n")),
+        ("docs/openapi.json", format!("{openapi}\n")),
+    ])
 }
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {

@@ -51,6 +51,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "reads our container image"),
     ("umoci", "unpacks it"),
     ("python3", "runs peers and checks"),
+    ("python3-jsonschema", "judges the schema of fleet-package.toml"),
     ("python3-venv", "keeps apart what the benchmark and cross-compiling install"),
     ("gcc-mingw-w64-x86-64-win32", "compiles C and links for Windows on x86_64"),
     ("wine64", "runs programs for Windows on x86_64"),

@@ -33,6 +33,9 @@ Examples:
     /// Prints the reference of all commands
     #[command(after_help = "Examples:\n  fleetctl generate markdown > docs/cli.md")]
     Markdown,
+    /// Prints the JSON schema of `fleetctl package --spec`'s file
+    #[command(after_help = "Examples:\n  fleetctl generate schema > fleet-package.schema.json")]
+    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +60,10 @@ pub(crate) fn run(command: GenerateCommand, shell: Shell) -> anyhow::Result<()> 
             shell.raw(&script)
         }
         GenerateCommand::Man(args) => man(args, shell),
+        GenerateCommand::Schema => {
+            let schema = serde_json::to_string_pretty(&super::package::schema());
+            shell.line(schema.context("could not write JSON")?)
+        }
         GenerateCommand::Markdown => shell.raw(markdown::reference(&built()).as_bytes()),
     }
 }

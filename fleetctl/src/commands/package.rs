@@ -14,18 +14,20 @@ mod flags;
 mod inspect;
 mod macos;
 mod order;
+mod plan;
 mod reading;
+mod sheet;
 pub(crate) mod signing;
 mod staged;
 mod verify;
 mod windows;
 
-use std::{path::PathBuf, thread};
+use std::{collections::BTreeSet, path::PathBuf, thread};
 
 use anyhow::Context as _;
 use camino::Utf8Path;
 use packager::{
-    FileTree, Format, Package, WriteSeek,
+    Format, Package, WriteSeek,
     format::{
         deb::Deb,
         msi::Msi,
@@ -33,12 +35,11 @@ use packager::{
         rpm::Rpm,
     },
     sign::Keys,
-    tree::Node,
 };
 use serde::Serialize;
 
-pub(crate) use self::args::PackageArgs;
 use self::args::PackageCommand;
+pub(crate) use self::{args::PackageArgs, sheet::schema};
 use self::{
     order::{Destination, Order, Type},
     staged::{Digest, Staged, Unfinished},
@@ -46,6 +47,7 @@ use self::{
 use crate::{
     cli::Output,
     config::Environment,
+    exit::Stop,
     output::{self, Steps, Table},
     session::Session,
 };
@@ -90,32 +92,64 @@ impl Job<'_> {
 
 pub(crate) fn run(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
     match args.command {
-        None => pack(&args, session),
+        None => pack(args, session),
         Some(PackageCommand::Inspect(args)) => inspect::run(&args, session),
         Some(PackageCommand::Verify(args)) => verify::run(&args, session),
         Some(PackageCommand::Diff(args)) => diff::run(&args, session),
     }
 }
 
-fn pack(args: &PackageArgs, session: &Session) -> anyhow::Result<()> {
-    let order = check::order(args, &Environment::read()?)?;
-    mention_limits(&order, session);
+/// What is ordered, and the packages that it comes to.
+struct Packed {
+    order: Order,
+    packages: Vec<Package>,
+}
+
+impl Packed {
+    fn each(&self) -> impl Iterator<Item = (&Order, &Package)> {
+        self.packages.iter().map(|package| (&self.order, package))
+    }
+
+    fn is_shown_only(&self) -> bool {
+        self.order.destination == Destination::Nowhere
+    }
+}
+
+fn pack(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
+    let output = args.output;
+    let orders = match &args.spec {
+        None => check::orders(&[args], &Environment::read()?)?,
+        Some(path) => {
+            let line: Vec<_> = std::env::args_os().collect();
+            check::orders(&sheet::read(path, &line)?, &Environment::read()?)?
+        }
+    };
     let scratch = tempfile::tempdir().context("could not make a temporary folder")?;
     let folder =
         Utf8Path::from_path(scratch.path()).context("the temporary folder is not UTF-8")?;
-    let packages = components::payloads(&order, folder, session)?
+    let mut packed = Vec::new();
+    for (number, order) in orders.into_iter().enumerate() {
+        mention_limits(&order, session);
+        let folder = folder.join(number.to_string());
+        std::fs::create_dir(&folder).context("could not make a temporary folder")?;
+        packed.push(assemble(order, &folder, session)?);
+    }
+    if packed.iter().all(Packed::is_shown_only) {
+        plan::list(&packed, output, session)
+    } else {
+        make(&packed, output, session)
+    }
+}
+
+fn assemble(order: Order, scratch: &Utf8Path, session: &Session) -> anyhow::Result<Packed> {
+    let packages = components::payloads(&order, scratch, session)?
         .into_iter()
         .map(|(payload, newest)| {
             let date = order.date.unwrap_or(newest);
             packager::assemble(&order.spec, &payload, date).context("could not lay out the package")
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    match &order.destination {
-        Destination::Nowhere => list(&order, &packages, args.output, session),
-        Destination::Folder(_) | Destination::File(_) => {
-            make(&order, &packages, args.output, session)
-        }
-    }
+    Ok(Packed { order, packages })
 }
 
 /// What is asked for and osqueryd cannot do, though the agent can.
@@ -138,13 +172,12 @@ fn mention_limits(order: &Order, session: &Session) {
     }
 }
 
-fn make(
-    order: &Order,
-    packages: &[Package],
-    output: Output,
-    session: &Session,
-) -> anyhow::Result<()> {
-    let jobs = jobs(order, packages)?;
+fn make(packed: &[Packed], output: Output, session: &Session) -> anyhow::Result<()> {
+    let mut jobs = Vec::new();
+    for packed in packed {
+        jobs.extend(self::jobs(packed)?);
+    }
+    refuse_same_paths(&jobs)?;
     let unfinished = Unfinished::watched()?;
     let staged = build_all(&jobs, (&unfinished, digest(output)), session)?;
     let artifacts: Vec<_> =
@@ -154,7 +187,7 @@ fn make(
 }
 
 /// Every package in every format. The only place where a type becomes a format.
-fn jobs<'a>(order: &'a Order, packages: &'a [Package]) -> anyhow::Result<Vec<Job<'a>>> {
+fn jobs(Packed { order, packages }: &Packed) -> anyhow::Result<Vec<Job<'_>>> {
     let mut jobs = Vec::new();
     for package in packages {
         for kind in kinds(order, package) {
@@ -173,6 +206,17 @@ fn jobs<'a>(order: &'a Order, packages: &'a [Package]) -> anyhow::Result<Vec<Job
             .with_context(|| format!("could not create `{}`", folder.display()))?;
     }
     Ok(jobs)
+}
+
+/// Fails if two builds of a file of flags make the same file.
+fn refuse_same_paths(jobs: &[Job<'_>]) -> Result<(), Stop> {
+    let mut paths = BTreeSet::new();
+    let twice = jobs.iter().find(|job| !paths.insert(&job.path));
+    twice.map_or(Ok(()), |job| {
+        let path = job.path.display();
+        let reason = format!("`{path}` would be made twice: give each build an out-dir of its own");
+        Err(Stop::usage(reason))
+    })
 }
 
 /// The types asked for that install on the package's system.
@@ -251,83 +295,6 @@ fn sign(
     unfinished.stage(&job.path, digest, |out: &mut dyn WriteSeek| {
         job.format.sign(&mut package, job.keys, out).context("could not sign it")
     })
-}
-
-/// An entry of a tree that is only shown.
-#[derive(Debug, Serialize)]
-struct Listed {
-    path: String,
-    kind: &'static str,
-    mode: String,
-    owner: String,
-    size: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
-}
-
-/// A package that is only shown.
-#[derive(Debug, Serialize)]
-struct Plan {
-    file_name: String,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    arch: String,
-    version: String,
-    /// The date of everything in it.
-    date: String,
-    files: Vec<Listed>,
-}
-
-fn list(
-    order: &Order,
-    packages: &[Package],
-    output: Output,
-    session: &Session,
-) -> anyhow::Result<()> {
-    let mut plans = Vec::new();
-    for package in packages {
-        for kind in kinds(order, package) {
-            let format = format(kind, order);
-            let (name, tree) = (format.file_name(&package.metadata), format.tree(package));
-            if output.format == output::Format::Table {
-                session.shell.line(format!("{name}:"))?;
-                session.shell.raw(tree.to_string().as_bytes())?;
-            }
-            plans.push(plan(package, kind, name, &tree));
-        }
-    }
-    match output.format {
-        output::Format::Table => Ok(()),
-        output::Format::Json | output::Format::Yaml => {
-            session.shell.data(output.format, &plans, |_| Table::properties([]))
-        }
-    }
-}
-
-fn plan(package: &Package, kind: Type, file_name: String, tree: &FileTree) -> Plan {
-    let files = tree.iter().map(|(path, entry)| Listed {
-        path: path.to_string(),
-        kind: match &entry.node {
-            Node::Dir => "dir",
-            Node::File { .. } => "file",
-            Node::Symlink { .. } => "symlink",
-        },
-        mode: format!("{:04o}", entry.mode.bits()),
-        owner: format!("{}:{}", entry.owner.user, entry.owner.group),
-        size: entry.size(),
-        target: match &entry.node {
-            Node::Symlink { target } => Some(target.to_string()),
-            Node::Dir | Node::File { .. } => None,
-        },
-    });
-    Plan {
-        file_name,
-        kind: kind.name(),
-        arch: package.metadata.platform.arch.to_string(),
-        version: package.metadata.version.to_string(),
-        date: package.built_at.timestamp().to_string(),
-        files: files.collect(),
-    }
 }
 
 fn table(artifacts: &[Artifact]) -> Table {

@@ -71,7 +71,7 @@ fn every_type_and_architecture_is_made_and_described() {
     for artifact in &made {
         let path = home.path(artifact["path"].as_str().unwrap());
         let keys: Vec<_> = artifact.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["path", "size", "sha256", "type", "arch", "version"]);
+        assert_eq!(keys, ["path", "size", "sha256", "type", "arch", "version", "signer"]);
         assert_eq!(artifact["version"], "1.2.3");
         let metadata = std::fs::metadata(&path).unwrap();
         assert_eq!(artifact["size"], metadata.len());

@@ -40,7 +40,8 @@ Examples:
   fleetctl package --type msi --components ./bin --windows-certificate code.pfx \\
       --timestamp-url http://timestamp.example.com \\
       --fleet-url https://fleet.example.com --enroll-secret-file secret.txt
-  fleetctl package --type rpm --components ./bin --dry-run";
+  fleetctl package --type rpm --components ./bin --dry-run
+  fleetctl package --spec fleet-package.toml --out-dir dist";
 
 /// Builds installers of the agent
 ///
@@ -56,11 +57,19 @@ pub(crate) struct PackageArgs {
     #[command(subcommand)]
     pub command: Option<PackageCommand>,
     /// Kind of installer: deb, rpm, msi, pkg; several are separated by commas or given one by one
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', required = true)]
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        value_delimiter = ',',
+        required_unless_present = "spec"
+    )]
     pub types: Vec<String>,
     /// Architecture: amd64, arm64; several as with --type. A pkg is always for both
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', default_value = "amd64")]
     pub archs: Vec<String>,
+    /// File with flags, or with several sets of them, in TOML; a flag given here wins over it
+    #[arg(long, value_name = "FILE")]
+    pub spec: Option<PathBuf>,
     #[command(flatten)]
     pub server: ServerArgs,
     #[command(flatten)]

@@ -17,10 +17,37 @@ use super::{
 };
 use crate::{config::Environment, exit::Stop};
 
+/// Checks everything that is to be built, all of it at once.
+pub(crate) fn orders(all: &[PackageArgs], environment: &Environment) -> Result<Vec<Order>, Stop> {
+    let mut problems = Vec::new();
+    let mut orders = Vec::new();
+    for args in all {
+        match order(args, environment) {
+            Ok(order) => orders.push(order),
+            Err(Stop::Usage { problems: its, .. }) => {
+                problems.extend(
+                    its.into_iter().filter(|it| !problems.contains(it)).collect::<Vec<_>>(),
+                );
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    let shown = orders.iter().filter(|order| order.destination == Destination::Nowhere).count();
+    if shown > 0 && shown < orders.len() {
+        problems.push("--dry-run is for every build of --spec or for none".to_owned());
+    }
+    if problems.is_empty() { Ok(orders) } else { Err(Stop::Usage { problems, help: None }) }
+}
+
 /// Checks `args`. Reads the files that they name, and nothing else.
-pub(crate) fn order(args: &PackageArgs, environment: &Environment) -> Result<Order, Stop> {
+fn order(args: &PackageArgs, environment: &Environment) -> Result<Order, Stop> {
     let mut check = Check::default();
     check.problems.extend(args.refused.reasons());
+    if args.types.is_empty() {
+        check
+            .problems
+            .push("--type must say what to build, here or as `type` in --spec".to_owned());
+    }
     let types = check.each(&args.types, Type::parse);
     let archs = check.each(&args.archs, |text| {
         text.parse().map_err(|error: packager::SpecError| format!("--arch: {error}"))

@@ -108,6 +108,10 @@ impl Unfinished {
     }
 }
 
+/// `SIGXFSZ`, the same on Linux and macOS.
+#[cfg(unix)]
+const FILE_SIZE_LIMIT: i32 = 25;
+
 /// From now on catches signals that ask to end; gives the number of the first.
 #[cfg(unix)]
 fn signal() -> io::Result<impl Future<Output = i32> + Send> {
@@ -115,7 +119,10 @@ fn signal() -> io::Result<impl Future<Output = i32> + Send> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    // Once it is watched, a file that grows beyond what its writer may have is an error of writing.
+    let limit = signal(SignalKind::from_raw(FILE_SIZE_LIMIT))?;
     Ok(async move {
+        let _limit = limit;
         tokio::select! {
             _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
             _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
