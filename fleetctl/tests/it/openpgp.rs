@@ -57,7 +57,7 @@ fn packages_are_signed_and_tell_by_whom() {
     let said = tool("rpm", ["--dbpath", database, "--checksig", rpm]);
     assert!(said.contains("digests signatures OK"), "{said}");
     assert_eq!(std::fs::read_dir(home.path("dist")).unwrap().count(), 2);
-    let unsigned = json(&home.fleetctl(words(&format!("{PACKAGE} msi"))).ok());
+    let unsigned = json(&home.fleetctl(words(&format!("{PACKAGE} deb"))).ok());
     assert_eq!(unsigned[0]["signer"], Value::Null);
 }
 

@@ -11,6 +11,10 @@ use super::signing::{KeyArgs, PathArgs, open, refused, show_done, show_pending};
 use crate::{cli::Output, commands::expiry::now, exit::Stop, session::Session};
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  fleetctl updates change show --path tuf
+  fleetctl updates change sign --folder /media/usb/change --keys /media/usb/keys")]
 pub(crate) enum ChangeCommand {
     /// Shows what would change, and whose signatures are missing
     #[command(after_help = "\

@@ -13,6 +13,10 @@ use super::{passphrases::PassphraseArgs, signing::PathArgs};
 use crate::{cli::Output, commands::expiry::now, output::Table, session::Session};
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  fleetctl updates key gen --folder /media/usb root-ann
+  fleetctl updates key list --path tuf")]
 pub(crate) enum KeyCommand {
     /// Makes a key: NAME.pem, encrypted, and NAME.pub for those who run the repository
     #[command(after_help = "\

@@ -14,6 +14,10 @@ use super::signing::{ChangeArgs, PathArgs, carry_out, open};
 use crate::{cli::Output, commands::expiry::now, exit::Stop, output::Table, session::Session};
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  fleetctl updates roles list --path tuf
+  fleetctl updates roles add --path tuf root ann.pub bob.pub --threshold 2 --keys /media/usb")]
 pub(crate) enum RolesCommand {
     /// Lists roles, their keys and what they may speak for
     #[command(after_help = "Examples:\n  fleetctl updates roles list --path tuf")]

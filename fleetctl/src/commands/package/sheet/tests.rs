@@ -1,3 +1,5 @@
+//! What a sheet says becomes flags, and its mistakes are told with their lines.
+
 use std::path::Path;
 
 use super::*;
