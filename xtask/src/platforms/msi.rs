@@ -225,6 +225,8 @@ impl<'a> Stage<'a> {
         }
         let wait = format!("{} '{}' wait", prefix.command(), prefix.msiexec.display());
         let windows = deployment.desk.start("windows", &wait)?;
+        // A Windows that the first installation starts would keep that one's output open for ever.
+        windows.wait_for("its first word", |log| log.contains("running").then_some(()))?;
         let root = prefix.drive.join("Program Files").join("Orbit");
         Ok(Self { deployment, prefix, server, root, _windows: windows })
     }

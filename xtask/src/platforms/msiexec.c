@@ -2,7 +2,8 @@
  * by `msiexec /qn /i {product} REMOVE=ALL`, and does not tell it, as Windows does by
  * UPGRADINGPRODUCTCODE, that another comes; it finds this program by that name, beside the one that
  * called the installer. So this one is called with a package, properties and a log instead of wine's.
- * Called with `wait` it keeps the Windows running that services live in. */
+ * Called with `wait` it keeps the Windows running that services live in, and says so. */
+#include <stdio.h>
 #include <windows.h>
 #include <msi.h>
 
@@ -11,6 +12,8 @@
 int wmain(int count, wchar_t **arguments) {
     MsiSetInternalUI(INSTALLUILEVEL_NONE, NULL);
     if (count == 2) {
+        puts("running");
+        fflush(stdout);
         Sleep(INFINITE);
     }
     if (count == 5) {
