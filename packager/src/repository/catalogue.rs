@@ -213,7 +213,7 @@ pub(super) fn prune(
 }
 
 /// Keeps other writers away from the repository in `root` while it lives.
-pub(super) struct Lock(#[expect(dead_code, reason = "it is held")] File);
+pub(super) struct Lock(File);
 
 impl Lock {
     pub(super) fn take(root: &Path) -> Result<Self, RepositoryError> {
@@ -226,5 +226,12 @@ impl Lock {
             }
             Err(fs::TryLockError::Error(error)) => Err(RepositoryError::write(path)(error)),
         }
+    }
+}
+
+impl Drop for Lock {
+    /// Said aloud: closing the file is not enough while a program that is just being started has a copy.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
     }
 }

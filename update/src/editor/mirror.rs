@@ -19,7 +19,18 @@ pub struct Mirror {
     to: Utf8PathBuf,
     names: Vec<Utf8PathBuf>,
     /// Keeps others from writing to the copy, and from changing what is copied.
-    _locks: [fs::File; 2],
+    _locks: [Held; 2],
+}
+
+/// A locked file.
+#[derive(Debug)]
+struct Held(fs::File);
+
+impl Drop for Held {
+    /// Said aloud: closing the file is not enough while a program that is just being started has a copy.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 impl Mirror {
@@ -46,7 +57,12 @@ impl Mirror {
         }
         names.sort();
         let names = names.into_iter().map(|(_, name)| name).collect();
-        Ok(Self { from: from.to_owned(), to: to.to_owned(), names, _locks: [lock, locked] })
+        Ok(Self {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            names,
+            _locks: [Held(lock), Held(locked)],
+        })
     }
 
     /// The files that are missing, relative to the copy, in order.
