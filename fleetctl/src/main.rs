@@ -3,7 +3,7 @@
 //! - [`cli`] describes the command line, [`commands`] does what it says.
 //! - [`session`] is what commands share: the terminal, the contexts, a client for the server.
 //! - [`client`] speaks the server's JSON interface, [`trust`] decides whom it believes.
-//! - [`switches`] lets switches take values, as Fleet's do.
+//! - [`flags`] are those that commands share; [`switches`] lets switches take values, as Fleet's do.
 //! - [`config`] keeps contexts and reads the environment.
 //! - [`output`] prints everything, [`prompt`] asks, [`exit`] ends the process.
 //!
@@ -16,6 +16,7 @@ mod commands;
 mod config;
 mod digest;
 mod exit;
+mod flags;
 mod openpgp;
 mod output;
 mod prompt;

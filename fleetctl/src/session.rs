@@ -7,10 +7,10 @@ use url::Url;
 use wire::{api::Hidden, settings::server_url};
 
 use crate::{
-    cli::Global,
     client::{Access, Client, ContextSession},
     config::{Context, ContextFile, Contexts, Environment},
     exit::Stop,
+    flags::Global,
     output::Shell,
     trust::{Trust, certificates},
 };

@@ -4,7 +4,7 @@
 //! Signing is done after the fact, so keys never meet layout: a deb gets a member appended, an rpm
 //! its signature header rewritten, an msi a stream, a pkg its table of contents. Each format
 //! writes its unsigned form with the place for that kept free ([`rpm`] and [`pkg`] say where), and copies
-//! an unsigned package with the signature added in [`Format::sign`].
+//! an unsigned package with its [`Signature`] added.
 
 pub mod deb;
 pub mod msi;
@@ -60,23 +60,42 @@ pub trait Format: fmt::Debug + Send + Sync {
         out: &mut dyn WriteSeek,
         progress: Progress<'_>,
     ) -> Result<(), BuildError>;
-    /// Whose signature [`Format::sign`] adds when it has `keys`: the fingerprint of the key or of its
-    /// certificate, in hexadecimal. None if none of `keys` is for this format.
-    fn signer(&self, keys: &Keys) -> Option<String> {
-        let _ = keys;
-        None
+
+    /// The signature that `keys` give packages of this format; None if none of them is for it.
+    fn signature<'k>(&self, keys: &'k Keys) -> Option<Signature<'k>>;
+}
+
+/// What a key adds to packages of one format.
+pub struct Signature<'k> {
+    /// Whose it is: the fingerprint of the key or of its certificate, in hexadecimal.
+    pub signer: String,
+    add: Box<Add<'k>>,
+}
+
+type Add<'k> = dyn Fn(&mut dyn ReadSeek, &mut dyn WriteSeek) -> Result<(), SignError> + 'k;
+
+impl<'k> Signature<'k> {
+    fn new(
+        signer: String,
+        add: impl Fn(&mut dyn ReadSeek, &mut dyn WriteSeek) -> Result<(), SignError> + 'k,
+    ) -> Self {
+        Self { signer, add: Box::new(add) }
     }
 
     /// Copies the package `unsigned` to `out`, which is empty and stands at its start, with the
-    /// signature of the [`signer`](Format::signer) added. The same package and key give the same bytes
-    /// wherever the kind of signature has no time or chance in it.
-    fn sign(
+    /// signature added. The same package and key give the same bytes wherever the kind of signature
+    /// has no time or chance in it.
+    pub fn add(
         &self,
         unsigned: &mut dyn ReadSeek,
-        keys: &Keys,
         out: &mut dyn WriteSeek,
     ) -> Result<(), SignError> {
-        let _ = (unsigned, keys, out);
-        Err(SignError::NoKey { format: self.name() })
+        (self.add)(unsigned, out)
+    }
+}
+
+impl fmt::Debug for Signature<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Signature").field(&self.signer).finish()
     }
 }

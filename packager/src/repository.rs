@@ -86,6 +86,15 @@ impl RepositoryError {
 /// The public key that readers verify with, at the top of a repository.
 pub const KEY_FILE: &str = "key.asc";
 
+/// Refuses a name that is not one line of text.
+fn line_of_text(what: &'static str, given: &str) -> Result<(), RepositoryError> {
+    if !given.is_empty() && !given.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let (given, reason) = (given.escape_debug().to_string(), "it has to be one line of text");
+    Err(RepositoryError::Name { what, given, reason })
+}
+
 /// Refuses what could not be part of a path or a line of an index.
 fn plain_word(what: &'static str, given: &str) -> Result<(), RepositoryError> {
     let wrong = |reason| {

@@ -93,8 +93,6 @@ pub enum SignError {
     Key { key: &'static str, reason: String },
     #[error("the {what} cannot be signed: {reason}")]
     Unsignable { what: &'static str, reason: String },
-    #[error("no key for packages of type {format} is given")]
-    NoKey { format: &'static str },
     #[error("the signing key did not sign")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("there is no timestamp to be had")]

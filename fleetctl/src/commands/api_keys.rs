@@ -12,8 +12,8 @@ use wire::{
 
 use super::{expiry, find, state};
 use crate::{
-    cli::Output,
     client::Client,
+    flags::Output,
     output::{Table, time},
     session::Session,
 };

@@ -7,8 +7,8 @@ use serde::Serialize;
 use url::Url;
 
 use crate::{
-    cli::Output,
     config::{Context, Contexts},
+    flags::Output,
     output::Table,
     session::{Session, trust_of, url_of},
     trust::Trust,

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::{
-    cli::Output,
     exit::Stop,
+    flags::Output,
     output::{Format, Table},
     session::{Session, trust_of, url_of},
 };

@@ -7,8 +7,8 @@ use wire::{DeviceId, TeamId, api::Device};
 
 use super::{find, teams};
 use crate::{
-    cli::Output,
     client::Client,
+    flags::Output,
     output::{Format, Table, time},
     prompt,
     session::Session,

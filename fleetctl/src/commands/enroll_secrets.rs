@@ -12,9 +12,9 @@ use wire::{
 
 use super::{expiry, find, state, teams};
 use crate::{
-    cli::Output,
     client::Client,
     exit::Stop,
+    flags::Output,
     output::{Format, Table, time},
     prompt,
     session::Session,

@@ -29,6 +29,7 @@ use camino::Utf8Path;
 use packager::{
     Format, Package, WriteSeek,
     format::{
+        Signature,
         deb::Deb,
         msi::Msi,
         pkg::{Gzip, Pkg},
@@ -45,9 +46,9 @@ use self::{
     staged::{Digest, Staged, Unfinished},
 };
 use crate::{
-    cli::Output,
     config::Environment,
     exit::Stop,
+    flags::Output,
     output::{self, Steps, Table},
     session::Session,
 };
@@ -85,7 +86,7 @@ impl Job<'_> {
             kind: self.kind.name(),
             arch: self.package.metadata.platform.arch.to_string(),
             version: self.package.metadata.version.to_string(),
-            signer: self.format.signer(self.keys),
+            signer: self.format.signature(self.keys).map(|signature| signature.signer),
         }
     }
 }
@@ -273,14 +274,14 @@ fn build(
     (unfinished, digest): (&Unfinished, Digest),
     bar: &Steps,
 ) -> anyhow::Result<Staged> {
-    let signs = job.format.signer(job.keys).is_some();
-    let first = if signs { Digest::None } else { digest };
+    let signature = job.format.signature(job.keys);
+    let first = if signature.is_some() { Digest::None } else { digest };
     let mut staged = unfinished.stage(&job.path, first, |out: &mut dyn WriteSeek| {
         packager::build(job.package, &*job.format, out, &|bytes| bar.add(bytes))
             .context("could not build it")
     });
-    if signs {
-        staged = staged.and_then(|unsigned| sign(job, &unsigned, (unfinished, digest)));
+    if let Some(signature) = signature {
+        staged = staged.and_then(|unsigned| sign(job, &signature, &unsigned, (unfinished, digest)));
     }
     bar.finish();
     staged.with_context(|| format!("could not make `{}`", job.path.display()))
@@ -288,12 +289,13 @@ fn build(
 
 fn sign(
     job: &Job<'_>,
+    signature: &Signature<'_>,
     unsigned: &Staged,
     (unfinished, digest): (&Unfinished, Digest),
 ) -> anyhow::Result<Staged> {
     let mut package = unsigned.open().context("could not read it back")?;
     unfinished.stage(&job.path, digest, |out: &mut dyn WriteSeek| {
-        job.format.sign(&mut package, job.keys, out).context("could not sign it")
+        signature.add(&mut package, out).context("could not sign it")
     })
 }
 

@@ -3,7 +3,10 @@
 mod apt;
 mod dnf;
 
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use packager::{
@@ -14,7 +17,7 @@ use packager::{
 
 use super::expiry::now;
 use crate::{
-    cli::Output, config::Environment, exit::Stop, openpgp::OpenPgpArgs, output::Table,
+    config::Environment, exit::Stop, flags::Output, openpgp::OpenPgpArgs, output::Table,
     session::Session,
 };
 
@@ -46,6 +49,41 @@ pub(crate) struct PathArgs {
     /// Folder of the repository
     #[arg(long, value_name = "DIR", default_value = ".")]
     path: PathBuf,
+}
+
+/// How a verb that only signs is called.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct SignArgs<At: Args> {
+    #[command(flatten)]
+    at: At,
+    #[command(flatten)]
+    key: OpenPgpArgs,
+}
+
+/// How `prune` is called.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct PruneArgs<At: Args> {
+    #[command(flatten)]
+    at: At,
+    /// How many versions stay of each package and architecture
+    #[arg(long, value_name = "N")]
+    keep: NonZeroUsize,
+    #[command(flatten)]
+    key: OpenPgpArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// How `list` is called.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct ListArgs<At: Args> {
+    #[command(flatten)]
+    at: At,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(crate) fn run(command: RepoCommand, session: &Session) -> anyhow::Result<()> {

@@ -10,8 +10,8 @@ use wire::{
 
 use super::find;
 use crate::{
-    cli::Output,
     client::Client,
+    flags::Output,
     output::{Table, time},
     prompt,
     session::Session,

@@ -8,7 +8,7 @@ use wire::{
 
 use super::find;
 use crate::{
-    cli::Output,
+    flags::Output,
     output::{Table, time},
     prompt,
     session::Session,

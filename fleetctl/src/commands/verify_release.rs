@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use self::sums::{File, Sums};
 use crate::{
-    cli::Output,
     exit::Stop,
+    flags::Output,
     output::{Format, Shell, Table, clean},
 };
 

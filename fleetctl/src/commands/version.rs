@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    cli::Output,
+    flags::Output,
     output::{Format, Shell, Table},
 };
 

@@ -6,6 +6,25 @@ use crate::run::Home;
 
 const ROLES: [&str; 4] = ["ROOT", "TARGETS", "SNAPSHOT", "TIMESTAMP"];
 
+const ADD: [&str; 12] = [
+    "updates",
+    "add",
+    "--path",
+    "tuf",
+    "--target",
+    "orbit",
+    "--name",
+    "orbit",
+    "--platform",
+    "linux",
+    "--version",
+    "1.2.3",
+];
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
 fn with_passphrases() -> Home {
     ROLES.iter().fold(Home::new(), |home, role| {
         home.with(&format!("FLEET_{role}_PASSPHRASE"), format!("{role} passphrase"))
@@ -17,25 +36,8 @@ fn what_is_published_can_be_packaged_and_again_without_the_repository() {
     let home = with_passphrases();
     home.write("orbit", "#!/bin/sh\necho orbit\n");
     home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
-    let add = [
-        "updates",
-        "add",
-        "--path",
-        "tuf",
-        "--target",
-        "orbit",
-        "--name",
-        "orbit",
-        "--platform",
-        "linux",
-        "--version",
-        "1.2.3",
-        "--tag",
-        "stable",
-        "--output",
-        "json",
-    ];
-    let done: Value = serde_json::from_str(&home.fleetctl(add).ok()).unwrap();
+    let add = [&ADD[..], &["--tag", "stable", "--output", "json"]].concat();
+    let done = json(&home.fleetctl(add).ok());
     assert_eq!(done["what"], "add orbit/linux/1.2.3/orbit, orbit/linux/stable/orbit");
     assert_eq!(done["targets"][1], "orbit/linux/stable/orbit");
     assert_eq!(done["files"][2], "timestamp.json");
@@ -74,24 +76,10 @@ fn a_wrong_or_empty_passphrase_from_the_environment_is_final() {
     let home = with_passphrases();
     home.write("orbit", "#!/bin/sh\n");
     home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
-    let add = [
-        "updates",
-        "add",
-        "--path",
-        "tuf",
-        "--target",
-        "orbit",
-        "--name",
-        "orbit",
-        "--platform",
-        "linux",
-        "--version",
-        "1.2.3",
-    ];
     let home = home.with("FLEET_TARGETS_PASSPHRASE", "wrong");
-    let said = home.fleetctl(add).fails(1);
+    let said = home.fleetctl(ADD).fails(1);
     assert!(said.contains("does not open"), "{said}");
-    let said = home.with("FLEET_TARGETS_PASSPHRASE", "").fleetctl(add).fails(2);
+    let said = home.with("FLEET_TARGETS_PASSPHRASE", "").fleetctl(ADD).fails(2);
     assert!(said.contains("FLEET_TARGETS_PASSPHRASE: the passphrase is empty"), "{said}");
 }
 
@@ -155,25 +143,6 @@ fn a_repository_is_not_made_twice() {
     home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
     let said = home.fleetctl(["updates", "init", "--path", "tuf"]).fails(1);
     assert!(said.contains("\nhelp: choose another directory"), "{said}");
-}
-
-const ADD: [&str; 12] = [
-    "updates",
-    "add",
-    "--path",
-    "tuf",
-    "--target",
-    "orbit",
-    "--name",
-    "orbit",
-    "--platform",
-    "linux",
-    "--version",
-    "1.2.3",
-];
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
 }
 
 fn updates(home: &Home, args: &[&str]) -> crate::run::Ended {

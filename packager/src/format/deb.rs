@@ -19,9 +19,9 @@ use crate::{
     compression::{Algorithm, Compression, Encoder, all_cores},
     error::BuildError,
     feed::Feed,
-    format::{Format, Progress, ReadSeek, WriteSeek},
+    format::{Format, Progress, Signature, WriteSeek},
     package::{Metadata, Package, SourceDate},
-    sign::{Keys, SignError, openpgp::SigningKey},
+    sign::Keys,
     tarball,
     tree::FileTree,
 };
@@ -78,18 +78,9 @@ impl Format for Deb {
         ar.end(&data).map_err(BuildError::Write)
     }
 
-    fn signer(&self, keys: &Keys) -> Option<String> {
-        keys.openpgp.as_ref().map(SigningKey::fingerprint)
-    }
-
-    fn sign(
-        &self,
-        unsigned: &mut dyn ReadSeek,
-        keys: &Keys,
-        out: &mut dyn WriteSeek,
-    ) -> Result<(), SignError> {
-        let key = keys.openpgp.as_ref().ok_or(SignError::NoKey { format: self.name() })?;
-        signature::sign(unsigned, key, out)
+    fn signature<'k>(&self, keys: &'k Keys) -> Option<Signature<'k>> {
+        let key = keys.openpgp.as_ref()?;
+        Some(Signature::new(key.fingerprint(), |unsigned, out| signature::sign(unsigned, key, out)))
     }
 }
 

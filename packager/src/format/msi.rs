@@ -34,11 +34,11 @@ use crate::{
     compression::{Algorithm, Compression, all_cores},
     error::BuildError,
     feed::{Feed, hashed},
-    format::{Format, Progress, ReadSeek, WriteSeek},
+    format::{Format, Progress, ReadSeek, Signature, WriteSeek},
     hashing::HashingWriter,
     package::{Metadata, Package},
     payload::Arch,
-    sign::{CodeSigner, Keys, Seal, SignError, Trust, VerifyError},
+    sign::{Keys, Seal, Trust, VerifyError},
 };
 
 /// The cabinet's name in the database.
@@ -98,18 +98,9 @@ impl Format for Msi {
         cfb.finish(INSTALLER).map(drop).map_err(BuildError::Write)
     }
 
-    fn signer(&self, keys: &Keys) -> Option<String> {
-        keys.windows.as_ref().map(CodeSigner::fingerprint)
-    }
-
-    fn sign(
-        &self,
-        unsigned: &mut dyn ReadSeek,
-        keys: &Keys,
-        out: &mut dyn WriteSeek,
-    ) -> Result<(), SignError> {
-        let by = keys.windows.as_ref().ok_or(SignError::NoKey { format: self.name() })?;
-        seal::sign(unsigned, by, out)
+    fn signature<'k>(&self, keys: &'k Keys) -> Option<Signature<'k>> {
+        let key = keys.windows.as_ref()?;
+        Some(Signature::new(key.fingerprint(), |unsigned, out| seal::sign(unsigned, key, out)))
     }
 }
 

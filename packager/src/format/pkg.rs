@@ -25,9 +25,9 @@ use crate::{
     compression::{Algorithm, Compression, GzipWriter, Shape, all_cores},
     error::BuildError,
     feed::{self, Feed},
-    format::{Format, Progress, ReadSeek, WriteSeek},
+    format::{Format, Progress, ReadSeek, Signature, WriteSeek},
     package::{Metadata, Package},
-    sign::{CodeSigner, Keys, Seal, SignError, Trust, VerifyError},
+    sign::{Keys, Seal, Trust, VerifyError},
     tree::{Entry, InstallPath, Node},
 };
 
@@ -108,18 +108,9 @@ impl Format for Pkg {
         xar.finish().map(drop).map_err(BuildError::Write)
     }
 
-    fn signer(&self, keys: &Keys) -> Option<String> {
-        keys.macos_installer.as_ref().map(CodeSigner::fingerprint)
-    }
-
-    fn sign(
-        &self,
-        unsigned: &mut dyn ReadSeek,
-        keys: &Keys,
-        out: &mut dyn WriteSeek,
-    ) -> Result<(), SignError> {
-        let by = keys.macos_installer.as_ref();
-        seal::sign(unsigned, by.ok_or(SignError::NoKey { format: self.name() })?, out)
+    fn signature<'k>(&self, keys: &'k Keys) -> Option<Signature<'k>> {
+        let key = keys.macos_installer.as_ref()?;
+        Some(Signature::new(key.fingerprint(), |unsigned, out| seal::sign(unsigned, key, out)))
     }
 }
 

@@ -24,11 +24,11 @@ use crate::{
     compression::{Algorithm, Compression, Encoder, all_cores},
     error::BuildError,
     feed::{self, Feed},
-    format::{Format, Progress, ReadSeek, WriteSeek},
+    format::{Format, Progress, Signature, WriteSeek},
     hashing::HashingWriter,
     package::{Metadata, Package},
     payload::Arch,
-    sign::{Keys, SignError, openpgp::SigningKey},
+    sign::Keys,
     template::LICENSES,
     tree::{Entry, FileTree, InstallPath, Node, Role},
 };
@@ -100,18 +100,9 @@ impl Format for Rpm {
         out.seek(SeekFrom::End(0)).map(drop).map_err(BuildError::Write)
     }
 
-    fn signer(&self, keys: &Keys) -> Option<String> {
-        keys.openpgp.as_ref().map(SigningKey::fingerprint)
-    }
-
-    fn sign(
-        &self,
-        unsigned: &mut dyn ReadSeek,
-        keys: &Keys,
-        out: &mut dyn WriteSeek,
-    ) -> Result<(), SignError> {
-        let key = keys.openpgp.as_ref().ok_or(SignError::NoKey { format: self.name() })?;
-        signature::sign(unsigned, key, out)
+    fn signature<'k>(&self, keys: &'k Keys) -> Option<Signature<'k>> {
+        let key = keys.openpgp.as_ref()?;
+        Some(Signature::new(key.fingerprint(), |unsigned, out| signature::sign(unsigned, key, out)))
     }
 }
 

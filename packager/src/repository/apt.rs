@@ -27,7 +27,7 @@ use super::{
     KEY_FILE, Listed, RepositoryError,
     catalogue::{self, Addition, Catalogue, Lock},
     deb::{self, Control},
-    plain_word,
+    line_of_text, plain_word,
     publication::{Publication, replace},
 };
 use crate::{
@@ -68,16 +68,8 @@ impl Apt {
         key: &SigningKey,
         now: SourceDate,
     ) -> Result<(), RepositoryError> {
-        let printable = |name: &str| !name.is_empty() && !name.chars().any(char::is_control);
-        if !printable(&settings.name) {
-            let reason = "it has to be one line of text";
-            return Err(RepositoryError::Name { what: "name", given: settings.name, reason });
-        }
-        if self.dists().exists() {
-            return Err(RepositoryError::Exists { folder: self.dists() });
-        }
-        fs::create_dir_all(&self.root).map_err(RepositoryError::write(&self.root))?;
-        let _lock = Lock::take(&self.root)?;
+        line_of_text("name", &settings.name)?;
+        let _lock = catalogue::found(&self.root, &self.dists())?;
         self.publish(Catalogue::new(settings), key, now)
     }
 
@@ -92,13 +84,11 @@ impl Apt {
         plain_word("component", component)?;
         let (mut catalogue, _lock) = self.open()?;
         let additions = files.iter().map(|file| addition(file, component));
-        let additions = additions.collect::<Result<Vec<_>, _>>()?;
-        let new = catalogue::merge(&mut catalogue.packages, additions)?;
-        catalogue::copy_all(&self.root, &new)?;
+        let new = catalogue.add(&self.root, additions)?;
         if !new.is_empty() {
             self.publish(catalogue, key, now)?;
         }
-        Ok(new.into_iter().map(|addition| addition.package).collect())
+        Ok(new)
     }
 
     /// Makes the index anew, dated `now` and signed by `key`, which may be another one than before.
@@ -123,10 +113,8 @@ impl Apt {
         }
         self.publish(catalogue, key, now)?;
         let used = self.used_by_suites()?;
-        for package in removed.iter().filter(|package| !used.contains(&package.file)) {
-            let path = self.root.join(&package.file);
-            fs::remove_file(&path).map_err(RepositoryError::write(path))?;
-        }
+        let unused = removed.iter().filter(|package| !used.contains(&package.file));
+        catalogue::remove_all(&self.root, unused)?;
         Ok(removed)
     }
 

@@ -81,6 +81,19 @@ impl<S: Serialize + DeserializeOwned> Catalogue<S> {
             .map_err(|error| RepositoryError::Foreign { file, reason: error.to_string() })
     }
 
+    /// Copies what `additions` name to its place below `root` and lists it; returns what is new. One that is
+    /// listed already changes nothing; one that differs from what is listed under its name is refused, and
+    /// then nothing is added.
+    pub(super) fn add(
+        &mut self,
+        root: &Path,
+        additions: impl Iterator<Item = Result<Addition, RepositoryError>>,
+    ) -> Result<Vec<Listed>, RepositoryError> {
+        let new = merge(&mut self.packages, additions.collect::<Result<_, _>>()?)?;
+        copy_all(root, &new)?;
+        Ok(new.into_iter().map(|addition| addition.package).collect())
+    }
+
     /// Remembers that `files` are those of the index now made. Returns those of indexes before it that stay.
     pub(super) fn next_generation(&mut self, files: Vec<String>) -> Vec<String> {
         if self.generations.first() != Some(&files) {
@@ -106,7 +119,7 @@ pub(super) struct Addition {
 
 /// Sorts `additions` into `packages`; returns those whose files have to be copied. A package that is published
 /// already is left alone; one that only has the same name is refused.
-pub(super) fn merge(
+fn merge(
     packages: &mut Vec<Listed>,
     additions: Vec<Addition>,
 ) -> Result<Vec<Addition>, RepositoryError> {
@@ -149,7 +162,7 @@ pub(super) fn digest(path: &Path) -> Result<(String, u64), RepositoryError> {
 }
 
 /// Copies each file to its place below `root`, whole or not at all.
-pub(super) fn copy_all(root: &Path, additions: &[Addition]) -> Result<(), RepositoryError> {
+fn copy_all(root: &Path, additions: &[Addition]) -> Result<(), RepositoryError> {
     for Addition { from, package } in additions {
         let to = root.join(&package.file);
         make_parent(&to)?;
@@ -161,6 +174,18 @@ pub(super) fn copy_all(root: &Path, additions: &[Addition]) -> Result<(), Reposi
             let _ = fs::remove_file(&temporary);
         }
         copied?;
+    }
+    Ok(())
+}
+
+/// Removes the files of `packages` from below `root`.
+pub(super) fn remove_all<'a>(
+    root: &Path,
+    packages: impl Iterator<Item = &'a Listed>,
+) -> Result<(), RepositoryError> {
+    for package in packages {
+        let path = root.join(&package.file);
+        fs::remove_file(&path).map_err(RepositoryError::write(path))?;
     }
     Ok(())
 }
@@ -210,6 +235,16 @@ pub(super) fn prune(
     }
     packages.sort_by(|one, other| one.file.cmp(&other.file));
     removed
+}
+
+/// Makes the folder `root` for a repository whose index is to be in `folder`, where none may be.
+pub(super) fn found(root: &Path, folder: &Path) -> Result<Lock, RepositoryError> {
+    fs::create_dir_all(root).map_err(RepositoryError::write(root))?;
+    let lock = Lock::take(root)?;
+    if folder.exists() {
+        return Err(RepositoryError::Exists { folder: folder.to_owned() });
+    }
+    Ok(lock)
 }
 
 /// Keeps other writers away from the repository in `root` while it lives.

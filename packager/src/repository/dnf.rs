@@ -15,7 +15,6 @@ mod xml;
 
 use std::{
     cmp::Ordering,
-    fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -27,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     KEY_FILE, Listed, RepositoryError,
     catalogue::{self, Addition, Catalogue, Lock},
+    line_of_text,
     publication::{Publication, replace},
     rpm,
 };
@@ -61,15 +61,8 @@ impl Dnf {
         key: &SigningKey,
         now: SourceDate,
     ) -> Result<(), RepositoryError> {
-        if name.is_empty() || name.chars().any(char::is_control) {
-            let (given, reason) = (name.to_owned(), "it has to be one line of text");
-            return Err(RepositoryError::Name { what: "name", given, reason });
-        }
-        if self.repodata().exists() {
-            return Err(RepositoryError::Exists { folder: self.repodata() });
-        }
-        fs::create_dir_all(&self.root).map_err(RepositoryError::write(&self.root))?;
-        let _lock = Lock::take(&self.root)?;
+        line_of_text("name", name)?;
+        let _lock = catalogue::found(&self.root, &self.repodata())?;
         self.publish(Catalogue::new(Settings { name: name.to_owned() }), key, now)
     }
 
@@ -83,13 +76,11 @@ impl Dnf {
     ) -> Result<Vec<Listed>, RepositoryError> {
         let (mut catalogue, _lock) = self.open()?;
         let additions = files.iter().map(|file| addition(file));
-        let additions = additions.collect::<Result<Vec<_>, _>>()?;
-        let new = catalogue::merge(&mut catalogue.packages, additions)?;
-        catalogue::copy_all(&self.root, &new)?;
+        let new = catalogue.add(&self.root, additions)?;
         if !new.is_empty() {
             self.publish(catalogue, key, now)?;
         }
-        Ok(new.into_iter().map(|addition| addition.package).collect())
+        Ok(new)
     }
 
     /// Makes the index anew, dated `now` and signed by `key`, which may be another one than before.
@@ -111,10 +102,7 @@ impl Dnf {
             return Ok(removed);
         }
         self.publish(catalogue, key, now)?;
-        for package in &removed {
-            let path = self.root.join(&package.file);
-            fs::remove_file(&path).map_err(RepositoryError::write(path))?;
-        }
+        catalogue::remove_all(&self.root, removed.iter())?;
         Ok(removed)
     }
 

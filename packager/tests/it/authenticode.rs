@@ -29,7 +29,8 @@ fn sign_installer(unsigned: &[u8], by: &CodeSigner) -> Vec<u8> {
     let mut keys = Keys::default();
     keys.windows = Some(by.clone());
     let mut out = Cursor::new(Vec::new());
-    Msi::default().sign(&mut Cursor::new(unsigned), &keys, &mut out).unwrap();
+    let signature = Msi::default().signature(&keys).unwrap();
+    signature.add(&mut Cursor::new(unsigned), &mut out).unwrap();
     out.into_inner()
 }
 

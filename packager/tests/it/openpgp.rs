@@ -45,7 +45,7 @@ pub(crate) fn sign(
     let mut keys = Keys::default();
     keys.openpgp = Some(key);
     let mut out = Cursor::new(Vec::new());
-    format.sign(&mut Cursor::new(package), &keys, &mut out)?;
+    format.signature(&keys).unwrap().add(&mut Cursor::new(package), &mut out)?;
     Ok(out.into_inner())
 }
 

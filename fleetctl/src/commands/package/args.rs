@@ -8,7 +8,7 @@ use packager::spec::DEFAULT_MAINTAINER;
 use wire::api::Hidden;
 
 use super::{diff::DiffArgs, inspect::InspectArgs, signing::CodeArgs, verify::VerifyArgs};
-use crate::{cli::Output, openpgp::OpenPgpArgs, prompt::hidden};
+use crate::{flags::Output, openpgp::OpenPgpArgs, prompt::hidden};
 
 const AFTER_HELP: &str = "\
 An enroll secret on the command line can be seen by others on this computer while the command runs,

@@ -10,8 +10,8 @@ use packager::read::{
 
 use super::reading;
 use crate::{
-    cli::Output,
     exit::Stop,
+    flags::Output,
     output::{self, Table},
     session::Session,
 };

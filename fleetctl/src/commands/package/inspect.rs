@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::reading;
 use crate::{
-    cli::Output,
+    flags::Output,
     output::{self, Table},
     session::Session,
 };

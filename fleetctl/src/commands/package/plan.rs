@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Packed, order::Type};
 use crate::{
-    cli::Output,
+    flags::Output,
     output::{self, Table},
     session::Session,
 };

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use self::signatures::{TrustArgs, Trusted};
 use super::reading;
-use crate::{cli::Output, exit::Stop, output::Table, session::Session};
+use crate::{exit::Stop, flags::Output, output::Table, session::Session};
 
 const AFTER_HELP: &str = "\
 Compares every digest, checksum and size that the format records with what is in the file, and what

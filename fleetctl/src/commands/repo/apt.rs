@@ -1,12 +1,12 @@
 //! `fleetctl repo apt`: a repository for Debian and Ubuntu.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use packager::repository::apt::{Apt, MAIN, Settings};
 
-use super::{ENVIRONMENT, PathArgs, Signing, refused, show};
-use crate::{cli::Output, exit::Stop, openpgp::OpenPgpArgs, session::Session};
+use super::{ENVIRONMENT, ListArgs, PathArgs, PruneArgs, SignArgs, Signing, refused, show};
+use crate::{exit::Stop, flags::Output, openpgp::OpenPgpArgs, session::Session};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -22,13 +22,13 @@ pub(crate) enum AptCommand {
     Add(AddArgs),
     /// Signs the index anew: with another key, or with a new date
     #[command(after_help = format!("{ENVIRONMENT}\n\nExamples:\n  fleetctl repo apt sign --path apt --openpgp-key new-key.asc"))]
-    Sign(SignArgs),
+    Sign(SignArgs<SuiteArgs>),
     /// Removes all but the newest versions
     #[command(after_help = format!("{ENVIRONMENT}\n\nExamples:\n  fleetctl repo apt prune --path apt --keep 3 --openpgp-key key.asc"))]
-    Prune(PruneArgs),
+    Prune(PruneArgs<SuiteArgs>),
     /// Shows what is published
     #[command(after_help = "Examples:\n  fleetctl repo apt list --path apt --output json")]
-    List(ListArgs),
+    List(ListArgs<SuiteArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -73,35 +73,6 @@ pub(crate) struct AddArgs {
     component: String,
     #[command(flatten)]
     key: OpenPgpArgs,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SignArgs {
-    #[command(flatten)]
-    at: SuiteArgs,
-    #[command(flatten)]
-    key: OpenPgpArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PruneArgs {
-    #[command(flatten)]
-    at: SuiteArgs,
-    /// How many versions stay of each package and architecture
-    #[arg(long, value_name = "N")]
-    keep: NonZeroUsize,
-    #[command(flatten)]
-    key: OpenPgpArgs,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ListArgs {
-    #[command(flatten)]
-    at: SuiteArgs,
     #[command(flatten)]
     output: Output,
 }

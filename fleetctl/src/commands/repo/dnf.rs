@@ -1,12 +1,12 @@
 //! `fleetctl repo dnf`: a repository for Fedora, RHEL and openSUSE.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use packager::repository::dnf::Dnf;
 
-use super::{ENVIRONMENT, PathArgs, Signing, refused, show};
-use crate::{cli::Output, openpgp::OpenPgpArgs, session::Session};
+use super::{ENVIRONMENT, ListArgs, PathArgs, PruneArgs, SignArgs, Signing, refused, show};
+use crate::{flags::Output, openpgp::OpenPgpArgs, session::Session};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -22,13 +22,13 @@ pub(crate) enum DnfCommand {
     Add(AddArgs),
     /// Signs the index anew: with another key, or with a new date
     #[command(after_help = format!("{ENVIRONMENT}\n\nExamples:\n  fleetctl repo dnf sign --path dnf --openpgp-key new-key.asc"))]
-    Sign(SignArgs),
+    Sign(SignArgs<PathArgs>),
     /// Removes all but the newest versions
     #[command(after_help = format!("{ENVIRONMENT}\n\nExamples:\n  fleetctl repo dnf prune --path dnf --keep 3 --openpgp-key key.asc"))]
-    Prune(PruneArgs),
+    Prune(PruneArgs<PathArgs>),
     /// Shows what is published
     #[command(after_help = "Examples:\n  fleetctl repo dnf list --path dnf --output json")]
-    List(ListArgs),
+    List(ListArgs<PathArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -51,35 +51,6 @@ pub(crate) struct AddArgs {
     at: PathArgs,
     #[command(flatten)]
     key: OpenPgpArgs,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SignArgs {
-    #[command(flatten)]
-    at: PathArgs,
-    #[command(flatten)]
-    key: OpenPgpArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PruneArgs {
-    #[command(flatten)]
-    at: PathArgs,
-    /// How many versions stay of each package and architecture
-    #[arg(long, value_name = "N")]
-    keep: NonZeroUsize,
-    #[command(flatten)]
-    key: OpenPgpArgs,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ListArgs {
-    #[command(flatten)]
-    at: PathArgs,
     #[command(flatten)]
     output: Output,
 }

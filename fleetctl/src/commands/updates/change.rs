@@ -8,7 +8,7 @@ use update::{
 };
 
 use super::signing::{KeyArgs, PathArgs, open, refused, show_done, show_pending};
-use crate::{cli::Output, commands::expiry::now, exit::Stop, session::Session};
+use crate::{commands::expiry::now, exit::Stop, flags::Output, session::Session};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\

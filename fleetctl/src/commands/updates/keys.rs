@@ -10,7 +10,7 @@ use update::{
 };
 
 use super::{passphrases::PassphraseArgs, signing::PathArgs};
-use crate::{cli::Output, commands::expiry::now, output::Table, session::Session};
+use crate::{commands::expiry::now, flags::Output, output::Table, session::Session};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\

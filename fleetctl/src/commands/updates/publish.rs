@@ -13,7 +13,7 @@ use update::{
 use wire::settings::parse_duration;
 
 use super::signing::{ChangeArgs, PathArgs, carry_out, is_far, open};
-use crate::{cli::Output, commands::expiry::now, exit::Stop, output::Table, session::Session};
+use crate::{commands::expiry::now, exit::Stop, flags::Output, output::Table, session::Session};
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {

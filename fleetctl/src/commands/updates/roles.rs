@@ -11,7 +11,7 @@ use update::{
 };
 
 use super::signing::{ChangeArgs, PathArgs, carry_out, open};
-use crate::{cli::Output, commands::expiry::now, exit::Stop, output::Table, session::Session};
+use crate::{commands::expiry::now, exit::Stop, flags::Output, output::Table, session::Session};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\

@@ -9,9 +9,9 @@ use update::{
 
 use super::signing::{PathArgs, open};
 use crate::{
-    cli::Output,
     commands::expiry::now,
     exit::Stop,
+    flags::Output,
     output::{Table, time},
     session::Session,
 };

@@ -13,7 +13,7 @@ use update::{
 
 use super::passphrases::PassphraseArgs;
 use crate::{
-    cli::Output, commands::expiry::now, config::user_name, exit::Stop, output::Table,
+    commands::expiry::now, config::user_name, exit::Stop, flags::Output, output::Table,
     session::Session,
 };
 

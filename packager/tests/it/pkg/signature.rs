@@ -42,7 +42,8 @@ fn sign(unsigned: &[u8], by: &CodeSigner) -> Result<Vec<u8>, SignError> {
     let mut keys = Keys::default();
     keys.macos_installer = Some(by.clone());
     let mut out = Cursor::new(Vec::new());
-    Pkg::default().sign(&mut Cursor::new(unsigned), &keys, &mut out)?;
+    let signature = Pkg::default().signature(&keys).unwrap();
+    signature.add(&mut Cursor::new(unsigned), &mut out)?;
     Ok(out.into_inner())
 }
 
