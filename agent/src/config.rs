@@ -21,7 +21,8 @@ use crate::{
 /// Proxy for servers that are spoken to without TLS.
 const HTTP_PROXY: &str = "HTTP_PROXY";
 
-/// sysexits(3): ends an agent that cannot use its settings. Service managers do not start it again.
+/// sysexits(3): ends an agent that cannot use its settings. systemd does not start it
+/// again, and Windows is told that it just stopped; launchd starts it again.
 pub const EX_CONFIG: u8 = 78;
 
 /// Set by systemd when standard error goes to the journal.

@@ -42,6 +42,8 @@ pub enum HealthError {
     Tls(#[source] TlsError),
     #[error("could not connect to `{address}`")]
     Connect { address: SocketAddr, source: io::Error },
+    #[error("`{address}` does not speak TLS with the configured certificate")]
+    Handshake { address: SocketAddr, source: io::Error },
     #[error("could not ask `{address}`")]
     Ask { address: SocketAddr, source: hyper::Error },
     #[error("`{address}` did not answer within {} s", PATIENCE.as_secs())]
@@ -82,7 +84,8 @@ async fn ask(address: SocketAddr, tls: Option<&Tls>) -> Result<StatusCode, Healt
         None => status(address, stream).await,
         Some(connector) => {
             let name = ServerName::IpAddress(address.ip().into());
-            status(address, connector.connect(name, stream).await.map_err(connect)?).await
+            let handshake = |source| HealthError::Handshake { address, source };
+            status(address, connector.connect(name, stream).await.map_err(handshake)?).await
         }
     }
 }

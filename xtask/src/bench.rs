@@ -67,7 +67,7 @@ impl Args {
 
     /// What ours is built for. As it is shipped, that takes longer than all tests together.
     fn purpose(&self) -> Purpose {
-        if self.quick { Purpose::Proof } else { Purpose::Shipping }
+        if self.quick { Purpose::Proof } else { Purpose::Measuring }
     }
 
     fn rounds(&self) -> usize {

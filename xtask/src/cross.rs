@@ -47,7 +47,7 @@ impl Cross {
 
     /// Tells whether they are installed.
     pub(crate) fn has_zig(&self) -> bool {
-        python::has(&self.zig(), &zig_requirements())
+        python::has(&self.zig(), &zig_requirements().each_ref().map(String::as_str))
     }
 
     /// What both keep between builds.

@@ -1,8 +1,6 @@
 //! Tools from PyPI, each in a virtual environment of its own.
 
 use std::{
-    borrow::Borrow,
-    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -15,11 +13,7 @@ use crate::{terminal, workspace::Workspace};
 /// The file in an environment that says what was installed, all of it.
 const STAMP: &str = ".installed";
 
-/// Name and version: `name==version`.
-pub(crate) trait Requirement: Borrow<str> + AsRef<OsStr> {}
-impl<T: Borrow<str> + AsRef<OsStr>> Requirement for T {}
-
-/// Installs `requirement` once, and gives the directory of its programs.
+/// Installs `requirement`, `name==version`, once, and gives the directory of its programs.
 pub(crate) fn tool(workspace: &Workspace, requirement: &str) -> anyhow::Result<PathBuf> {
     environment(workspace, &requirement.replace("==", "-"), &[requirement])
 }
@@ -40,7 +34,7 @@ pub(crate) fn environment(
 pub(crate) fn install(
     workspace: &Workspace,
     venv: &Path,
-    requirements: &[impl Requirement],
+    requirements: &[&str],
 ) -> anyhow::Result<()> {
     if has(venv, requirements) {
         return Ok(());
@@ -54,6 +48,6 @@ pub(crate) fn install(
 }
 
 /// Tells whether the environment at `venv` has just `requirements`.
-pub(crate) fn has(venv: &Path, requirements: &[impl Requirement]) -> bool {
+pub(crate) fn has(venv: &Path, requirements: &[&str]) -> bool {
     fs::read_to_string(venv.join(STAMP)).is_ok_and(|it| it == requirements.join("\n"))
 }

@@ -78,13 +78,9 @@ fn status(root: &Utf8Path, output: Output) -> anyhow::Result<ExitCode> {
 }
 
 fn text(link: &Link, summary: &DeviceSummary) -> String {
-    let status = match summary.status {
-        DeviceStatus::Online => "online",
-        DeviceStatus::Offline => "offline",
-    };
     let rows = [
         ("device", summary.hostname.as_str()),
-        ("status", status),
+        ("status", summary.status.as_str()),
         ("last seen", &summary.last_seen_at.to_string()),
         ("server", link.server_url.as_str()),
         ("system", &summary.os_version),

@@ -195,7 +195,7 @@ fn health_is_told_by_the_server_with_the_configured_certificate_alone() {
     let healthy = asked(server.address(), &ours);
     assert_eq!(text(&healthy.stdout), "ready\n", "{healthy:?}");
     for (unhealthy, told) in [
-        (asked(server.address(), &tls("theirs")), "could not connect to"),
+        (asked(server.address(), &tls("theirs")), "TLS with the configured certificate"),
         (asked(server.address(), &[]), "could not ask"),
         (asked("127.0.0.1:0", &ours), "name one"),
     ] {

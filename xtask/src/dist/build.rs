@@ -23,6 +23,8 @@ use crate::{
 pub(crate) enum Purpose {
     /// To be shipped: small and fast.
     Shipping,
+    /// To be measured: as it is shipped, and in no release.
+    Measuring,
     /// To see it run: built in little time. Cargo shares with the tests what it builds for itself.
     Proof,
 }
@@ -32,6 +34,7 @@ impl Purpose {
     pub(crate) const fn folder(self) -> &'static str {
         match self {
             Self::Shipping => "dist",
+            Self::Measuring => "measured",
             Self::Proof => "proof",
         }
     }
@@ -40,8 +43,8 @@ impl Purpose {
     pub(crate) const fn profile(self, panic: Panic) -> &'static str {
         match (self, panic) {
             (Self::Proof, _) => "dev",
-            (Self::Shipping, Panic::Aborts) => "release-abort",
-            (Self::Shipping, Panic::Unwinds) => "release",
+            (Self::Shipping | Self::Measuring, Panic::Aborts) => "release-abort",
+            (Self::Shipping | Self::Measuring, Panic::Unwinds) => "release",
         }
     }
 }

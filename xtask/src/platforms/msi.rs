@@ -339,25 +339,26 @@ impl<'a> Stage<'a> {
                 bail!("{place} is empty, or has the secret in it");
             }
         }
-        if self.wine(&format!("reg query {STAGED}")).is_ok() {
-            bail!("properties are still staged in the registry");
-        }
-        Ok(())
+        self.expect_absent("properties staged in the registry", &format!("reg query {STAGED}"))
     }
 
     fn expect_gone(&self) -> anyhow::Result<()> {
         if self.root.exists() {
             bail!("there are: {:?}", self.listing());
         }
-        if self.wine(&format!("reg query {STAGED}")).is_ok() {
-            bail!("properties are still staged in the registry");
-        }
+        self.expect_absent("properties staged in the registry", &format!("reg query {STAGED}"))?;
         self.expect_no_service()
     }
 
     fn expect_no_service(&self) -> anyhow::Result<()> {
-        match self.wine("sc query orbit") {
-            Ok(state) => bail!("there is a service still: {state}"),
+        self.expect_absent("a service", &format!("reg query {SERVICE}"))
+    }
+
+    /// Expects `query`, which asks for `what`, to find nothing, in a Windows that finds what is there.
+    fn expect_absent(&self, what: &str, query: &str) -> anyhow::Result<()> {
+        self.wine(r"reg query 'HKLM\SOFTWARE\Microsoft'").context("Windows does not answer")?;
+        match self.wine(query) {
+            Ok(found) => bail!("there is {what} still: {found}"),
             Err(_) => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -66,7 +66,7 @@ impl<'a> Trial<'a> {
         let bin = home.path().join("bin");
         fs::create_dir(&bin).context("could not make a folder for programs")?;
         let ours = match plan.emulator {
-            Some(_) => Self::ours(workspace, &plan)?,
+            Some(_) => Self::ours(workspace, &plan, &dir)?,
             None => dir.clone(),
         };
         for name in [FLEETCTL, SERVER] {
@@ -76,10 +76,13 @@ impl<'a> Trial<'a> {
         Ok(Self { workspace, plan, dir, home, desk })
     }
 
-    /// The folder with `fleetctl` and `fleet-server` of this machine.
-    fn ours(workspace: &Workspace, plan: &Plan) -> anyhow::Result<PathBuf> {
+    /// The folder with `fleetctl` and `fleet-server` of this machine; `dir` has those that are tried.
+    fn ours(workspace: &Workspace, plan: &Plan, dir: &Path) -> anyhow::Result<PathBuf> {
         if plan.programs.contains(&SERVER) {
             let here = Reach::One(Target::of_this_machine()?);
+            if plan.reach == here {
+                return Ok(dir.to_owned());
+            }
             return dist::build(workspace, here, &[FLEETCTL, SERVER], plan.purpose);
         }
         let programs = workspace.programs()?;
@@ -108,9 +111,11 @@ impl<'a> Trial<'a> {
         }
         let plan = self.plan;
         let deployment = Deployment::start(self.desk)?;
-        deployment.credentials()?;
+        let issued = deployment.credentials();
         if plan.programs.contains(&SERVER) {
-            report.record("fleet-server serves by TLS, is set up, and issues secrets", Ok(()));
+            report.record("fleet-server serves by TLS, is set up, and issues secrets", issued);
+        } else {
+            issued?;
         }
         let stage = Stage { deployment: &deployment, runner: &runner };
         stage.enroll(plan.programs.contains(&DESKTOP), report);

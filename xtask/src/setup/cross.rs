@@ -29,7 +29,9 @@ pub(super) fn run(
     let choice = Choice::new(names)?;
     if choice.targets.iter().any(|target| target.linker != Linker::Mingw) {
         cross.dir()?;
-        python::install(workspace, &cross.zig(), &zig_requirements())?;
+        let requirements = zig_requirements();
+        let requirements = requirements.each_ref().map(String::as_str);
+        python::install(workspace, &cross.zig(), &requirements)?;
     }
     for target in choice.targets {
         library(workspace, &cross, target, wanted)
