@@ -1,8 +1,10 @@
 //! What an agent's package tells its agent: ours, and Fleet's.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use url::Url;
 use wire::envfile;
 
 use super::xml::Element;
@@ -23,10 +25,12 @@ const MAX_FILE: u64 = 64 << 10;
 pub struct Settings {
     /// Variables but for the secret, as the agent gets them.
     pub vars: BTreeMap<String, String>,
-    /// The enroll secret, if one is in the package.
+    /// The enroll secret, if one is in the package; the last that was found, if there are several.
     pub secret: Option<String>,
     /// Files that have it in them.
     pub secret_in: Vec<String>,
+    /// Every secret, and passwords of addresses, as they are written.
+    hidden: BTreeSet<String>,
 }
 
 /// Whether the file at `path` tells something of this.
@@ -56,6 +60,7 @@ impl Settings {
             if name == SECRET {
                 self.found_secret(&value, path);
             } else if name.starts_with("ORBIT_") || name.ends_with("_PROXY") {
+                self.hidden.extend(password(&value).map(str::to_owned));
                 self.vars.insert(name, value);
             }
         }
@@ -63,6 +68,7 @@ impl Settings {
 
     fn found_secret(&mut self, secret: &str, path: &str) {
         if !secret.is_empty() {
+            self.hidden.insert(secret.to_owned());
             self.secret = Some(secret.to_owned());
             self.secret_in.push(path.to_owned());
         }
@@ -74,15 +80,13 @@ impl Settings {
         self.vars.get(URL).map(String::as_str)
     }
 
-    /// `text` without the enroll secret and without passwords of the settings' URLs.
+    /// `text` without enroll secrets and without passwords of the settings' addresses.
     #[must_use]
     pub fn hide_in(&self, text: &str) -> String {
-        let passwords = self.vars.values().filter_map(|value| {
-            let url = Url::parse(value).ok()?;
-            url.password().map(str::to_owned)
-        });
-        let hidden = passwords.chain(self.secret.clone()).filter(|text| !text.is_empty());
-        hidden.fold(text.to_owned(), |text, secret| text.replace(&secret, "[hidden]"))
+        let mut hidden: Vec<_> = self.hidden.iter().collect();
+        // One may be in another, of which the rest would stay.
+        hidden.sort_by_key(|text| Reverse(text.len()));
+        hidden.into_iter().fold(text.to_owned(), |text, it| text.replace(it, "[hidden]"))
     }
 
     /// Whether the file at `path` has the secret in it, so that its digest would tell of it.
@@ -90,6 +94,15 @@ impl Settings {
     pub fn is_secret(&self, path: &str) -> bool {
         self.secret_in.iter().any(|its| its == path)
     }
+}
+
+/// The password in an address with or without a scheme, as it is written there: an address that was
+/// parsed has it encoded. Where the `@` is not in the authority, a slash may be part of the password.
+fn password(address: &str) -> Option<&str> {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let (user, _) = authority.rsplit_once('@').or_else(|| rest.rsplit_once('@'))?;
+    user.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
 }
 
 /// The environment of a daemon: what follows `EnvironmentVariables` in its property list. What cannot be
@@ -108,4 +121,48 @@ fn daemon(bytes: &[u8]) -> Vec<(String, String)> {
 fn pairs(dictionary: &Element) -> impl Iterator<Item = (&str, &Element)> {
     let pairs = dictionary.children.as_chunks::<2>().0.iter();
     pairs.map(|[key, value]| (key.text.as_str(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(files: &[(&str, &str)]) -> Settings {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()));
+        Settings::of(&files.collect())
+    }
+
+    #[test]
+    fn passwords_are_hidden_as_they_are_written() {
+        let hidden = [
+            ("http://ann:a=b;c^d@proxy:3128", "http://ann:[hidden]@proxy:3128"),
+            ("ann:a=b;c^d@proxy:3128", "ann:[hidden]@proxy:3128"),
+            ("http://ann:p@ss:w%40rd@proxy/@x", "http://ann:[hidden]@proxy/@x"),
+            ("http://:w0rd@proxy", "http://:[hidden]@proxy"),
+            ("http://ann:a/b#c@proxy", "http://ann:[hidden]@proxy"),
+            ("http://ann@proxy:3128", "http://ann@proxy:3128"),
+            ("http://ann:@proxy:3128", "http://ann:@proxy:3128"),
+            ("http://proxy:3128", "http://proxy:3128"),
+        ];
+        for (address, shown) in hidden {
+            let file = format!("HTTPS_PROXY='{address}'\n");
+            let settings = settings(&[("/etc/default/orbit", &file)]);
+            assert_eq!(settings.vars["HTTPS_PROXY"], address);
+            assert_eq!(
+                settings.hide_in(&format!("{address} {address}")),
+                format!("{shown} {shown}")
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_that_differ_are_all_hidden() {
+        let settings = settings(&[
+            ("/a/secret.txt", "one\n"),
+            ("/b/secret.txt", "one and more\n"),
+            ("/etc/default/orbit", "ORBIT_ENROLL_SECRET=two\n"),
+        ]);
+        assert_eq!(settings.hide_in("one and more, one, two"), "[hidden], [hidden], [hidden]");
+        assert_eq!(settings.secret_in.len(), 3);
+    }
 }

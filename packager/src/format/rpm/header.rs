@@ -191,6 +191,8 @@ impl Header {
         let length = read_number(intro, 8) as usize * ENTRY;
         let (index, store) = rest.split_at_checked(length).ok_or("a header ends early")?;
         let mut header = Self::default();
+        // Each value is copied: what several share would be copied again and again.
+        let mut left = store.len();
         for entry in index.chunks_exact(ENTRY) {
             let [tag, kind, at, count] = [0, 4, 8, 12].map(|place| read_number(entry, place));
             if tag == region {
@@ -198,8 +200,10 @@ impl Header {
             }
             let kind = Kind::numbered(kind).ok_or("a header has values of an unknown kind")?;
             let value = store.get(at as usize..).and_then(|it| kind.value(it, count as usize));
-            let bytes = value.ok_or("a value of a header ends beyond it")?.to_vec();
-            header.values.insert(tag, Value { kind, count: count as usize, bytes });
+            let bytes = value.ok_or("a value of a header ends beyond it")?;
+            left = left.checked_sub(bytes.len()).ok_or("values of a header overlap")?;
+            let value = Value { kind, count: count as usize, bytes: bytes.to_vec() };
+            header.values.insert(tag, value);
         }
         Ok(header)
     }
@@ -254,4 +258,40 @@ fn c_string(text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     bytes.push(0);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REGION: u32 = 63;
+
+    /// A header of which `count` tags have the same value, of `length` bytes.
+    fn shared(count: u32, length: usize) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(count.to_be_bytes());
+        bytes.extend(number(length).to_be_bytes());
+        bytes.extend((0..count).flat_map(|tag| entry(1000 + tag, Kind::Binary, 0, length)));
+        bytes.resize(bytes.len() + length, 0);
+        bytes
+    }
+
+    #[test]
+    fn a_value_is_not_copied_for_every_tag_that_names_it() {
+        assert!(Header::parse(&shared(1, 1 << 10), REGION).is_ok());
+        let parsed = Header::parse(&shared(2, 1 << 10), REGION);
+        assert_eq!(parsed.unwrap_err(), "values of a header overlap");
+        assert!(Header::parse(&shared(1 << 10, 1 << 10), REGION).is_err());
+    }
+
+    #[test]
+    fn what_was_rendered_is_parsed() {
+        let mut header = Header::default();
+        header.string(1000, "name");
+        header.strings(1001, ["one", "two"]);
+        header.int32(1002, &[1, 2, 3]);
+        header.binary(1003, b"bytes");
+        let bytes = header.render(REGION);
+        assert_eq!(Header::parse(&bytes, REGION).unwrap().render(REGION), bytes);
+    }
 }
