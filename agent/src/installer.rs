@@ -130,20 +130,25 @@ fn packaged_settings(root: &Utf8Path) -> Result<Variables, InstallerError> {
 }
 
 /// Checks all settings together, before anything is touched. Every user can read them in the
-/// registry, so passwords have no place there.
+/// registry, so what is `brought`, by a package or a property, has no password in it.
 #[cfg(any(windows, test))]
-fn check(settings: &Variables) -> Result<(), InstallerError> {
+fn check(settings: &Variables, brought: [&Variables; 2]) -> Result<(), InstallerError> {
     let read = wire::AgentSettings::from_vars(|name| settings.get(name).cloned());
-    let problems: Vec<_> = match read {
-        Err(errors) => errors.iter().map(ToString::to_string).collect(),
-        Ok(read) => read.with_password().map(exposed).collect(),
-    };
+    let unusable = read.err().unwrap_or_default();
+    let mut problems: Vec<_> = unusable.iter().map(ToString::to_string).collect();
+    let exposing = brought.into_iter().flatten().filter(|(_, value)| has_credentials(value));
+    problems.extend(exposing.map(|(name, _)| exposed(name)));
     if problems.is_empty() { Ok(()) } else { Err(InstallerError::Settings { problems }) }
 }
 
 #[cfg(any(windows, test))]
-fn exposed(what: &str) -> String {
-    format!("the {what} has a password in it, which every user of the device could read")
+fn has_credentials(value: &str) -> bool {
+    url::Url::parse(value).is_ok_and(|url| url.password().is_some() || !url.username().is_empty())
+}
+
+#[cfg(any(windows, test))]
+fn exposed(name: &str) -> String {
+    format!("`{name}` has a name or a password in it, which every user of the device could read")
 }
 
 fn hex_digest(secret: &EnrollSecret) -> String {
@@ -298,16 +303,20 @@ mod tests {
         assert_eq!(packaged_settings(place.root()).unwrap(), variables([]));
         place.write(files::PACKAGED_SETTINGS, "HTTPS_PROXY=http://proxy:3128\n");
         let mut settings = packaged_settings(place.root()).unwrap();
-        check(&settings).unwrap();
-        for (name, what) in
-            [("HTTPS_PROXY", "the proxy URL"), ("ORBIT_UPDATE_URL", "the update URL")]
-        {
+        let none = variables([]);
+        check(&settings, [&settings, &none]).unwrap();
+        for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ORBIT_UPDATE_URL"] {
             settings.insert(name.into(), "http://ann:s3cret@proxy:3128".into());
-            let error = check(&settings).unwrap_err().to_string();
-            assert!(error.contains(what) && !error.contains("s3cret"), "{error}");
+            let error = check(&settings, [&none, &settings]).unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains("s3cret"), "{error}");
         }
+        check(&settings, [&none, &none]).unwrap();
         settings.insert("ORBIT_DEBUG".into(), "perhaps".into());
-        assert!(matches!(check(&settings), Err(InstallerError::Settings { .. })));
+        let Err(InstallerError::Settings { problems }) = check(&settings, [&none, &settings])
+        else {
+            panic!("a switch that is neither on nor off was taken");
+        };
+        assert_eq!(problems.len(), 5, "all at once: {problems:?}");
     }
 
     #[cfg(unix)]

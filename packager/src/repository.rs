@@ -86,12 +86,15 @@ impl RepositoryError {
 /// The public key that readers verify with, at the top of a repository.
 pub const KEY_FILE: &str = "key.asc";
 
-/// Refuses a name that is not one line of text.
+/// Refuses a name that is not one line of text, without spaces around it: gpg hashes lines without those.
 fn line_of_text(what: &'static str, given: &str) -> Result<(), RepositoryError> {
-    if !given.is_empty() && !given.chars().any(char::is_control) {
+    if !given.is_empty() && given.trim() == given && !given.chars().any(char::is_control) {
         return Ok(());
     }
-    let (given, reason) = (given.escape_debug().to_string(), "it has to be one line of text");
+    let (given, reason) = (
+        given.escape_debug().to_string(),
+        "it has to be one line of text, without spaces around it",
+    );
     Err(RepositoryError::Name { what, given, reason })
 }
 
@@ -103,11 +106,11 @@ fn plain_word(what: &'static str, given: &str) -> Result<(), RepositoryError> {
     if given.is_empty() || given.len() > 100 {
         return wrong("it has to have one to a hundred characters");
     }
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-+._~".contains(&byte);
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-+._~^".contains(&byte);
     if !given.bytes().all(fits) {
-        return wrong("it may have letters, digits and -+._~");
+        return wrong("it may have letters, digits and -+._~^");
     }
-    if given.starts_with(['.', '-']) {
+    if !given.starts_with(|first: char| first.is_ascii_alphanumeric()) {
         return wrong("it has to begin with a letter or digit");
     }
     Ok(())

@@ -133,7 +133,7 @@ pub fn configure(root: &Utf8Path) -> Result<(), InstallerError> {
         None => environment()?,
     };
     let merged = merge(&record.settings, &current, &packaged, &given.settings);
-    check(&merged)?;
+    check(&merged, [&packaged, &given.settings])?;
     place_secret(root, given.secret.as_ref(), &mut record)?;
     set_environment(&merged)?;
     set_recovery()?;

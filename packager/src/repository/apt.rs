@@ -84,7 +84,7 @@ impl Apt {
         plain_word("component", component)?;
         let (mut catalogue, _lock) = self.open()?;
         let additions = files.iter().map(|file| addition(file, component));
-        let new = catalogue.add(&self.root, additions)?;
+        let new = catalogue.add(&self.root, additions, &self.published()?)?;
         if !new.is_empty() {
             self.publish(catalogue, key, now)?;
         }
@@ -112,8 +112,8 @@ impl Apt {
             return Ok(removed);
         }
         self.publish(catalogue, key, now)?;
-        let used = self.used_by_suites()?;
-        let unused = removed.iter().filter(|package| !used.contains(&package.file));
+        let used = self.published()?;
+        let unused = removed.iter().filter(|package| !used.contains_key(&package.file));
         catalogue::remove_all(&self.root, unused)?;
         Ok(removed)
     }
@@ -135,18 +135,20 @@ impl Apt {
         Catalogue::read(&self.dists())
     }
 
-    /// Files that any suite publishes: they share the pool.
-    fn used_by_suites(&self) -> Result<BTreeSet<String>, RepositoryError> {
+    /// Digests of the files that any suite publishes: they share the pool.
+    fn published(&self) -> Result<BTreeMap<String, String>, RepositoryError> {
         let dists = self.root.join("dists");
-        let mut used = BTreeSet::new();
+        let mut published = BTreeMap::new();
         for suite in fs::read_dir(&dists).map_err(RepositoryError::read(&dists))? {
             let suite = suite.map_err(RepositoryError::read(&dists))?;
             if suite.path().join(catalogue::FILE).exists() {
                 let catalogue = Catalogue::<Settings>::read(&suite.path())?;
-                used.extend(catalogue.packages.into_iter().map(|package| package.file));
+                let files =
+                    catalogue.packages.into_iter().map(|package| (package.file, package.sha256));
+                published.extend(files);
             }
         }
-        Ok(used)
+        Ok(published)
     }
 
     fn publish(

@@ -2,18 +2,19 @@
 //! two change together.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read as _, Write as _},
+    io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use sha2::{Digest as _, Sha256};
 
 use super::{
     RepositoryError,
     publication::{beside, make_parent, recover},
 };
+use crate::hashing::HashingWriter;
 
 /// Its name in the folder of the index. Readers of repositories do not look at it.
 pub(super) const FILE: &str = "fleetctl.json";
@@ -82,14 +83,22 @@ impl<S: Serialize + DeserializeOwned> Catalogue<S> {
     }
 
     /// Copies what `additions` name to its place below `root` and lists it; returns what is new. One that is
-    /// listed already changes nothing; one that differs from what is listed under its name is refused, and
-    /// then nothing is added.
+    /// listed already changes nothing; one that differs from what is listed under its name, here or
+    /// `elsewhere` in the repository (digests by file), is refused, and then nothing is added.
     pub(super) fn add(
         &mut self,
         root: &Path,
         additions: impl Iterator<Item = Result<Addition, RepositoryError>>,
+        elsewhere: &BTreeMap<String, String>,
     ) -> Result<Vec<Listed>, RepositoryError> {
         let new = merge(&mut self.packages, additions.collect::<Result<_, _>>()?)?;
+        for Addition { from, package } in &new {
+            let published = elsewhere.get(&package.file);
+            if published.is_some_and(|sha256| *sha256 != package.sha256) {
+                let (file, published) = (from.clone(), package.file.clone());
+                return Err(RepositoryError::Differs { file, published });
+            }
+        }
         copy_all(root, &new)?;
         Ok(new.into_iter().map(|addition| addition.package).collect())
     }
@@ -144,21 +153,12 @@ fn merge(
 
 /// SHA-256 and size of the file at `path`.
 pub(super) fn digest(path: &Path) -> Result<(String, u64), RepositoryError> {
-    let read = || {
-        let mut file = File::open(path)?;
-        let mut digest = Sha256::new();
-        let mut buffer = vec![0; 1 << 18];
-        let mut size = 0;
-        loop {
-            let read = file.read(&mut buffer)?;
-            if read == 0 {
-                return Ok((hex::encode(digest.finalize()), size));
-            }
-            digest.update(&buffer[..read]);
-            size += read as u64;
-        }
-    };
-    read().map_err(RepositoryError::read(path))
+    let mut hashing = HashingWriter::new(io::sink());
+    File::open(path)
+        .and_then(|mut file| io::copy(&mut file, &mut hashing))
+        .map_err(RepositoryError::read(path))?;
+    let (digest, size) = hashing.finish();
+    Ok((hex::encode(digest), size))
 }
 
 /// Copies each file to its place below `root`, whole or not at all.
@@ -178,14 +178,19 @@ fn copy_all(root: &Path, additions: &[Addition]) -> Result<(), RepositoryError> 
     Ok(())
 }
 
-/// Removes the files of `packages` from below `root`.
+/// Removes the files of `packages` from below `root`, those that are there.
 pub(super) fn remove_all<'a>(
     root: &Path,
     packages: impl Iterator<Item = &'a Listed>,
 ) -> Result<(), RepositoryError> {
     for package in packages {
         let path = root.join(&package.file);
-        fs::remove_file(&path).map_err(RepositoryError::write(path))?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(RepositoryError::write(path)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
     Ok(())
 }
@@ -193,18 +198,10 @@ pub(super) fn remove_all<'a>(
 /// Copies what was looked at: a file that has changed since is refused.
 fn copy(from: &Path, to: &Path, package: &Listed) -> Result<(), RepositoryError> {
     let mut source = File::open(from).map_err(RepositoryError::read(from))?;
-    let mut target = File::create(to).map_err(RepositoryError::write(to))?;
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let read = source.read(&mut buffer).map_err(RepositoryError::read(from))?;
-        if read == 0 {
-            break;
-        }
-        digest.update(&buffer[..read]);
-        target.write_all(&buffer[..read]).map_err(RepositoryError::write(to))?;
-    }
-    if hex::encode(digest.finalize()) != package.sha256 {
+    let target = File::create(to).map_err(RepositoryError::write(to))?;
+    let mut hashing = HashingWriter::new(&target);
+    io::copy(&mut source, &mut hashing).map_err(RepositoryError::write(to))?;
+    if hex::encode(hashing.finish().0) != package.sha256 {
         let reason = "it changed while it was read".to_owned();
         return Err(RepositoryError::Package { file: from.to_owned(), reason });
     }
@@ -241,6 +238,7 @@ pub(super) fn prune(
 pub(super) fn found(root: &Path, folder: &Path) -> Result<Lock, RepositoryError> {
     fs::create_dir_all(root).map_err(RepositoryError::write(root))?;
     let lock = Lock::take(root)?;
+    recover(folder)?;
     if folder.exists() {
         return Err(RepositoryError::Exists { folder: folder.to_owned() });
     }

@@ -38,6 +38,9 @@ impl Control {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let mut fields: Vec<(String, String)> = Vec::new();
         for line in text.trim_end_matches('\n').lines() {
+            if line.trim().is_empty() {
+                return Err("its control file has a blank line");
+            }
             if line.starts_with([' ', '\t']) {
                 let (_, value) = fields.last_mut().ok_or("its control file begins in a field")?;
                 value.push('\n');
@@ -70,7 +73,10 @@ pub(super) fn read(path: &Path) -> Result<Control, RepositoryError> {
     let control = Control::parse(&text).map_err(wrong)?;
     for (field, what) in [("Package", "package's name"), ("Architecture", "package's architecture")]
     {
-        plain_word(what, control.get(field).ok_or_else(|| wrong("it has no name"))?)?;
+        plain_word(
+            what,
+            control.get(field).ok_or_else(|| wrong("it has no name or no architecture"))?,
+        )?;
     }
     let version = control.get("Version").ok_or_else(|| wrong("it has no version"))?;
     plain_word("package's version", &without_epoch(version).replace(':', "."))?;
@@ -192,6 +198,13 @@ mod tests {
             }
         }
         assert_eq!(compare("1.0", "0:1.00-0"), Ordering::Equal);
+    }
+
+    #[test]
+    fn a_blank_line_would_end_the_paragraph_of_an_index() {
+        for text in ["Description: a\n \nFoo: b", "Package: a\n\nPackage: b"] {
+            assert_eq!(Control::parse(text), Err("its control file has a blank line"), "{text:?}");
+        }
     }
 
     proptest! {

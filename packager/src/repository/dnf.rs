@@ -15,6 +15,7 @@ mod xml;
 
 use std::{
     cmp::Ordering,
+    collections::BTreeMap,
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -76,7 +77,7 @@ impl Dnf {
     ) -> Result<Vec<Listed>, RepositoryError> {
         let (mut catalogue, _lock) = self.open()?;
         let additions = files.iter().map(|file| addition(file));
-        let new = catalogue.add(&self.root, additions)?;
+        let new = catalogue.add(&self.root, additions, &BTreeMap::new())?;
         if !new.is_empty() {
             self.publish(catalogue, key, now)?;
         }

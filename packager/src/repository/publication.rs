@@ -119,6 +119,11 @@ fn exchange(next: &Path, folder: &Path) -> io::Result<()> {
 /// For a moment there is neither.
 fn one_by_one(next: &Path, folder: &Path) -> io::Result<()> {
     let old = aside(next);
+    // One that was left stands for nothing: the folder is there.
+    match fs::remove_dir_all(&old) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
     fs::rename(folder, &old)?;
     fs::rename(next, folder).or_else(|error| fs::rename(&old, folder).and(Err(error)))?;
     fs::remove_dir_all(old)
@@ -174,6 +179,7 @@ mod tests {
             fs::create_dir(path).unwrap();
             fs::write(path.join("name"), path.as_os_str().as_encoded_bytes()).unwrap();
         }
+        fs::create_dir_all(aside(&next).join("left")).unwrap();
         one_by_one(&next, &folder).unwrap();
         assert_eq!(listed(parent.path()), ["folder"]);
         assert_eq!(fs::read(folder.join("name")).unwrap(), next.as_os_str().as_encoded_bytes());

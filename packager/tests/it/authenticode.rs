@@ -11,7 +11,7 @@ use packager::{
     Format as _,
     format::msi::{self, Msi},
     payload::Arch,
-    sign::{CodeSigner, Keys, VerifyError, authenticode::pe},
+    sign::{CodeSigner, Keys, Trust, VerifyError, authenticode::pe},
 };
 
 use crate::{
@@ -106,6 +106,18 @@ fn what_is_signed_is_verified_and_what_was_changed_is_not() {
     assert!(matches!(error, VerifyError::NotSigned));
     let longer = [exe.as_slice(), b"more"].concat();
     pe::verify(&mut Cursor::new(longer), &trust).unwrap_err();
+}
+
+#[test]
+fn a_timestamp_counts_for_whoever_trusts_its_authority() {
+    let pki = Arc::new(Pki::new());
+    pki.certify("code", "rsa:2048", "code");
+    let signed = sign_installer(&installer(), &pki.stamped("code"));
+    let later = Trust { now: 2_300_000_000, ..pki.trust() };
+    msi::verify(&mut Cursor::new(&signed), &later).unwrap();
+    let strangers = Trust { timestamp_roots: None, ..later };
+    let error = msi::verify(&mut Cursor::new(&signed), &strangers).unwrap_err();
+    assert!(matches!(error, VerifyError::Untrusted { .. }), "{error:?}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use packager::{
     repository::{
         RepositoryError,
         apt::{Apt, MAIN, Settings},
+        dnf::Dnf,
     },
 };
 
@@ -185,6 +186,35 @@ fn a_package_is_published_once_and_never_changes() {
     assert_eq!(tree(&place.path("apt")), before);
     let again = apt.init(Settings { name: "x".into(), valid_days: None }, &place.key, NOW);
     assert!(matches!(again, Err(RepositoryError::Exists { .. })), "{again:?}");
+}
+
+#[test]
+fn a_version_is_one_file_in_every_suite() {
+    let place = Place::new("ed25519");
+    let stable = place.apt();
+    let testing = Apt::at(place.path("apt"), "testing").unwrap();
+    testing.init(Settings { name: "x".into(), valid_days: None }, &place.key, NOW).unwrap();
+    place.add(&stable, &["1.2.3"]);
+    let before = tree(&place.path("apt/pool"));
+    let other = place.path("other.deb");
+    fs::write(&other, bytes(&package(draft(), "1.2.3"), &Deb::default())).unwrap();
+    let refused = testing.add(&[other], MAIN, (&place.key, NOW));
+    assert!(matches!(refused, Err(RepositoryError::Differs { .. })), "{refused:?}");
+    assert_eq!(tree(&place.path("apt/pool")), before);
+    place.add(&testing, &["1.2.3"]);
+    assert_eq!(testing.list().unwrap(), stable.list().unwrap());
+}
+
+#[test]
+fn a_name_that_gpg_would_hash_without_its_spaces_is_refused() {
+    let place = Place::new("ed25519");
+    for name in ["Example ", " Example", "", "a\nb"] {
+        let settings = Settings { name: name.into(), valid_days: None };
+        let apt = Apt::at(place.path("apt"), "stable").unwrap();
+        let refused = apt.init(settings, &place.key, NOW);
+        assert!(matches!(refused, Err(RepositoryError::Name { .. })), "{name:?}: {refused:?}");
+        assert!(Dnf::at(place.path("dnf")).init(name, &place.key, NOW).is_err(), "{name:?}");
+    }
 }
 
 #[test]
