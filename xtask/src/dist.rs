@@ -49,9 +49,12 @@ pub(crate) struct Args {
 
 /// Builds what is asked for into `<target directory>/dist/<target>/`.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    make(workspace, args, if args.proof { Purpose::Proof } else { Purpose::Shipping })
+}
+
+fn make(workspace: &Workspace, args: &Args, purpose: Purpose) -> anyhow::Result<()> {
     let version = version::of_checkout(workspace)?;
     let place = Place { sources: &workspace.root, target: &workspace.target, version: &version };
-    let purpose = if args.proof { Purpose::Proof } else { Purpose::Shipping };
     let out = workspace.target.join(purpose.folder());
     let order = Order::new(workspace, args, purpose)?;
     order.explain(workspace)?;
@@ -82,10 +85,9 @@ pub(crate) fn build(
     let args = Args {
         targets: vec![reach.name().to_owned()],
         programs: programs.iter().map(|name| (*name).to_owned()).collect(),
-        proof: purpose == Purpose::Proof,
         ..Args::default()
     };
-    run(workspace, &args)?;
+    make(workspace, &args, purpose)?;
     Ok(workspace.target.join(purpose.folder()).join(reach.name()))
 }
 
