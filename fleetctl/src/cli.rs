@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        api_keys, context, debug, devices, enroll_secrets, generate, login, logout, package, repo,
-        setup, teams, updates, users, verify_release, version,
+        api_keys, audit, context, debug, devices, enroll_secrets, generate, login, logout, package,
+        repo, roles, setup, teams, updates, users, verify_release, version,
     },
     flags::Global,
 };
@@ -70,6 +70,10 @@ pub(crate) enum Command {
     Teams(teams::TeamsCommand),
     #[command(subcommand)]
     Users(users::UsersCommand),
+    #[command(subcommand)]
+    Roles(roles::RolesCommand),
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     #[command(subcommand)]
     Updates(updates::UpdatesCommand),
     #[command(subcommand)]

@@ -47,6 +47,29 @@ impl Client {
         parsed(&reply)
     }
 
+    /// What `GET path` gives for a query (names and values).
+    pub(crate) async fn query<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> anyhow::Result<T> {
+        let mut url = self.url(path);
+        url.query_pairs_mut().extend_pairs(query);
+        let reply = self.exchange(&Request::new(Method::GET, url)).await?;
+        parsed(&reply)
+    }
+
+    /// What `method path` gives for a body.
+    pub(crate) async fn change<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let reply = self.exchange(&Request { method, ..self.post(path, body)? }).await?;
+        parsed(&reply)
+    }
+
     /// Everything that `GET path` lists, page by page, as far as `filters` (names and values) allow.
     pub(crate) async fn list<T: DeserializeOwned>(
         &mut self,

@@ -1,6 +1,7 @@
 //! What each command does: one module a command, with its flags and a `run`.
 
 pub(crate) mod api_keys;
+pub(crate) mod audit;
 pub(crate) mod context;
 pub(crate) mod debug;
 pub(crate) mod devices;
@@ -12,6 +13,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod package;
 pub(crate) mod repo;
+pub(crate) mod roles;
 pub(crate) mod setup;
 pub(crate) mod teams;
 pub(crate) mod updates;
@@ -36,6 +38,8 @@ pub(crate) fn run(command: Command, session: &Session) -> anyhow::Result<()> {
         Command::Devices(command) => session.wait(devices::run(command, session)),
         Command::Teams(command) => session.wait(teams::run(command, session)),
         Command::Users(command) => session.wait(users::run(command, session)),
+        Command::Roles(command) => session.wait(roles::run(command, session)),
+        Command::Audit(command) => session.wait(audit::run(command, session)),
         Command::Updates(command) => session.wait(updates::run(command, session)),
         Command::Repo(command) => repo::run(command, session),
         Command::Debug(command) => session.wait(debug::run(command, session)),

@@ -4,6 +4,8 @@
 //! anything is opened: unknown keys and wrong types with their line, contradictions by name.
 
 pub mod agents;
+pub mod api_keys;
+pub mod audit;
 pub mod auth;
 pub mod database;
 pub mod limits;
@@ -18,11 +20,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     agents::{OrbitAgents, OsqueryAgents},
+    api_keys::{ApiKeys, Environment},
+    audit::Audit,
     auth::Auth,
     database::Database,
     limits::Limits,
     listen::{Listen, Proxies, Tls},
-    period::Period,
+    period::{Lifetime, Period},
 };
 
 /// Everything that is set. Serialises as the file that would say the same, secrets masked.
@@ -36,6 +40,8 @@ pub struct Config {
     pub database: Database,
     pub limits: Limits,
     pub auth: Auth,
+    pub audit: Audit,
+    pub api_keys: ApiKeys,
     pub osquery: OsqueryAgents,
     pub orbit: OrbitAgents,
 }
@@ -51,6 +57,8 @@ struct File {
     database: database::DatabaseFile,
     limits: Limits,
     auth: Auth,
+    audit: Audit,
+    api_keys: ApiKeys,
     osquery: OsqueryAgents,
     orbit: OrbitAgents,
 }
@@ -118,6 +126,8 @@ impl Config {
             database,
             limits: file.limits,
             auth: file.auth,
+            audit: file.audit,
+            api_keys: file.api_keys,
             osquery: file.osquery,
             orbit: file.orbit,
         }
@@ -135,6 +145,7 @@ impl Config {
         self.database.check(problems);
         self.limits.check(problems);
         self.auth.check(problems);
+        self.api_keys.check(problems);
         self.osquery.check(problems);
     }
 

@@ -1,17 +1,19 @@
 //! Everything the server can do. Who asks is a parameter, and whether they may is decided here.
 //!
-//! A file a noun: [`setup`] (the first owner), [`sessions`], [`users`], [`api_keys`], [`teams`],
+//! A file a noun: [`setup`] (the first owner), [`sessions`], [`users`], [`roles`], [`api_keys`], [`teams`],
 //! [`enroll_secrets`], [`devices`] for people; [`enroll`] and [`nodes`] for agents. [`actor`] is
-//! who asks, [`proof`] how they show it.
+//! who asks, [`proof`] how they show it; [`audit`] keeps what they did.
 
 pub mod actor;
 pub mod api_keys;
-mod audit;
+pub mod audit;
 pub mod devices;
 pub mod enroll;
 pub mod enroll_secrets;
 pub mod errors;
 mod identity;
+mod key_form;
+mod key_use;
 mod limiter;
 pub mod nodes;
 pub mod organizations;
@@ -20,6 +22,7 @@ mod osquery_logs;
 pub mod page;
 mod passwords;
 pub mod proof;
+pub mod roles;
 mod secrets;
 pub mod sessions;
 pub mod setup;
@@ -34,6 +37,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use self::{actor::Actor, store::StoreError};
 use self::{
+    key_use::KeyCalls,
     limiter::{Gate, Limiter},
     osquery_logs::OsqueryLogs,
     passwords::Passwords,
@@ -56,6 +60,7 @@ struct Inner {
     enrollments: Gate,
     logins: Limiter,
     setup_attempts: Limiter,
+    key_calls: KeyCalls,
 }
 
 /// Why the server could not start its work.
@@ -99,6 +104,7 @@ impl Fleet {
                 config.limits.login_window.as_signed(),
             ),
             setup_attempts: Limiter::new(10, minute * 15),
+            key_calls: KeyCalls::default(),
             config,
         })))
     }
@@ -119,6 +125,9 @@ impl Fleet {
         for org_id in self.0.store.organizations().await? {
             let mut org = self.0.store.org(org_id, Access::Write).await?;
             org.sweep_sessions(now).await?;
+            if let Some(before) = self.0.config.audit.kept_since(now) {
+                org.sweep_audit(before).await?;
+            }
             org.commit().await?;
         }
         Ok(())

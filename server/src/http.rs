@@ -1,8 +1,9 @@
 //! The server over HTTP: routes, extractors, views. Rules live in [`Fleet`].
 //!
-//! [`routes`] is the whole list. [`error`] alone knows status codes of refusals; [`auth`] finds
+//! [`routes`] is the whole list, [`access`] says what each asks for. [`error`] alone knows status codes of refusals; [`auth`] finds
 //! out who asks; [`agent`] keeps Fleet's names and shapes, [`device`] Fleet's path; [`api`] has a file a noun.
 
+pub mod access;
 pub mod agent;
 pub mod api;
 pub mod auth;
@@ -32,9 +33,13 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::sessions::logout)) //             POST   /auth/logout
         .routes(routes!(api::sessions::user)) //               GET    /auth/user
         .routes(routes!(api::users::list, api::users::create)) //                    /users
-        .routes(routes!(api::users::delete)) //                DELETE /users/{id}
+        .routes(routes!(api::users::show, api::users::change, api::users::delete)) // /users/{id}
+        .routes(routes!(api::roles::list, api::roles::create)) //                    /roles
+        .routes(routes!(api::roles::delete)) //                DELETE /roles/{name}
         .routes(routes!(api::teams::list, api::teams::create)) //                    /teams
         .routes(routes!(api::teams::show, api::teams::delete)) //                    /teams/{id}
+        .routes(routes!(api::team_members::list)) //           GET    /teams/{id}/members
+        .routes(routes!(api::team_members::put, api::team_members::delete)) //       /teams/{id}/members/{user_id}
         .routes(routes!(api::api_keys::list, api::api_keys::create)) //              /api-keys
         .routes(routes!(api::api_keys::show, api::api_keys::revoke)) //              /api-keys/{id}
         .routes(routes!(api::api_keys::rotate)) //             POST   /api-keys/{id}/rotate
@@ -42,6 +47,15 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::enroll_secrets::show, api::enroll_secrets::revoke)) //  /enroll-secrets/{id}
         .routes(routes!(api::devices::list)) //                GET    /devices
         .routes(routes!(api::devices::show, api::devices::delete)) //                /devices/{id}
+        .routes(routes!(
+            api::organization::show,
+            api::organization::rename,
+            api::organization::delete
+        )) // /organization
+        .routes(routes!(api::organization::billing)) //        GET    /billing
+        .routes(routes!(api::audit::list)) //                  GET    /audit
+        .routes(routes!(api::audit::head)) //                  GET    /audit/head
+        .routes(routes!(api::audit::export)) //                GET    /audit/export
         // Anybody
         .routes(routes!(api::server::live)) //                 GET    /health/live
         .routes(routes!(api::server::ready)) //                GET    /health/ready

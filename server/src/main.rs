@@ -11,7 +11,7 @@ use server::{
     config::{ConfigError, Overrides},
     fleet::setup::SETUP_CODE_HOURS,
     health,
-    http::openapi,
+    http::{access, openapi},
     serve::Bound,
 };
 use tracing_subscriber::EnvFilter;
@@ -48,6 +48,8 @@ enum Command {
     Cert(CertArgs),
     /// Print the OpenAPI 3.1 document.
     Openapi,
+    /// Print the table of roles, permissions and routes (Markdown).
+    Permissions,
     /// About the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -114,6 +116,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Cert(args) => make_certificate(&args),
         Command::Openapi => {
             print(&(serde_json::to_string_pretty(&openapi::document())? + "\n"));
+            Ok(())
+        }
+        Command::Permissions => {
+            print(&access::markdown());
             Ok(())
         }
         Command::Config(ConfigCommand::Check(args)) => {

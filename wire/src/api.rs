@@ -2,13 +2,13 @@
 //!
 //! Times are RFC 3339 in UTC. Lists come in [`Page`]s. Refusals are [`Problem`]s (RFC 9457).
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiKeyId, DeviceId, EnrollSecret, EnrollSecretId, OrgId, Permission, Role, TeamId, UserId,
+    ApiKeyId, DeviceId, EnrollSecret, EnrollSecretId, OrgId, Permission, RoleName, TeamId, UserId,
 };
 
 /// One page of a list.
@@ -142,9 +142,12 @@ pub struct CurrentUser {
     pub name: String,
     pub org_id: OrgId,
     pub organization: String,
-    pub role: Role,
+    pub role: RoleName,
     /// What this request may do: for an API key, its scopes as far as its creator still has them.
     pub permissions: Vec<Permission>,
+    /// What it may do in teams besides, by team.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub team_permissions: BTreeMap<TeamId, Vec<Permission>>,
     /// The API key that was presented, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_id: Option<ApiKeyId>,
@@ -157,7 +160,10 @@ pub struct User {
     pub id: UserId,
     pub email: String,
     pub name: String,
-    pub role: Role,
+    pub role: RoleName,
+    /// Since when they may not sign in to this organization, if they may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_at: Option<Timestamp>,
     pub created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_login_at: Option<Timestamp>,
@@ -170,8 +176,90 @@ pub struct User {
 pub struct NewUser {
     pub email: String,
     pub name: String,
-    pub role: Role,
+    pub role: RoleName,
     pub password: Hidden,
+}
+
+/// `PATCH /users/{id}`: what is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChangeUser {
+    /// Nobody grants or takes away more than they may do themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// Whether they are shut out: their sessions end, and their API keys rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
+}
+
+/// A role that the organization made, or one that every organization has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RoleInfo {
+    pub name: RoleName,
+    /// Sorted.
+    pub permissions: Vec<Permission>,
+    /// Every organization has it, and nobody can delete it.
+    pub built_in: bool,
+}
+
+/// `POST /roles`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewRole {
+    pub name: RoleName,
+    /// Each must be a permission of whoever makes the role. There may be none: its people may then
+    /// do what they may do in teams, and nothing else.
+    pub permissions: Vec<Permission>,
+}
+
+/// Somebody's role in a team, beside the one in the organization.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TeamMember {
+    pub user_id: UserId,
+    pub email: String,
+    pub name: String,
+    pub role: RoleName,
+}
+
+/// `PUT /teams/{id}/members/{user_id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SetTeamRole {
+    /// Grants what it grants of a team's matters: devices, enroll secrets, telemetry, updates.
+    pub role: RoleName,
+}
+
+/// The organization that one is signed in to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Organization {
+    pub id: OrgId,
+    pub name: String,
+    pub created_at: Timestamp,
+}
+
+/// `PATCH /organization`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RenameOrganization {
+    /// 1 to 100 characters.
+    pub name: String,
+}
+
+/// `GET /billing`: what the organization uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Billing {
+    /// Always `self-hosted`: nobody is billed.
+    pub plan: String,
+    pub devices: u64,
+    pub users: u64,
 }
 
 /// An API key without its value.
@@ -180,6 +268,8 @@ pub struct NewUser {
 pub struct ApiKey {
     pub id: ApiKeyId,
     pub name: String,
+    #[serde(default)]
+    pub kind: ApiKeyKind,
     /// How the key begins, e.g. `fleetd_pk_live_`.
     pub prefix: String,
     pub last4: String,
@@ -196,6 +286,29 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// Whose key it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ApiKeyKind {
+    /// Its creator's: it may do what its scopes allow and its creator still may.
+    #[default]
+    Person,
+    /// A service's: it may do what its scopes allow, whatever becomes of its creator.
+    Service,
+}
+
+impl ApiKeyKind {
+    /// `person` or `service`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Service => "service",
+        }
+    }
+}
+
 /// `POST /api-keys`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -203,8 +316,14 @@ pub struct ApiKey {
 pub struct NewApiKey {
     /// 1 to 100 characters.
     pub name: String,
+    #[serde(default)]
+    pub kind: ApiKeyKind,
     /// Each must be a permission of the creator.
     pub scopes: Vec<Permission>,
+    /// Make none when the organization has a good key of this name: the reply then shows that one,
+    /// without its value, with status 200.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub if_absent: bool,
     /// Never, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -226,7 +345,9 @@ pub struct RotateApiKey {
 pub struct CreatedApiKey {
     #[serde(flatten)]
     pub api_key: ApiKey,
-    pub key: Hidden,
+    /// Absent when nothing was made, because there is a key of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Hidden>,
 }
 
 /// A team.

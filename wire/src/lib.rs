@@ -4,7 +4,7 @@
 //! - [`ids`] names things: [`DeviceId`], [`OrgId`], …
 //! - [`secret`] holds what must never be printed: [`EnrollSecret`], [`NodeKey`], …
 //! - [`orbit`] and [`osquery`] are the agent endpoints, compatible with Fleet's.
-//! - [`api`] is the JSON interface that people and scripts use.
+//! - [`api`] is the JSON interface that people and scripts use; [`audit`] is its trail of events.
 //! - [`role`] lists roles and the permissions that they grant.
 //! - [`settings`] is what a package tells the agent, as `ORBIT_*` variables.
 //! - [`envfile`] writes and reads those variables as systemd does.
@@ -19,6 +19,7 @@ pub const VERSION: &str = match option_env!("FLEETD_VERSION") {
 };
 
 pub mod api;
+pub mod audit;
 pub mod envfile;
 pub mod ids;
 pub mod orbit;
@@ -28,6 +29,6 @@ pub mod secret;
 pub mod settings;
 
 pub use ids::{ApiKeyId, DeviceId, EnrollSecretId, OrgId, TeamId, UserId};
-pub use role::{Permission, Role};
+pub use role::{Permission, Role, RoleName};
 pub use secret::{DesktopToken, EnrollSecret, NodeKey, OsqueryNodeKey};
 pub use settings::{AgentSettings, HostIdentifier};

@@ -7,6 +7,7 @@ use xshell::cmd;
 
 use crate::{
     terminal,
+    tidy::rows,
     workspace::{Programs, Workspace},
 };
 
@@ -42,17 +43,36 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
 fn documents(
     workspace: &Workspace,
     programs: &Programs,
-) -> anyhow::Result<[(&'static str, String); 3]> {
+) -> anyhow::Result<[(&'static str, String); 5]> {
     let sh = &workspace.sh;
     let (fleetctl, server) = (&programs.fleetctl, &programs.server);
     let cli = cmd!(sh, "{fleetctl} generate markdown").quiet().read()?;
     let openapi = cmd!(sh, "{server} openapi").quiet().read()?;
+    let permissions = cmd!(sh, "{server} permissions").quiet().read()?;
     let schema = cmd!(sh, "{fleetctl} generate schema").quiet().read()?;
     Ok([
+        (rows::PAGE, acceptance(workspace)?),
         ("docs/fleet-package.schema.json", format!("{schema}\n")),
         ("docs/cli.md", format!("{cli}\n")),
         ("docs/openapi.json", format!("{openapi}\n")),
+        ("docs/permissions.md", format!("{permissions}\n")),
     ])
+}
+
+/// Which test shows which row, collected from the tests.
+fn acceptance(workspace: &Workspace) -> anyhow::Result<String> {
+    let sh = &workspace.sh;
+    let listed = cmd!(sh, "git ls-files --cached --others --exclude-standard server/tests server/src")
+        .quiet()
+        .read()?;
+    let mut sources = Vec::new();
+    for path in listed.lines().filter(|path| path.ends_with(".rs")) {
+        let file = workspace.root.join(path);
+        let text = fs::read_to_string(&file)
+            .with_context(|| format!("could not read `{}`", file.display()))?;
+        sources.push((path, text));
+    }
+    Ok(rows::page(sources.iter().map(|(path, text)| (*path, text.as_str()))))
 }
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ mod documents;
 mod imports;
 mod licenses;
 mod manifests;
+pub(crate) mod rows;
 mod source;
 mod text;
 
@@ -51,6 +52,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     findings.extend(imports::check(&documents)?);
     findings.extend(imports::idle_rules(&documents));
     findings.extend(documents::check(&documents));
+    findings.extend(rows::check(&documents));
     findings.extend(manifests::check(workspace, &documents)?);
     findings.extend(licenses::check(workspace)?);
     findings.sort();

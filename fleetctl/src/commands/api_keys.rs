@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use wire::{
     Permission, Role,
-    api::{ApiKey, CreatedApiKey, NewApiKey, RotateApiKey},
+    api::{ApiKey, ApiKeyKind, CreatedApiKey, NewApiKey, RotateApiKey},
     settings::parse_duration,
 };
 
@@ -35,7 +35,7 @@ pub(crate) enum ApiKeysCommand {
     /// Creates an API key and prints it, this once
     #[command(after_help = "\
 Examples:
-  fleetctl api-keys create --name ci --role viewer
+  fleetctl api-keys create --name ci --role viewer --if-absent
   fleetctl api-keys create --name report --scope devices:read --scope teams:read --expires-in 30d
   export FLEET_API_KEY=$(fleetctl api-keys create --name ci --role viewer --quiet)")]
     Create(CreateArgs),
@@ -63,6 +63,12 @@ pub(crate) struct CreateArgs {
     /// Give it all that this role may do, save managing API keys
     #[arg(long)]
     role: Option<Role>,
+    /// Make it a service's: it outlives its creator's role
+    #[arg(long)]
+    service: bool,
+    /// Make none when a good key of this name exists; it is shown without its value
+    #[arg(long)]
+    if_absent: bool,
     /// How long it is good, e.g. 12h or 90d; for ever unless given
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<Duration>,
@@ -98,6 +104,8 @@ pub(crate) async fn run(command: ApiKeysCommand, session: &Session) -> anyhow::R
         ApiKeysCommand::Create(args) => {
             let new = NewApiKey {
                 name: args.name,
+                kind: if args.service { ApiKeyKind::Service } else { ApiKeyKind::Person },
+                if_absent: args.if_absent,
                 scopes: scopes(args.scopes, args.role),
                 expires_at: args.expires_in.map(expiry::after).transpose()?,
             };
@@ -138,8 +146,9 @@ fn overlap(text: &str) -> Result<u32, String> {
 }
 
 fn show(session: &Session, output: Output, created: &CreatedApiKey) -> anyhow::Result<()> {
+    let Some(key) = &created.key else { return show_existing(session, output, created) };
     if session.shell.is_quiet() {
-        return session.shell.line(&created.key.0);
+        return session.shell.line(&key.0);
     }
     session.shell.data(output.format, created, |created| {
         Table::properties([
@@ -147,10 +156,31 @@ fn show(session: &Session, output: Output, created: &CreatedApiKey) -> anyhow::R
             ("Id", created.api_key.id.to_string()),
             ("Scopes", listed(&created.api_key.scopes)),
             ("Expires", time(created.api_key.expires_at)),
-            ("Key", created.key.0.clone()),
+            ("Key", key.0.clone()),
         ])
     })?;
     session.shell.note("the key is shown this once; give it as FLEET_API_KEY");
+    Ok(())
+}
+
+/// A key that exists: its value was told when it was made. Who wants the value alone gets nothing.
+fn show_existing(
+    session: &Session,
+    output: Output,
+    existing: &CreatedApiKey,
+) -> anyhow::Result<()> {
+    if session.shell.is_quiet() {
+        return Ok(());
+    }
+    session.shell.data(output.format, existing, |existing| {
+        Table::properties([
+            ("Name", existing.api_key.name.clone()),
+            ("Id", existing.api_key.id.to_string()),
+            ("Scopes", listed(&existing.api_key.scopes)),
+            ("Expires", time(existing.api_key.expires_at)),
+        ])
+    })?;
+    session.shell.note("there is such a key; nothing was made");
     Ok(())
 }
 

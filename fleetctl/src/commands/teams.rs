@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
+use reqwest::Method;
 use wire::{
-    TeamId,
-    api::{NewTeam, Team},
+    RoleName, TeamId,
+    api::{NewTeam, SetTeamRole, Team, TeamMember},
 };
 
-use super::find;
+use super::{find, users};
 use crate::{
     client::Client,
     flags::Output,
@@ -17,7 +18,7 @@ use crate::{
     session::Session,
 };
 
-/// Lists, creates and deletes teams
+/// Lists, creates and deletes teams, and says who has which role in them
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -30,6 +31,17 @@ pub(crate) enum TeamsCommand {
     /// Creates a team
     #[command(after_help = "Examples:\n  fleetctl teams create Workstations")]
     Create(CreateArgs),
+    /// Lists who has a role in a team
+    #[command(after_help = "Examples:\n  fleetctl teams members Workstations")]
+    Members(MembersArgs),
+    /// Gives a person a role in a team, beside the one in the organization
+    #[command(
+        after_help = "Examples:\n  fleetctl teams set-role Workstations bob@example.com operator"
+    )]
+    SetRole(SetRoleArgs),
+    /// Takes a person's role in a team away
+    #[command(after_help = "Examples:\n  fleetctl teams remove-role Workstations bob@example.com")]
+    RemoveRole(RemoveRoleArgs),
     /// Deletes a team; its devices stay in the organization
     #[command(
         visible_alias = "rm",
@@ -44,6 +56,33 @@ pub(crate) struct CreateArgs {
     name: String,
     #[command(flatten)]
     output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MembersArgs {
+    /// Team's name or id
+    team: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetRoleArgs {
+    /// Team's name or id
+    team: String,
+    /// Person's email address or id
+    user: String,
+    /// viewer, operator, admin, owner or a role of the organization's own; it counts for what is
+    /// the team's: devices, enroll secrets, telemetry, updates
+    role: RoleName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveRoleArgs {
+    /// Team's name or id
+    team: String,
+    /// Person's email address or id
+    user: String,
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +108,25 @@ pub(crate) async fn run(command: TeamsCommand, session: &Session) -> anyhow::Res
             }
             session.shell.data(args.output.format, &team, |team| table(std::slice::from_ref(team)))
         }
+        TeamsCommand::Members(args) => {
+            let team = named(&mut client, &args.team).await?;
+            let path = format!("/teams/{}/members", team.id);
+            let members: Vec<TeamMember> = client.list(&path, &[]).await?;
+            session.shell.data(args.output.format, &members, |members| member_table(members))
+        }
+        TeamsCommand::SetRole(args) => {
+            let path = member_path(&mut client, &args.team, &args.user).await?;
+            let role = SetTeamRole { role: args.role };
+            let member: TeamMember = client.change(Method::PUT, &path, &role).await?;
+            session.shell.done(format!("{} has the role {} there", member.email, member.role));
+            Ok(())
+        }
+        TeamsCommand::RemoveRole(args) => {
+            let path = member_path(&mut client, &args.team, &args.user).await?;
+            client.delete(&path).await?;
+            session.shell.done(format!("{} has no role there", args.user));
+            Ok(())
+        }
         TeamsCommand::Delete(args) => {
             let team = named(&mut client, &args.team).await?;
             prompt::confirm(args.yes, &format!("Delete team `{}`?", team.name))?;
@@ -77,6 +135,21 @@ pub(crate) async fn run(command: TeamsCommand, session: &Session) -> anyhow::Res
             Ok(())
         }
     }
+}
+
+async fn member_path(client: &mut Client, team: &str, user: &str) -> anyhow::Result<String> {
+    let (team, user) = (named(client, team).await?, users::named(client, user).await?);
+    Ok(format!("/teams/{}/members/{}", team.id, user.id))
+}
+
+fn member_table(members: &[TeamMember]) -> Table {
+    Table::list(
+        ["email", "name", "role", "id"],
+        members.iter().map(|member| {
+            let (email, name) = (member.email.clone(), member.name.clone());
+            [email, name, member.role.to_string(), member.user_id.to_string()]
+        }),
+    )
 }
 
 /// The team that `wanted` names or is the id of.

@@ -1,24 +1,27 @@
 //! `fleetctl users`: the people of the organization.
 
 use clap::{Args, Subcommand};
+use reqwest::Method;
 use wire::{
-    Role,
-    api::{NewUser, User},
+    RoleName,
+    api::{ChangeUser, NewUser, User},
 };
 
 use super::find;
 use crate::{
+    client::Client,
     flags::Output,
     output::{Table, time},
     prompt,
     session::Session,
 };
 
-/// Lists, creates and deletes people who can sign in
+/// Lists, creates, changes and deletes people who can sign in
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   fleetctl users create --email bob@example.com --name Bob --role operator
+  fleetctl users set-role bob@example.com admin
   fleetctl users list")]
 pub(crate) enum UsersCommand {
     /// Lists the people
@@ -30,6 +33,15 @@ Examples:
   fleetctl users create --email bob@example.com --name Bob --role operator
   fleetctl users create --email bob@example.com --name Bob --role viewer --password-stdin < password.txt")]
     Create(CreateArgs),
+    /// Gives a person another role
+    #[command(after_help = "Examples:\n  fleetctl users set-role bob@example.com admin")]
+    SetRole(SetRoleArgs),
+    /// Shuts a person out: their sessions end, their API keys rest
+    #[command(after_help = "Examples:\n  fleetctl users disable bob@example.com")]
+    Disable(NamedArgs),
+    /// Lets a person in again who was shut out
+    #[command(after_help = "Examples:\n  fleetctl users enable bob@example.com")]
+    Enable(NamedArgs),
     /// Deletes a person and ends their sessions
     #[command(
         visible_alias = "rm",
@@ -46,14 +58,28 @@ pub(crate) struct CreateArgs {
     /// Person's name
     #[arg(long)]
     name: String,
-    /// What they may do: viewer, operator, admin or owner
+    /// What they may do: viewer, operator, admin, owner or a role of the organization's own
     #[arg(long)]
-    role: Role,
+    role: RoleName,
     /// Read the password from standard input instead of asking
     #[arg(long)]
     password_stdin: bool,
     #[command(flatten)]
     output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetRoleArgs {
+    /// Person's email address or id
+    user: String,
+    /// viewer, operator, admin, owner or a role of the organization's own
+    role: RoleName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NamedArgs {
+    /// Person's email address or id
+    user: String,
 }
 
 #[derive(Debug, Args)]
@@ -81,11 +107,26 @@ pub(crate) async fn run(command: UsersCommand, session: &Session) -> anyhow::Res
             }
             session.shell.data(args.output.format, &user, |user| table(std::slice::from_ref(user)))
         }
+        UsersCommand::SetRole(args) => {
+            let change = ChangeUser { role: Some(args.role), disabled: None };
+            let user = changed(&mut client, &args.user, &change).await?;
+            session.shell.done(format!("{} has the role {} now", user.email, user.role));
+            Ok(())
+        }
+        UsersCommand::Disable(args) => {
+            let change = ChangeUser { role: None, disabled: Some(true) };
+            let user = changed(&mut client, &args.user, &change).await?;
+            session.shell.done(format!("{} is shut out", user.email));
+            Ok(())
+        }
+        UsersCommand::Enable(args) => {
+            let change = ChangeUser { role: None, disabled: Some(false) };
+            let user = changed(&mut client, &args.user, &change).await?;
+            session.shell.done(format!("{} may sign in", user.email));
+            Ok(())
+        }
         UsersCommand::Delete(args) => {
-            let users: Vec<User> = client.list("/users", &[]).await?;
-            let user = find::only("user", &args.user, users, |user| {
-                (user.id.to_string(), vec![&user.email])
-            })?;
+            let user = named(&mut client, &args.user).await?;
             prompt::confirm(args.yes, &format!("Delete {} ({})?", user.email, user.role))?;
             client.delete(&format!("/users/{}", user.id)).await?;
             session.shell.done(format!("{} is deleted", user.email));
@@ -94,14 +135,27 @@ pub(crate) async fn run(command: UsersCommand, session: &Session) -> anyhow::Res
     }
 }
 
+/// The person whose address or id `wanted` is.
+pub(crate) async fn named(client: &mut Client, wanted: &str) -> anyhow::Result<User> {
+    let users: Vec<User> = client.list("/users", &[]).await?;
+    let describe = |user: &User| user.id.to_string();
+    Ok(find::only("user", wanted, users, |user| (describe(user), vec![&user.email]))?)
+}
+
+async fn changed(client: &mut Client, wanted: &str, change: &ChangeUser) -> anyhow::Result<User> {
+    let user = named(client, wanted).await?;
+    client.change(Method::PATCH, &format!("/users/{}", user.id), change).await
+}
+
 fn table(users: &[User]) -> Table {
     Table::list(
-        ["email", "name", "role", "last login", "id"],
+        ["email", "name", "role", "state", "last login", "id"],
         users.iter().map(|user| {
             [
                 user.email.clone(),
                 user.name.clone(),
                 user.role.to_string(),
+                if user.disabled_at.is_some() { "disabled" } else { "active" }.to_owned(),
                 time(user.last_login_at),
                 user.id.to_string(),
             ]

@@ -28,6 +28,40 @@ impl Period {
     }
 }
 
+/// A length of time, or none: written `0`, something has no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime(pub Option<Period>);
+
+impl<'de> Deserialize<'de> for Lifetime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Number(0) => Ok(Self(None)),
+            Written::Number(number) => {
+                Err(serde::de::Error::custom(PeriodError(number.to_string())))
+            }
+            Written::Text(text) if text == "0" => Ok(Self(None)),
+            Written::Text(text) => {
+                text.parse().map(|period| Self(Some(period))).map_err(serde::de::Error::custom)
+            }
+        }
+    }
+}
+
+impl Serialize for Lifetime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(period) => period.serialize(serializer),
+            None => serializer.serialize_u64(0),
+        }
+    }
+}
+
 /// Why a text is no length of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a length of time such as `30s`, `15m` or `7d`")]

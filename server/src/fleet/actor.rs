@@ -1,26 +1,48 @@
 //! Who asks, and what they may do.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use wire::{ApiKeyId, OrgId, Permission, Role, UserId};
+use wire::{ApiKeyId, OrgId, Permission, RoleName, TeamId, UserId, api::ApiKeyKind};
+
+use super::{StoreError, store::OrgStore};
 
 /// A person or script that proved who they are. Only [`Fleet::authenticate`](crate::Fleet::authenticate)
 /// makes one, so holding one is the proof.
 #[derive(Debug, Clone)]
 pub struct Actor {
     pub(super) org_id: OrgId,
+    /// The person; of a service's key, its own id.
     pub(super) user_id: UserId,
-    pub(super) role: Role,
-    pub(super) permissions: BTreeSet<Permission>,
+    pub(super) rights: Rights,
     pub(super) proof: Proof,
     pub(super) address: IpAddr,
+}
+
+/// What somebody may do at this moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rights {
+    /// In the whole organization.
+    pub everywhere: BTreeSet<Permission>,
+    /// In teams besides.
+    pub in_teams: BTreeMap<TeamId, BTreeSet<Permission>>,
+}
+
+/// Where somebody may do something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reach {
+    Everywhere,
+    /// In these teams, at least one.
+    Teams(BTreeSet<TeamId>),
 }
 
 /// How they proved it.
 #[derive(Debug, Clone)]
 pub(super) enum Proof {
     Session { id: String },
-    ApiKey { id: ApiKeyId },
+    ApiKey { id: ApiKeyId, kind: ApiKeyKind },
 }
 
 /// They may not.
@@ -35,13 +57,90 @@ pub enum Forbidden {
     AboveOwnRole,
 }
 
+impl Rights {
+    /// What a person may do who has `role` in the organization, and roles in teams.
+    pub(super) async fn of(
+        org: &mut OrgStore,
+        user_id: UserId,
+        role: &RoleName,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            everywhere: org.role_permissions(role).await?.unwrap_or_default(),
+            in_teams: org.team_permissions(user_id).await?,
+        })
+    }
+
+    /// Those, in the whole organization.
+    pub(super) fn everywhere(permissions: BTreeSet<Permission>) -> Self {
+        Self { everywhere: permissions, in_teams: BTreeMap::new() }
+    }
+
+    /// As much of them as `scopes` allow.
+    pub(super) fn within(mut self, scopes: &BTreeSet<Permission>) -> Self {
+        self.everywhere.retain(|permission| scopes.contains(permission));
+        for permissions in self.in_teams.values_mut() {
+            permissions.retain(|permission| scopes.contains(permission));
+        }
+        self
+    }
+
+    /// Where `permission` is granted, if anywhere.
+    fn reach(&self, permission: Permission) -> Option<Reach> {
+        if self.everywhere.contains(&permission) {
+            return Some(Reach::Everywhere);
+        }
+        let teams: BTreeSet<TeamId> = self
+            .in_teams
+            .iter()
+            .filter(|(_, permissions)| permissions.contains(&permission))
+            .map(|(team, _)| *team)
+            .collect();
+        if teams.is_empty() { None } else { Some(Reach::Teams(teams)) }
+    }
+}
+
+impl Reach {
+    /// For queries: `*`, or the teams' ids, separated by commas.
+    pub(super) fn as_filter(&self) -> String {
+        match self {
+            Self::Everywhere => "*".to_owned(),
+            Self::Teams(teams) => {
+                teams.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+            }
+        }
+    }
+
+    /// Whether it covers what belongs to `team`; what belongs to none is everywhere alone.
+    pub(super) fn covers(&self, team: Option<TeamId>) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Teams(teams) => team.is_some_and(|team| teams.contains(&team)),
+        }
+    }
+}
+
 impl Actor {
-    /// Passes if they may do what `permission` says.
+    /// Passes if they may do what `permission` says in the whole organization.
     pub(super) fn require(&self, permission: Permission) -> Result<(), Forbidden> {
-        if self.permissions.contains(&permission) {
+        if self.rights.everywhere.contains(&permission) {
             return Ok(());
         }
         Err(Forbidden::Lacking(permission))
+    }
+
+    /// Where they may do what `permission` says; refuses if nowhere.
+    pub(super) fn reach(&self, permission: Permission) -> Result<Reach, Forbidden> {
+        self.rights.reach(permission).ok_or(Forbidden::Lacking(permission))
+    }
+
+    /// Passes if they may do what `permission` says to what belongs to `team`, or to no team.
+    pub(super) fn require_in(
+        &self,
+        permission: Permission,
+        team: Option<TeamId>,
+    ) -> Result<(), Forbidden> {
+        let covered = self.reach(permission)?.covers(team);
+        if covered { Ok(()) } else { Err(Forbidden::Lacking(permission)) }
     }
 
     /// Passes if a person, not an API key, asks, and may do what `permission` says.
@@ -52,26 +151,21 @@ impl Actor {
         }
     }
 
-    /// Passes if they may give `role` to somebody, or take it away. A key grants no more than it
-    /// may do itself, so neither ownership nor a role that manages keys.
-    pub(super) fn require_reach(&self, role: Role) -> Result<(), Forbidden> {
-        let within_scopes = match self.proof {
-            Proof::Session { .. } => true,
-            Proof::ApiKey { .. } => self.covers(role),
-        };
-        if role <= self.role && within_scopes { Ok(()) } else { Err(Forbidden::AboveOwnRole) }
-    }
-
-    /// Whether they may do all that `role` grants.
-    fn covers(&self, role: Role) -> bool {
-        role.permissions().all(|permission| self.permissions.contains(&permission))
+    /// Passes if they may give somebody what `permissions` allow, or take it away: nobody grants
+    /// more than they may do themselves, so no key makes owners or people who manage keys.
+    pub(super) fn require_all(&self, permissions: &BTreeSet<Permission>) -> Result<(), Forbidden> {
+        let covered = permissions.is_subset(&self.rights.everywhere);
+        if covered { Ok(()) } else { Err(Forbidden::AboveOwnRole) }
     }
 
     /// How the audit log names them.
     pub(super) fn label(&self) -> String {
         match &self.proof {
             Proof::Session { .. } => format!("user {}", self.user_id),
-            Proof::ApiKey { id } => format!("api key {id} of user {}", self.user_id),
+            Proof::ApiKey { id, kind: ApiKeyKind::Service } => format!("service key {id}"),
+            Proof::ApiKey { id, kind: ApiKeyKind::Person } => {
+                format!("api key {id} of user {}", self.user_id)
+            }
         }
     }
 }

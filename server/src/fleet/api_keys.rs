@@ -1,17 +1,21 @@
 //! API keys: what scripts present. A key may never do more than its creator, nor manage keys.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use uuid::Uuid;
 use wire::{
     ApiKeyId, Permission,
-    api::{ApiKey, CreatedApiKey, NewApiKey, RotateApiKey},
+    api::{ApiKey, ApiKeyKind, CreatedApiKey, NewApiKey, RotateApiKey},
 };
 
 use super::{
     Access, Actor, Fleet,
+    audit::Happening,
     errors::{FieldErrors, ManageError},
+    key_form::{self, KeyKind},
     page::{Listed, Page},
-    secrets::{self, API_KEY_PREFIX},
     store::{Hash, NewApiKeyRow},
 };
 
@@ -44,24 +48,35 @@ impl Fleet {
     ) -> Result<CreatedApiKey, ManageError> {
         actor.require_in_person(Permission::ApiKeysWrite)?;
         let now = self.now();
-        let scopes = check_api_key(actor, &new, now)?;
-        let key = secrets::new_api_key();
+        let scopes = self.check_api_key(actor, &new, now)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        if new.if_absent {
+            org.lock("api keys").await?;
+            if let Some(api_key) = org.api_key_named(&new.name, now).await? {
+                org.commit().await?;
+                return Ok(CreatedApiKey { api_key, key: None });
+            }
+        }
+        let kind = key_kind(new.kind);
+        let key = key_form::new_key(&self.0.config.api_keys, kind);
         let id = ApiKeyId(Uuid::now_v7());
         let row = NewApiKeyRow {
             id,
             name: &new.name,
-            prefix: API_KEY_PREFIX,
+            kind: new.kind,
+            prefix: &key_form::prefix(&self.0.config.api_keys, kind),
             last4: last4(&key.0),
             scopes: &scopes,
             created_by: actor.user_id,
             expires_at: new.expires_at,
         };
-        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.add_api_key(&row, &Hash::of(&key.0), now).await?;
         let made = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
+        let deed = (Happening::ApiKeyCreated, format!("api key {id}"));
+        let changes = json!({"name": new.name, "kind": new.kind, "scopes": scopes});
+        self.record_deed(&mut org, actor, deed, changes).await?;
         org.commit().await?;
-        actor.did("api_key.created", format!("api key {id}"));
-        Ok(CreatedApiKey { api_key: made.key, key })
+        Ok(CreatedApiKey { api_key: made.key, key: Some(key) })
     }
 
     /// Gives a key a new value. Id, name and scopes stay; the old value works for as long as the
@@ -78,21 +93,22 @@ impl Fleet {
         let mut errors = FieldErrors::default();
         errors.refuse_if(overlap > MAX_OVERLAP, "/overlap_seconds", "must be at most 86400");
         errors.into_result().map_err(ManageError::Invalid)?;
-        let key = secrets::new_api_key();
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         let old = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
         if old.key.revoked_at.is_some() {
             return Err(ManageError::KeyRevoked);
         }
         old.key.scopes.iter().try_for_each(|scope| actor.require(*scope))?;
+        let key = key_form::new_key(&self.0.config.api_keys, key_kind(old.key.kind));
         let new_value = (&Hash::of(&key.0), last4(&key.0));
         if !org.rotate_api_key(&old, new_value, self.now() + overlap).await? {
             return Err(ManageError::KeyRotated);
         }
         let made = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
+        let deed = (Happening::ApiKeyRotated, format!("api key {id}"));
+        self.record_deed(&mut org, actor, deed, Value::Null).await?;
         org.commit().await?;
-        actor.did("api_key.rotated", format!("api key {id}"));
-        Ok(CreatedApiKey { api_key: made.key, key })
+        Ok(CreatedApiKey { api_key: made.key, key: Some(key) })
     }
 
     /// Refuses a key from here on.
@@ -101,35 +117,51 @@ impl Fleet {
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
         org.revoke_api_key(id, self.now()).await?;
+        let deed = (Happening::ApiKeyRevoked, format!("api key {id}"));
+        self.record_deed(&mut org, actor, deed, Value::Null).await?;
         org.commit().await?;
-        actor.did("api_key.revoked", format!("api key {id}"));
         Ok(())
+    }
+
+    /// The scopes to keep: sorted, each once, none beyond what the creator may do. A service's key
+    /// outlives its creator's roles in teams, so it takes none from them.
+    fn check_api_key(
+        &self,
+        actor: &Actor,
+        new: &NewApiKey,
+        now: Timestamp,
+    ) -> Result<Vec<Permission>, ManageError> {
+        let mut errors = FieldErrors::default();
+        errors.check_name(&new.name, "/name");
+        errors.refuse_if(new.scopes.is_empty(), "/scopes", "must name at least one permission");
+        errors.refuse_if(
+            new.scopes.contains(&Permission::ApiKeysWrite),
+            "/scopes",
+            "an API key cannot manage API keys",
+        );
+        let past = new.expires_at.is_some_and(|end| end <= now);
+        errors.refuse_if(past, "/expires_at", "must be in the future");
+        if let Some(longest) = self.0.config.api_keys.max_ttl.0 {
+            let late = new.expires_at.is_none_or(|end| end > now + longest.as_signed());
+            errors.refuse_if(late, "/expires_at", format!("must be within {longest}"));
+        }
+        errors.into_result().map_err(ManageError::Invalid)?;
+        let scopes: BTreeSet<_> = new.scopes.iter().copied().collect();
+        let allowed = |scope: &Permission| match new.kind {
+            ApiKeyKind::Service => actor.require(*scope).is_ok(),
+            ApiKeyKind::Person => actor.reach(*scope).is_ok(),
+        };
+        match scopes.iter().find(|scope| !allowed(scope)) {
+            Some(scope) => Err(ManageError::ScopeTooWide(*scope)),
+            None => Ok(scopes.into_iter().collect()),
+        }
     }
 }
 
-/// The scopes to keep: sorted, each once, none beyond what the creator may do.
-fn check_api_key(
-    actor: &Actor,
-    new: &NewApiKey,
-    now: Timestamp,
-) -> Result<Vec<Permission>, ManageError> {
-    let mut errors = FieldErrors::default();
-    errors.check_name(&new.name, "/name");
-    errors.refuse_if(new.scopes.is_empty(), "/scopes", "must name at least one permission");
-    errors.refuse_if(
-        new.scopes.contains(&Permission::ApiKeysWrite),
-        "/scopes",
-        "an API key cannot manage API keys",
-    );
-    let past = new.expires_at.is_some_and(|end| end <= now);
-    errors.refuse_if(past, "/expires_at", "must be in the future");
-    errors.into_result().map_err(ManageError::Invalid)?;
-    let mut scopes = new.scopes.clone();
-    scopes.sort_unstable();
-    scopes.dedup();
-    match scopes.iter().find(|scope| actor.require(**scope).is_err()) {
-        Some(scope) => Err(ManageError::ScopeTooWide(*scope)),
-        None => Ok(scopes),
+fn key_kind(kind: ApiKeyKind) -> KeyKind {
+    match kind {
+        ApiKeyKind::Person => KeyKind::Person,
+        ApiKeyKind::Service => KeyKind::Service,
     }
 }
 

@@ -1,18 +1,78 @@
-//! The audit seam: every event of security goes through [`record`], as a log line with the target
-//! `audit` and dotted fields. Secrets never reach it.
+//! The audit trail: every event of security becomes a row of its organization's chain, and a log
+//! line with the target `audit` once it is kept. Secrets never reach it.
+//!
+//! What changes something is recorded in the change's own transaction, last thing before it is
+//! committed: [`Fleet::record_in`]. What changes nothing (a refusal) is [`Fleet::record`]ed by itself.
 
-use std::net::IpAddr;
+use std::{fmt::Write as _, net::IpAddr, sync::OnceLock};
 
-use wire::OrgId;
+use serde_json::Value;
+use uuid::Uuid;
+use wire::{
+    OrgId, Permission,
+    audit::{AuditEvent, AuditHead},
+};
 
-use super::Actor;
+use super::{
+    Access, Actor, Fleet, StoreError,
+    errors::ManageError,
+    store::{AuditFilter, OrgStore},
+};
+
+macro_rules! happenings {
+    ($($name:ident = $text:literal,)*) => {
+        /// Every kind of event there is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Happening {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Happening {
+            /// All of them, sorted by text.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// `noun.verb`, in the past tense.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+        }
+    };
+}
+
+happenings! {
+    AccessRefused = "access.refused",
+    ApiKeyCreated = "api_key.created",
+    ApiKeyRevoked = "api_key.revoked",
+    ApiKeyRotated = "api_key.rotated",
+    ApiKeyUsed = "api_key.used",
+    ApiKeyUsedFromNewAddress = "api_key.used_from_new_address",
+    DeviceDeleted = "device.deleted",
+    DeviceEnrollment = "device.enrollment",
+    EnrollSecretCreated = "enroll_secret.created",
+    EnrollSecretRevoked = "enroll_secret.revoked",
+    OrganizationDeleted = "organization.deleted",
+    OrganizationRenamed = "organization.renamed",
+    RoleCreated = "role.created",
+    RoleDeleted = "role.deleted",
+    ServerSetUp = "server.set_up",
+    SessionEnded = "session.ended",
+    SessionLogin = "session.login",
+    SessionRefreshTokenReused = "session.refresh_token_reused",
+    TeamCreated = "team.created",
+    TeamDeleted = "team.deleted",
+    TeamRoleChanged = "team_role.changed",
+    UserCreated = "user.created",
+    UserDeleted = "user.deleted",
+    UserDisabled = "user.disabled",
+    UserEnabled = "user.enabled",
+    UserRoleChanged = "user.role_changed",
+}
 
 /// One event.
 #[derive(Debug)]
 pub(super) struct Event<'a> {
-    /// `noun.verb` in the past tense, e.g. `enroll_secret.created`.
-    pub name: &'static str,
-    pub org_id: Option<OrgId>,
+    pub name: Happening,
     /// Who did it, as far as is known.
     pub actor: &'a str,
     /// What it was done to.
@@ -20,29 +80,205 @@ pub(super) struct Event<'a> {
     pub address: IpAddr,
     /// `ok`, or why it was refused.
     pub outcome: &'a str,
+    /// What differs, before and after; [`Value::Null`] when there is no more to say.
+    pub changes: Value,
 }
 
-/// Writes `event` down.
-pub(super) fn record(event: &Event<'_>) {
-    let Event { name, org_id, actor, subject, address, outcome } = event;
+/// The request under way: what an event says of it.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// Its id, as the log and the reply have it.
+    pub id: String,
+    pub user_agent: String,
+    /// Method and path, without secrets.
+    pub route: String,
+    asker: OnceLock<(OrgId, String, IpAddr)>,
+}
+
+tokio::task_local! {
+    static REQUEST: Request;
+}
+
+/// The chain of what happens before it is known which organization it concerns.
+const SERVER: OrgId = OrgId(Uuid::nil());
+
+/// The longest text of an event, in characters.
+const MAX_TEXT: usize = 512;
+
+impl Request {
+    /// A request of nobody yet.
+    #[must_use]
+    pub fn new(id: String, user_agent: String, route: String) -> Self {
+        Self { id, user_agent, route, asker: OnceLock::new() }
+    }
+
+    /// Does `work`; whatever is recorded meanwhile says that it was for this request.
+    pub async fn during<T>(self, work: impl Future<Output = T>) -> T {
+        REQUEST.scope(self, work).await
+    }
+}
+
+impl Fleet {
+    /// Appends `event` to the chain of `org`'s organization, to be kept with what else the
+    /// transaction does. To be called just before it is committed.
+    pub(super) async fn record_in(
+        &self,
+        org: &mut OrgStore,
+        event: &Event<'_>,
+    ) -> Result<(), StoreError> {
+        let (user_agent, route, request_id) = REQUEST
+            .try_with(|request| {
+                (plain(&request.user_agent), plain(&request.route), request.id.clone())
+            })
+            .unwrap_or_default();
+        org.append_event(AuditEvent {
+            seq: 0,
+            at: self.now(),
+            event: event.name.as_str().to_owned(),
+            actor: plain(event.actor),
+            subject: plain(event.subject),
+            outcome: plain(event.outcome),
+            address: event.address.to_string(),
+            user_agent,
+            route,
+            request_id,
+            changes: event.changes.clone(),
+            previous: String::new(),
+            hash: String::new(),
+        })
+        .await
+    }
+
+    /// Appends `event` to an organization's chain, by itself. Where it is not known whose event it
+    /// is, it is the only organization's if there is just one, and else the server's.
+    pub(super) async fn record(
+        &self,
+        org_id: Option<OrgId>,
+        event: &Event<'_>,
+    ) -> Result<(), StoreError> {
+        let org_id = match org_id {
+            Some(org_id) => org_id,
+            None => self.0.store.only_organization().await?.unwrap_or(SERVER),
+        };
+        let mut org = self.0.store.org(org_id, Access::Write).await?;
+        self.record_in(&mut org, event).await?;
+        org.commit().await
+    }
+
+    /// Records that the person or key behind the request under way may not do what they asked.
+    pub async fn record_refusal(&self, why: &str) -> Result<(), StoreError> {
+        let asker = REQUEST.try_with(|request| {
+            let (org_id, label, address) = request.asker.get()?;
+            Some((*org_id, label.clone(), *address, request.route.clone()))
+        });
+        let Ok(Some((org_id, label, address, route))) = asker else { return Ok(()) };
+        let event = Event {
+            name: Happening::AccessRefused,
+            actor: &label,
+            subject: &route,
+            address,
+            outcome: why,
+            changes: Value::Null,
+        };
+        self.record(Some(org_id), &event).await
+    }
+
+    /// A page of the organization's events, oldest first: those after number `after`, of this kind
+    /// if one is named.
+    pub async fn audit_events(
+        &self,
+        actor: &Actor,
+        (after, limit): (u64, u32),
+        event: Option<String>,
+    ) -> Result<Vec<AuditEvent>, ManageError> {
+        actor.require(Permission::AuditRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let event = event.unwrap_or_default().replace('\0', "");
+        let events = org.audit_events(&AuditFilter { after, event, limit }).await?;
+        org.commit().await?;
+        Ok(events)
+    }
+
+    /// Where the organization's trail ends.
+    pub async fn audit_head(&self, actor: &Actor) -> Result<AuditHead, ManageError> {
+        actor.require(Permission::AuditRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let head = org.audit_head().await?;
+        org.commit().await?;
+        Ok(head)
+    }
+}
+
+/// A log line alone, for what is refused because there was too much of it: a row for each would
+/// let anybody fill the database.
+pub(super) fn log_limited(name: Happening, address: IpAddr) {
+    let name = name.as_str();
     tracing::info!(
         target: "audit",
-        { event.name = name, org.id = org_id.map(tracing::field::display), actor, subject,
-          client.address = %address, outcome },
-        "{name} ({outcome})",
+        { event.name = name, client.address = %address, outcome = "limited" },
+        "{name} (limited)",
     );
 }
 
 impl Actor {
-    /// Writes down that this actor did something to `subject`.
-    pub(super) fn did(&self, name: &'static str, subject: impl ToString) {
-        record(&Event {
+    /// Remembers that the request under way is this actor's.
+    pub(super) fn note_asking(&self) {
+        let asker = (self.org_id, self.label(), self.address);
+        // Without a request (in a test, at the console) there is nobody to note.
+        let _ = REQUEST.try_with(|request| request.asker.set(asker).is_ok());
+    }
+}
+
+impl Fleet {
+    /// Records that `actor` did something to `subject`, in the transaction that did it.
+    pub(super) async fn record_deed(
+        &self,
+        org: &mut OrgStore,
+        actor: &Actor,
+        (name, subject): (Happening, String),
+        changes: Value,
+    ) -> Result<(), StoreError> {
+        let event = Event {
             name,
-            org_id: Some(self.org_id),
-            actor: &self.label(),
-            subject: &subject.to_string(),
-            address: self.address,
+            actor: &actor.label(),
+            subject: &subject,
+            address: actor.address,
             outcome: "ok",
-        });
+            changes,
+        };
+        self.record_in(org, &event).await
+    }
+}
+
+/// `text` with control characters written as `\u{…}`, so that a line of the log stays one and a
+/// terminal is told nothing; cut to 512 characters.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars().take(MAX_TEXT) {
+        if letter.is_control() {
+            let _ = write!(plain, "{}", letter.escape_unicode());
+        } else {
+            plain.push(letter);
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_become_visible() {
+        assert_eq!(plain("a\r\nb\u{1b}[31m\0"), "a\\u{d}\\u{a}b\\u{1b}[31m\\u{0}");
+        assert_eq!(plain("Jürgen 🦀"), "Jürgen 🦀");
+        assert_eq!(plain(&"x".repeat(2000)).len(), MAX_TEXT);
+    }
+
+    #[test]
+    fn names_are_sorted_nouns_and_verbs() {
+        let names: Vec<_> = Happening::ALL.iter().map(|name| name.as_str()).collect();
+        assert!(names.is_sorted());
+        assert!(names.iter().all(|name| name.split('.').count() == 2), "{names:?}");
     }
 }

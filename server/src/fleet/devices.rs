@@ -1,5 +1,6 @@
 //! Devices, as people see them.
 
+use serde_json::Value;
 use wire::{
     DeviceId, Permission, TeamId,
     api::{Device, FieldError},
@@ -7,9 +8,10 @@ use wire::{
 
 use super::{
     Access, Actor, Fleet,
+    audit::Happening,
     errors::ManageError,
     page::{Listed, Page},
-    store::DeviceFilter,
+    store::{DeviceFilter, OrgStore},
 };
 
 impl Fleet {
@@ -21,7 +23,7 @@ impl Fleet {
         (text, team_id): (Option<String>, Option<TeamId>),
         page: Page,
     ) -> Result<Listed<Device>, ManageError> {
-        actor.require(Permission::DevicesRead)?;
+        let reach = actor.reach(Permission::DevicesRead)?;
         let text = text.unwrap_or_default();
         if text.len() > 255 || text.contains('\0') {
             return Err(ManageError::Invalid(vec![FieldError {
@@ -29,7 +31,7 @@ impl Fleet {
                 detail: "must have at most 255 bytes, none of them zero".to_owned(),
             }]));
         }
-        let filter = DeviceFilter { text, team_id };
+        let filter = DeviceFilter { text, team_id, within: reach.as_filter() };
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
         let devices = org.devices(&filter, &page.keyset(), self.now()).await?;
         org.commit().await?;
@@ -37,22 +39,37 @@ impl Fleet {
     }
 
     pub async fn device(&self, actor: &Actor, id: DeviceId) -> Result<Device, ManageError> {
-        actor.require(Permission::DevicesRead)?;
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
-        let device = org.device(id, self.now()).await?;
+        let device = self.visible_device(&mut org, actor, id).await?;
         org.commit().await?;
-        device.ok_or(ManageError::Unknown("device"))
+        Ok(device)
     }
 
     /// Deletes a device. Its keys are refused at once; it can enroll again with a good secret.
     pub async fn remove_device(&self, actor: &Actor, id: DeviceId) -> Result<(), ManageError> {
-        actor.require(Permission::DevicesDelete)?;
+        actor.reach(Permission::DevicesDelete)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let device = self.visible_device(&mut org, actor, id).await?;
+        actor.require_in(Permission::DevicesDelete, device.team_id)?;
         if !org.remove_device(id).await? {
             return Err(ManageError::Unknown("device"));
         }
+        let deed = (Happening::DeviceDeleted, format!("device {id}"));
+        self.record_deed(&mut org, actor, deed, Value::Null).await?;
         org.commit().await?;
-        actor.did("device.deleted", format!("device {id}"));
         Ok(())
+    }
+
+    /// The device, if it exists where `actor` may see devices.
+    async fn visible_device(
+        &self,
+        org: &mut OrgStore,
+        actor: &Actor,
+        id: DeviceId,
+    ) -> Result<Device, ManageError> {
+        let reach = actor.reach(Permission::DevicesRead)?;
+        let device = org.device(id, self.now()).await?;
+        let device = device.filter(|device| reach.covers(device.team_id));
+        device.ok_or(ManageError::Unknown("device"))
     }
 }

@@ -4,16 +4,18 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use uuid::Uuid;
 use wire::{
-    DeviceId, EnrollSecret, EnrollSecretId, NodeKey, OsqueryNodeKey,
+    DeviceId, EnrollSecret, EnrollSecretId, NodeKey, OrgId, OsqueryNodeKey,
     api::{EnrollSecretInfo, FieldError},
     orbit::DeviceIdentity,
     osquery,
 };
 
 use super::{
-    Access, Fleet, StoreError, audit,
+    Access, Fleet, StoreError,
+    audit::{self, Event, Happening},
     errors::{FieldErrors, TooMany},
     identity::{check_identifier, tidy_identity},
     limiter::network_of,
@@ -37,11 +39,17 @@ pub enum EnrollError {
     Store(#[from] StoreError),
 }
 
+/// Why, as the audit trail has it, and whose secret it was, if anybody's.
+struct Refusal {
+    org_id: Option<OrgId>,
+    why: &'static str,
+}
+
 /// What an enrollment is about: who it is for, and how to find their row.
 struct Application<'a> {
     half: Half,
     device: &'a DeviceIdentity,
-    address: String,
+    address: IpAddr,
     now: Timestamp,
 }
 
@@ -85,49 +93,62 @@ impl Fleet {
     ) -> Result<String, EnrollError> {
         let now = self.now();
         let trial = self.0.enrollments.enter(network_of(address), now).await;
-        let trial = trial.inspect_err(|_| log_enrollment(half, device, address, "limited"))?;
-        let application = Application { half, device, address: address.to_string(), now };
-        match self.admit_application(secret, &application).await {
-            Ok(Ok(key)) => {
-                log_enrollment(half, device, address, "ok");
-                Ok(key)
-            }
-            Ok(Err(refusal)) => {
+        let trial =
+            trial.inspect_err(|_| audit::log_limited(Happening::DeviceEnrollment, address))?;
+        let application = Application { half, device, address, now };
+        match self.admit_application(secret, &application).await? {
+            Ok(key) => Ok(key),
+            Err(Refusal { org_id, why }) => {
                 trial.failed();
-                log_enrollment(half, device, address, refusal);
+                self.record(org_id, &application.event(why)).await?;
                 Err(EnrollError::Refused)
             }
-            Err(error) => Err(error.into()),
         }
     }
 
-    /// The new key, or the reason for a refusal, as the log has it.
+    /// The new key, or the reason for a refusal, as the audit trail has it.
     async fn admit_application(
         &self,
         secret: &EnrollSecret,
         application: &Application<'_>,
-    ) -> Result<Result<String, &'static str>, StoreError> {
+    ) -> Result<Result<String, Refusal>, StoreError> {
         let hash = Hash::of(secret.expose());
         let found = self.0.store.credential(CredentialKind::EnrollSecret, &hash).await?;
         let Some(Credential { org_id, subject_id }) = found else {
-            return Ok(Err("unknown secret"));
+            return Ok(Err(Refusal { org_id: None, why: "unknown secret" }));
         };
+        let refused = |why| Ok(Err(Refusal { org_id: Some(org_id), why }));
         let mut org = self.0.store.org(org_id, Access::Write).await?;
         org.lock(&application.lock_name()).await?;
         let Some(secret) = org.enroll_secret(&subject_id).await? else {
-            return Ok(Err("unknown secret"));
+            return refused("unknown secret");
         };
         let row = application.find(&mut org).await?;
         if let Err(refusal) = application.use_secret(&mut org, row.as_ref(), &secret).await? {
-            return Ok(Err(refusal));
+            return refused(refusal);
         }
         let key = application.settle(&mut org, row, &secret).await?;
+        self.record_in(&mut org, &application.event("ok")).await?;
         org.commit().await?;
         Ok(Ok(key))
     }
 }
 
 impl Application<'_> {
+    fn event<'a>(&'a self, outcome: &'a str) -> Event<'a> {
+        Event {
+            name: Happening::DeviceEnrollment,
+            actor: match self.half {
+                Half::Orbit => "orbit",
+                Half::Osquery => "osqueryd",
+            },
+            subject: &self.device.hardware_uuid,
+            address: self.address,
+            outcome,
+            changes: Value::Null,
+        }
+    }
+
     /// Two enrollments of one device wait for each other, so that it gets one row.
     fn lock_name(&self) -> String {
         format!("device/{}", self.identifier().to_lowercase())
@@ -194,7 +215,8 @@ impl Application<'_> {
             Some(row) => row.id,
             None => {
                 let id = DeviceId(Uuid::now_v7());
-                org.add_device(id, self.device, (secret.team_id, &self.address), self.now).await?;
+                let address = self.address.to_string();
+                org.add_device(id, self.device, (secret.team_id, &address), self.now).await?;
                 id
             }
         };
@@ -206,7 +228,8 @@ impl Application<'_> {
         }
         let key = secrets::new_key();
         let hash = Hash::of(&key);
-        org.set_node_key((id, self.half), &hash, secret.id, (&self.address, self.now)).await?;
+        let address = self.address.to_string();
+        org.set_node_key((id, self.half), &hash, secret.id, (&address, self.now)).await?;
         Ok(key)
     }
 }
@@ -219,18 +242,4 @@ fn why_refused(secret: &EnrollSecretInfo, now: Timestamp) -> &'static str {
     } else {
         "used-up secret"
     }
-}
-
-fn log_enrollment(half: Half, device: &DeviceIdentity, address: IpAddr, outcome: &str) {
-    audit::record(&audit::Event {
-        name: "device.enrollment",
-        org_id: None,
-        actor: match half {
-            Half::Orbit => "orbit",
-            Half::Osquery => "osqueryd",
-        },
-        subject: &device.hardware_uuid,
-        address,
-        outcome,
-    });
 }

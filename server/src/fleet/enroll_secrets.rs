@@ -1,5 +1,6 @@
 //! Enroll secrets: many at once, for the organization or a team.
 
+use serde_json::{Value, json};
 use uuid::Uuid;
 use wire::{
     EnrollSecret, EnrollSecretId, Permission,
@@ -8,6 +9,7 @@ use wire::{
 
 use super::{
     Access, Actor, Fleet,
+    audit::Happening,
     errors::{FieldErrors, ManageError, taken},
     page::{Listed, Page},
     secrets,
@@ -24,9 +26,9 @@ impl Fleet {
         actor: &Actor,
         page: Page,
     ) -> Result<Listed<EnrollSecretInfo>, ManageError> {
-        actor.require(Permission::EnrollSecretsRead)?;
+        let within = actor.reach(Permission::EnrollSecretsRead)?.as_filter();
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
-        let secrets = org.enroll_secrets(&page.keyset()).await?;
+        let secrets = org.enroll_secrets(&within, &page.keyset()).await?;
         org.commit().await?;
         Ok(page.list(secrets, |secret| secret.id.to_string()))
     }
@@ -36,9 +38,10 @@ impl Fleet {
         actor: &Actor,
         id: EnrollSecretId,
     ) -> Result<EnrollSecretInfo, ManageError> {
-        actor.require(Permission::EnrollSecretsRead)?;
+        let reach = actor.reach(Permission::EnrollSecretsRead)?;
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
         let secret = org.enroll_secret(&id.to_string()).await?;
+        let secret = secret.filter(|secret| reach.covers(secret.team_id));
         org.commit().await?;
         secret.ok_or(ManageError::Unknown("enroll secret"))
     }
@@ -50,11 +53,11 @@ impl Fleet {
         actor: &Actor,
         new: NewEnrollSecret,
     ) -> Result<CreatedEnrollSecret, ManageError> {
-        actor.require(Permission::EnrollSecretsWrite)?;
+        actor.require_in(Permission::EnrollSecretsWrite, new.team_id)?;
         let now = self.now();
         self.check_enroll_secret(&new)?;
-        let secret = match new.secret {
-            Some(secret) => secret,
+        let secret = match &new.secret {
+            Some(secret) => secret.clone(),
             None => EnrollSecret::new(secrets::new_key()).expect("base64 of 24 bytes is a secret"),
         };
         let id = EnrollSecretId(Uuid::now_v7());
@@ -76,8 +79,10 @@ impl Fleet {
             .enroll_secret(&id.to_string())
             .await?
             .ok_or(ManageError::Unknown("enroll secret"))?;
+        let deed = (Happening::EnrollSecretCreated, format!("enroll secret {id}"));
+        self.record_deed(&mut org, actor, deed, json!({"name": new.name, "team_id": new.team_id}))
+            .await?;
         org.commit().await?;
-        actor.did("enroll_secret.created", format!("enroll secret {id}"));
         Ok(CreatedEnrollSecret { info, secret })
     }
 
@@ -103,13 +108,18 @@ impl Fleet {
         actor: &Actor,
         id: EnrollSecretId,
     ) -> Result<(), ManageError> {
-        actor.require(Permission::EnrollSecretsWrite)?;
+        let reach = actor.reach(Permission::EnrollSecretsWrite)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let secret = org.enroll_secret(&id.to_string()).await?;
+        if !secret.is_some_and(|secret| reach.covers(secret.team_id)) {
+            return Err(ManageError::Unknown("enroll secret"));
+        }
         if !org.revoke_enroll_secret(id, self.now()).await? {
             return Err(ManageError::Unknown("enroll secret"));
         }
+        let deed = (Happening::EnrollSecretRevoked, format!("enroll secret {id}"));
+        self.record_deed(&mut org, actor, deed, Value::Null).await?;
         org.commit().await?;
-        actor.did("enroll_secret.revoked", format!("enroll secret {id}"));
         Ok(())
     }
 }

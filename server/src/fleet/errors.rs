@@ -22,6 +22,10 @@ pub enum ManageError {
     TeamInUse,
     #[error("an organization keeps at least one owner")]
     LastOwner,
+    #[error("somebody has the role; give them another first")]
+    RoleInUse,
+    #[error("every organization has this role")]
+    BuiltInRole,
     #[error("the API key is revoked")]
     KeyRevoked,
     #[error("the API key was rotated by somebody else just now")]

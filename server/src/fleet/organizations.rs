@@ -1,10 +1,15 @@
 //! Organizations: the tenants.
 
+use serde_json::json;
 use uuid::Uuid;
-use wire::{OrgId, Role, UserId, api::NewUser};
+use wire::{
+    OrgId, Permission, Role, UserId,
+    api::{Billing, NewUser, Organization, RenameOrganization},
+};
 
 use super::{
-    Fleet,
+    Access, Actor, Fleet,
+    audit::Happening,
     errors::{FieldErrors, ManageError},
     identity::tidy_email,
     passwords::check_password,
@@ -12,6 +17,56 @@ use super::{
 };
 
 impl Fleet {
+    /// The organization that `actor` is signed in to. Whoever belongs to it may know its name.
+    pub async fn organization(&self, actor: &Actor) -> Result<Organization, ManageError> {
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let organization = org.organization().await?;
+        org.commit().await?;
+        Ok(organization)
+    }
+
+    pub async fn rename_organization(
+        &self,
+        actor: &Actor,
+        RenameOrganization { name }: RenameOrganization,
+    ) -> Result<Organization, ManageError> {
+        actor.require(Permission::OrganizationWrite)?;
+        let mut errors = FieldErrors::default();
+        errors.check_name(&name, "/name");
+        errors.into_result().map_err(ManageError::Invalid)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let before = org.organization().await?;
+        org.rename_organization(&name).await?;
+        let deed = (Happening::OrganizationRenamed, format!("organization {}", actor.org_id));
+        let changes = json!({"before": before.name, "after": name});
+        self.record_deed(&mut org, actor, deed, changes).await?;
+        org.commit().await?;
+        Ok(Organization { name, ..before })
+    }
+
+    /// Deletes the organization with all that is in it, and the people who are in no other. The
+    /// audit trail stays, and ends with this.
+    pub async fn delete_organization(&self, actor: &Actor) -> Result<(), ManageError> {
+        actor.require_in_person(Permission::OrganizationWrite)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.lock("owners").await?;
+        let name = org.organization().await?.name;
+        org.remove_organization(self.now()).await?;
+        let deed = (Happening::OrganizationDeleted, format!("organization {}", actor.org_id));
+        self.record_deed(&mut org, actor, deed, json!({"name": name})).await?;
+        org.commit().await?;
+        Ok(())
+    }
+
+    /// What the organization uses. Nobody is billed for it.
+    pub async fn billing(&self, actor: &Actor) -> Result<Billing, ManageError> {
+        actor.require(Permission::BillingRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let (devices, users) = org.usage().await?;
+        org.commit().await?;
+        Ok(Billing { plan: "self-hosted".to_owned(), devices, users })
+    }
+
     /// Makes another organization and its first person, who is its owner whatever `owner` says.
     /// For the operator of the server: no route leads here.
     pub async fn found_organization(

@@ -1,14 +1,14 @@
 //! From a presented access token or API key to the [`Actor`] behind it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use jiff::Timestamp;
-use wire::Permission;
+use wire::{Permission, UserId, api::ApiKeyKind};
 
 use super::{
     Access, Fleet, StoreError,
-    actor::{Actor, Proof},
-    secrets,
+    actor::{Actor, Proof, Rights},
+    key_form::{self, FormError},
     store::{ApiKeyRow, Credential, CredentialKind, Hash},
 };
 
@@ -23,26 +23,41 @@ pub enum ProofError {
     KeyExpired,
     #[error("the API key is revoked")]
     KeyRevoked,
+    #[error("this key is for devices, not for people and scripts")]
+    KeyOfOtherKind,
+    #[error("this key is for an installation of another environment")]
+    KeyOfOtherEnvironment,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Whether `token` is to be taken for an API key. No access token begins so.
-#[must_use]
-pub fn looks_like_api_key(token: &str) -> bool {
-    token.starts_with("fleetd_")
+impl From<FormError> for ProofError {
+    fn from(error: FormError) -> Self {
+        match error {
+            FormError::Malformed => Self::Unauthenticated,
+            FormError::WrongKind => Self::KeyOfOtherKind,
+            FormError::WrongEnvironment => Self::KeyOfOtherEnvironment,
+        }
+    }
 }
 
 impl Fleet {
+    /// Whether `token` is to be taken for an API key. No access token begins so.
+    #[must_use]
+    pub fn looks_like_api_key(&self, token: &str) -> bool {
+        key_form::begins_like_a_key(&self.0.config.api_keys, token)
+    }
+
     /// Finds out who presents `token`, and what they may do at this moment.
     pub async fn authenticate(&self, token: &str, address: IpAddr) -> Result<Actor, ProofError> {
-        if looks_like_api_key(token) {
-            if !secrets::is_api_key(token) {
-                return Err(ProofError::Unauthenticated);
-            }
-            return self.authenticate_api_key(&Hash::of(token), address).await;
-        }
-        self.authenticate_access_token(&Hash::of(token), address).await
+        let actor = if self.looks_like_api_key(token) {
+            key_form::check(&self.0.config.api_keys, token)?;
+            self.authenticate_api_key(&Hash::of(token), address).await?
+        } else {
+            self.authenticate_access_token(&Hash::of(token), address).await?
+        };
+        actor.note_asking();
+        Ok(actor)
     }
 
     async fn authenticate_access_token(
@@ -58,16 +73,12 @@ impl Fleet {
         if !hash.is(&session.access_hash) || session.access_expires_at <= now {
             return Err(ProofError::Unauthenticated);
         }
-        let user = org.user(session.user_id).await?.ok_or(ProofError::Unauthenticated)?;
+        let user = org.user(session.user_id).await?.filter(|user| user.disabled_at.is_none());
+        let user = user.ok_or(ProofError::Unauthenticated)?;
+        let rights = Rights::of(&mut org, user.id, &user.role).await?;
         org.commit().await?;
-        Ok(Actor {
-            org_id,
-            user_id: user.id,
-            role: user.role,
-            permissions: user.role.permissions().collect(),
-            proof: Proof::Session { id: session.id },
-            address,
-        })
+        let proof = Proof::Session { id: session.id };
+        Ok(Actor { org_id, user_id: user.id, rights, proof, address })
     }
 
     async fn authenticate_api_key(
@@ -81,45 +92,23 @@ impl Fleet {
         let mut org = self.0.store.org(org_id, Access::Read).await?;
         let row = org.api_key(&subject_id).await?.ok_or(ProofError::Unauthenticated)?;
         check_key(&row, hash, now)?;
-        let creator = org.user(row.key.created_by).await?.ok_or(ProofError::Unauthenticated)?;
-        org.commit().await?;
-        let actor = Actor {
-            org_id,
-            user_id: creator.id,
-            role: creator.role,
-            permissions: row
-                .key
-                .scopes
-                .iter()
-                .copied()
-                .filter(|scope| creator.role.grants(*scope) && *scope != Permission::ApiKeysWrite)
-                .collect(),
-            proof: Proof::ApiKey { id: row.key.id },
-            address,
+        let mut scopes: BTreeSet<_> = row.key.scopes.iter().copied().collect();
+        scopes.remove(&Permission::ApiKeysWrite);
+        let (user_id, rights) = match row.key.kind {
+            ApiKeyKind::Service => (UserId(row.key.id.0), Rights::everywhere(scopes)),
+            ApiKeyKind::Person => {
+                let creator = org.user(row.key.created_by).await?;
+                let creator = creator.filter(|creator| creator.disabled_at.is_none());
+                let creator = creator.ok_or(ProofError::Unauthenticated)?;
+                let rights = Rights::of(&mut org, creator.id, &creator.role).await?;
+                (creator.id, rights.within(&scopes))
+            }
         };
-        self.note_key_use(&actor, &row, now).await?;
-        Ok(actor)
-    }
-
-    /// Notes the use of a key, at most once a minute.
-    async fn note_key_use(
-        &self,
-        actor: &Actor,
-        row: &ApiKeyRow,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let noted = row.key.last_used_at.map_or(i64::MIN, Timestamp::as_millisecond);
-        if noted > now.as_millisecond() - 60_000 {
-            return Ok(());
-        }
-        let address = actor.address.to_string();
-        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
-        org.note_api_key_use(row.key.id, &address, now).await?;
         org.commit().await?;
-        if row.key.last_used_ip.as_deref() != Some(&address) {
-            actor.did("api_key.used_from_new_address", row.key.id);
-        }
-        Ok(())
+        let proof = Proof::ApiKey { id: row.key.id, kind: row.key.kind };
+        let actor = Actor { org_id, user_id, rights, proof, address };
+        self.note_key_use(&actor, &row).await?;
+        Ok(actor)
     }
 }
 

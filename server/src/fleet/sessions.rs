@@ -1,19 +1,23 @@
 //! Signing in with a password, and the session that follows: an opaque access token, and an opaque
 //! refresh token that is replaced whenever it is used.
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use uuid::Uuid;
 use wire::{
-    OrgId, UserId,
-    api::{ClientKind, CurrentUser, Hidden, LoginRequest, User},
+    ApiKeyId, OrgId, Permission, TeamId, UserId,
+    api::{ApiKeyKind, ClientKind, CurrentUser, Hidden, LoginRequest, User},
 };
 
 use super::{
     Access, Actor, Fleet, StoreError,
-    actor::{Forbidden, Proof},
-    audit,
+    actor::{Forbidden, Proof, Rights},
+    audit::{self, Event, Happening},
     errors::{ManageError, SignInError},
     identity::tidy,
     limiter::network_of,
@@ -57,19 +61,20 @@ impl Fleet {
         let now = self.now();
         let account = format!("{} from {}", tidy(&email), network_of(caller.address));
         if let Err(too_many) = self.0.logins.take(&account, now) {
-            log_login(&email, caller.address, "limited");
+            audit::log_limited(Happening::SessionLogin, caller.address);
             return Err(too_many.into());
         }
         let outcome = self.check_login(&email, request.password).await;
         match outcome {
             Ok((user_id, org_id)) => {
                 self.0.logins.give_back(&account, now);
-                log_login(&email, caller.address, "ok");
-                let org = self.0.store.org(org_id, Access::Write).await?;
+                let mut org = self.0.store.org(org_id, Access::Write).await?;
+                self.record_in(&mut org, &login_event(&email, caller.address, "ok")).await?;
                 self.begin_session(org, (org_id, user_id), request.client, caller).await
             }
             Err(SignInError::WrongLogin) => {
-                log_login(&email, caller.address, "refused");
+                let org_id = self.organization_of(&email).await?;
+                self.record(org_id, &login_event(&email, caller.address, "refused")).await?;
                 Err(SignInError::WrongLogin)
             }
             Err(error) => {
@@ -77,6 +82,12 @@ impl Fleet {
                 Err(error)
             }
         }
+    }
+
+    /// The organization that a refused sign-in is recorded in: of the person whom the address names.
+    async fn organization_of(&self, email: &str) -> Result<Option<OrgId>, StoreError> {
+        let found = if email.contains('\0') { None } else { self.0.store.login(email).await? };
+        Ok(found.and_then(|login| login.org_id))
     }
 
     async fn check_login(
@@ -165,15 +176,16 @@ impl Fleet {
             return Ok(Tokens { access_ttl, ..self.hand_over(pair, &session, user, now) });
         }
         org.end_session(&session.id, now).await?;
-        org.commit().await?;
-        audit::record(&audit::Event {
-            name: "session.refresh_token_reused",
-            org_id: Some(org_id),
+        let reuse = Event {
+            name: Happening::SessionRefreshTokenReused,
             actor: &format!("user {}", session.user_id),
-            subject: &session.id,
+            subject: &format!("session {}", session.id),
             address: caller.address,
             outcome: "session ended",
-        });
+            changes: Value::Null,
+        };
+        self.record_in(&mut org, &reuse).await?;
+        org.commit().await?;
         Err(SignInError::WrongRefreshToken)
     }
 
@@ -184,22 +196,50 @@ impl Fleet {
         };
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.end_session(id, self.now()).await?;
+        let deed = (Happening::SessionEnded, format!("session {id}"));
+        self.record_deed(&mut org, actor, deed, Value::Null).await?;
         org.commit().await?;
-        actor.did("session.ended", id);
         Ok(())
     }
 
     /// Who the actor is, and what they may do.
     pub async fn current_user(&self, actor: &Actor) -> Result<CurrentUser, ManageError> {
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        if let Proof::ApiKey { id, kind: ApiKeyKind::Service } = actor.proof {
+            return self.current_service(org, actor, id).await;
+        }
         let user = org.user(actor.user_id).await?.ok_or(ManageError::Unknown("user"))?;
         let mut current = current_user(&mut org, actor.org_id, user).await?;
         org.commit().await?;
-        if let Proof::ApiKey { id } = actor.proof {
+        if let Proof::ApiKey { id, .. } = actor.proof {
             current.api_key_id = Some(id);
-            current.permissions = actor.permissions.iter().copied().collect();
+            current.permissions = actor.rights.everywhere.iter().copied().collect();
+            current.team_permissions = listed(&actor.rights.in_teams);
         }
         Ok(current)
+    }
+
+    /// The same for a service's key, which is nobody's.
+    async fn current_service(
+        &self,
+        mut org: OrgStore,
+        actor: &Actor,
+        id: ApiKeyId,
+    ) -> Result<CurrentUser, ManageError> {
+        let row = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
+        let organization = org.organization_name().await?;
+        org.commit().await?;
+        Ok(CurrentUser {
+            id: actor.user_id,
+            email: String::new(),
+            name: row.key.name,
+            org_id: actor.org_id,
+            organization,
+            role: "service".parse().expect("it is short and plain"),
+            permissions: actor.rights.everywhere.iter().copied().collect(),
+            team_permissions: BTreeMap::new(),
+            api_key_id: Some(id),
+        })
     }
 
     fn new_tokens(&self, access: &Hidden, refresh: &Hidden, now: Timestamp) -> NewTokens {
@@ -244,6 +284,7 @@ async fn current_user(
     org_id: OrgId,
     user: User,
 ) -> Result<CurrentUser, StoreError> {
+    let rights = Rights::of(org, user.id, &user.role).await?;
     Ok(CurrentUser {
         id: user.id,
         email: user.email,
@@ -251,18 +292,26 @@ async fn current_user(
         org_id,
         organization: org.organization_name().await?,
         role: user.role,
-        permissions: user.role.permissions().collect(),
+        permissions: rights.everywhere.into_iter().collect(),
+        team_permissions: listed(&rights.in_teams),
         api_key_id: None,
     })
 }
 
-fn log_login(email: &str, address: IpAddr, outcome: &str) {
-    audit::record(&audit::Event {
-        name: "session.login",
-        org_id: None,
-        actor: &tidy(email),
+fn listed(in_teams: &BTreeMap<TeamId, BTreeSet<Permission>>) -> BTreeMap<TeamId, Vec<Permission>> {
+    in_teams
+        .iter()
+        .map(|(team, permissions)| (*team, permissions.iter().copied().collect()))
+        .collect()
+}
+
+fn login_event<'a>(email: &'a str, address: IpAddr, outcome: &'a str) -> Event<'a> {
+    Event {
+        name: Happening::SessionLogin,
+        actor: email,
         subject: "session",
         address,
         outcome,
-    });
+        changes: Value::Null,
+    }
 }

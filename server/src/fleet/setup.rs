@@ -2,6 +2,7 @@
 //! default password.
 
 use jiff::SignedDuration;
+use serde_json::Value;
 use uuid::Uuid;
 use wire::{
     OrgId, Role, UserId,
@@ -9,7 +10,8 @@ use wire::{
 };
 
 use super::{
-    Fleet, StoreError, audit,
+    Fleet, StoreError,
+    audit::{Event, Happening},
     errors::{FieldErrors, SignInError},
     identity::tidy_email,
     limiter::network_of,
@@ -47,7 +49,7 @@ impl Fleet {
         let code = Hash::of(&secrets::tidy_setup_code(&request.setup_code.0));
         let since = self.now() - SignedDuration::from_hours(SETUP_CODE_HOURS);
         if !self.0.store.is_setup_code(&code, since).await? {
-            log_setup(caller, "refused");
+            self.record(None, &setup_event(caller, "refused")).await?;
             return Err(SignInError::WrongSetupCode);
         }
         let email = self.check_registration(&request)?;
@@ -58,10 +60,9 @@ impl Fleet {
             self.0.store.redeem_setup_code(&code, (org_id, &request.organization), now).await?;
         let mut org = founded.ok_or(SignInError::WrongSetupCode)?;
         let user = NewUserRow { email: &email, name: &request.name, password_hash: &password_hash };
-        org.add_user(user_id, user, Role::Owner, now).await?;
-        let tokens = self.begin_session(org, (org_id, user_id), request.client, caller).await?;
-        log_setup(caller, "ok");
-        Ok(tokens)
+        org.add_user(user_id, user, &Role::Owner.into(), now).await?;
+        self.record_in(&mut org, &setup_event(caller, "ok")).await?;
+        self.begin_session(org, (org_id, user_id), request.client, caller).await
     }
 
     fn check_registration(&self, request: &RegisterRequest) -> Result<String, SignInError> {
@@ -75,13 +76,13 @@ impl Fleet {
     }
 }
 
-fn log_setup(caller: Caller<'_>, outcome: &str) {
-    audit::record(&audit::Event {
-        name: "server.set_up",
-        org_id: None,
+fn setup_event<'a>(caller: Caller<'_>, outcome: &'a str) -> Event<'a> {
+    Event {
+        name: Happening::ServerSetUp,
         actor: "set-up code",
         subject: "organization",
         address: caller.address,
         outcome,
-    });
+        changes: Value::Null,
+    }
 }

@@ -7,12 +7,14 @@
 //! `$1` of each of its statements is that organization.
 
 mod api_keys;
+mod audit;
 mod credentials;
 mod devices;
 mod enroll_secrets;
 mod migrations;
 mod node_keys;
 mod postgres;
+mod roles;
 mod row;
 mod sessions;
 mod teams;
@@ -29,10 +31,11 @@ use sqlx::{
     query::Query,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wire::OrgId;
+use wire::{OrgId, audit::AuditEvent};
 
 pub(super) use self::{
     api_keys::{ApiKeyRow, NewApiKeyRow},
+    audit::AuditFilter,
     credentials::{Credential, CredentialKind, Hash},
     devices::{Details, DeviceFilter},
     enroll_secrets::NewEnrollSecretRow,
@@ -128,6 +131,8 @@ pub(super) struct Tx {
 pub(super) struct OrgStore {
     tx: Tx,
     org_id: OrgId,
+    /// What was appended to the audit trail, to be logged once it is kept.
+    recorded: Vec<AuditEvent>,
 }
 
 impl Store {
@@ -203,7 +208,7 @@ impl Tx {
     /// Goes on within one organization.
     async fn enter(mut self, org_id: OrgId) -> Result<OrgStore, StoreError> {
         self.set("app.org_id", &org_id.to_string()).await?;
-        Ok(OrgStore { tx: self, org_id })
+        Ok(OrgStore { tx: self, org_id, recorded: Vec::new() })
     }
 
     /// Tells row-level security about a value, for the rest of this transaction.
@@ -225,7 +230,9 @@ impl Tx {
 impl OrgStore {
     /// Keeps what was written.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        self.tx.commit().await
+        self.tx.commit().await?;
+        self.recorded.iter().for_each(|event| log(self.org_id, event));
+        Ok(())
     }
 
     /// A statement about this organization, which is its `$1`; bind from `$2` on.
@@ -249,4 +256,15 @@ impl OrgStore {
             }
         }
     }
+}
+
+/// An event of the audit trail as a log line.
+fn log(org_id: OrgId, event: &AuditEvent) {
+    let AuditEvent { seq, event, actor, subject, outcome, address, request_id, .. } = event;
+    tracing::info!(
+        target: "audit",
+        { event.name = event, org.id = %org_id, audit.seq = seq, actor, subject,
+          client.address = address, request.id = request_id, outcome },
+        "{event} ({outcome})",
+    );
 }

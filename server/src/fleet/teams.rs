@@ -1,5 +1,6 @@
 //! Teams: parts of an organization that devices are members of.
 
+use serde_json::json;
 use uuid::Uuid;
 use wire::{
     Permission, TeamId,
@@ -8,6 +9,7 @@ use wire::{
 
 use super::{
     Access, Actor, Fleet,
+    audit::Happening,
     errors::{FieldErrors, ManageError, taken},
     page::{Listed, Page},
 };
@@ -15,17 +17,17 @@ use super::{
 impl Fleet {
     /// A page of the organization's teams.
     pub async fn teams(&self, actor: &Actor, page: Page) -> Result<Listed<Team>, ManageError> {
-        actor.require(Permission::TeamsRead)?;
+        let within = actor.reach(Permission::TeamsRead)?.as_filter();
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
-        let teams = org.teams(&page.keyset()).await?;
+        let teams = org.teams(&within, &page.keyset()).await?;
         org.commit().await?;
         Ok(page.list(teams, |team| team.id.to_string()))
     }
 
     pub async fn team(&self, actor: &Actor, id: TeamId) -> Result<Team, ManageError> {
-        actor.require(Permission::TeamsRead)?;
+        let reach = actor.reach(Permission::TeamsRead)?;
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
-        let team = org.team(id).await?;
+        let team = org.team(id).await?.filter(|team| reach.covers(Some(team.id)));
         org.commit().await?;
         team.ok_or(ManageError::Unknown("team"))
     }
@@ -40,8 +42,9 @@ impl Fleet {
         let team = Team { id, name: new.name, created_at: self.now(), device_count: 0 };
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.add_team(&team).await.map_err(taken("a team with this name"))?;
+        let deed = (Happening::TeamCreated, format!("team {id}"));
+        self.record_deed(&mut org, actor, deed, json!({"name": team.name})).await?;
         org.commit().await?;
-        actor.did("team.created", format!("team {id}"));
         Ok(team)
     }
 
@@ -57,8 +60,9 @@ impl Fleet {
         org.remove_team(id).await.map_err(|error| {
             if error.is_broken_reference() { ManageError::TeamInUse } else { error.into() }
         })?;
+        let deed = (Happening::TeamDeleted, format!("team {id}"));
+        self.record_deed(&mut org, actor, deed, json!({"name": team.name})).await?;
         org.commit().await?;
-        actor.did("team.deleted", format!("team {id}"));
         Ok(())
     }
 }

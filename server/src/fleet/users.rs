@@ -1,18 +1,22 @@
 //! People of an organization.
 
+use serde_json::json;
 use uuid::Uuid;
 use wire::{
     Permission, Role, UserId,
-    api::{NewUser, User},
+    api::{ChangeUser, NewUser, User},
 };
 
 use super::{
     Access, Actor, Fleet,
+    actor::Forbidden,
+    audit::Happening,
     errors::{FieldErrors, ManageError, taken},
     identity::tidy_email,
     page::{Listed, Page},
     passwords::check_password,
-    store::NewUserRow,
+    roles::known_role,
+    store::{NewUserRow, OrgStore},
 };
 
 impl Fleet {
@@ -25,10 +29,17 @@ impl Fleet {
         Ok(page.list(users, |user| user.id.to_string()))
     }
 
+    pub async fn user(&self, actor: &Actor, id: UserId) -> Result<User, ManageError> {
+        actor.require(Permission::UsersRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let user = org.user(id).await?;
+        org.commit().await?;
+        user.ok_or(ManageError::Unknown("user"))
+    }
+
     /// Adds a person. Nobody grants a role above their own.
     pub async fn add_user(&self, actor: &Actor, new: NewUser) -> Result<User, ManageError> {
         actor.require(Permission::UsersWrite)?;
-        actor.require_reach(new.role)?;
         let mut errors = FieldErrors::default();
         let email = tidy_email(&mut errors, &new.email);
         errors.check_name(&new.name, "/name");
@@ -38,28 +49,90 @@ impl Fleet {
         let id = UserId(Uuid::now_v7());
         let row = NewUserRow { email: &email, name: &new.name, password_hash: &password_hash };
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
-        org.add_user(id, row, new.role, self.now())
+        actor.require_all(&known_role(&mut org, &new.role).await?)?;
+        org.add_user(id, row, &new.role, self.now())
             .await
             .map_err(taken("a user with this e-mail address"))?;
         let user = org.user(id).await?.ok_or(ManageError::Unknown("user"))?;
+        let deed = (Happening::UserCreated, format!("user {id}"));
+        self.record_deed(&mut org, actor, deed, json!({"role": new.role})).await?;
         org.commit().await?;
-        actor.did("user.created", format!("user {id} as {}", new.role));
         Ok(user)
+    }
+
+    /// Gives a person another role, shuts them out, or lets them in again.
+    pub async fn change_user(
+        &self,
+        actor: &Actor,
+        id: UserId,
+        change: ChangeUser,
+    ) -> Result<User, ManageError> {
+        actor.require(Permission::UsersWrite)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let before = self.within_reach(&mut org, actor, id).await?;
+        let role = change.role.unwrap_or_else(|| before.role.clone());
+        let disabled = change.disabled.unwrap_or(before.disabled_at.is_some());
+        actor.require_all(&known_role(&mut org, &role).await?)?;
+        let stays_owner = role == Role::Owner && !disabled;
+        self.keep_an_owner(&mut org, &before, stays_owner).await?;
+        let now = self.now();
+        if role != before.role {
+            org.set_role(id, &role).await?;
+            let deed = (Happening::UserRoleChanged, format!("user {id}"));
+            let changes = json!({"before": before.role, "after": role});
+            self.record_deed(&mut org, actor, deed, changes).await?;
+        }
+        if disabled != before.disabled_at.is_some() {
+            org.set_disabled(id, disabled.then_some(now)).await?;
+            let name = if disabled { Happening::UserDisabled } else { Happening::UserEnabled };
+            if disabled {
+                org.end_sessions(id, now).await?;
+            }
+            self.record_deed(&mut org, actor, (name, format!("user {id}")), json!(null)).await?;
+        }
+        let after = org.user(id).await?.ok_or(ManageError::Unknown("user"))?;
+        org.commit().await?;
+        Ok(after)
     }
 
     /// Takes a person out of the organization: their sessions end and their API keys are revoked.
     pub async fn remove_user(&self, actor: &Actor, id: UserId) -> Result<(), ManageError> {
         actor.require(Permission::UsersWrite)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
-        let owners = org.count_owners().await?;
+        let user = self.within_reach(&mut org, actor, id).await?;
+        self.keep_an_owner(&mut org, &user, false).await?;
+        org.remove_user(id, self.now()).await?;
+        let deed = (Happening::UserDeleted, format!("user {id}"));
+        self.record_deed(&mut org, actor, deed, json!({"role": user.role})).await?;
+        org.commit().await?;
+        Ok(())
+    }
+
+    /// The person, if `actor` may do all that they may do.
+    async fn within_reach(
+        &self,
+        org: &mut OrgStore,
+        actor: &Actor,
+        id: UserId,
+    ) -> Result<User, ManageError> {
+        org.lock("owners").await?;
         let user = org.user(id).await?.ok_or(ManageError::Unknown("user"))?;
-        actor.require_reach(user.role)?;
-        if user.role == Role::Owner && owners <= 1 {
+        let theirs = org.role_permissions(&user.role).await?.unwrap_or_default();
+        actor.require_all(&theirs).map_err(|_| Forbidden::AboveOwnRole)?;
+        Ok(user)
+    }
+
+    /// Refuses to change the last owner who may sign in, unless they stay one.
+    async fn keep_an_owner(
+        &self,
+        org: &mut OrgStore,
+        user: &User,
+        stays_owner: bool,
+    ) -> Result<(), ManageError> {
+        let is_owner = user.role == Role::Owner && user.disabled_at.is_none();
+        if is_owner && !stays_owner && org.count_owners().await? <= 1 {
             return Err(ManageError::LastOwner);
         }
-        org.remove_user(id, self.now()).await?;
-        org.commit().await?;
-        actor.did("user.deleted", format!("user {id}"));
         Ok(())
     }
 }

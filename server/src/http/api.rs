@@ -2,9 +2,13 @@
 //! [`Fleet`](crate::Fleet) method, and wraps.
 
 pub mod api_keys;
+pub mod audit;
 pub mod devices;
 pub mod enroll_secrets;
+pub mod organization;
+pub mod roles;
 pub mod server;
 pub mod sessions;
+pub mod team_members;
 pub mod teams;
 pub mod users;

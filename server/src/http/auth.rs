@@ -8,7 +8,7 @@ use axum::{
 use super::{envelope::ClientAddress, error::ApiError, problems};
 use crate::{
     Fleet,
-    fleet::{Actor, proof, sessions},
+    fleet::{Actor, sessions},
 };
 
 /// A person or script that presented a good access token or API key.
@@ -40,7 +40,7 @@ impl FromRequestParts<Fleet> for SignedIn {
         let address = ClientAddress::from_request_parts(parts, fleet).await?;
         let presented = presented(&parts.headers)?;
         let presented = presented.ok_or_else(|| ApiError::of(problems::UNAUTHENTICATED))?;
-        let token = presented.token();
+        let token = presented.token(fleet);
         let token = token.ok_or_else(|| ApiError::refused_token(problems::UNAUTHENTICATED))?;
         Ok(Self(fleet.authenticate(token, address.0).await?))
     }
@@ -56,10 +56,10 @@ enum Presented<'a> {
 
 impl<'a> Presented<'a> {
     /// The text, if it can be what its place is for.
-    fn token(self) -> Option<&'a str> {
+    fn token(self, fleet: &Fleet) -> Option<&'a str> {
         let token = match self {
             Self::Bearer(token) => token,
-            Self::ApiKey(token) => Some(token).filter(|token| proof::looks_like_api_key(token))?,
+            Self::ApiKey(token) => Some(token).filter(|token| fleet.looks_like_api_key(token))?,
         };
         Some(token).filter(|token| token.len() <= MAX_TOKEN)
     }

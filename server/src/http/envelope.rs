@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{error::ApiError, problems};
-use crate::{Fleet, config::Proxies};
+use crate::{Fleet, config::Proxies, fleet::audit};
 
 /// Where a request comes from, behind however many trusted proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,13 +65,36 @@ pub(super) async fn wrap(
         || config.server.trusts(peer.ip());
     let response = if allowed {
         let deadline = config.limits.request_timeout.as_duration();
-        tokio::time::timeout(deadline, next.run(request).instrument(span))
-            .await
-            .unwrap_or_else(|_| ApiError::of(problems::TIMEOUT).into_response())
+        let about = about(&request, &request_id);
+        let answered = async {
+            let answered = tokio::time::timeout(deadline, next.run(request)).await;
+            let response =
+                answered.unwrap_or_else(|_| ApiError::of(problems::TIMEOUT).into_response());
+            note_refusal(&fleet, response.extensions().get().cloned()).await;
+            response
+        };
+        about.during(answered.instrument(span)).await
     } else {
         ApiError::of(problems::HTTPS_REQUIRED).into_response()
     };
     finish(response, face, &request_id)
+}
+
+/// What the audit trail says of a request.
+fn about(request: &Request, request_id: &str) -> audit::Request {
+    let user_agent = request.headers().get(header::USER_AGENT);
+    let user_agent = user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let route = format!("{} {}", request.method(), without_token(request.uri().path()));
+    audit::Request::new(request_id.to_owned(), user_agent.unwrap_or_default(), route)
+}
+
+/// Writes down that somebody may not do what they asked. It was refused whether that works or not.
+async fn note_refusal(fleet: &Fleet, refusal: Option<ApiError>) {
+    let Some(why) = refusal.as_ref().and_then(ApiError::forbidden) else { return };
+    if let Err(error) = fleet.record_refusal(&why).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "could not record that a request was refused");
+    }
 }
 
 /// The path for the log: a desktop token, which Fleet has in paths, is left out.

@@ -95,6 +95,13 @@ impl ApiError {
         Self::from(Refusal { cause: Some(Box::from(cause)), ..Refusal::of(kind) })
     }
 
+    /// What was missing, if this refuses somebody known what they may not do.
+    pub(super) fn forbidden(&self) -> Option<String> {
+        let Refusal { kind, detail, .. } = &*self.0;
+        let forbidden = *kind == problems::FORBIDDEN;
+        forbidden.then(|| detail.clone().unwrap_or_else(|| kind.title.to_owned()))
+    }
+
     /// Logs what went wrong inside, once, with the whole chain.
     pub(super) fn log(&self, request_id: &str) {
         let Refusal { kind, cause, .. } = &*self.0;
@@ -196,6 +203,9 @@ impl From<ProofError> for ApiError {
             ProofError::Unauthenticated => Self::refused_token(problems::UNAUTHENTICATED),
             ProofError::KeyExpired => Self::refused_token(problems::KEY_EXPIRED),
             ProofError::KeyRevoked => Self::refused_token(problems::KEY_REVOKED),
+            ProofError::KeyOfOtherKind | ProofError::KeyOfOtherEnvironment => {
+                Self::because(problems::WRONG_KEY, error)
+            }
             ProofError::Store(error) => error.into(),
         }
     }
@@ -226,6 +236,9 @@ impl From<ManageError> for ApiError {
                 Self::because(problems::CONFLICT, error)
             }
             ManageError::TeamInUse => Self::of(problems::TEAM_IN_USE),
+            ManageError::RoleInUse | ManageError::BuiltInRole => {
+                Self::because(problems::ROLE_IN_USE, error)
+            }
             ManageError::LastOwner => Self::of(problems::LAST_OWNER),
             ManageError::KeyRevoked => Self::of(problems::KEY_IS_REVOKED),
             ManageError::ScopeTooWide(_) => Self::because(problems::SCOPE_TOO_WIDE, error),

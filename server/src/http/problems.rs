@@ -40,6 +40,8 @@ problems! {
         "It is unknown, was used before, or its session has ended. A refresh token works once; within seconds it gives the same new tokens again, after that using it ends the session. Sign in again.";
     FORBIDDEN = "forbidden" 403 "You may not do this":
         "The role, or the scopes of the API key, do not allow it. `detail` names the permission that is missing. API keys cannot manage API keys, nor make or remove people whose role can; nobody grants a role above their own, or rotates a key that may do more than they.";
+    WRONG_KEY = "wrong-key" 403 "The key is for something else":
+        "Its form says so: `dk` and `ek` keys are devices', `test` keys are for an installation whose `api_keys.environment` is `test`, `live` keys for one where it is `live`.";
     WRONG_SETUP_CODE = "wrong-setup-code" 403 "The set-up code is wrong":
         "The server prints a code when it starts and nobody can sign in yet. A restart makes a fresh one.";
     CROSS_SITE = "cross-site" 403 "The request came from another site":
@@ -58,6 +60,8 @@ problems! {
         "Create another key.";
     LAST_OWNER = "last-owner" 409 "An organization keeps at least one owner":
         "Make somebody else an owner first.";
+    ROLE_IN_USE = "role-in-use" 409 "The role cannot be deleted":
+        "Somebody has it, in the organization or in a team: give them another first. Owner, admin, operator and viewer are roles of every organization.";
     TEAM_IN_USE = "team-in-use" 409 "The team has devices":
         "A team with devices cannot be deleted. Delete the devices, or enroll them with a secret of another team.";
     BODY_TOO_LARGE = "body-too-large" 413 "The body is too large":

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wire::Role;
 
-use crate::harness::{Person, Reply, TestServer, text};
+use crate::harness::{Engine, Person, Reply, TestServer, runtime, text};
 
 crate::on_both_databases! {
     a_key_has_its_form_and_is_shown_once,
@@ -21,6 +21,10 @@ crate::on_both_databases! {
     nobody_rotates_a_key_that_may_do_more_than_they,
     two_proofs_at_once_are_refused,
     use_is_noted_once_a_minute,
+    a_second_node_refuses_a_revoked_key,
+    a_services_key_outlives_its_creator,
+    a_key_is_made_once_however_often_it_is_asked_for,
+    keys_of_other_kinds_and_environments_are_refused_by_name,
 }
 
 async fn mint(server: &TestServer, by: &Person, more: Value) -> Reply {
@@ -31,6 +35,7 @@ async fn mint(server: &TestServer, by: &Person, more: Value) -> Reply {
     server.post("/api-keys").by(by).json(new).await
 }
 
+/// Rows: K1, K2, K5, K6, K7
 async fn a_key_has_its_form_and_is_shown_once(server: TestServer) {
     let owner = server.owner().await;
     let made = mint(&server, &owner, json!({})).await.expect(201).json();
@@ -47,6 +52,7 @@ async fn a_key_has_its_form_and_is_shown_once(server: TestServer) {
     assert!(shown.expect(200).json().get("key").is_none());
 }
 
+/// Rows: K12
 async fn a_key_is_presented_in_either_header_and_never_in_the_url(server: TestServer) {
     let owner = server.owner().await;
     let key = mint(&server, &owner, json!({})).await.text("key");
@@ -61,6 +67,7 @@ async fn a_key_is_presented_in_either_header_and_never_in_the_url(server: TestSe
     server.post("/auth/logout").bearer(&key).await.expect(403);
 }
 
+/// Rows: K9
 async fn a_wrong_checksum_costs_no_query(server: TestServer) {
     let owner = server.owner().await;
     let key = mint(&server, &owner, json!({})).await.text("key");
@@ -71,6 +78,7 @@ async fn a_wrong_checksum_costs_no_query(server: TestServer) {
     server.get("/devices").bearer(&key).await.expect(503).problem("unavailable");
 }
 
+/// Rows: K3
 async fn a_revoked_key_stops_at_once(server: TestServer) {
     let owner = server.owner().await;
     let made = mint(&server, &owner, json!({})).await.json();
@@ -83,6 +91,7 @@ async fn a_revoked_key_stops_at_once(server: TestServer) {
     assert!(server.get(&path).by(&owner).await.json()["revoked_at"].is_string());
 }
 
+/// Rows: K11, T3
 async fn an_expired_key_stops_and_one_without_expiry_lasts(server: TestServer) {
     let owner = server.owner().await;
     let lasting = mint(&server, &owner, json!({})).await.text("key");
@@ -97,6 +106,7 @@ async fn an_expired_key_stops_and_one_without_expiry_lasts(server: TestServer) {
     server.get("/devices").bearer(&lasting).await.expect(200);
 }
 
+/// Rows: K4
 async fn rotation_keeps_the_id_and_the_old_value_for_the_overlap(server: TestServer) {
     let owner = server.owner().await;
     let made = mint(&server, &owner, json!({})).await.json();
@@ -123,6 +133,7 @@ async fn rotation_keeps_the_id_and_the_old_value_for_the_overlap(server: TestSer
     server.get("/devices").bearer(&newest).await.expect(200);
 }
 
+/// Rows: K4
 async fn a_revoked_key_cannot_be_rotated(server: TestServer) {
     let owner = server.owner().await;
     let id = mint(&server, &owner, json!({})).await.text("id");
@@ -131,6 +142,7 @@ async fn a_revoked_key_cannot_be_rotated(server: TestServer) {
     reply.expect(409).problem("key-is-revoked");
 }
 
+/// Rows: K2
 async fn scopes_are_part_of_the_creators_permissions_at_mint_and_at_use(server: TestServer) {
     let owner = server.owner().await;
     let admin = server.person(&owner, Role::Admin).await;
@@ -144,6 +156,7 @@ async fn scopes_are_part_of_the_creators_permissions_at_mint_and_at_use(server: 
     server.get("/teams").bearer(&key).await.expect(403).problem("forbidden");
 }
 
+/// Rows: K14
 async fn a_key_cannot_manage_keys_even_with_every_scope(server: TestServer) {
     let owner = server.owner().await;
     let every: Vec<_> =
@@ -159,6 +172,7 @@ async fn a_key_cannot_manage_keys_even_with_every_scope(server: TestServer) {
     server.get("/users").bearer(&key).await.expect(200);
 }
 
+/// Rows: R19
 async fn a_key_never_makes_somebody_who_may_manage_keys(server: TestServer) {
     let owner = server.owner().await;
     let narrow =
@@ -188,6 +202,7 @@ async fn keys_of_a_deleted_creator_stop(server: TestServer) {
     assert_eq!(listed["items"][0]["revoked_at"], "2026-03-01T12:00:00Z", "{listed}");
 }
 
+/// Rows: K13
 async fn a_key_shrinks_with_its_creators_role(server: TestServer) {
     let owner = server.owner().await;
     let admin = server.person(&owner, Role::Admin).await;
@@ -231,6 +246,7 @@ async fn two_proofs_at_once_are_refused(server: TestServer) {
     behind_basic.await.expect(200);
 }
 
+/// Rows: A4
 async fn use_is_noted_once_a_minute(server: TestServer) {
     let owner = server.owner().await;
     let made = mint(&server, &owner, json!({})).await.json();
@@ -248,4 +264,107 @@ async fn use_is_noted_once_a_minute(server: TestServer) {
     server.pass(1);
     server.get("/devices").bearer(&key).from("198.51.100.4").await.expect(200);
     assert_eq!(noted().await, ("2026-03-01T12:01:00Z".into(), "198.51.100.4".into()));
+}
+
+/// Rows: K3
+async fn a_second_node_refuses_a_revoked_key(server: TestServer) {
+    let owner = server.owner().await;
+    let other = server.second_node().await;
+    let made = mint(&server, &owner, json!({})).await.json();
+    let key = text(&made, "key");
+    other.get("/devices").bearer(&key).await.expect(200);
+    server.delete(&format!("/api-keys/{}", text(&made, "id"))).by(&owner).await.expect(204);
+    other.get("/devices").bearer(&key).await.expect(401).problem("key-revoked");
+}
+
+/// Rows: K7, K13, R18
+async fn a_services_key_outlives_its_creator(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let both = ["person", "service"].map(|kind| json!({"kind": kind, "scopes": ["teams:write"]}));
+    let [person, service] = [
+        mint(&server, &admin, both[0].clone()).await.expect(201).text("key"),
+        mint(&server, &admin, both[1].clone()).await.expect(201).text("key"),
+    ];
+    assert!(service.starts_with("fleetd_sk_live_") && person.starts_with("fleetd_pk_live_"));
+    let demote = json!({"role": "viewer"});
+    server.call("PATCH", &format!("/users/{}", admin.id)).by(&owner).json(demote).await.expect(200);
+    let team = |name: &str| json!({"name": name});
+    server.post("/teams").bearer(&person).json(team("a")).await.expect(403);
+    server.post("/teams").bearer(&service).json(team("b")).await.expect(201);
+    server.delete(&format!("/users/{}", admin.id)).by(&owner).await.expect(204);
+    server.post("/teams").bearer(&person).json(team("c")).await.expect(401).problem("key-revoked");
+    server.post("/teams").bearer(&service).json(team("d")).await.expect(201);
+    let me = server.get("/auth/user").bearer(&service).await.expect(200).json();
+    assert_eq!((&me["role"], &me["permissions"]), (&json!("service"), &json!(["teams:write"])));
+    server.get("/users").bearer(&service).await.expect(403);
+    let events = server.get("/audit?event=team.created").by(&owner).await.json();
+    let made = &events["items"][0];
+    assert!(text(made, "actor").starts_with("service key "), "{made}");
+}
+
+async fn a_key_is_made_once_however_often_it_is_asked_for(server: TestServer) {
+    let owner = server.owner().await;
+    let ask = || {
+        let new = json!({"name": "ci", "scopes": ["devices:read"], "if_absent": true});
+        server.post("/api-keys").by(&owner).json(new).into_future()
+    };
+    let replies = futures_util::future::join_all((0..10).map(|_| ask())).await;
+    let made: Vec<_> = replies.iter().filter(|reply| reply.status == 201).collect();
+    assert_eq!(made.len(), 1);
+    let id = made[0].text("id");
+    for reply in replies.iter().filter(|reply| reply.status != 201) {
+        let shown = reply.expect(200).json();
+        assert_eq!((&shown["id"], shown.get("key")), (&json!(id), None));
+    }
+    server.delete(&format!("/api-keys/{id}")).by(&owner).await.expect(204);
+    assert_ne!(ask().await.expect(201).text("id"), id, "a revoked key is none");
+}
+
+/// Rows: K7, K8
+async fn keys_of_other_kinds_and_environments_are_refused_by_name(server: TestServer) {
+    let owner = server.owner().await;
+    let trial = TestServer::start_with(server.engine, |config| {
+        config.api_keys.environment = server::config::Environment::Test;
+    })
+    .await;
+    let key = mint(&trial, &trial.owner().await, json!({})).await.text("key");
+    assert!(key.starts_with("fleetd_pk_test_"), "{key}");
+    trial.get("/devices").bearer(&key).await.expect(200);
+    server.get("/devices").bearer(&key).await.expect(403).problem("wrong-key");
+    let live = mint(&server, &owner, json!({})).await.text("key");
+    trial.get("/devices").bearer(&live).await.expect(403).problem("wrong-key");
+    for kind in ["dk", "ek"] {
+        let key = format!("fleetd_{kind}_live_{}", "0".repeat(26));
+        let checksum = base62(crc32fast::hash(key.as_bytes()));
+        let reply = server.get("/devices").bearer(&format!("{key}{checksum}")).await;
+        reply.expect(403).problem("wrong-key");
+        server.get("/devices").bearer(&format!("{key}000000")).await.expect(401);
+    }
+}
+
+/// The checksum of a key as GitHub's tokens have it: CRC32 in base62, six digits.
+fn base62(mut number: u32) -> String {
+    let digits = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut text = Vec::new();
+    for _ in 0..6 {
+        text.push(char::from(digits[(number % 62) as usize]));
+        number /= 62;
+    }
+    text.iter().rev().collect()
+}
+
+#[test]
+fn a_policy_bounds_how_long_keys_last() {
+    runtime().block_on(async {
+        let server = TestServer::start_with(Engine::Sqlite, |config| {
+            config.api_keys.max_ttl = server::config::Lifetime(Some("30d".parse().unwrap()));
+        })
+        .await;
+        let owner = server.owner().await;
+        mint(&server, &owner, json!({})).await.expect(422).problem("invalid-fields");
+        let late = json!({"expires_at": "2026-04-01T00:00:00Z"});
+        mint(&server, &owner, late).await.expect(422);
+        mint(&server, &owner, json!({"expires_at": "2026-03-31T00:00:00Z"})).await.expect(201);
+    });
 }

@@ -2,7 +2,10 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use axum::{
@@ -63,7 +66,7 @@ pub(crate) struct TestServer {
     pub(crate) clock: ManualClock,
     pub(crate) engine: Engine,
     pub(crate) database: String,
-    pub(crate) dir: TempDir,
+    pub(crate) dir: Arc<TempDir>,
     app: Router,
 }
 
@@ -87,7 +90,16 @@ impl TestServer {
         let clock = ManualClock::at("2026-03-01T12:00:00Z".parse().unwrap());
         let fleet = Fleet::open(config, Clock::Manual(clock.clone())).await.unwrap();
         let app = app(fleet.clone());
-        Self { fleet, clock, engine, database, dir, app }
+        Self { fleet, clock, engine, database, dir: Arc::new(dir), app }
+    }
+
+    /// Another process's server on the same database, by the same clock.
+    pub(crate) async fn second_node(&self) -> Self {
+        let config = self.fleet.config().clone();
+        let fleet = Fleet::open(config, Clock::Manual(self.clock.clone())).await.unwrap();
+        let app = app(fleet.clone());
+        let (clock, database, dir) = (self.clock.clone(), self.database.clone(), self.dir.clone());
+        Self { fleet, clock, engine: self.engine, database, dir, app }
     }
 
     pub(crate) fn pass(&self, seconds: i64) {
@@ -147,7 +159,7 @@ impl TestServer {
         let owner = wire::api::NewUser {
             email: "other@example.org".to_owned(),
             name: "Other".to_owned(),
-            role: Role::Owner,
+            role: Role::Owner.into(),
             password: wire::api::Hidden(PASSWORD.to_owned()),
         };
         self.fleet.found_organization("Other", owner).await.unwrap();

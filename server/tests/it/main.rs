@@ -7,6 +7,7 @@ mod harness;
 
 mod agents;
 mod api_keys;
+mod audit;
 mod bad_input;
 mod binary;
 mod configuration;

@@ -70,7 +70,9 @@ async fn comes_up_to_date(engine: Engine) {
     assert!(server.orbit_works(KEY).await, "the device's key is as good as before");
     let found = server.sql("SELECT id FROM devices WHERE search_text LIKE '%kiosk%'").await;
     let applied = server.sql("SELECT version FROM _sqlx_migrations WHERE success").await;
-    assert_eq!((found.len(), applied.len()), (1, 2));
+    let all = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
+    let all = std::fs::read_dir(all).unwrap().count();
+    assert_eq!((found.len(), applied.len()), (1, all));
     server.owner().await;
 }
 

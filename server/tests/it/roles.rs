@@ -1,84 +1,44 @@
 //! The table of routes: which proof each demands, and which role may use it. A route that OpenAPI
-//! knows and this table does not fails the test, so none can be forgotten.
+//! knows and the table does not fails the test, so none can be forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use server::http::openapi;
-use wire::Role;
+use server::http::{
+    access::{
+        self,
+        Access::{self, Agent, Link, Public},
+        ROUTES,
+    },
+    openapi,
+};
+use snapbox::{Data, assert_data_eq};
+use wire::{Permission, Role};
 
 use crate::harness::{PASSWORD, Person, Reply, TestServer, machine, text};
 
 crate::on_both_databases! {
     every_route_asks_for_its_proof,
     each_role_may_do_exactly_what_the_table_says,
+    an_owner_is_told_every_permission_by_name,
+    billing_is_for_those_who_may_see_it,
+    nobody_lifts_anybody_above_themselves,
+    a_changed_role_is_recorded_before_and_after,
+    whoever_is_disabled_is_out_at_once_and_may_come_back,
+    an_organization_makes_roles_of_its_own,
+    a_role_in_a_team_reaches_what_the_team_has,
+    an_organization_is_renamed_by_its_owner_alone,
 }
 
-/// What a route asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    Public,
-    /// A key in the body.
-    Agent,
-    /// The path itself, which a person opens.
-    Link,
-    /// An access token or API key of anybody.
-    SignedIn,
-    /// The least role.
-    Role(Role),
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+#[test]
+fn the_page_of_permissions_is_the_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/permissions.md");
+    assert_data_eq!(access::markdown(), Data::read_from(path.as_ref(), None).raw());
 }
 
-use Proof::{Agent, Link, Public, SignedIn};
-
-const ROUTES: &[(&str, &str, Proof)] = &[
-    ("POST", "/auth/register", Public),
-    ("POST", "/auth/login", Public),
-    ("POST", "/auth/refresh", Public),
-    ("POST", "/auth/logout", SignedIn),
-    ("GET", "/auth/user", SignedIn),
-    ("GET", "/users", Proof::Role(Role::Admin)),
-    ("POST", "/users", Proof::Role(Role::Admin)),
-    ("DELETE", "/users/{id}", Proof::Role(Role::Admin)),
-    ("GET", "/teams", Proof::Role(Role::Viewer)),
-    ("POST", "/teams", Proof::Role(Role::Admin)),
-    ("GET", "/teams/{id}", Proof::Role(Role::Viewer)),
-    ("DELETE", "/teams/{id}", Proof::Role(Role::Admin)),
-    ("GET", "/api-keys", Proof::Role(Role::Admin)),
-    ("POST", "/api-keys", Proof::Role(Role::Admin)),
-    ("GET", "/api-keys/{id}", Proof::Role(Role::Admin)),
-    ("DELETE", "/api-keys/{id}", Proof::Role(Role::Admin)),
-    ("POST", "/api-keys/{id}/rotate", Proof::Role(Role::Admin)),
-    ("GET", "/enroll-secrets", Proof::Role(Role::Operator)),
-    ("POST", "/enroll-secrets", Proof::Role(Role::Admin)),
-    ("GET", "/enroll-secrets/{id}", Proof::Role(Role::Operator)),
-    ("DELETE", "/enroll-secrets/{id}", Proof::Role(Role::Admin)),
-    ("GET", "/devices", Proof::Role(Role::Viewer)),
-    ("GET", "/devices/{id}", Proof::Role(Role::Viewer)),
-    ("DELETE", "/devices/{id}", Proof::Role(Role::Admin)),
-    ("GET", "/health/live", Public),
-    ("GET", "/health/ready", Public),
-    ("GET", "/openapi.json", Public),
-    ("GET", "/problems/{name}", Public),
-    ("GET", "/api/latest/fleet/device/{token}/desktop", Agent),
-    ("GET", "/device/{token}", Link),
-    ("GET", "/api/fleet/orbit/ping", Public),
-    ("POST", "/api/fleet/orbit/enroll", Agent),
-    ("POST", "/api/fleet/orbit/config", Agent),
-    ("POST", "/api/fleet/orbit/device_token", Agent),
-    ("POST", "/api/osquery/enroll", Agent),
-    ("POST", "/api/osquery/config", Agent),
-    ("POST", "/api/osquery/distributed/read", Agent),
-    ("POST", "/api/osquery/distributed/write", Agent),
-    ("POST", "/api/osquery/log", Agent),
-    ("POST", "/api/v1/osquery/enroll", Agent),
-    ("POST", "/api/v1/osquery/config", Agent),
-    ("POST", "/api/v1/osquery/distributed/read", Agent),
-    ("POST", "/api/v1/osquery/distributed/write", Agent),
-    ("POST", "/api/v1/osquery/log", Agent),
-];
-
-const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
-
+/// Rows: R17
 #[test]
 fn the_table_lists_every_route_and_openapi_says_which_are_secured() {
     let document = serde_json::to_value(openapi::document()).unwrap();
@@ -109,6 +69,9 @@ fn body(path: &str) -> Value {
             json!({"email": "new@x.org", "name": "N", "role": "viewer", "password": PASSWORD})
         }
         "/teams" => json!({"name": "New"}),
+        "/roles" => json!({"name": "new", "permissions": ["devices:read"]}),
+        "/organization" => json!({"name": "Renamed"}),
+        _ if path.contains("/members/") => json!({"role": "viewer"}),
         "/api-keys" => json!({"name": "new", "scopes": ["devices:read"]}),
         "/enroll-secrets" => json!({"name": "new"}),
         "/api/fleet/orbit/enroll" => json!({"enroll_secret": "wrong", "hardware_uuid": "u"}),
@@ -131,6 +94,7 @@ async fn every_route_asks_for_its_proof(server: TestServer) {
     server.owner().await;
     for (method, path, proof) in ROUTES {
         let concrete = path.replace("{id}", "01a00000-0000-7000-8000-000000000000");
+        let concrete = concrete.replace("{user_id}", "01a00000-0000-7000-8000-000000000000");
         let concrete = concrete.replace("{name}", "not-found");
         let reply = server.call(method, &concrete).json(body(path)).await;
         match proof {
@@ -152,7 +116,11 @@ async fn every_route_asks_for_its_proof(server: TestServer) {
                 let kind = reply.expect(401).header("content-type");
                 assert_eq!(kind, Some("text/html; charset=utf-8"), "{path}");
             }
-            SignedIn | Proof::Role(_) => {
+            Access::SignedIn
+            | Access::Session
+            | Access::Needs(_)
+            | Access::InTeam(_)
+            | Access::InPerson(_) => {
                 let reply = reply.expect(401).problem("unauthenticated");
                 assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "{path}");
             }
@@ -176,6 +144,10 @@ async fn make(server: &TestServer, owner: &Person, path: &str, n: usize) -> Stri
             let new = json!({"name": "made", "scopes": ["devices:read"]});
             server.post("/api-keys").by(owner).json(new).await.expect(201).text("id")
         }
+        "roles" => {
+            let new = json!({"name": format!("made-{n}"), "permissions": ["devices:read"]});
+            server.post("/roles").by(owner).json(new).await.expect(201).text("name")
+        }
         "enroll-secrets" => server.secret(owner, json!({})).await.0,
         "devices" => {
             let (_, secret) = server.secret(owner, json!({})).await;
@@ -186,21 +158,20 @@ async fn make(server: &TestServer, owner: &Person, path: &str, n: usize) -> Stri
     }
 }
 
+/// Rows: R1, R2, R3, R4, R6, R7, R8, R12, R13, R14, R17
 async fn each_role_may_do_exactly_what_the_table_says(server: TestServer) {
     let owner = server.owner().await;
     let mut seen = BTreeSet::new();
     for (n, role) in Role::ALL.into_iter().enumerate() {
         let person = server.person(&owner, role).await;
-        for (m, (method, path, proof)) in ROUTES.iter().enumerate() {
-            let least = match proof {
-                Public | Agent | Link => continue,
-                SignedIn if *path == "/auth/logout" => continue,
-                SignedIn => Role::Viewer,
-                Proof::Role(least) => *least,
-            };
+        for (m, (method, path, access)) in ROUTES.iter().enumerate() {
+            let Some(admitted) = access.admits(role) else { continue };
+            if ends_something((*method, *path)) && admitted {
+                continue;
+            }
             let number = n * 100 + m;
             let reply = attempt(&server, (&owner, &person), (method, path), number).await;
-            if role >= least {
+            if admitted {
                 assert!(reply.status.is_success(), "{role} {method} {path}: {reply:?}");
             } else {
                 reply.expect(403).problem("forbidden");
@@ -209,7 +180,15 @@ async fn each_role_may_do_exactly_what_the_table_says(server: TestServer) {
         }
         server.post("/auth/logout").by(&person).await.expect(204);
     }
-    assert_eq!(seen.len(), 4 * 20, "no route was left out by mistake");
+    let people = ROUTES.iter().filter(|(_, _, access)| access.admits(Role::Owner).is_some());
+    assert_eq!(seen.len(), 4 * (people.count() - 1) - 1, "no route was left out by mistake");
+    server.delete("/organization").by(&owner).await.expect(204);
+    server.get("/auth/user").by(&owner).await.expect(401);
+}
+
+/// Whether a route takes away what the others are tried with: those come last.
+fn ends_something(route: (&str, &str)) -> bool {
+    [("POST", "/auth/logout"), ("DELETE", "/organization")].contains(&route)
 }
 
 async fn attempt(
@@ -218,11 +197,20 @@ async fn attempt(
     (method, path): (&str, &str),
     number: usize,
 ) -> Reply {
-    let concrete = if path.contains("{id}") {
-        path.replace("{id}", &make(server, owner, path, number).await)
-    } else {
-        path.to_owned()
-    };
+    let mut concrete = path.to_owned();
+    for name in ["{id}", "{name}"] {
+        if path.contains(name) {
+            concrete = concrete.replace(name, &make(server, owner, path, number).await);
+        }
+    }
+    if path.contains("{user_id}") {
+        let user = make(server, owner, "/users", number).await;
+        concrete = concrete.replace("{user_id}", &user);
+        if method == "DELETE" {
+            let role = json!({"role": "viewer"});
+            server.call("PUT", &concrete).by(owner).json(role).await.expect(200);
+        }
+    }
     let mut body = body(path);
     if path == "/users" {
         body["email"] = format!("new{number}@x.org").into();
@@ -230,5 +218,179 @@ async fn attempt(
     if path == "/teams" {
         body["name"] = format!("new {number}").into();
     }
+    if path == "/roles" {
+        body["name"] = format!("new-{number}").into();
+    }
     server.call(method, &concrete).by(person).json(body).await
+}
+
+/// Rows: R1, R5
+async fn an_owner_is_told_every_permission_by_name(server: TestServer) {
+    let owner = server.owner().await;
+    let me = server.get("/auth/user").by(&owner).await.json();
+    let all: Vec<_> = Permission::ALL.iter().map(|permission| permission.as_str()).collect();
+    assert_eq!(me["permissions"], json!(all));
+}
+
+/// Rows: R8
+async fn billing_is_for_those_who_may_see_it(server: TestServer) {
+    let owner = server.owner().await;
+    server.person(&owner, Role::Viewer).await;
+    let bill = server.get("/billing").by(&owner).await.expect(200).json();
+    assert_eq!(bill, json!({"plan": "self-hosted", "devices": 0, "users": 2}));
+    let operator = server.person(&owner, Role::Operator).await;
+    server.get("/billing").by(&operator).await.expect(403).problem("forbidden");
+}
+
+async fn change(server: &TestServer, by: &Person, whom: &Person, change: Value) -> Reply {
+    server.call("PATCH", &format!("/users/{}", whom.id)).by(by).json(change).await
+}
+
+/// Rows: R1, R7, R19
+async fn nobody_lifts_anybody_above_themselves(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let viewer = server.person(&owner, Role::Viewer).await;
+    change(&server, &admin, &admin, json!({"role": "owner"}))
+        .await
+        .expect(403)
+        .problem("forbidden");
+    change(&server, &admin, &viewer, json!({"role": "owner"})).await.expect(403);
+    change(&server, &admin, &owner, json!({"role": "viewer"})).await.expect(403);
+    change(&server, &admin, &owner, json!({"disabled": true})).await.expect(403);
+    let changed = change(&server, &admin, &viewer, json!({"role": "admin"})).await;
+    assert_eq!(changed.expect(200).json()["role"], "admin");
+    server.get("/users").by(&viewer).await.expect(200);
+    let key = json!({"name": "k", "scopes": ["users:read", "users:write"]});
+    let key = server.post("/api-keys").by(&owner).json(key).await.text("key");
+    let new = json!({"email": "o@x.org", "name": "O", "role": "owner", "password": PASSWORD});
+    server.post("/users").bearer(&key).json(new).await.expect(403).problem("forbidden");
+    change(&server, &owner, &viewer, json!({"role": "emperor"})).await.expect(422);
+    change(&server, &owner, &owner, json!({"role": "admin"}))
+        .await
+        .expect(409)
+        .problem("last-owner");
+    change(&server, &owner, &owner, json!({"disabled": true}))
+        .await
+        .expect(409)
+        .problem("last-owner");
+}
+
+/// Rows: A3
+async fn a_changed_role_is_recorded_before_and_after(server: TestServer) {
+    let owner = server.owner().await;
+    let person = server.person(&owner, Role::Viewer).await;
+    change(&server, &owner, &person, json!({"role": "operator"})).await.expect(200);
+    let events = server.get("/audit?event=user.role_changed").by(&owner).await.json();
+    assert_eq!(events["items"][0]["changes"], json!({"before": "viewer", "after": "operator"}));
+    assert_eq!(events["items"][0]["actor"], format!("user {}", owner.id));
+}
+
+/// Rows: K13
+async fn whoever_is_disabled_is_out_at_once_and_may_come_back(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let key = json!({"name": "k", "scopes": ["devices:read"]});
+    let key = server.post("/api-keys").by(&admin).json(key).await.text("key");
+    change(&server, &owner, &admin, json!({"disabled": true})).await.expect(200);
+    server.get("/auth/user").by(&admin).await.expect(401);
+    server.get("/devices").bearer(&key).await.expect(401);
+    let refresh = json!({"refresh_token": admin.refresh});
+    server.post("/auth/refresh").json(refresh).await.expect(401);
+    let login = json!({"email": admin.email, "password": PASSWORD});
+    server.post("/auth/login").json(login).await.expect(401).problem("wrong-login");
+    let back = change(&server, &owner, &admin, json!({"disabled": false})).await;
+    assert!(back.expect(200).json().get("disabled_at").is_none());
+    server.get("/auth/user").by(&server.login(&admin.email).await).await.expect(200);
+    server.get("/devices").bearer(&key).await.expect(200);
+}
+
+/// Rows: R20
+async fn an_organization_makes_roles_of_its_own(server: TestServer) {
+    let owner = server.owner().await;
+    let make = async |by: &Person, name: &str, permissions: Value| {
+        let new = json!({"name": name, "permissions": permissions});
+        server.post("/roles").by(by).json(new).await
+    };
+    make(&owner, "help-desk", json!(["devices:fly"])).await.expect(422).problem("invalid-fields");
+    make(&owner, "Help Desk", json!([])).await.expect(422);
+    make(&owner, "admin", json!([])).await.expect(409);
+    let made = make(&owner, "help-desk", json!(["users:read", "devices:read"])).await;
+    assert_eq!(made.expect(201).json()["permissions"], json!(["devices:read", "users:read"]));
+    make(&owner, "help-desk", json!([])).await.expect(409).problem("conflict");
+    let person = server.person(&owner, Role::Viewer).await;
+    change(&server, &owner, &person, json!({"role": "help-desk"})).await.expect(200);
+    server.get("/users").by(&person).await.expect(200);
+    server.get("/teams").by(&person).await.expect(403);
+    let me = server.get("/auth/user").by(&person).await.json();
+    assert_eq!(me["role"], "help-desk");
+    let admin = server.person(&owner, Role::Admin).await;
+    make(&admin, "boss", json!(["organization:write"])).await.expect(403).problem("forbidden");
+    let path = "/roles/help-desk";
+    server.delete(path).by(&owner).await.expect(409).problem("role-in-use");
+    change(&server, &owner, &person, json!({"role": "viewer"})).await.expect(200);
+    server.delete(path).by(&owner).await.expect(204);
+    server.delete(path).by(&owner).await.expect(404);
+    server.delete("/roles/viewer").by(&owner).await.expect(409);
+    let listed = server.get("/roles").by(&owner).await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 4);
+}
+
+async fn team_with_device(server: &TestServer, owner: &Person, name: &str) -> (String, String) {
+    let team = server.post("/teams").by(owner).json(json!({"name": name})).await.text("id");
+    let (_, secret) = server.secret(owner, json!({"name": name, "team_id": team})).await;
+    server.enroll(&secret, machine(name)).await.expect(200);
+    let devices = server.devices(owner).await;
+    let device = devices.iter().find(|device| device["hardware_uuid"] == name).unwrap();
+    (team, text(device, "id"))
+}
+
+/// Rows: R14, R15, R16
+async fn a_role_in_a_team_reaches_what_the_team_has(server: TestServer) {
+    let owner = server.owner().await;
+    let (one, device_one) = team_with_device(&server, &owner, "one").await;
+    let (two, device_two) = team_with_device(&server, &owner, "two").await;
+    let nothing = json!({"name": "member", "permissions": []});
+    server.post("/roles").by(&owner).json(nothing).await.expect(201);
+    let person = server.person(&owner, Role::Viewer).await;
+    change(&server, &owner, &person, json!({"role": "member"})).await.expect(200);
+    server.get("/devices").by(&person).await.expect(403);
+    let member = format!("/teams/{one}/members/{}", person.id);
+    let put = server.call("PUT", &member).by(&owner).json(json!({"role": "admin"})).await;
+    assert_eq!(put.expect(200).json()["role"], "admin");
+    let seen = server.devices(&person).await;
+    assert_eq!((seen.len(), text(&seen[0], "id")), (1, device_one.clone()));
+    let teams = server.get("/teams").by(&person).await.expect(200).json();
+    assert_eq!(teams["items"].as_array().unwrap().len(), 1);
+    server.get(&format!("/teams/{two}")).by(&person).await.expect(404);
+    server.get(&format!("/devices/{device_two}")).by(&person).await.expect(404);
+    server.delete(&format!("/devices/{device_two}")).by(&person).await.expect(404);
+    let new = |team: &str| json!({"name": "theirs", "team_id": team});
+    server.post("/enroll-secrets").by(&person).json(new(&one)).await.expect(201);
+    server.post("/enroll-secrets").by(&person).json(new(&two)).await.expect(403);
+    server.post("/enroll-secrets").by(&person).json(json!({"name": "all"})).await.expect(403);
+    let secrets = server.get("/enroll-secrets").by(&person).await.json();
+    assert_eq!(secrets["items"].as_array().unwrap().len(), 2);
+    server.get("/users").by(&person).await.expect(403);
+    change(&server, &owner, &person, json!({"role": "viewer"})).await.expect(200);
+    assert_eq!(server.devices(&person).await.len(), 2, "a viewer of the organization sees all");
+    let reply = server.delete(&format!("/devices/{device_two}")).by(&person).await;
+    reply.expect(403).problem("forbidden");
+    server.delete(&format!("/devices/{device_one}")).by(&person).await.expect(204);
+    server.delete(&member).by(&owner).await.expect(204);
+    server.delete(&member).by(&owner).await.expect(404);
+    server.post("/enroll-secrets").by(&person).json(new(&one)).await.expect(403);
+}
+
+async fn an_organization_is_renamed_by_its_owner_alone(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let rename = json!({"name": "Acme Ltd"});
+    server.call("PATCH", "/organization").by(&admin).json(rename.clone()).await.expect(403);
+    let renamed =
+        server.call("PATCH", "/organization").by(&owner).json(rename).await.expect(200).json();
+    assert_eq!(renamed["name"], "Acme Ltd");
+    assert_eq!(server.get("/organization").by(&admin).await.json(), renamed);
+    let bad = json!({"name": " "});
+    server.call("PATCH", "/organization").by(&owner).json(bad).await.expect(422);
 }

@@ -92,8 +92,19 @@ async fn a_team_of_another_organization_cannot_be_used(server: TestServer) {
     assert_eq!(filtered.expect(200).json()["items"].as_array().unwrap().len(), 0);
 }
 
-const TABLES: [&str; 7] =
-    ["api_keys", "credentials", "devices", "enroll_secrets", "memberships", "sessions", "teams"];
+const TABLES: [&str; 11] = [
+    "api_keys",
+    "audit_events",
+    "audit_heads",
+    "credentials",
+    "devices",
+    "enroll_secrets",
+    "memberships",
+    "roles",
+    "sessions",
+    "team_members",
+    "teams",
+];
 
 /// Fills two organizations and connects as the server's own role.
 async fn two_organizations(server: &TestServer) -> (PgConnection, [String; 2]) {
@@ -103,7 +114,11 @@ async fn two_organizations(server: &TestServer) -> (PgConnection, [String; 2]) {
     for person in [&ours, &theirs] {
         let (_, secret) = server.secret(person, json!({})).await;
         server.enroll(&secret, machine("m")).await.expect(200);
-        server.post("/teams").by(person).json(json!({"name": "T"})).await.expect(201);
+        let team = server.post("/teams").by(person).json(json!({"name": "T"})).await.text("id");
+        let role = json!({"name": "r", "permissions": []});
+        server.post("/roles").by(person).json(role).await.expect(201);
+        let member = format!("/teams/{team}/members/{}", person.id);
+        server.call("PUT", &member).by(person).json(json!({"role": "r"})).await.expect(200);
         let key = json!({"name": "k", "scopes": ["devices:read"]});
         server.post("/api-keys").by(person).json(key).await.expect(201);
         ids.push(server.get("/auth/user").by(person).await.text("org_id"));

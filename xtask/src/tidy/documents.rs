@@ -19,8 +19,10 @@ const REQUIRED: &[&str] = &[
     "LICENSE-MIT",
     "deny.toml",
     ".ci/run",
+    "docs/acceptance.md",
     "docs/cli.md",
     "docs/openapi.json",
+    "docs/permissions.md",
 ];
 
 /// Lines of the map.

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use wire::{ApiKeyId, Permission, UserId, api::ApiKey};
+use wire::{
+    ApiKeyId, Permission, UserId,
+    api::{ApiKey, ApiKeyKind},
+};
 
 use super::{
     CredentialKind, Hash, Keyset, OrgStore, StoreError,
@@ -24,6 +27,7 @@ pub(in crate::fleet) struct ApiKeyRow {
 pub(in crate::fleet) struct NewApiKeyRow<'a> {
     pub id: ApiKeyId,
     pub name: &'a str,
+    pub kind: ApiKeyKind,
     pub prefix: &'a str,
     pub last4: &'a str,
     pub scopes: &'a [Permission],
@@ -41,7 +45,8 @@ impl OrgStore {
         let scopes = serde_json::to_string(key.scopes).expect("permissions are plain strings");
         self.query(
             "INSERT INTO api_keys (org_id, id, name, prefix, last4, scopes, created_by, created_at,
-             expires_at, key_hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             expires_at, key_hash, kind)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(key.id.to_string())
         .bind(key.name.to_owned())
@@ -52,6 +57,7 @@ impl OrgStore {
         .bind(now.as_millisecond())
         .bind(key.expires_at.map(Timestamp::as_millisecond))
         .bind(hash.as_text())
+        .bind(key.kind.as_str())
         .execute(self.connection())
         .await?;
         self.add_credential(CredentialKind::ApiKey, hash, &key.id.to_string()).await
@@ -81,6 +87,24 @@ impl OrgStore {
             .fetch_optional(self.connection())
             .await?;
         row.as_ref().map(api_key).transpose()
+    }
+
+    /// The oldest key of that name that is neither revoked nor expired.
+    pub(in crate::fleet) async fn api_key_named(
+        &mut self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        let row = self
+            .query(
+                "SELECT * FROM api_keys WHERE org_id = $1 AND name = $2 AND revoked_at IS NULL
+                 AND (expires_at IS NULL OR expires_at > $3) ORDER BY id LIMIT 1",
+            )
+            .bind(name.to_owned())
+            .bind(now.as_millisecond())
+            .fetch_optional(self.connection())
+            .await?;
+        Ok(row.as_ref().map(api_key).transpose()?.map(|row| row.key))
     }
 
     /// Refuses a key from here on; one that was revoked before keeps its time.
@@ -134,24 +158,25 @@ impl OrgStore {
         Ok(true)
     }
 
-    /// Remembers a key's use, at most once a minute.
+    /// Remembers a key's use, at most once a minute; `false` when somebody else just did.
     pub(in crate::fleet) async fn note_api_key_use(
         &mut self,
         id: ApiKeyId,
         address: &str,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.query(
-            "UPDATE api_keys SET last_used_at = $3, last_used_ip = $4
-             WHERE org_id = $1 AND id = $2 AND (last_used_at IS NULL OR last_used_at <= $5)",
-        )
-        .bind(id.to_string())
-        .bind(now.as_millisecond())
-        .bind(address.to_owned())
-        .bind(now.as_millisecond() - 60_000)
-        .execute(self.connection())
-        .await?;
-        Ok(())
+    ) -> Result<bool, StoreError> {
+        let noted = self
+            .query(
+                "UPDATE api_keys SET last_used_at = $3, last_used_ip = $4
+                 WHERE org_id = $1 AND id = $2 AND (last_used_at IS NULL OR last_used_at <= $5)",
+            )
+            .bind(id.to_string())
+            .bind(now.as_millisecond())
+            .bind(address.to_owned())
+            .bind(now.as_millisecond() - 60_000)
+            .execute(self.connection())
+            .await?;
+        Ok(noted.rows_affected() == 1)
     }
 }
 
@@ -161,6 +186,11 @@ fn api_key(row: &AnyRow) -> Result<ApiKeyRow, StoreError> {
     let key = ApiKey {
         id: row.parsed("id")?,
         name: row.text("name")?,
+        kind: if row.text("kind")? == ApiKeyKind::Service.as_str() {
+            ApiKeyKind::Service
+        } else {
+            ApiKeyKind::Person
+        },
         prefix: row.text("prefix")?,
         last4: row.text("last4")?,
         scopes,

@@ -15,6 +15,8 @@ pub(in crate::fleet) struct DeviceFilter {
     /// Part of the host name, serial number or hardware UUID, in any case; empty for all.
     pub text: String,
     pub team_id: Option<TeamId>,
+    /// `*`, or the ids of the teams whose devices may be seen, separated by commas.
+    pub within: String,
 }
 
 impl DeviceFilter {
@@ -53,12 +55,14 @@ impl OrgStore {
                 "SELECT * FROM devices WHERE org_id = $1 AND id > $2
                  AND ($4 = '' OR team_id = $4)
                  AND ($5 = '%%' OR search_text LIKE $5 ESCAPE '\\')
+                 AND ($6 = '*' OR $6 LIKE '%' || team_id || '%')
                  ORDER BY id LIMIT $3",
             )
             .bind(page.after.clone())
             .bind(page.limit)
             .bind(filter.team_id.map(|id| id.to_string()).unwrap_or_default())
             .bind(filter.pattern())
+            .bind(filter.within.clone())
             .fetch_all(self.connection())
             .await?;
         rows.iter().map(|row| device(row, now)).collect()

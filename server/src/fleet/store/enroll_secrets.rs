@@ -40,17 +40,21 @@ impl OrgStore {
         Ok(())
     }
 
-    /// A page of this organization's enroll secrets, revoked ones too.
+    /// A page of this organization's enroll secrets, revoked ones too: of those for the teams in
+    /// `within` (ids separated by commas), or of all (`*`).
     pub(in crate::fleet) async fn enroll_secrets(
         &mut self,
+        within: &str,
         page: &Keyset,
     ) -> Result<Vec<EnrollSecretInfo>, StoreError> {
         let rows = self
             .query(
-                "SELECT * FROM enroll_secrets WHERE org_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+                "SELECT * FROM enroll_secrets WHERE org_id = $1 AND id > $2
+                 AND ($4 = '*' OR $4 LIKE '%' || team_id || '%') ORDER BY id LIMIT $3",
             )
             .bind(page.after.clone())
             .bind(page.limit)
+            .bind(within.to_owned())
             .fetch_all(self.connection())
             .await?;
         rows.iter().map(enroll_secret).collect()

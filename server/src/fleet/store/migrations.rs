@@ -21,6 +21,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0002_search_and_successors.sql"),
         include_str!("../../../migrations/postgres/0002_search_and_successors.sql"),
     ),
+    (
+        4,
+        "people",
+        include_str!("../../../migrations/sqlite/0004_people.sql"),
+        include_str!("../../../migrations/postgres/0004_people.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

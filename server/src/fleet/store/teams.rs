@@ -18,16 +18,23 @@ impl OrgStore {
         Ok(())
     }
 
-    /// A page of this organization's teams, each with how many devices it has.
-    pub(in crate::fleet) async fn teams(&mut self, page: &Keyset) -> Result<Vec<Team>, StoreError> {
+    /// A page of this organization's teams, each with how many devices it has: of those in `within`
+    /// (ids separated by commas), or of all (`*`).
+    pub(in crate::fleet) async fn teams(
+        &mut self,
+        within: &str,
+        page: &Keyset,
+    ) -> Result<Vec<Team>, StoreError> {
         let rows = self
             .query(
                 "SELECT t.id, t.name, t.created_at, (SELECT COUNT(*) FROM devices d
                  WHERE d.org_id = $1 AND d.team_id = t.id) AS device_count
-                 FROM teams t WHERE t.org_id = $1 AND t.id > $2 ORDER BY t.id LIMIT $3",
+                 FROM teams t WHERE t.org_id = $1 AND t.id > $2
+                 AND ($4 = '*' OR $4 LIKE '%' || t.id || '%') ORDER BY t.id LIMIT $3",
             )
             .bind(page.after.clone())
             .bind(page.limit)
+            .bind(within.to_owned())
             .fetch_all(self.connection())
             .await?;
         rows.iter().map(team).collect()

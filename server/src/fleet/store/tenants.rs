@@ -1,7 +1,7 @@
 //! Organizations, and the set-up code that makes the first.
 
 use jiff::Timestamp;
-use wire::{OrgId, Role, UserId};
+use wire::{OrgId, Role, UserId, api::Organization};
 
 use super::{Access, Hash, NewUserRow, OrgStore, Store, StoreError, row::Columns as _};
 
@@ -17,6 +17,16 @@ impl Store {
         let rows =
             sqlx::query("SELECT id FROM organizations ORDER BY id").fetch_all(&self.pool).await?;
         rows.iter().map(|row| row.parsed("id")).collect()
+    }
+
+    /// The organization, if there is exactly one.
+    pub(in crate::fleet) async fn only_organization(&self) -> Result<Option<OrgId>, StoreError> {
+        let rows =
+            sqlx::query("SELECT id FROM organizations LIMIT 2").fetch_all(&self.pool).await?;
+        match rows.as_slice() {
+            [row] => row.parsed("id").map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Puts a new set-up code in place of an older one.
@@ -92,7 +102,66 @@ impl Store {
             .execute(&mut *tx.inner)
             .await?;
         let mut org = tx.enter(org_id).await?;
-        org.add_user(owner.0, owner.1, Role::Owner, now).await?;
+        org.add_user(owner.0, owner.1, &Role::Owner.into(), now).await?;
         org.commit().await
+    }
+}
+
+impl OrgStore {
+    pub(in crate::fleet) async fn organization(&mut self) -> Result<Organization, StoreError> {
+        let row = self
+            .query("SELECT id, name, created_at FROM organizations WHERE id = $1")
+            .fetch_one(self.connection())
+            .await?;
+        Ok(Organization {
+            id: row.parsed("id")?,
+            name: row.text("name")?,
+            created_at: row.time("created_at")?,
+        })
+    }
+
+    pub(in crate::fleet) async fn rename_organization(
+        &mut self,
+        name: &str,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE organizations SET name = $2 WHERE id = $1")
+            .bind(name.to_owned())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// Deletes everything of this organization but its audit trail, and the people who belong to
+    /// no other.
+    pub(in crate::fleet) async fn remove_organization(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let members = self
+            .query("SELECT user_id FROM memberships WHERE org_id = $1")
+            .fetch_all(self.connection())
+            .await?;
+        for row in members {
+            self.remove_user(row.parsed("user_id")?, now).await?;
+        }
+        // What points to teams goes before them.
+        self.query("DELETE FROM devices WHERE org_id = $1").execute(self.connection()).await?;
+        self.query("DELETE FROM enroll_secrets WHERE org_id = $1")
+            .execute(self.connection())
+            .await?;
+        self.query("DELETE FROM organizations WHERE id = $1").execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// How many devices and people there are.
+    pub(in crate::fleet) async fn usage(&mut self) -> Result<(u64, u64), StoreError> {
+        let row = self
+            .query(
+                "SELECT (SELECT COUNT(*) FROM devices WHERE org_id = $1) AS devices,
+                 (SELECT COUNT(*) FROM memberships WHERE org_id = $1) AS users",
+            )
+            .fetch_one(self.connection())
+            .await?;
+        Ok((u64::from(row.count("devices")?), u64::from(row.count("users")?)))
     }
 }

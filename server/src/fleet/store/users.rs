@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use wire::{OrgId, Role, UserId, api::User};
+use wire::{OrgId, RoleName, UserId, api::User};
 
 use super::{Access, Keyset, OrgStore, Store, StoreError, row::Columns as _};
 
@@ -38,7 +38,8 @@ impl Store {
         let user_id: UserId = row.parsed("id")?;
         tx.set("app.user_id", &user_id.to_string()).await?;
         let membership = sqlx::query(
-            "SELECT org_id FROM memberships WHERE user_id = $1 ORDER BY created_at, org_id LIMIT 1",
+            "SELECT org_id FROM memberships WHERE user_id = $1 AND disabled_at IS NULL
+             ORDER BY created_at, org_id LIMIT 1",
         )
         .bind(user_id.to_string())
         .fetch_optional(&mut *tx.inner)
@@ -58,7 +59,7 @@ impl OrgStore {
         &mut self,
         id: UserId,
         user: NewUserRow<'_>,
-        role: Role,
+        role: &RoleName,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         sqlx::query(
@@ -76,7 +77,7 @@ impl OrgStore {
             "INSERT INTO memberships (org_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)",
         )
         .bind(id.to_string())
-        .bind(role.as_str())
+        .bind(role.to_string())
         .bind(now.as_millisecond())
         .execute(self.connection())
         .await?;
@@ -87,7 +88,7 @@ impl OrgStore {
     pub(in crate::fleet) async fn users(&mut self, page: &Keyset) -> Result<Vec<User>, StoreError> {
         let rows = self
             .query(
-                "SELECT u.id, u.email, u.name, m.role, u.created_at, u.last_login_at
+                "SELECT u.id, u.email, u.name, m.role, m.disabled_at, u.created_at, u.last_login_at
                  FROM memberships m JOIN users u ON u.id = m.user_id
                  WHERE m.org_id = $1 AND u.id > $2 ORDER BY u.id LIMIT $3",
             )
@@ -102,7 +103,7 @@ impl OrgStore {
     pub(in crate::fleet) async fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError> {
         let row = self
             .query(
-                "SELECT u.id, u.email, u.name, m.role, u.created_at, u.last_login_at
+                "SELECT u.id, u.email, u.name, m.role, m.disabled_at, u.created_at, u.last_login_at
                  FROM memberships m JOIN users u ON u.id = m.user_id
                  WHERE m.org_id = $1 AND u.id = $2 AND u.disabled_at IS NULL",
             )
@@ -123,10 +124,67 @@ impl OrgStore {
     /// Keeps the owners as they are until this transaction ends, and counts them.
     pub(in crate::fleet) async fn count_owners(&mut self) -> Result<i64, StoreError> {
         self.lock("owners").await?;
-        self.query("SELECT COUNT(*) AS n FROM memberships WHERE org_id = $1 AND role = 'owner'")
-            .fetch_one(self.connection())
-            .await?
-            .number("n")
+        self.query(
+            "SELECT COUNT(*) AS n FROM memberships
+             WHERE org_id = $1 AND role = 'owner' AND disabled_at IS NULL",
+        )
+        .fetch_one(self.connection())
+        .await?
+        .number("n")
+    }
+
+    /// Gives a person another role.
+    pub(in crate::fleet) async fn set_role(
+        &mut self,
+        id: UserId,
+        role: &RoleName,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE memberships SET role = $3 WHERE org_id = $1 AND user_id = $2")
+            .bind(id.to_string())
+            .bind(role.to_string())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// Shuts a person out since then, or lets them in.
+    pub(in crate::fleet) async fn set_disabled(
+        &mut self,
+        id: UserId,
+        since: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE memberships SET disabled_at = $3 WHERE org_id = $1 AND user_id = $2")
+            .bind(id.to_string())
+            .bind(since.map(Timestamp::as_millisecond))
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// Ends every session that a person has in this organization.
+    pub(in crate::fleet) async fn end_sessions(
+        &mut self,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        // The sessions' rows first, as refreshing does: this waits for a refresh, and then finds the
+        // tokens that it made.
+        self.query(
+            "UPDATE sessions SET ended_at = COALESCE(ended_at, $3)
+             WHERE org_id = $1 AND user_id = $2",
+        )
+        .bind(id.to_string())
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        self.query(
+            "DELETE FROM credentials WHERE org_id = $1 AND subject_id IN
+             (SELECT id FROM sessions WHERE org_id = $1 AND user_id = $2)",
+        )
+        .bind(id.to_string())
+        .execute(self.connection())
+        .await?;
+        Ok(())
     }
 
     /// Takes a person out of this organization, ends their sessions and revokes their API keys in
@@ -139,26 +197,13 @@ impl OrgStore {
         let user_id = id.to_string();
         self.query(
             "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $3)
-             WHERE org_id = $1 AND created_by = $2",
+             WHERE org_id = $1 AND created_by = $2 AND kind = 'person'",
         )
         .bind(user_id.clone())
         .bind(now.as_millisecond())
         .execute(self.connection())
         .await?;
-        // The sessions' rows first, as refreshing does: this waits for a refresh, and then finds the
-        // tokens that it made.
-        self.query("UPDATE sessions SET ended_at = $3 WHERE org_id = $1 AND user_id = $2")
-            .bind(user_id.clone())
-            .bind(now.as_millisecond())
-            .execute(self.connection())
-            .await?;
-        self.query(
-            "DELETE FROM credentials WHERE org_id = $1 AND subject_id IN
-             (SELECT id FROM sessions WHERE org_id = $1 AND user_id = $2)",
-        )
-        .bind(user_id.clone())
-        .execute(self.connection())
-        .await?;
+        self.end_sessions(id, now).await?;
         self.query("DELETE FROM sessions WHERE org_id = $1 AND user_id = $2")
             .bind(user_id.clone())
             .execute(self.connection())
@@ -199,6 +244,7 @@ fn user(row: &AnyRow) -> Result<User, StoreError> {
         email: row.text("email")?,
         name: row.text("name")?,
         role: row.parsed("role")?,
+        disabled_at: row.optional_time("disabled_at")?,
         created_at: row.time("created_at")?,
         last_login_at: row.optional_time("last_login_at")?,
     })

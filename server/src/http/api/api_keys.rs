@@ -32,13 +32,16 @@ pub async fn list(
 /// Makes an API key; the reply alone tells its value.
 #[utoipa::path(post, path = "/api-keys", tag = "API keys", request_body = NewApiKey,
     security(("access_token" = []), ("api_key" = [])),
-    responses((status = 201, body = CreatedApiKey)))]
+    responses((status = 201, body = CreatedApiKey),
+        (status = 200, description = "There is such a key.", body = CreatedApiKey)))]
 pub async fn create(
     State(fleet): State<Fleet>,
     SignedIn(actor): SignedIn,
     ApiJson(new): ApiJson<NewApiKey>,
 ) -> Result<(StatusCode, Json<CreatedApiKey>), ApiError> {
-    Ok((StatusCode::CREATED, Json(fleet.add_api_key(&actor, new).await?)))
+    let made = fleet.add_api_key(&actor, new).await?;
+    let status = if made.key.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(made)))
 }
 
 /// Shows one.

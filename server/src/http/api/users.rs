@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use wire::{
     UserId,
-    api::{NewUser, Page as ListPage, User},
+    api::{ChangeUser, NewUser, Page as ListPage, User},
 };
 
 use crate::{
@@ -39,6 +39,31 @@ pub async fn create(
     ApiJson(new): ApiJson<NewUser>,
 ) -> Result<(StatusCode, Json<User>), ApiError> {
     Ok((StatusCode::CREATED, Json(fleet.add_user(&actor, new).await?)))
+}
+
+/// Shows one.
+#[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = UserId, Path)),
+    security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = User)))]
+pub async fn show(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    Id(id): Id<UserId>,
+) -> Result<Json<User>, ApiError> {
+    Ok(Json(fleet.user(&actor, id).await?))
+}
+
+/// Gives a person another role, shuts them out, or lets them in again.
+#[utoipa::path(patch, path = "/users/{id}", tag = "users", params(("id" = UserId, Path)),
+    request_body = ChangeUser, security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = User), (status = 409, body = wire::api::Problem)))]
+pub async fn change(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    Id(id): Id<UserId>,
+    ApiJson(change): ApiJson<ChangeUser>,
+) -> Result<Json<User>, ApiError> {
+    Ok(Json(fleet.change_user(&actor, id, change).await?))
 }
 
 /// Takes a person out of the organization.

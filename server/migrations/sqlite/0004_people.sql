@@ -1,0 +1,67 @@
+-- What happened, an organization's events one after another. Each hash covers the one before.
+-- The organization 00000000-… stands for the server: what happens before it is known whose it is.
+CREATE TABLE audit_events (
+    org_id     TEXT NOT NULL,
+    seq        BIGINT NOT NULL,
+    at         BIGINT NOT NULL,
+    event      TEXT NOT NULL,
+    actor      TEXT NOT NULL,
+    subject    TEXT NOT NULL,
+    outcome    TEXT NOT NULL,
+    address    TEXT NOT NULL,
+    user_agent TEXT NOT NULL,
+    route      TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    changes    TEXT NOT NULL,
+    previous   TEXT NOT NULL,
+    hash       TEXT NOT NULL,
+    PRIMARY KEY (org_id, seq)
+);
+CREATE INDEX audit_events_by_time ON audit_events (org_id, at);
+
+-- The newest event of each, which outlives what retention deletes.
+CREATE TABLE audit_heads (
+    org_id TEXT PRIMARY KEY,
+    seq    BIGINT NOT NULL,
+    hash   TEXT NOT NULL
+);
+
+-- `person`: may do no more than its creator; `service`: what its scopes say.
+ALTER TABLE api_keys ADD COLUMN kind TEXT NOT NULL DEFAULT 'person';
+
+-- A role is one of four or one that the organization made: the server looks which.
+CREATE TABLE new_memberships (
+    org_id      TEXT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
+    user_id     TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    role        TEXT NOT NULL,
+    created_at  BIGINT NOT NULL,
+    disabled_at BIGINT,
+    PRIMARY KEY (org_id, user_id)
+);
+INSERT INTO new_memberships (org_id, user_id, role, created_at)
+    SELECT org_id, user_id, role, created_at FROM memberships;
+DROP TABLE memberships;
+ALTER TABLE new_memberships RENAME TO memberships;
+CREATE INDEX memberships_by_user ON memberships (user_id);
+
+-- Roles that an organization made. `permissions` is a JSON list.
+CREATE TABLE roles (
+    org_id      TEXT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
+    name        TEXT NOT NULL,
+    permissions TEXT NOT NULL,
+    created_at  BIGINT NOT NULL,
+    PRIMARY KEY (org_id, name)
+);
+
+-- Somebody's role in a team, beside the one in the organization.
+CREATE TABLE team_members (
+    org_id     TEXT NOT NULL,
+    team_id    TEXT NOT NULL,
+    user_id    TEXT NOT NULL,
+    role       TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (org_id, team_id, user_id),
+    FOREIGN KEY (org_id, team_id) REFERENCES teams (org_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (org_id, user_id) REFERENCES memberships (org_id, user_id) ON DELETE CASCADE
+);
+CREATE INDEX team_members_by_user ON team_members (org_id, user_id);

@@ -1,0 +1,167 @@
+//! Roles that an organization makes of the permissions there are, and roles in teams.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use wire::{
+    Permission, Role, RoleName, TeamId, UserId,
+    api::{FieldError, NewRole, RoleInfo, SetTeamRole, TeamMember},
+};
+
+use super::{
+    Access, Actor, Fleet,
+    audit::Happening,
+    errors::{ManageError, taken},
+    store::OrgStore,
+};
+
+/// How many roles an organization may make.
+const MAX_ROLES: usize = 100;
+
+impl Fleet {
+    /// Every role of the organization: the four that all have, least first, then its own.
+    pub async fn roles(&self, actor: &Actor) -> Result<Vec<RoleInfo>, ManageError> {
+        actor.require(Permission::RolesRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let made = org.roles().await?;
+        org.commit().await?;
+        let built_in = Role::ALL.into_iter().map(|role| RoleInfo {
+            name: role.into(),
+            permissions: role.permissions().collect(),
+            built_in: true,
+        });
+        Ok(built_in.chain(made).collect())
+    }
+
+    /// Makes a role. Nobody puts more into one than they may do themselves.
+    pub async fn add_role(&self, actor: &Actor, new: NewRole) -> Result<RoleInfo, ManageError> {
+        actor.require(Permission::RolesWrite)?;
+        let permissions: BTreeSet<_> = new.permissions.into_iter().collect();
+        actor.require_all(&permissions)?;
+        // A service's key calls itself so, a device's token too.
+        let reserved = ["service", "device"].contains(&new.name.as_str());
+        if reserved || new.name.built_in().is_some() {
+            return Err(ManageError::Duplicate("a role with this name"));
+        }
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.lock("roles").await?;
+        if org.roles().await?.len() >= MAX_ROLES {
+            return Err(wrong_role(format!("an organization makes at most {MAX_ROLES} roles")));
+        }
+        let added = org.add_role(&new.name, &permissions, self.now()).await;
+        added.map_err(taken("a role with this name"))?;
+        let deed = (Happening::RoleCreated, format!("role {}", new.name));
+        self.record_deed(&mut org, actor, deed, json!({"permissions": permissions})).await?;
+        org.commit().await?;
+        let permissions = permissions.into_iter().collect();
+        Ok(RoleInfo { name: new.name, permissions, built_in: false })
+    }
+
+    /// Deletes a role that nobody has.
+    pub async fn remove_role(&self, actor: &Actor, name: &RoleName) -> Result<(), ManageError> {
+        actor.require(Permission::RolesWrite)?;
+        if name.built_in().is_some() {
+            return Err(ManageError::BuiltInRole);
+        }
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.lock("roles").await?;
+        let permissions = org.role_permissions(name).await?.ok_or(ManageError::Unknown("role"))?;
+        actor.require_all(&permissions)?;
+        if org.is_role_used(name).await? {
+            return Err(ManageError::RoleInUse);
+        }
+        org.remove_role(name).await?;
+        let deed = (Happening::RoleDeleted, format!("role {name}"));
+        self.record_deed(&mut org, actor, deed, json!({"permissions": permissions})).await?;
+        org.commit().await?;
+        Ok(())
+    }
+
+    /// Who has a role in a team.
+    pub async fn team_members(
+        &self,
+        actor: &Actor,
+        team_id: TeamId,
+    ) -> Result<Vec<TeamMember>, ManageError> {
+        actor.require(Permission::UsersRead)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        org.team(team_id).await?.ok_or(ManageError::Unknown("team"))?;
+        let members = org.team_members(team_id).await?;
+        org.commit().await?;
+        Ok(members)
+    }
+
+    /// Gives somebody a role in a team. It counts beside the one in the organization.
+    pub async fn set_team_role(
+        &self,
+        actor: &Actor,
+        (team_id, user_id): (TeamId, UserId),
+        SetTeamRole { role }: SetTeamRole,
+    ) -> Result<TeamMember, ManageError> {
+        actor.require(Permission::TeamsWrite)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.team(team_id).await?.ok_or(ManageError::Unknown("team"))?;
+        let user = org.user(user_id).await?.ok_or(ManageError::Unknown("user"))?;
+        let granted = known_role(&mut org, &role).await?;
+        actor.require_all(&of_teams(granted))?;
+        let before = org.team_role((team_id, user_id)).await?;
+        self.require_taking(&mut org, actor, before.as_ref()).await?;
+        org.set_team_role((team_id, user_id), &role, self.now()).await?;
+        let deed = (Happening::TeamRoleChanged, format!("user {user_id} in team {team_id}"));
+        let changes = json!({"before": before, "after": role});
+        self.record_deed(&mut org, actor, deed, changes).await?;
+        org.commit().await?;
+        Ok(TeamMember { user_id, email: user.email, name: user.name, role })
+    }
+
+    /// Takes somebody's role in a team away. Who has none keeps none.
+    pub async fn remove_team_role(
+        &self,
+        actor: &Actor,
+        (team_id, user_id): (TeamId, UserId),
+    ) -> Result<(), ManageError> {
+        actor.require(Permission::TeamsWrite)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.team(team_id).await?.ok_or(ManageError::Unknown("team"))?;
+        let before = org.team_role((team_id, user_id)).await?;
+        let before = before.ok_or(ManageError::Unknown("member"))?;
+        self.require_taking(&mut org, actor, Some(&before)).await?;
+        org.remove_team_role((team_id, user_id)).await?;
+        let deed = (Happening::TeamRoleChanged, format!("user {user_id} in team {team_id}"));
+        let changes = json!({"before": before, "after": null});
+        self.record_deed(&mut org, actor, deed, changes).await?;
+        org.commit().await?;
+        Ok(())
+    }
+
+    /// Passes if `actor` may take a role in a team away.
+    async fn require_taking(
+        &self,
+        org: &mut OrgStore,
+        actor: &Actor,
+        role: Option<&RoleName>,
+    ) -> Result<(), ManageError> {
+        let Some(role) = role else { return Ok(()) };
+        let permissions = org.role_permissions(role).await?.unwrap_or_default();
+        Ok(actor.require_all(&of_teams(permissions))?)
+    }
+}
+
+/// What `role` may do; refuses one that there is not.
+pub(super) async fn known_role(
+    org: &mut OrgStore,
+    role: &RoleName,
+) -> Result<BTreeSet<Permission>, ManageError> {
+    // Whoever deletes the role meanwhile waits, and then finds it used.
+    org.lock("roles").await?;
+    let permissions = org.role_permissions(role).await?;
+    permissions.ok_or_else(|| wrong_role(format!("there is no role `{role}`")))
+}
+
+fn of_teams(permissions: BTreeSet<Permission>) -> BTreeSet<Permission> {
+    permissions.into_iter().filter(|permission| permission.is_of_teams()).collect()
+}
+
+fn wrong_role(detail: String) -> ManageError {
+    ManageError::Invalid(vec![FieldError { pointer: "/role".to_owned(), detail }])
+}

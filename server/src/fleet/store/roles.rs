@@ -1,0 +1,198 @@
+//! Roles that organizations made, and roles in teams.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use wire::{
+    Permission, RoleName, TeamId, UserId,
+    api::{RoleInfo, TeamMember},
+};
+
+use super::{
+    OrgStore, StoreError,
+    row::{Columns as _, corrupt},
+};
+
+impl OrgStore {
+    /// What a role may do; `None` when there is no such role.
+    pub(in crate::fleet) async fn role_permissions(
+        &mut self,
+        name: &RoleName,
+    ) -> Result<Option<BTreeSet<Permission>>, StoreError> {
+        if let Some(role) = name.built_in() {
+            return Ok(Some(role.permissions().collect()));
+        }
+        let row = self
+            .query("SELECT permissions FROM roles WHERE org_id = $1 AND name = $2")
+            .bind(name.to_string())
+            .fetch_optional(self.connection())
+            .await?;
+        row.map(|row| permissions(&row.text("permissions")?)).transpose()
+    }
+
+    /// What somebody may do in teams besides, by team.
+    pub(in crate::fleet) async fn team_permissions(
+        &mut self,
+        user_id: UserId,
+    ) -> Result<BTreeMap<TeamId, BTreeSet<Permission>>, StoreError> {
+        let rows = self
+            .query("SELECT team_id, role FROM team_members WHERE org_id = $1 AND user_id = $2")
+            .bind(user_id.to_string())
+            .fetch_all(self.connection())
+            .await?;
+        let mut found = BTreeMap::new();
+        for row in rows {
+            let role: RoleName = row.parsed("role")?;
+            let permissions = self.role_permissions(&role).await?.unwrap_or_default();
+            let of_teams = permissions.into_iter().filter(|permission| permission.is_of_teams());
+            found.insert(row.parsed("team_id")?, of_teams.collect());
+        }
+        Ok(found)
+    }
+
+    /// The roles that this organization made, by name.
+    pub(in crate::fleet) async fn roles(&mut self) -> Result<Vec<RoleInfo>, StoreError> {
+        let rows = self
+            .query("SELECT name, permissions FROM roles WHERE org_id = $1 ORDER BY name")
+            .fetch_all(self.connection())
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(RoleInfo {
+                    name: row.parsed("name")?,
+                    permissions: permissions(&row.text("permissions")?)?.into_iter().collect(),
+                    built_in: false,
+                })
+            })
+            .collect()
+    }
+
+    /// Adds a role. A name that exists already is a duplicate.
+    pub(in crate::fleet) async fn add_role(
+        &mut self,
+        name: &RoleName,
+        permissions: &BTreeSet<Permission>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let permissions =
+            serde_json::to_string(permissions).expect("permissions are plain strings");
+        self.query(
+            "INSERT INTO roles (org_id, name, permissions, created_at) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(name.to_string())
+        .bind(permissions)
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Whether anybody has the role, in the organization or in a team.
+    pub(in crate::fleet) async fn is_role_used(
+        &mut self,
+        name: &RoleName,
+    ) -> Result<bool, StoreError> {
+        let row = self
+            .query(
+                "SELECT (SELECT COUNT(*) FROM memberships WHERE org_id = $1 AND role = $2)
+                 + (SELECT COUNT(*) FROM team_members WHERE org_id = $1 AND role = $2) AS n",
+            )
+            .bind(name.to_string())
+            .fetch_one(self.connection())
+            .await?;
+        Ok(row.number("n")? > 0)
+    }
+
+    pub(in crate::fleet) async fn remove_role(
+        &mut self,
+        name: &RoleName,
+    ) -> Result<bool, StoreError> {
+        let removed = self
+            .query("DELETE FROM roles WHERE org_id = $1 AND name = $2")
+            .bind(name.to_string())
+            .execute(self.connection())
+            .await?;
+        Ok(removed.rows_affected() == 1)
+    }
+
+    /// Who has a role in a team.
+    pub(in crate::fleet) async fn team_members(
+        &mut self,
+        team_id: TeamId,
+    ) -> Result<Vec<TeamMember>, StoreError> {
+        let rows = self
+            .query(
+                "SELECT u.id, u.email, u.name, t.role FROM team_members t
+                 JOIN users u ON u.id = t.user_id
+                 WHERE t.org_id = $1 AND t.team_id = $2 ORDER BY u.id",
+            )
+            .bind(team_id.to_string())
+            .fetch_all(self.connection())
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(TeamMember {
+                    user_id: row.parsed("id")?,
+                    email: row.text("email")?,
+                    name: row.text("name")?,
+                    role: row.parsed("role")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The role that somebody has in a team.
+    pub(in crate::fleet) async fn team_role(
+        &mut self,
+        (team_id, user_id): (TeamId, UserId),
+    ) -> Result<Option<RoleName>, StoreError> {
+        let row = self
+            .query(
+                "SELECT role FROM team_members WHERE org_id = $1 AND team_id = $2 AND user_id = $3",
+            )
+            .bind(team_id.to_string())
+            .bind(user_id.to_string())
+            .fetch_optional(self.connection())
+            .await?;
+        row.map(|row| row.parsed("role")).transpose()
+    }
+
+    pub(in crate::fleet) async fn set_team_role(
+        &mut self,
+        (team_id, user_id): (TeamId, UserId),
+        role: &RoleName,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "INSERT INTO team_members (org_id, team_id, user_id, role, created_at)
+             VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (org_id, team_id, user_id) DO UPDATE SET role = excluded.role",
+        )
+        .bind(team_id.to_string())
+        .bind(user_id.to_string())
+        .bind(role.to_string())
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    pub(in crate::fleet) async fn remove_team_role(
+        &mut self,
+        (team_id, user_id): (TeamId, UserId),
+    ) -> Result<(), StoreError> {
+        self.query("DELETE FROM team_members WHERE org_id = $1 AND team_id = $2 AND user_id = $3")
+            .bind(team_id.to_string())
+            .bind(user_id.to_string())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+}
+
+/// What is written down. A permission that this version does not know grants nothing.
+fn permissions(text: &str) -> Result<BTreeSet<Permission>, StoreError> {
+    let names: Vec<String> =
+        serde_json::from_str(text).map_err(|error| corrupt("permissions", error))?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+}

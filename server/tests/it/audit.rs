@@ -1,0 +1,341 @@
+//! The audit trail: what is in it, that it cannot be changed unseen, and that every kind of event
+//! is emitted by something.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use server::fleet::audit::Happening;
+use sqlx::Row as _;
+use wire::{
+    Role,
+    audit::{AuditEvent, AuditHead, BrokenTrail, TrailCheck},
+};
+
+use crate::harness::{PASSWORD, Person, Reply, TestServer, machine, text};
+
+crate::on_both_databases! {
+    every_kind_of_event_is_emitted,
+    a_login_leaves_a_row_whether_it_succeeds_or_not,
+    a_refusal_names_permission_route_and_principal,
+    use_of_a_key_is_one_row_a_minute,
+    a_changed_event_is_found,
+    an_event_that_was_taken_away_is_found,
+    organizations_have_trails_of_their_own,
+    a_trail_is_for_admins,
+    pages_and_export_show_the_same,
+    old_events_go_and_the_rest_still_verifies,
+    events_at_once_form_one_chain,
+    what_a_stranger_writes_stays_on_its_line,
+    what_fails_leaves_no_event,
+}
+
+async fn trail(server: &TestServer, by: &Person) -> Vec<AuditEvent> {
+    let reply = server.get("/audit/export").by(by).await;
+    assert_eq!(reply.expect(200).header("content-type"), Some("application/x-ndjson"));
+    String::from_utf8(reply.body)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn check(events: &[AuditEvent]) -> Result<AuditHead, BrokenTrail> {
+    let mut check = TrailCheck::default();
+    events.iter().try_for_each(|event| check.take(event))?;
+    Ok(check.end())
+}
+
+fn last<'a>(events: &'a [AuditEvent], name: &str) -> &'a AuditEvent {
+    events.iter().rev().find(|event| event.event == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+async fn login(server: &TestServer, email: &str, password: &str) -> Reply {
+    let login = json!({"email": email, "password": password, "client": "cli"});
+    server.post("/auth/login").header("user-agent", "curl/8").json(login).await
+}
+
+/// Does everything once that leaves an event.
+///
+/// Rows: A6
+async fn every_kind_of_event_is_emitted(server: TestServer) {
+    let owner = server.owner().await;
+    emit_sessions(&server, &owner).await;
+    emit_people(&server, &owner).await;
+    emit_keys(&server, &owner).await;
+    emit_devices(&server, &owner).await;
+    let events = trail(&server, &server.login("owner@example.com").await).await;
+    check(&events).unwrap();
+    let owner = server.login("owner@example.com").await;
+    server.delete("/organization").by(&owner).await.expect(204);
+    let rows = server.sql("SELECT event FROM audit_events").await;
+    let seen: BTreeSet<String> = rows.iter().map(|row| row.get("event")).collect();
+    let known: BTreeSet<String> =
+        Happening::ALL.iter().map(|name| name.as_str().to_owned()).collect();
+    assert_eq!(seen, known);
+}
+
+async fn emit_sessions(server: &TestServer, owner: &Person) {
+    let other = server.login(&owner.email).await;
+    server.post("/auth/logout").by(&other).await.expect(204);
+    let refresh = json!({"refresh_token": owner.refresh});
+    server.post("/auth/refresh").json(refresh.clone()).await.expect(200);
+    server.pass(60);
+    server.post("/auth/refresh").json(refresh).await.expect(401);
+}
+
+async fn emit_people(server: &TestServer, owner: &Person) {
+    let owner = &server.login(&owner.email).await;
+    let viewer = server.person(owner, Role::Viewer).await;
+    server.get("/users").by(&viewer).await.expect(403);
+    let path = format!("/users/{}", viewer.id);
+    let role = json!({"name": "r", "permissions": []});
+    server.post("/roles").by(owner).json(role).await.expect(201);
+    server.delete("/roles/r").by(owner).await.expect(204);
+    for change in [json!({"role": "admin"}), json!({"disabled": true}), json!({"disabled": false})]
+    {
+        server.call("PATCH", &path).by(owner).json(change).await.expect(200);
+    }
+    let team = server.post("/teams").by(owner).json(json!({"name": "T"})).await.text("id");
+    let member = format!("/teams/{team}/members/{}", viewer.id);
+    server.call("PUT", &member).by(owner).json(json!({"role": "viewer"})).await.expect(200);
+    server.delete(&path).by(owner).await.expect(204);
+    let rename = json!({"name": "Acme Ltd"});
+    server.call("PATCH", "/organization").by(owner).json(rename).await.expect(200);
+    server.delete(&format!("/teams/{team}")).by(owner).await.expect(204);
+}
+
+async fn emit_keys(server: &TestServer, owner: &Person) {
+    let owner = &server.login(&owner.email).await;
+    let new = json!({"name": "k", "scopes": ["devices:read"]});
+    let made = server.post("/api-keys").by(owner).json(new).await.json();
+    let path = format!("/api-keys/{}", text(&made, "id"));
+    let key = text(&made, "key");
+    server.get("/devices").bearer(&key).await.expect(200);
+    server.pass(60);
+    server.get("/devices").bearer(&key).from("198.51.100.4").await.expect(200);
+    server.post(&format!("{path}/rotate")).by(owner).json(json!({})).await.expect(200);
+    server.delete(&path).by(owner).await.expect(204);
+}
+
+async fn emit_devices(server: &TestServer, owner: &Person) {
+    let owner = &server.login(&owner.email).await;
+    let (id, secret) = server.secret(owner, json!({})).await;
+    server.enroll(&secret, machine("m")).await.expect(200);
+    let device = text(&server.devices(owner).await[0], "id");
+    server.delete(&format!("/devices/{device}")).by(owner).await.expect(204);
+    server.delete(&format!("/enroll-secrets/{id}")).by(owner).await.expect(204);
+}
+
+/// Rows: A1
+async fn a_login_leaves_a_row_whether_it_succeeds_or_not(server: TestServer) {
+    let owner = server.owner().await;
+    login(&server, "OWNER@example.com", PASSWORD).await.expect(200);
+    login(&server, "owner@example.com", "wrong").await.expect(401);
+    let unknown = login(&server, "stranger@example.com", "wrong").await;
+    let events = trail(&server, &owner).await;
+    let logins: Vec<_> = events.iter().filter(|event| event.event == "session.login").collect();
+    let told: Vec<_> =
+        logins.iter().map(|event| (event.actor.as_str(), event.outcome.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("owner@example.com", "ok"),
+            ("owner@example.com", "refused"),
+            ("stranger@example.com", "refused")
+        ]
+    );
+    assert_eq!(logins[2].request_id, unknown.header("x-request-id").unwrap());
+    assert_eq!(logins[2].address, "192.0.2.1");
+    assert_eq!(logins[2].user_agent, "curl/8");
+    assert_eq!(logins[2].route, "POST /auth/login");
+    assert_eq!(logins[2].at.to_string(), "2026-03-01T12:00:00Z");
+}
+
+/// Rows: A5
+async fn a_refusal_names_permission_route_and_principal(server: TestServer) {
+    let owner = server.owner().await;
+    let viewer = server.person(&owner, Role::Viewer).await;
+    let id = "01a00000-0000-7000-8000-000000000000";
+    server.delete(&format!("/devices/{id}")).by(&viewer).await.expect(403);
+    let events = trail(&server, &owner).await;
+    let refusal = last(&events, "access.refused");
+    assert_eq!(refusal.outcome, "this needs the permission `devices:delete`");
+    assert_eq!(refusal.subject, format!("DELETE /devices/{id}"));
+    assert_eq!(refusal.actor, format!("user {}", viewer.id));
+    let key = json!({"name": "k", "scopes": ["devices:read"]});
+    let key = server.post("/api-keys").by(&owner).json(key).await.json();
+    server.get("/teams").bearer(&text(&key, "key")).await.expect(403);
+    let events = trail(&server, &owner).await;
+    let actor = format!("api key {} of user {}", text(&key, "id"), owner.id);
+    assert_eq!(last(&events, "access.refused").actor, actor);
+}
+
+/// Rows: A4
+async fn use_of_a_key_is_one_row_a_minute(server: TestServer) {
+    let owner = server.owner().await;
+    let key = json!({"name": "k", "scopes": ["devices:read"]});
+    let key = server.post("/api-keys").by(&owner).json(key).await.text("key");
+    let call = async |from: &str| {
+        server.get("/devices").bearer(&key).from(from).await.expect(200);
+    };
+    for _ in 0..5 {
+        call("192.0.2.1").await;
+    }
+    server.pass(60);
+    call("192.0.2.1").await;
+    server.pass(60);
+    call("198.51.100.4").await;
+    let events = trail(&server, &owner).await;
+    let uses: Vec<_> = events
+        .iter()
+        .filter(|event| event.event.starts_with("api_key.used"))
+        .map(|event| (event.event.as_str(), &event.changes))
+        .collect();
+    assert_eq!(
+        uses,
+        [
+            ("api_key.used", &json!({"calls": 1, "first": true})),
+            ("api_key.used", &json!({"calls": 5, "first": false})),
+            ("api_key.used_from_new_address", &json!({"calls": 1, "first": false})),
+        ]
+    );
+}
+
+/// Rows: A7
+async fn a_changed_event_is_found(server: TestServer) {
+    let owner = server.owner().await;
+    for name in ["A", "B", "C"] {
+        server.post("/teams").by(&owner).json(json!({"name": name})).await.expect(201);
+    }
+    let before = trail(&server, &owner).await;
+    check(&before).unwrap();
+    server.sql("UPDATE audit_events SET actor = 'user nobody' WHERE event = 'team.created'").await;
+    let first = before.iter().find(|event| event.event == "team.created").unwrap();
+    let after = trail(&server, &owner).await;
+    assert_eq!(check(&after), Err(BrokenTrail::Changed(first.seq)));
+}
+
+/// Rows: A7
+async fn an_event_that_was_taken_away_is_found(server: TestServer) {
+    let owner = server.owner().await;
+    for name in ["A", "B", "C"] {
+        server.post("/teams").by(&owner).json(json!({"name": name})).await.expect(201);
+    }
+    let head: AuditHead =
+        serde_json::from_value(server.get("/audit/head").by(&owner).await.json()).unwrap();
+    let whole = trail(&server, &owner).await;
+    assert_eq!(check(&whole).unwrap(), head);
+    let newest = head.seq;
+    server.sql(&format!("DELETE FROM audit_events WHERE seq = {newest}")).await;
+    let mut taken = TrailCheck::default();
+    for event in trail(&server, &owner).await {
+        taken.take(&event).unwrap();
+    }
+    let cut = BrokenTrail::CutOff { last: newest - 1, head: newest };
+    assert_eq!(taken.reaches(&head), Err(cut));
+    server.sql(&format!("DELETE FROM audit_events WHERE seq = {}", newest - 2)).await;
+    let gap = BrokenTrail::Gap { before: newest - 3, seq: newest - 1 };
+    assert_eq!(check(&trail(&server, &owner).await), Err(gap));
+}
+
+async fn organizations_have_trails_of_their_own(server: TestServer) {
+    let ours = server.owner().await;
+    let theirs = server.other_organization().await;
+    server.post("/teams").by(&theirs).json(json!({"name": "Theirs"})).await.expect(201);
+    login(&server, "other@example.org", "wrong").await.expect(401);
+    login(&server, "nobody@example.org", "wrong").await.expect(401);
+    let [ours, theirs] = [trail(&server, &ours).await, trail(&server, &theirs).await];
+    check(&ours).unwrap();
+    check(&theirs).unwrap();
+    assert!(!ours.iter().any(|event| event.event == "team.created"));
+    assert_eq!(last(&theirs, "session.login").actor, "other@example.org");
+    assert!(
+        [&ours, &theirs]
+            .iter()
+            .all(|events| { !events.iter().any(|event| event.actor == "nobody@example.org") })
+    );
+    let rows = server.sql("SELECT seq FROM audit_events WHERE actor = 'nobody@example.org'").await;
+    assert_eq!(rows.len(), 1, "in the server's own trail");
+}
+
+async fn a_trail_is_for_admins(server: TestServer) {
+    let owner = server.owner().await;
+    for (role, status) in [(Role::Viewer, 403), (Role::Operator, 403), (Role::Admin, 200)] {
+        let person = server.person(&owner, role).await;
+        for path in ["/audit", "/audit/head", "/audit/export"] {
+            server.get(path).by(&person).await.expect(status);
+        }
+    }
+}
+
+async fn pages_and_export_show_the_same(server: TestServer) {
+    let owner = server.owner().await;
+    for n in 0..7 {
+        server.post("/teams").by(&owner).json(json!({"name": format!("{n}")})).await.expect(201);
+    }
+    let whole = trail(&server, &owner).await;
+    let mut paged: Vec<AuditEvent> = Vec::new();
+    let mut after = String::from("0");
+    loop {
+        let page = server.get(&format!("/audit?limit=3&after={after}")).by(&owner).await.json();
+        paged.extend(serde_json::from_value::<Vec<AuditEvent>>(page["items"].clone()).unwrap());
+        match &page["next"] {
+            Value::String(next) => after.clone_from(next),
+            _ => break,
+        }
+    }
+    assert_eq!(paged, whole);
+    let teams = server.get("/audit?event=team.created").by(&owner).await.json();
+    assert_eq!(teams["items"].as_array().unwrap().len(), 7);
+    let rest = server.get(&format!("/audit/export?after={}", whole.len() - 1)).by(&owner).await;
+    assert_eq!(rest.body.iter().filter(|byte| **byte == b'\n').count(), 1);
+    for bad in ["limit=0", "limit=501", "after=-1", "after=x"] {
+        server.get(&format!("/audit?{bad}")).by(&owner).await.expect(400);
+    }
+}
+
+async fn old_events_go_and_the_rest_still_verifies(server: TestServer) {
+    let owner = server.owner().await;
+    server.post("/teams").by(&owner).json(json!({"name": "old"})).await.expect(201);
+    server.pass(399 * 86_400);
+    let owner = server.login(&owner.email).await;
+    server.post("/teams").by(&owner).json(json!({"name": "new"})).await.expect(201);
+    server.pass(2 * 86_400);
+    server.fleet.sweep().await.unwrap();
+    let owner = server.login(&owner.email).await;
+    let events = trail(&server, &owner).await;
+    assert!(events[0].seq > 1, "{events:?}");
+    assert_eq!(last(&events, "team.created").changes, json!({"name": "new"}));
+    assert_eq!(check(&events).unwrap().seq, events.last().unwrap().seq);
+}
+
+async fn events_at_once_form_one_chain(server: TestServer) {
+    let owner = server.owner().await;
+    let calls = (0..20).map(|n| {
+        let name = json!({"name": format!("team {n}")});
+        server.post("/teams").by(&owner).json(name).into_future()
+    });
+    for reply in futures_util::future::join_all(calls).await {
+        reply.expect(201);
+    }
+    check(&trail(&server, &owner).await).unwrap();
+}
+
+/// Rows: A8
+async fn what_a_stranger_writes_stays_on_its_line(server: TestServer) {
+    let owner = server.owner().await;
+    login(&server, "a\r\nADMIN logged in\u{1b}[2J@x.org", "wrong").await.expect(401);
+    let events = trail(&server, &owner).await;
+    assert_eq!(
+        last(&events, "session.login").actor,
+        "a\\u{d}\\u{a}admin logged in\\u{1b}[2j@x.org"
+    );
+}
+
+async fn what_fails_leaves_no_event(server: TestServer) {
+    let owner = server.owner().await;
+    server.post("/teams").by(&owner).json(json!({"name": "Lab"})).await.expect(201);
+    let before = trail(&server, &owner).await;
+    server.post("/teams").by(&owner).json(json!({"name": "Lab"})).await.expect(409);
+    assert_eq!(trail(&server, &owner).await, before);
+}

@@ -1,0 +1,154 @@
+//! Which test shows which row of the requirements on people, keys and tenants: tests say so in a doc
+//! line, `/// Rows: K5, K9`. `docs/acceptance.md` is made of them; a row without a test is a finding.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use super::{Document, Finding};
+
+/// The page that lists them.
+pub(crate) const PAGE: &str = "docs/acceptance.md";
+
+/// Rows that must have a test.
+const REQUIRED: &[&str] = &[
+    "A1", "A3", "A4", "A5", "A6", "A7", "A8", "K1", "K2", "K3", "K4", "K5", "K6", "K7", "K8", "K9",
+    "K11", "K12", "K13", "K14", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R12", "R13", "R14",
+    "R15", "R16", "R17", "R18", "R19", "R20",
+];
+
+/// Where tests of the server are.
+const TESTS: [&str; 2] = ["server/tests/it/", "server/src/"];
+
+/// A test that shows something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Test {
+    name: String,
+    /// Whether it runs on SQLite and on PostgreSQL.
+    on_both: bool,
+}
+
+pub(super) fn check(documents: &[Document]) -> Vec<Finding> {
+    let found = collect(documents);
+    REQUIRED
+        .iter()
+        .filter(|row| !found.contains_key(&key(row)))
+        .map(|row| Finding::new(PAGE, format!("no test says `/// Rows: {row}`")))
+        .collect()
+}
+
+/// The page, made of the sources of the tests.
+pub(crate) fn page<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut page = String::from(
+        "# Acceptance\n\nEach row of the requirements on people, keys and tenants, and the tests that \
+         show it. Tests say so themselves: a doc line `/// Rows: K5, K9` above the function. Both \
+         engines: SQLite and PostgreSQL 15.\n\n| row | test | engines |\n|---|---|---|\n",
+    );
+    for (row, tests) in rows_of(sources) {
+        for test in tests {
+            let engines = if test.on_both { "both" } else { "" };
+            let _ = writeln!(page, "| {} | `{}` | {engines} |", row.1, test.name);
+        }
+    }
+    page
+}
+
+fn collect(documents: &[Document]) -> BTreeMap<Row, BTreeSet<Test>> {
+    let texts = documents.iter().filter_map(|it| Some((it.path.as_str(), it.text.as_deref()?)));
+    rows_of(texts)
+}
+
+/// A row by what it is sorted by, and its name: `K9` comes before `K10`.
+type Row = ((String, u32), String);
+
+fn key(row: &str) -> Row {
+    let letters: String = row.chars().take_while(char::is_ascii_alphabetic).collect();
+    let digits: String =
+        row.chars().skip(letters.len()).take_while(char::is_ascii_digit).collect();
+    ((letters, digits.parse().unwrap_or_default()), row.to_owned())
+}
+
+fn rows_of<'a>(
+    sources: impl Iterator<Item = (&'a str, &'a str)>,
+) -> BTreeMap<Row, BTreeSet<Test>> {
+    let mut found: BTreeMap<Row, BTreeSet<Test>> = BTreeMap::new();
+    for (path, text) in sources {
+        let Some(module) = module(path) else { continue };
+        let mut pending: Vec<&str> = Vec::new();
+        for line in text.lines().map(str::trim) {
+            if let Some(rows) = line.strip_prefix("/// Rows: ") {
+                pending.extend(rows.split(',').map(str::trim));
+            } else if let Some(name) = function(line) {
+                let on_both = text.contains("on_both_databases!") && !is_plain_test(text, name);
+                for row in pending.drain(..) {
+                    let test = Test { name: format!("{module}::{name}"), on_both };
+                    found.entry(key(row)).or_default().insert(test);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// `sessions` for `server/tests/it/sessions.rs`.
+fn module(path: &str) -> Option<String> {
+    let rest = TESTS.iter().find_map(|prefix| path.strip_prefix(prefix))?;
+    Some(rest.strip_suffix(".rs")?.replace('/', "::"))
+}
+
+fn function(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))?;
+    rest.split(['(', '<']).next()
+}
+
+/// Whether the function is a test by itself, and not one that runs on each engine.
+fn is_plain_test(text: &str, name: &str) -> bool {
+    !text.lines().any(|line| line.trim() == format!("{name},"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str = "\
+crate::on_both_databases! {
+    a_key_expires,
+}
+
+/// Rows: K11, K2
+async fn a_key_expires(server: TestServer) {}
+
+/// Whatever else is to be said.
+///
+/// Rows: K2
+#[test]
+fn alone() {}
+";
+
+    #[test]
+    fn rows_are_collected_and_sorted_by_number() {
+        let page = page([("server/tests/it/api_keys.rs", SOURCE)].into_iter());
+        let lines: Vec<_> = page.lines().filter(|line| line.starts_with("| K")).collect();
+        assert_eq!(
+            lines,
+            [
+                "| K2 | `api_keys::a_key_expires` | both |",
+                "| K2 | `api_keys::alone` |  |",
+                "| K11 | `api_keys::a_key_expires` | both |",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_required_row_without_a_test_is_a_finding() {
+        let document = Document {
+            path: "server/tests/it/api_keys.rs".to_owned(),
+            size: 0,
+            text: Some(SOURCE.to_owned()),
+        };
+        let findings = check(&[document]);
+        assert_eq!(findings.len(), REQUIRED.len() - 2);
+        assert!(findings.iter().all(|finding| !finding.problem.contains(" K11`")));
+    }
+}
