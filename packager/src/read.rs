@@ -39,6 +39,7 @@ use crate::format::ReadSeek;
 pub use self::{
     error::ReadError,
     files::{Found, FoundKind},
+    pkg::check_code,
     settings::Settings,
 };
 

@@ -3,12 +3,15 @@
 //! format's own business.
 
 pub mod authenticode;
+mod ber;
+pub mod bundle;
 mod certificate;
 pub(crate) mod cms;
 mod code;
 mod hash;
 mod identity;
 mod key;
+pub mod macho;
 pub(crate) mod oid;
 pub mod openpgp;
 mod timestamp;
@@ -36,6 +39,8 @@ pub struct Keys {
     pub openpgp: Option<openpgp::SigningKey>,
     /// For programs and installers for Windows.
     pub windows: Option<CodeSigner>,
+    /// For programs for macOS.
+    pub macos: Option<CodeSigner>,
     /// For installers for macOS.
     pub macos_installer: Option<CodeSigner>,
 }

@@ -1,10 +1,13 @@
 //! What will be on the device's disk: a sorted value, settled before anything is written.
 
+mod part;
+
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
 
+pub use self::part::Part;
 use crate::error::{AssembleError, BuildError};
 
 /// An absolute path on a device: UTF-8, normal (no `.`, `..`, `//` or slash at the end), free of

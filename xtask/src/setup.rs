@@ -24,6 +24,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("xz-utils", "second opinion on compressed members"),
     ("rpm2cpio", "second opinion on .rpm payloads"),
     ("cpio", "unpacks what that gives"),
+    ("llvm", "`llvm-objdump`, second opinion on programs for macOS"),
     ("libarchive-tools", "`bsdtar`, second opinion on .pkg files"),
     ("p7zip-full", "`7z`, third opinion on them, second on .msi files"),
     ("libxml2-utils", "`xmllint` checks the documents in them"),

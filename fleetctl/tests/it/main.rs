@@ -7,6 +7,8 @@ mod environment;
 mod flags;
 mod generate;
 mod limits;
+#[path = "../../../packager/tests/it/macho/program.rs"]
+mod macho;
 mod mistakes;
 mod openpgp;
 mod package;

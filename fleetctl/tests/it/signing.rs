@@ -10,7 +10,10 @@ use std::{
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 use serde_json::Value;
 
-use crate::run::{Ended, Home, program, tool};
+use crate::{
+    macho,
+    run::{Ended, Home, program, tool},
+};
 
 const PASSPHRASE: &str = "correct_horse";
 
@@ -136,6 +139,64 @@ fn a_pkg_is_signed_with_fleets_variable() {
 }
 
 #[test]
+fn the_programs_in_a_pkg_are_signed_and_verify_tells_by_whom() {
+    let home = Home::new();
+    let program = |length| {
+        macho::universal(&[
+            (macho::X86_64, macho::thin(macho::X86_64, length)),
+            (macho::ARM64, macho::thin(macho::ARM64, length)),
+        ])
+    };
+    home.write("bin/orbit", program(1_000));
+    let info = "<plist version=\"1.0\"><dict><key>CFBundleIdentifier</key><string>io.osquery.agent</string>\
+                <key>CFBundleExecutable</key><string>osqueryd</string></dict></plist>";
+    home.write("app/osquery.app/Contents/Info.plist", info);
+    home.write("app/osquery.app/Contents/MacOS/osqueryd", program(2_000));
+    home.write("app/osquery.app/Contents/Resources/text", "text");
+    let (app, archive) = (home.path("app"), home.path("bin/osqueryd.app.tar.gz"));
+    tool(
+        "tar",
+        [
+            "-czf".as_ref(),
+            archive.as_os_str(),
+            "-C".as_ref(),
+            app.as_os_str(),
+            "osquery.app".as_ref(),
+        ],
+    );
+    certify(&home, "app", "codeSigning");
+    certify(&home, "installer", "1.2.840.113635.100.4.13");
+    home.write("kms", "#!/bin/sh\nread -r line\nexec openssl dgst -sha256 -sign app.key\n");
+    tool("chmod", ["755".as_ref(), home.path("kms").as_os_str()]);
+    let flags = [
+        "--type=pkg",
+        "--macos-certificate=app.crt",
+        "--macos-key=exec:./kms",
+        "--macos-installer-certificate=installer.crt",
+        "--macos-installer-key=installer.key",
+    ];
+    package(&home, &flags).ok();
+    let pkg = "fleetd-1.2.3.pkg";
+    let trust = ["package", "verify", "--root=app.crt", "--root=installer.crt", pkg];
+    let said = home.fleetctl(trust).ok();
+    for line in [
+        "signature by CN=installer,O=Example",
+        "/opt/orbit/bin/orbit/packaged/orbit: com.fleetdm.orbit by CN=app,O=Example",
+        "/opt/orbit/bin/osqueryd/packaged/osquery.app/Contents/MacOS/osqueryd: io.osquery.agent by CN=app,O=Example",
+    ] {
+        assert!(said.lines().any(|it| it.contains("good") && it.contains(line)), "{line}: {said}");
+    }
+    let said = home.fleetctl(["package", "verify", "--root=installer.crt", "--output=json", pkg]);
+    assert_eq!(said.code, 1);
+    assert_eq!(
+        said.stdout.matches("nobody who is trusted has signed it").count(),
+        2,
+        "{}",
+        said.stdout
+    );
+}
+
+#[test]
 fn what_cannot_sign_is_told_before_any_work() {
     let home = home();
     certify(&home, "server", "serverAuth");
@@ -166,6 +227,25 @@ fn what_cannot_sign_is_told_before_any_work() {
     with("--windows-certificate=code.crt --windows-key=old.key", "openssl pkcs8 -topk8");
     with("--timestamp-url=ftp://x", "no http:// or https:// address");
     with("--sign-command=./kms", "--sign-command needs the certificate");
+    with("--windows-certificate=code.crt --windows-key=exec:/bin/false", "`/bin/false` ended with");
+    let said = package(&home, &["--type=deb", "--macos-certificate=code.pfx"]).fails(2);
+    assert!(said.contains("--macos-certificate is for packages of type pkg"), "{said}");
+    openssl(
+        &home,
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ec.key -out ec.crt \
+         -subj /CN=ec -addext extendedKeyUsage=codeSigning",
+    );
+    let flags = ["--type=pkg", "--macos-certificate=ec.crt", "--macos-key=ec.key"];
+    let said = package(&home, &flags).fails(2);
+    assert!(said.contains("macOS does not take: it wants RSA"), "{said}");
+    openssl(
+        &home,
+        "req -x509 -newkey rsa:2048 -nodes -keyout lone.key -out lone.crt -subj /CN=lone \
+         -addext extendedKeyUsage=codeSigning -addext 1.2.840.113635.100.6.1.13=critical,DER:0500",
+    );
+    let flags = ["--type=pkg", "--macos-certificate=lone.crt", "--macos-key=lone.key"];
+    let said = package(&home, &flags).fails(2);
+    assert!(said.contains("comes without its issuer's: add Apple's"), "{said}");
     let said = package(&home, &["--type=deb", "--windows-certificate=code.pfx"]).fails(2);
     assert!(said.contains("--windows-certificate is for packages of type msi"), "{said}");
     assert!(!home.path("fleetd-1.2.3-x64.msi").exists());

@@ -14,7 +14,11 @@ use flate2::bufread::MultiGzDecoder;
 use super::{Platform, check, program::Head};
 use crate::{
     error::PayloadError,
-    tree::{Entry, LinkTarget, Role, Source},
+    sign::{
+        Trust, VerifyError,
+        bundle::{self, BundleError, Judged, Signing},
+    },
+    tree::{Entry, LinkTarget, Node, Role, Source},
 };
 
 /// What gzip begins with; no program does.
@@ -60,12 +64,34 @@ impl Bundle {
         let program = format!("{PROGRAMS}{program}");
         let bundle = Self { entries, program };
         let found = bundle.entries.iter().find(|(path, _)| *path == bundle.program);
-        let Some((_, Entry { node: crate::tree::Node::File { source, .. }, .. })) = found else {
+        let Some((_, Entry { node: Node::File { source, .. }, .. })) = found else {
             return Err(damaged(format!("it has no file `*.app/{}`", bundle.program)));
         };
         let head = head(source).map_err(unreadable)?;
         check(archive, Head::read(Cursor::new(head)), platform)?;
         Ok(bundle)
+    }
+
+    /// Whether somebody has signed its program.
+    pub fn is_signed(&self) -> Result<bool, VerifyError> {
+        let mut entries = self.entries.iter();
+        let program = entries.find_map(|(path, entry)| match &entry.node {
+            Node::File { source, .. } if *path == self.program => Some(source),
+            Node::File { .. } | Node::Dir | Node::Symlink { .. } => None,
+        });
+        Ok(program.map(bundle::is_signed).transpose()?.flatten().unwrap_or(false))
+    }
+
+    /// The same bundle, signed; what somebody has signed in it already keeps its signature.
+    pub fn sign(self, signing: &Signing<'_>) -> Result<Self, BundleError> {
+        let entries = bundle::sign(self.entries, signing)?;
+        Ok(Self { entries: entries.into_iter().collect(), ..self })
+    }
+
+    /// What its signatures are worth.
+    #[must_use]
+    pub fn verify(&self, trust: &Trust) -> Vec<Judged> {
+        bundle::verify(&bundle::with_folders(self.entries.iter().cloned()), trust)
     }
 
     /// Paths below the bundle's folder, with what is there; folders before what is in them.

@@ -2,6 +2,7 @@
 //! Schema Reference", and packages that pkgbuild and productbuild make.
 
 mod bom;
+mod code;
 mod payload;
 mod table;
 
@@ -9,6 +10,7 @@ use std::{collections::BTreeMap, io::Read};
 
 use sha2::digest::{FixedOutput as _, Update as _};
 
+pub use self::code::check_code;
 use self::{
     bom::Bill,
     table::{Member, Table},

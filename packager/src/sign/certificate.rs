@@ -47,6 +47,29 @@ impl Certificate {
         self.parsed.tbs_certificate.subject.to_string()
     }
 
+    /// The organization that it is for, if it names one.
+    pub(super) fn organization(&self) -> Option<String> {
+        self.name(oid::ORGANIZATION)
+    }
+
+    /// The part of it: for whom Apple certifies, the number of the team.
+    pub(super) fn unit(&self) -> Option<String> {
+        self.name(oid::ORGANIZATIONAL_UNIT)
+    }
+
+    fn name(&self, kind: ObjectIdentifier) -> Option<String> {
+        let names = self.parsed.tbs_certificate.subject.0.iter();
+        let mut names = names.flat_map(|it| it.0.iter()).filter(|it| it.oid == kind);
+        // UTF-8, or one of the older kinds of text, which are parts of it.
+        String::from_utf8(names.next()?.value.value().to_vec()).ok()
+    }
+
+    /// Whether it has the extension `id`.
+    pub(super) fn has(&self, id: ObjectIdentifier) -> bool {
+        let mut all = self.parsed.tbs_certificate.extensions.iter().flatten();
+        all.any(|extension| extension.extn_id == id)
+    }
+
     /// Its SHA-256, in lower-case hexadecimal.
     #[must_use]
     pub fn fingerprint(&self) -> String {

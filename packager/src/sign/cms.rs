@@ -18,7 +18,7 @@ use x509_cert::{
     spki::AlgorithmIdentifierOwned,
 };
 
-use super::{Certificate, CodeSigner, Hash, SignError, VerifyError, oid, timestamp};
+use super::{Certificate, CodeSigner, Hash, SignError, VerifyError, ber, oid, timestamp};
 
 /// What is to be signed.
 pub(crate) struct Message<'a> {
@@ -116,10 +116,10 @@ impl Opened {
     /// Reads a message with one signature, and not what fills up its place after it. Nothing of it is
     /// verified yet.
     pub(crate) fn read(der: &[u8]) -> Result<Self, VerifyError> {
-        use der::Reader as _;
         let damaged = |_| VerifyError::Malformed { what: "signature" };
-        let der = der::SliceReader::new(der).and_then(|mut it| it.tlv_bytes()).map_err(damaged)?;
-        let info = ContentInfo::from_der(der).map_err(damaged)?;
+        // Certificates are in messages as they were signed, in DER; so that changes nothing of them.
+        let der = ber::to_der(der).ok_or(VerifyError::Malformed { what: "signature" })?;
+        let info = ContentInfo::from_der(&der).map_err(damaged)?;
         let data: SignedData = info.content.decode_as().map_err(damaged)?;
         let certificates = data.certificates.iter().flat_map(|set| set.0.iter());
         let certificates = certificates.filter_map(|choice| match choice {
@@ -166,6 +166,13 @@ impl Opened {
     /// The signature itself, which a timestamp is over.
     pub(crate) fn signature(&self) -> &[u8] {
         self.signer.signature.as_bytes()
+    }
+
+    /// The values of a signed attribute, in DER.
+    pub(crate) fn signed(&self, oid: ObjectIdentifier) -> Vec<Vec<u8>> {
+        let attributes = self.signer.signed_attrs.iter().flat_map(Attributes::iter);
+        let values = attributes.filter(|it| it.oid == oid).flat_map(|it| it.values.iter());
+        values.filter_map(|value| value.to_der().ok()).collect()
     }
 
     /// The only value of an attribute that is not signed, in DER.

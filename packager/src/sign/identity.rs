@@ -42,6 +42,13 @@ pub enum IdentityError {
     Expired { subject: String, at: Timestamp },
     #[error("the certificate of {subject} is not valid before {at}")]
     NotYet { subject: String, at: Timestamp },
+    #[error("the certificate of {subject} is for a key that macOS does not take: it wants RSA")]
+    NotRsa { subject: String },
+    #[error(
+        "the certificate of {subject} comes without its issuer's: add Apple's \"Developer ID \
+         Certification Authority\" to the file"
+    )]
+    NoIssuer { subject: String },
     #[error("its key could not be tried out")]
     Sign(#[source] SignError),
 }
@@ -51,6 +58,8 @@ pub enum IdentityError {
 pub enum Purpose {
     /// Programs, and installers for Windows.
     Code,
+    /// Programs for macOS: Apple's "Developer ID Application".
+    MacosProgram,
     /// Installers for macOS: Apple's "Developer ID Installer".
     MacosInstaller,
 }
@@ -58,7 +67,7 @@ pub enum Purpose {
 impl Purpose {
     pub(super) fn usage(self) -> ObjectIdentifier {
         match self {
-            Self::Code => oid::CODE_SIGNING,
+            Self::Code | Self::MacosProgram => oid::CODE_SIGNING,
             Self::MacosInstaller => oid::APPLE_INSTALLER,
         }
     }
@@ -68,6 +77,9 @@ impl std::fmt::Display for Purpose {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Code => "signing code",
+            Self::MacosProgram => {
+                "signing programs for macOS (it is no \"Developer ID Application\")"
+            }
             Self::MacosInstaller => {
                 "signing installers for macOS (it is no \"Developer ID Installer\")"
             }
@@ -147,6 +159,21 @@ impl Identity {
         }
         if !leaf.is_for(purpose.usage()) {
             return Err(IdentityError::Usage { subject, purpose });
+        }
+        match purpose {
+            Purpose::Code => Ok(()),
+            Purpose::MacosProgram | Purpose::MacosInstaller => self.check_for_macos(subject),
+        }
+    }
+
+    /// macOS verifies RSA alone, and finds no certificates by itself.
+    fn check_for_macos(&self, subject: String) -> Result<(), IdentityError> {
+        let apples = [oid::APPLE_DEVELOPER_ID, oid::APPLE_DEVELOPER_ID_INSTALLER];
+        if self.scheme() != Scheme::RsaSha256 {
+            return Err(IdentityError::NotRsa { subject });
+        }
+        if self.chain.len() == 1 && apples.iter().any(|id| self.certificate().has(*id)) {
+            return Err(IdentityError::NoIssuer { subject });
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod image;
 mod layout;
 mod linked;
 mod lint;
+mod macho;
 mod msi;
 mod openpgp;
 mod payload;

@@ -35,11 +35,13 @@ copy_extensions = none
 unique_subject = no
 [any]
 organizationName = optional
+organizationalUnitName = optional
 commonName = optional
 [root]
 basicConstraints = critical, CA:true
 keyUsage = critical, keyCertSign
 subjectKeyIdentifier = hash
+1.2.840.113635.100.6.2.6 = ASN1:NULL
 [code]
 basicConstraints = critical, CA:false
 keyUsage = critical, digitalSignature
@@ -49,6 +51,11 @@ basicConstraints = critical, CA:false
 keyUsage = critical, digitalSignature
 extendedKeyUsage = critical, 1.2.840.113635.100.4.13
 1.2.840.113635.100.6.1.14 = critical, ASN1:NULL
+[application]
+basicConstraints = critical, CA:false
+keyUsage = critical, digitalSignature
+extendedKeyUsage = critical, codeSigning
+1.2.840.113635.100.6.1.13 = critical, ASN1:NULL
 [server]
 extendedKeyUsage = serverAuth
 [time]
@@ -92,7 +99,8 @@ impl Pki {
         days: [&str; 2],
     ) {
         self.key(name, algorithm);
-        let subject = format!("/O=Example Inc./CN={name}");
+        let team = if kind == "application" { "/OU=TEAM012345" } else { "" };
+        let subject = format!("/O=Example Inc.{team}/CN={name}");
         let (key, csr) = (self.path(&format!("{name}.key")), self.path(&format!("{name}.csr")));
         let request = ["-new", "-key", &key, "-subj", &subject, "-out", &csr];
         self.openssl(&[&["req", "-config", &self.path("config")], request.as_slice()].concat());

@@ -23,7 +23,8 @@ Environment:
   FLEETCTL_OPENPGP_KEY         Secret key to sign deb and rpm with, armored,
                                unless --openpgp-key names a file
   FLEETCTL_OPENPGP_PASSPHRASE  Passphrase of the key; asked for unless given
-  FLEETCTL_WINDOWS_PASSPHRASE, FLEETCTL_MACOS_INSTALLER_PASSPHRASE
+  FLEETCTL_WINDOWS_PASSPHRASE, FLEETCTL_MACOS_PASSPHRASE,
+  FLEETCTL_MACOS_INSTALLER_PASSPHRASE
                                Passphrases of the keys that sign msi and pkg, if no
                                file has them; else they are asked for
 

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use packager::{
     Component, ComponentKind, Payload, Platform, SourceDate,
-    payload::{Arch, Bundle, Os},
+    payload::{Arch, Bundle, Content, Os},
 };
 use semver::Version;
 use update::{
@@ -17,7 +17,7 @@ use update::{
 
 use super::{
     order::{Order, Origin},
-    signing::sign_program,
+    signing::{sign_bundle, sign_program},
 };
 use crate::{exit::Stop, session::Session};
 
@@ -59,13 +59,27 @@ fn payload(
         .into_iter()
         .map(|program| {
             let made_for = (program.kind, platform);
-            let path = sign_program(program.path, made_for, &order.keys, scratch)?;
-            open(&Program { path, ..program }, platform, order.version.as_ref(), scratch)
+            let with = (&order.keys, &order.identifier);
+            let path = sign_program(program.path, made_for, with, scratch)?;
+            let program = Program { path, ..program };
+            let component = open(&program, platform, order.version.as_ref(), scratch)?;
+            signed(component, order, scratch)
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let payload =
         Payload::new(platform, components).context("could not put the programs together")?;
     Ok((payload, newest.map_or(SourceDate::from_unix(0), source_date)))
+}
+
+/// Programs that are files have been signed; bundles are signed when they are open.
+fn signed(component: Component, order: &Order, scratch: &Utf8Path) -> anyhow::Result<Component> {
+    let content = match component.content {
+        Content::Bundle(bundle) => {
+            Content::Bundle(sign_bundle(bundle, component.kind, &order.keys, scratch)?)
+        }
+        program @ Content::Program(_) => program,
+    };
+    Ok(Component { content, ..component })
 }
 
 fn open(

@@ -2,6 +2,7 @@
 
 mod args;
 mod command;
+mod key;
 mod programs;
 mod timestamps;
 
@@ -13,7 +14,12 @@ use packager::sign::{
 use url::Url;
 
 use self::timestamps::Authority;
-pub(crate) use self::{args::CodeArgs, command::Command, programs::sign_program};
+pub(crate) use self::{
+    args::CodeArgs,
+    command::Command,
+    key::KeyRef,
+    programs::{sign_bundle, sign_program},
+};
 use super::{
     check::{Check, chain},
     files::unreadable,
@@ -38,8 +44,10 @@ impl Check {
     pub(super) fn code_keys(&mut self, args: &CodeArgs, types: &[Type], keys: &mut Keys) {
         let before = self.problems.len();
         let timestamper = self.timestamper(args);
-        let (windows, installer) = (Source::windows(args), Source::installer(args));
-        for (source, kind) in [(&windows, Type::Msi), (&installer, Type::Pkg)] {
+        let (windows, macos) = (Source::windows(args), Source::macos(args));
+        let installer = Source::installer(args);
+        for (source, kind) in [(&windows, Type::Msi), (&macos, Type::Pkg), (&installer, Type::Pkg)]
+        {
             if source.certificate.is_some() && !types.contains(&kind) {
                 let (flag, kind) = (source.flag("certificate"), kind.name());
                 self.problems.push(format!("{flag} is for packages of type {kind}"));
@@ -47,7 +55,7 @@ impl Check {
         }
         if args.sign_command.is_some() && !args.signs() {
             let problem = "--sign-command needs the certificate of its key: \
-                           give --windows-certificate or --macos-installer-certificate";
+                           give --windows-certificate, --macos-certificate or --macos-installer-certificate";
             self.problems.push(problem.to_owned());
         }
         if self.problems.len() > before {
@@ -55,6 +63,7 @@ impl Check {
         }
         keys.windows = self.code_signer(&windows, Purpose::Code, timestamper.clone());
         if types.contains(&Type::Pkg) {
+            keys.macos = self.code_signer(&macos, Purpose::MacosProgram, timestamper.clone());
             keys.macos_installer =
                 self.code_signer(&installer, Purpose::MacosInstaller, timestamper);
         }
@@ -97,6 +106,17 @@ impl<'a> Source<'a> {
         }
     }
 
+    fn macos(args: &'a CodeArgs) -> Self {
+        Self {
+            name: "macos",
+            certificate: args.macos_certificate.as_deref(),
+            key: args.macos_key.as_deref(),
+            passphrase: args.macos_passphrase_file.as_deref(),
+            command: args.sign_command.as_deref(),
+            content: None,
+        }
+    }
+
     fn installer(args: &'a CodeArgs) -> Self {
         Self {
             name: "macos-installer",
@@ -122,17 +142,24 @@ impl<'a> Source<'a> {
         let flag = self.flag("certificate");
         let content = fs::read(path).map_err(|error| unreadable(&flag, path, &error))?;
         let told = |error: IdentityError| self.told(&flag, path, &error);
-        match (self.key, self.command) {
+        let command = self.command.map(|program| KeyRef::Program(program.to_owned()));
+        let key = match (self.key.map(KeyRef::parse), command) {
             (Some(_), Some(_)) => {
-                Err(format!("{} and --sign-command contradict each other", self.flag("key")))
+                return Err(format!(
+                    "{} and --sign-command contradict each other",
+                    self.flag("key")
+                ));
             }
-            (None, None) => Identity::from_file(&content, &|| self.passphrase()).map_err(told),
-            (Some(key), None) => {
-                let signer = Arc::new(self.local_key(key)?);
+            (key, command) => key.or(command),
+        };
+        match key {
+            None => Identity::from_file(&content, &|| self.passphrase()).map_err(told),
+            Some(KeyRef::File(key)) => {
+                let signer = Arc::new(self.local_key(&key)?);
                 with_signer(&content, |_| Ok(signer.clone())).map_err(told)
             }
-            (None, Some(program)) => {
-                let signer = |certificate: &Certificate| Command::new(program, certificate);
+            Some(KeyRef::Program(program)) => {
+                let signer = |certificate: &Certificate| Command::new(&program, certificate);
                 with_signer(&content, signer).map_err(told)
             }
         }

@@ -4,8 +4,9 @@ mod signatures;
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
-use packager::read::{Check, Outcome, layout};
+use packager::read::{Check, Kind, Outcome, layout};
 use serde::Serialize;
 
 use self::signatures::{TrustArgs, Trusted};
@@ -15,7 +16,8 @@ use crate::{exit::Stop, flags::Output, output::Table, session::Session};
 const AFTER_HELP: &str = "\
 Compares every digest, checksum and size that the format records with what is in the file, and what
 is laid with what is expected of a package. Exit code 0: all of that holds. 1: something does not, or
-there is a signature that was not checked; --no-signature says that this is meant.
+there is a signature that was not checked; --no-signature says that this is meant. In a pkg, the programs and
+bundles have signatures of their own, which are checked, too.
 
 Examples:
   fleetctl package verify --key release.asc fleetd_1.2.3_amd64.deb
@@ -49,7 +51,11 @@ pub(crate) fn run(args: &VerifyArgs, session: &Session) -> anyhow::Result<()> {
     checks.extend(layout::check(&contents));
     let mut signed = true;
     if !args.trust.no_signature {
-        let signatures = trusted.check(&args.file, &contents)?;
+        let mut signatures = trusted.check(&args.file, &contents)?;
+        if contents.kind == Kind::Pkg {
+            let problem = || format!("could not read `{}`", args.file.display());
+            signatures.extend(trusted.check_code(&args.file).with_context(problem)?);
+        }
         signed = !signatures.iter().any(is_unchecked);
         checks.extend(signatures);
     }

@@ -15,18 +15,28 @@ pub(crate) struct CodeArgs {
     /// PKCS #12 with the key
     #[arg(long, value_name = "FILE")]
     pub windows_certificate: Option<PathBuf>,
-    /// Its private key in PEM, if that is not in the same file
-    #[arg(long, value_name = "FILE")]
+    /// Its private key in PEM, if that is not in the same file; or exec:PROGRAM
+    #[arg(long, value_name = "KEY")]
     pub windows_key: Option<PathBuf>,
     /// File with the key's passphrase on its first line, /dev/fd/3 for example
     #[arg(long, value_name = "FILE")]
     pub windows_passphrase_file: Option<PathBuf>,
+    /// Certificate "Developer ID Application" to sign programs and bundles in packages of type pkg with, and
+    /// its chain: PEM, or PKCS #12 with the key
+    #[arg(long, value_name = "FILE")]
+    pub macos_certificate: Option<PathBuf>,
+    /// Its private key in PEM, if that is not in the same file; or exec:PROGRAM
+    #[arg(long, value_name = "KEY")]
+    pub macos_key: Option<PathBuf>,
+    /// File with the key's passphrase on its first line
+    #[arg(long, value_name = "FILE")]
+    pub macos_passphrase_file: Option<PathBuf>,
     /// Certificate "Developer ID Installer" to sign packages of type pkg with, and its chain: PEM, or
     /// PKCS #12 with the key
     #[arg(long, value_name = "FILE")]
     pub macos_installer_certificate: Option<PathBuf>,
-    /// Its private key in PEM, if that is not in the same file
-    #[arg(long, value_name = "FILE")]
+    /// Its private key in PEM, if that is not in the same file; or exec:PROGRAM
+    #[arg(long, value_name = "KEY")]
     pub macos_installer_key: Option<PathBuf>,
     /// File with the key's passphrase on its first line
     #[arg(long, value_name = "FILE")]
@@ -46,6 +56,7 @@ impl CodeArgs {
     /// Whether there is a certificate to sign with.
     pub(super) fn signs(&self) -> bool {
         self.windows_certificate.is_some()
+            || self.macos_certificate.is_some()
             || self.macos_installer_certificate.is_some()
             || self.macos_devid_pem_content.is_some()
     }

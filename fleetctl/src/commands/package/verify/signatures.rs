@@ -5,13 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Context as _;
+use camino::Utf8Path;
 use clap::Args;
 use packager::{
     ReadSeek,
-    format::msi,
-    read::{Check, Contents, Kind, Outcome},
+    format::{msi, pkg},
+    read::{Check, Contents, Kind, Outcome, check_code},
     sign::{
-        Certificate, Seal, Trust,
+        self, Certificate, Seal, Trust,
+        bundle::Judged,
         openpgp::{Certificates, Found, Verdict, VerifyError, check_deb, check_rpm},
     },
 };
@@ -29,8 +32,8 @@ pub(crate) struct TrustArgs {
     /// several times
     #[arg(long = "key", value_name = "FILE")]
     pub keys: Vec<PathBuf>,
-    /// PEM file of authorities that the signer of an msi has to have a certificate of; may come several
-    /// times
+    /// PEM file of authorities that the signer of an msi or a pkg has to have a certificate of; may come
+    /// several times
     #[arg(long = "root", value_name = "PEM")]
     pub roots: Vec<PathBuf>,
     /// Do not ask for signatures to be checked
@@ -81,8 +84,8 @@ impl Trusted {
         match contents.kind {
             Kind::Deb => self.openpgp(&mut file, check_deb).map_err(|error| unreadable(&error)),
             Kind::Rpm => self.openpgp(&mut file, check_rpm).map_err(|error| unreadable(&error)),
-            Kind::Msi => Ok(vec![self.authenticode(&mut file)]),
-            Kind::Pkg => Ok(vec![unchecked("signatures of packages of type pkg are not checked")]),
+            Kind::Msi => Ok(vec![self.installer(&mut file, msi::verify)]),
+            Kind::Pkg => Ok(vec![self.installer(&mut file, pkg::verify)]),
         }
     }
 
@@ -126,32 +129,72 @@ impl Trusted {
         Check { what: format!("signature by {who}, {}", found.algorithm), outcome }
     }
 
-    fn authenticode(&self, file: &mut dyn ReadSeek) -> Check {
-        let seconds = u64::try_from(now().as_second()).unwrap_or_default();
-        let trust = Trust { roots: self.roots.clone(), timestamp_roots: None, now: seconds };
-        let what = "signature".to_owned();
-        match msi::verify(file, &trust) {
-            Ok(seal) => {
-                let outcome = match self.roots {
-                    Some(_) if seal.trusted => Outcome::Passed,
-                    Some(_) => Outcome::Failed("its chain leads to no --root".to_owned()),
-                    None => {
-                        Outcome::Unchecked("it holds; no --root says whose it may be".to_owned())
-                    }
-                };
-                Check { what: format!("signature by {}", signer(&seal)), outcome }
+    fn installer(
+        &self,
+        file: &mut dyn ReadSeek,
+        verify: fn(&mut dyn ReadSeek, &Trust) -> Result<Seal, sign::VerifyError>,
+    ) -> Check {
+        match verify(file, &self.trust()) {
+            Ok(seal) => Check {
+                what: format!("signature by {}", signer(&seal)),
+                outcome: self.believed(&seal),
+            },
+            Err(error) => {
+                let outcome = Outcome::Failed(error.to_string());
+                Check { what: "signature".to_owned(), outcome }
             }
-            Err(error) => Check { what, outcome: Outcome::Failed(error.to_string()) },
+        }
+    }
+
+    /// A check for each program and bundle for macOS in the package at `path`.
+    pub(super) fn check_code(&self, path: &Path) -> anyhow::Result<Vec<Check>> {
+        let mut file = File::open(path)?;
+        let folder = tempfile::tempdir().context("could not make a temporary folder")?;
+        let scratch = folder.path().join("code");
+        let scratch = Utf8Path::from_path(&scratch).context("the temporary folder is not UTF-8")?;
+        let judged = check_code(&mut file, scratch, &self.trust())?;
+        Ok(judged.iter().map(|judged| self.program(judged)).collect())
+    }
+
+    fn program(&self, Judged { path, found }: &Judged) -> Check {
+        let (what, outcome) = match found {
+            Ok(sealed) => match &sealed.seal {
+                Some(seal) => {
+                    let who = format!("{} by {}", sealed.identifier, signer(seal));
+                    (who, self.believed(seal))
+                }
+                None => (sealed.identifier.clone(), self.nobodys()),
+            },
+            Err(sign::VerifyError::NotSigned) => ("a program".to_owned(), self.nobodys()),
+            Err(error) => ("signature".to_owned(), Outcome::Failed(error.to_string())),
+        };
+        Check { what: format!("{path}: {what}"), outcome }
+    }
+
+    fn nobodys(&self) -> Outcome {
+        let reason = "nobody has signed it".to_owned();
+        match self.roots {
+            Some(_) => Outcome::Failed(reason),
+            None => Outcome::Absent(reason),
+        }
+    }
+
+    fn trust(&self) -> Trust {
+        let seconds = u64::try_from(now().as_second()).unwrap_or_default();
+        Trust { roots: self.roots.clone(), timestamp_roots: None, now: seconds }
+    }
+
+    fn believed(&self, seal: &Seal) -> Outcome {
+        match self.roots {
+            Some(_) if seal.trusted => Outcome::Passed,
+            Some(_) => Outcome::Failed("its chain leads to no --root".to_owned()),
+            None => Outcome::Unchecked("it holds; no --root says whose it may be".to_owned()),
         }
     }
 }
 
 fn signer(seal: &Seal) -> String {
     seal.chain.first().map_or_else(|| "somebody unnamed".to_owned(), Certificate::subject)
-}
-
-fn unchecked(reason: &str) -> Check {
-    Check { what: "signature".to_owned(), outcome: Outcome::Unchecked(reason.to_owned()) }
 }
 
 fn read<T, E: std::fmt::Display>(
