@@ -67,6 +67,13 @@ pub(crate) enum Command {
     #[cfg(windows)]
     #[command(hide = true)]
     Service,
+    /// Run for a service of another version, until standard input ends.
+    #[cfg(windows)]
+    #[command(hide = true)]
+    Hosted,
+    /// Tell whether the agent could run with its settings; the version before this one asks.
+    #[command(hide = true)]
+    Check,
     /// What an installer has the agent do.
     #[cfg(any(windows, target_os = "macos"))]
     #[command(subcommand, hide = true)]

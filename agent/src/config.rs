@@ -29,17 +29,11 @@ pub const EX_CONFIG: u8 = 78;
 const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 
 /// Settings that this agent reads and does nothing with.
-const NOT_HANDLED: [&str; 9] = [
-    vars::ENABLE_SCRIPTS,
-    vars::DISABLE_SETUP_EXPERIENCE,
-    vars::BYPASS_END_USER_AUTH,
-    vars::UPDATE_URL,
-    vars::UPDATE_INTERVAL,
-    vars::DISABLE_UPDATES,
-    vars::ORBIT_CHANNEL,
-    vars::OSQUERYD_CHANNEL,
-    vars::DESKTOP_CHANNEL,
-];
+const NOT_HANDLED: [&str; 3] =
+    [vars::ENABLE_SCRIPTS, vars::DISABLE_SETUP_EXPERIENCE, vars::BYPASS_END_USER_AUTH];
+
+/// Where a server has a repository of updates, unless a package names another.
+const UPDATES_PATH: &str = "/updates";
 
 /// Everything the agent needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -49,10 +43,25 @@ pub struct Config {
     pub system: Utf8PathBuf,
     pub connection: Connection,
     pub secret: SecretSource,
+    /// Where updates come from; none: nowhere.
+    pub updates: Option<UpdateSource>,
     /// The settings as they were written; `fleet_url` and the proxy are in `connection`.
     pub settings: AgentSettings,
     /// Variables that are set and that this agent does not act on.
     pub not_handled: Vec<&'static str>,
+    /// The settings that came from the command line.
+    pub flags: BTreeMap<&'static str, String>,
+    /// This program's own file, if the system tells.
+    pub program: Option<Utf8PathBuf>,
+}
+
+/// The repository that updates come from.
+#[derive(Debug, Clone)]
+pub struct UpdateSource {
+    /// How it is reached; its address is the folder with `timestamp.json`.
+    pub connection: Connection,
+    /// The root metadata that it is trusted by.
+    pub pinned_root: Utf8PathBuf,
 }
 
 /// Where variables are looked up: the first that has one counts.
@@ -178,6 +187,12 @@ impl Sources {
         self.lookup(vars::ROOT_DIR).map_or_else(platform::default_root, Utf8PathBuf::from)
     }
 
+    /// Whether to log more.
+    #[must_use]
+    pub fn debug(&self) -> bool {
+        self.lookup(vars::DEBUG).is_some_and(|text| settings::parse_flag(&text) == Ok(true))
+    }
+
     /// The file to log to instead of standard error, if one is named.
     #[must_use]
     pub fn log_file(&self) -> Option<Utf8PathBuf> {
@@ -207,12 +222,25 @@ impl Config {
                 AgentSettings::default()
             });
         let connection = connection(sources, &root, &settings, &mut problems);
+        let updates = connection
+            .as_ref()
+            .and_then(|server| update_source(sources, &root, (&settings, server), &mut problems));
         match (secret, connection) {
             (Some(secret), Some(connection)) if problems.is_empty() => {
                 let set = |name: &&'static str| sources.lookup(name).is_some();
                 let not_handled = NOT_HANDLED.into_iter().filter(set).collect();
                 let system = "/".into();
-                Ok(Self { root, system, connection, secret, settings, not_handled })
+                Ok(Self {
+                    root,
+                    system,
+                    connection,
+                    secret,
+                    updates,
+                    settings,
+                    not_handled,
+                    flags: sources.flags.clone(),
+                    program: own_program(),
+                })
             }
             _ => Err(ConfigError { problems }),
         }
@@ -224,6 +252,12 @@ impl Config {
         let default = || self.root.join(files::OSQUERY_DB);
         self.settings.osquery_db.as_ref().map_or_else(default, Utf8PathBuf::from)
     }
+}
+
+/// The file that this process was started from, if the system tells.
+#[must_use]
+pub fn own_program() -> Option<Utf8PathBuf> {
+    Utf8PathBuf::from_path_buf(env::current_exe().ok()?).ok()
 }
 
 fn secret(sources: &Sources, root: &Utf8Path, problems: &mut Vec<String>) -> Option<SecretSource> {
@@ -260,7 +294,7 @@ fn connection(
     let proxy = server_proxy(sources, settings, &url, problems);
     let connection = Connection {
         trust: trust(sources, root, settings),
-        client: client_certificate(root),
+        client: client_certificate(root, [files::CLIENT_CERTIFICATE, files::CLIENT_KEY]),
         timeouts: Timeouts::default(),
         proxy,
         url,
@@ -270,6 +304,38 @@ fn connection(
         return None;
     }
     Some(connection)
+}
+
+/// None where updates are switched off, or the package has brought nothing to trust them by.
+fn update_source(
+    sources: &Sources,
+    root: &Utf8Path,
+    (settings, server): (&AgentSettings, &Connection),
+    problems: &mut Vec<String>,
+) -> Option<UpdateSource> {
+    let pinned_root = root.join(files::UPDATE_ROOT);
+    if settings.disable_updates || !may_exist(&pinned_root) {
+        return None;
+    }
+    let own = || settings::endpoint(&server.url, UPDATES_PATH);
+    let url = settings.update_url.clone().unwrap_or_else(own);
+    let is_own = url.origin() == server.url.origin();
+    let trust = match root.join(files::UPDATE_CA) {
+        _ if settings.insecure => Trust::Insecure,
+        path if may_exist(&path) => Trust::Pinned(path),
+        _ if is_own => server.trust.clone(),
+        _ => Trust::System,
+    };
+    let pair = [files::UPDATE_CLIENT_CERTIFICATE, files::UPDATE_CLIENT_KEY];
+    let client =
+        client_certificate(root, pair).or_else(|| server.client.clone().filter(|_| is_own));
+    let proxy = server_proxy(sources, settings, &url, problems);
+    let connection = Connection { url, trust, client, proxy, timeouts: server.timeouts };
+    if let Err(error) = connection.check() {
+        problems.push(format!("updates: {}", explain(&error)));
+        return None;
+    }
+    Some(UpdateSource { connection, pinned_root })
 }
 
 fn trust(sources: &Sources, root: &Utf8Path, settings: &AgentSettings) -> Trust {
@@ -285,11 +351,8 @@ fn trust(sources: &Sources, root: &Utf8Path, settings: &AgentSettings) -> Trust 
 }
 
 /// The pair, when either file is there: one without the other is then reported as unreadable.
-fn client_certificate(root: &Utf8Path) -> Option<ClientCertificate> {
-    let pair = ClientCertificate {
-        certificate: root.join(files::CLIENT_CERTIFICATE),
-        key: root.join(files::CLIENT_KEY),
-    };
+fn client_certificate(root: &Utf8Path, [crt, key]: [&str; 2]) -> Option<ClientCertificate> {
+    let pair = ClientCertificate { certificate: root.join(crt), key: root.join(key) };
     (may_exist(&pair.certificate) || may_exist(&pair.key)).then_some(pair)
 }
 

@@ -4,6 +4,7 @@
 //! It never decides on when to try again, and never waits for one thing alone.
 
 mod startup;
+mod updates;
 
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Instant};
 
@@ -13,9 +14,14 @@ use tokio::{
     task::JoinSet,
     time::{self, Interval},
 };
-use wire::{NodeKey, orbit::AgentConfig};
+use update::Component;
+use wire::{
+    NodeKey,
+    orbit::{AgentConfig, ComponentUpdate},
+};
 
 pub use self::startup::{Agent, StartError};
+use self::updates::Updating;
 use crate::{
     VERSION,
     complaints::{Complaint, explain},
@@ -23,13 +29,14 @@ use crate::{
     identity::{Home, Identity},
     machine::{Action, Beginning, Event, Flags, Pace, SaveFailure, State},
     platform::{self, Notice},
-    server::Server,
+    server::{RequestError, Server},
     status::{LastError, Lock, Record},
     tasks::{
         config::{self, FetchError},
         desktop::Desktop,
         enroll::{self, EnrollError},
         osqueryd::{self, Ended, Launch, Order},
+        updates::Seen,
     },
 };
 
@@ -40,6 +47,17 @@ enum Outcome {
     Fetched(NodeKey, Result<AgentConfig, FetchError>),
     DesktopTended,
     OsquerydEnded(Ended),
+    UpdatesSeen(Box<Seen>),
+    UpdatesTold(Vec<ComponentUpdate>, Result<(), RequestError>),
+}
+
+/// How the agent came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// It was told to.
+    Stopped,
+    /// Another version of it is to run from here on.
+    HandedOver,
 }
 
 struct Driver {
@@ -53,12 +71,15 @@ struct Driver {
     osqueryd: Option<Reins>,
     desktop: Option<Arc<Desktop>>,
     tending_desktop: bool,
+    updating: Updating,
+    /// The node key that the server has accepted.
+    accepted: Option<NodeKey>,
     complaint: Complaint,
     record: Record,
     /// What the service manager was last told.
     told: String,
     watchdog: Option<Interval>,
-    done: bool,
+    finish: Option<Finish>,
     _lock: Lock,
 }
 
@@ -69,31 +90,48 @@ struct Reins {
 }
 
 impl Agent {
-    /// Runs until somebody sends on `stop`, and then until osqueryd is gone. `seed` is for jitter.
-    pub async fn run(self, pace: Pace, seed: u64, mut stop: mpsc::Receiver<()>) {
+    /// Runs until somebody sends on `stop`, or another version is to take over, and then until
+    /// osqueryd is gone. `seed` is for jitter.
+    pub async fn run(self, pace: Pace, seed: u64, stop: &mut mpsc::Receiver<()>) -> Finish {
         let osqueryd_installed = osqueryd::program(&self.config.root).exists();
-        let node_key = self.node_key.clone();
-        let flags = self.flags.clone();
-        let beginning = Beginning { node_key, flags, osqueryd_installed, pace, seed };
+        let beginning = self.beginning(osqueryd_installed, pace, seed);
         let mut state = State::begin(beginning, now());
         let mut driver = Driver::new(self, osqueryd_installed);
         platform::notify(Notice::Ready);
         let mut actions = Vec::new();
-        while !driver.done {
+        let finish = loop {
+            if let Some(finish) = driver.finish {
+                break finish;
+            }
             driver.show(&state);
-            let event = driver.next(state.deadline(), &mut stop).await;
+            let event = driver.next(state.deadline(), stop).await;
             state = state.on(event, now(), &mut actions);
             for action in actions.drain(..) {
                 driver.perform(action);
             }
-        }
+        };
         driver.show(&state);
+        finish
+    }
+
+    fn beginning(&self, osqueryd_installed: bool, pace: Pace, seed: u64) -> Beginning {
+        let trial = self.updater.ledger().osqueryd.trial.as_ref();
+        Beginning {
+            node_key: self.node_key.clone(),
+            flags: self.flags.clone(),
+            osqueryd_installed,
+            osqueryd_trial: trial.map(|trial| trial.starts),
+            updates: self.config.updates.is_some(),
+            probation: self.updater.probation(),
+            pace,
+            seed,
+        }
     }
 }
 
 impl Driver {
     fn new(agent: Agent, osqueryd_installed: bool) -> Self {
-        let Agent { config, home, identity, lock, node_key: _, flags: _ } = agent;
+        let Agent { config, home, identity, lock, updater, node_key: _, flags: _ } = agent;
         let record = Record {
             orbit_version: VERSION.to_owned(),
             server_url: config.connection.url.clone(),
@@ -103,7 +141,9 @@ impl Driver {
             last_contact_at: None,
             last_error: None,
             osqueryd_running: osqueryd_installed.then_some(false),
+            updates: Vec::new(),
         };
+        let updating = Updating::new(&config, updater);
         let desktop = Desktop::of(&config).map(Arc::new);
         Self {
             server: Arc::new(Server::new(config.connection.clone())),
@@ -115,11 +155,13 @@ impl Driver {
             osqueryd: None,
             desktop,
             tending_desktop: false,
+            updating,
+            accepted: None,
             complaint: Complaint::default(),
             record,
             told: String::new(),
             watchdog: platform::watchdog().map(|within| time::interval(within / 2)),
-            done: false,
+            finish: None,
             _lock: lock,
         }
     }
@@ -178,7 +220,16 @@ impl Driver {
             Action::StartOsqueryd(flags) => self.start_osqueryd(&flags),
             Action::StopOsqueryd => self.order(Order::Stop),
             Action::KillOsqueryd => self.order(Order::Kill),
-            Action::Exit => self.done = true,
+            Action::LookForUpdates => self.look_for_updates(),
+            Action::ProveOrbit => self.prove(Component::Orbit),
+            Action::RevertOrbit => self.revert_orbit(),
+            Action::CondemnOrbit => self.condemn_orbit(),
+            Action::AcquitOrbit => self.acquit_orbit(),
+            Action::ForgiveStart => self.forgive_start(),
+            Action::ProveOsqueryd => self.prove(Component::Osqueryd),
+            Action::RevertOsqueryd => self.revert_osqueryd(),
+            Action::Exit => self.finish = Some(Finish::Stopped),
+            Action::HandOver => self.finish = Some(Finish::HandedOver),
         }
     }
 
@@ -208,6 +259,7 @@ impl Driver {
     }
 
     fn forget_node_key(&mut self) {
+        self.accepted = None;
         self.identity.enrolled_at = None;
         if let Err(error) = self.home.forget_node_key() {
             tracing::error!("could not forget the node key: {}", explain(&error));
@@ -223,6 +275,7 @@ impl Driver {
 
     fn start_osqueryd(&mut self, wishes: &Flags) {
         let launch = Launch::new(&self.config, &self.identity, wishes);
+        let launch = launch.with_program(self.updating.osqueryd());
         let (orders, received) = mpsc::unbounded_channel();
         self.osqueryd = Some(Reins { orders, told_to_end: false });
         self.tasks.spawn(async move { Outcome::OsquerydEnded(launch.run(received).await) });
@@ -263,8 +316,11 @@ impl Driver {
             }
             Outcome::Fetched(key, answer) => {
                 match &answer {
-                    Ok(_) => {
+                    Ok(config) => {
                         self.contacted();
+                        self.updating.follow(&config.update_channels);
+                        self.accepted = Some(key.clone());
+                        self.tell_updates();
                         self.tend_desktop(key);
                     }
                     Err(error @ FetchError::KeyRejected) => {
@@ -275,6 +331,11 @@ impl Driver {
                     }
                 }
                 Event::ConfigFetched(answer.map_err(|error| error.failure()))
+            }
+            Outcome::UpdatesSeen(seen) => self.updates_seen(*seen),
+            Outcome::UpdatesTold(standings, told) => {
+                self.updates_told(standings, told);
+                return None;
             }
             Outcome::OsquerydEnded(ended) => {
                 let told_to_end = self.osqueryd.take().is_some_and(|reins| reins.told_to_end);
@@ -308,6 +369,7 @@ impl Driver {
         let mut record = self.record.clone();
         record.state = state.name().to_owned();
         record.osqueryd_running = record.osqueryd_running.map(|_| self.osqueryd.is_some());
+        record.updates = self.updating.standings().to_vec();
         let told = self.told_text(state);
         if told != self.told {
             platform::notify(Notice::Status(&told));

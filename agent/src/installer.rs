@@ -19,7 +19,9 @@ use wire::{EnrollSecret, settings, settings::files};
 
 #[cfg(windows)]
 pub use self::windows::{configure, stop};
-use crate::{durable, identity::FileError, platform::Readers};
+#[cfg(windows)]
+pub(crate) use self::windows::{point_service, service_program};
+use crate::{durable, identity::FileError, platform::Readers, updater::folder::FolderError};
 
 /// What the last package brought ([`Record`]).
 const RECORD: &str = "installed.json";
@@ -37,7 +39,8 @@ const OWN_FILES: [&str; 10] = [
     files::LOCK,
     files::OSQUERY_PID,
 ];
-const OWN_FOLDERS: [&str; 3] = [files::OSQUERY_DB, files::OSQUERY_LOGS, files::LOGS];
+const OWN_FOLDERS: [&str; 4] =
+    [files::OSQUERY_DB, files::OSQUERY_LOGS, files::LOGS, files::UPDATES];
 
 /// Settings by the variable that says them.
 pub type Variables = BTreeMap<String, String>;
@@ -65,6 +68,8 @@ pub enum InstallerError {
     Settings { problems: Vec<String> },
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("could not have the programs start that are to run")]
+    Pointer(#[from] FolderError),
     #[cfg(windows)]
     #[error("could not {what} in the registry")]
     Registry { what: &'static str, source: io::Error },

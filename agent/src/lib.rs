@@ -2,7 +2,9 @@
 //!
 //! - [`config`] reads what the package and the administrator set.
 //! - [`machine`] decides, and does nothing; [`driver`] does, and decides nothing.
-//! - [`tasks`] are the things done: [`tasks::enroll`], [`tasks::config`], [`tasks::osqueryd`].
+//! - [`tasks`] are the things done: [`tasks::enroll`], [`tasks::config`], [`tasks::osqueryd`],
+//!   [`tasks::updates`].
+//! - [`updater`] knows what is installed, what is on trial, and what is not tried again.
 //! - [`server`] speaks HTTPS with the server; [`proxy`] knows when through a proxy.
 //! - [`identity`] is who this device is, and its secrets at rest; [`durable`] writes files whole.
 //! - [`installer`] is what packages of Windows and macOS have it do.
@@ -27,5 +29,6 @@ pub mod proxy;
 pub mod server;
 pub mod status;
 pub mod tasks;
+pub mod updater;
 
 pub use wire::VERSION;

@@ -11,13 +11,16 @@
 //! **Invariants:** no I/O, no clock, no async; time and chance are handed in. At most one osqueryd
 //! runs. The server is asked for configuration only with a node key that is saved. A rejected key
 //! is never used again. Enrollments are never closer together than four fifths of
-//! [`Pace::enroll`]'s first delay, but for one after the very start. A shutdown always ends.
+//! [`Pace::enroll`]'s first delay, but for one after the very start. A shutdown always ends. No
+//! other version takes over once a shutdown was asked for.
 
 mod enrolling;
 mod osqueryd;
 mod pace;
+mod probation;
 mod running;
 mod stopping;
+mod updates;
 
 use std::{collections::BTreeMap, time::Duration, time::Instant};
 
@@ -27,10 +30,13 @@ use wire::{NodeKey, orbit::AgentConfig};
 pub use self::{
     enrolling::Enrolling,
     pace::{Pace, Retry},
+    probation::Probation,
     running::Running,
     stopping::Stopping,
 };
-use self::{osqueryd::Supervision, pace::Dice};
+use self::{
+    osqueryd::Supervision, pace::Dice, probation::Test, stopping::Reason, updates::Updates,
+};
 
 /// osqueryd flags that the server wishes for, by name without dashes.
 pub type Flags = BTreeMap<String, Value>;
@@ -61,6 +67,8 @@ pub enum Event {
     ConfigFetched(Result<AgentConfig, FetchFailure>),
     /// What [`Action::StartOsqueryd`] started is gone, or could not be started.
     OsquerydExited,
+    /// The outcome of [`Action::LookForUpdates`].
+    UpdatesSeen(News),
     /// The service manager, or a person, wants the agent to stop.
     ShutdownRequested,
 }
@@ -84,8 +92,36 @@ pub enum Action {
     StopOsqueryd,
     /// End osqueryd by force.
     KillOsqueryd,
+    /// See whether there are updates and bring those whose turn it is. Answered by
+    /// [`Event::UpdatesSeen`].
+    LookForUpdates,
+    /// This version of the agent has reached the server: it is the one to start from here on.
+    ProveOrbit,
+    /// This version of the agent did not reach the server in time: the one before it is to run.
+    RevertOrbit,
+    /// This version, the older one, has reached the server: the newer one was to blame.
+    CondemnOrbit,
+    /// This version, the older one, does not reach the server either: the newer one may try again.
+    AcquitOrbit,
+    /// The start of this version, which is new, does not count.
+    ForgiveStart,
+    /// The new osqueryd runs well: it is the one to start from here on.
+    ProveOsqueryd,
+    /// The new osqueryd ends again and again: the one before it is to run.
+    RevertOsqueryd,
     /// Leave the loop: the agent is done.
     Exit,
+    /// Leave the loop, for another version of the agent to take over.
+    HandOver,
+}
+
+/// What a look for updates has brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct News {
+    /// A new version of the agent is there, to be tried.
+    pub orbit: bool,
+    /// A new osqueryd is there, to be tried.
+    pub osqueryd: bool,
 }
 
 /// Why the server gave no node key, as far as it decides on when to ask again.
@@ -127,6 +163,11 @@ pub struct Beginning {
     pub flags: Flags,
     /// Whether osqueryd is installed.
     pub osqueryd_installed: bool,
+    /// How often an osqueryd was started that has yet to prove itself, if there is one.
+    pub osqueryd_trial: Option<u32>,
+    /// Whether updates are looked for.
+    pub updates: bool,
+    pub probation: Probation,
     pub pace: Pace,
     /// Seeds the jitter.
     pub seed: u64,
@@ -138,7 +179,9 @@ impl State {
     pub fn begin(beginning: Beginning, now: Instant) -> Self {
         let carried = Carried {
             dice: Dice::new(beginning.seed),
-            osqueryd: Supervision::new(beginning.osqueryd_installed),
+            osqueryd: Supervision::new(beginning.osqueryd_installed, beginning.osqueryd_trial),
+            updates: Updates::new(beginning.updates, &beginning.pace, now),
+            test: Test::new(beginning.probation, &beginning.pace, now),
             pace: beginning.pace,
         };
         match beginning.node_key {
@@ -187,22 +230,50 @@ struct Carried {
     pace: Pace,
     dice: Dice,
     osqueryd: Supervision,
+    updates: Updates,
+    test: Test,
 }
 
 impl Carried {
     /// Has osqueryd run with `flags`, or not at all, from here on.
     fn want_osqueryd(&mut self, flags: Option<Flags>, now: Instant, out: &mut Vec<Action>) {
         self.osqueryd.want(flags);
-        self.osqueryd.settle(&self.pace, now, out);
+        self.settle(now, out);
     }
 
     fn osqueryd_exited(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.osqueryd.exited(&self.pace, &mut self.dice, now);
-        self.osqueryd.settle(&self.pace, now, out);
+        self.osqueryd.exited(&self.pace, &mut self.dice, now, out);
+        self.settle(now, out);
     }
 
-    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.osqueryd.settle(&self.pace, now, out);
+    fn settle(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if !self.updates.holds_osqueryd() {
+            self.osqueryd.settle(&self.pace, now, out);
+        }
+    }
+
+    /// What is due in every state but the last. Tells whether another version is to take over.
+    #[must_use]
+    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
+        self.updates.timer(now, out);
+        self.settle(now, out);
+        self.test.timer(now, out)
+    }
+
+    /// Takes in what a look for updates has brought. Tells whether another version is to take over.
+    #[must_use]
+    fn updates_seen(&mut self, news: News, now: Instant, out: &mut Vec<Action>) -> bool {
+        self.updates.looked(&self.pace, &mut self.dice, now);
+        if news.osqueryd {
+            self.osqueryd.replace(&self.pace, now, out);
+        }
+        self.settle(now, out);
+        news.orbit
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let tasks = earlier(self.osqueryd.deadline(&self.pace), self.updates.deadline());
+        earlier(tasks, self.test.deadline())
     }
 
     fn jittered(&mut self, delay: Duration) -> Duration {

@@ -4,6 +4,7 @@ mod cli;
 mod failure;
 mod output;
 mod run;
+mod takeover;
 
 #[cfg(any(windows, target_os = "macos"))]
 use std::io::Write as _;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
         Some(Command::Service) => run::as_service(cli),
         #[cfg(any(windows, target_os = "macos"))]
         Some(Command::Installer(step)) => installer(&cli, *step),
+        #[cfg(windows)]
+        Some(Command::Hosted) => Ok(run::hosted(&cli)),
+        Some(Command::Check) => run::check(&cli),
         Some(Command::Status { output }) => status(&cli, *output),
         Some(Command::Version { output }) => {
             output::print_version(*output, "orbit").map(|()| ExitCode::SUCCESS)

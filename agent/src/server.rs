@@ -8,8 +8,11 @@ use std::{
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
-use jiff::fmt::rfc2822;
-use reqwest::{Certificate, Client, Identity, Proxy, RequestBuilder, Response, StatusCode, header};
+use jiff::{Timestamp, fmt::rfc2822};
+use reqwest::{
+    Certificate, Client, ClientBuilder, Identity, Proxy, RequestBuilder, Response, StatusCode,
+    header,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 use wire::{
@@ -75,6 +78,8 @@ pub struct Server {
     /// Dropped after each failure to communicate, so that certificates replaced on disk and
     /// networks that changed are seen.
     client: Mutex<Option<Client>>,
+    /// The time that the server told with its last answer.
+    date: Mutex<Option<Timestamp>>,
 }
 
 /// Why the HTTP client cannot be set up.
@@ -162,7 +167,7 @@ impl RequestError {
 impl Server {
     #[must_use]
     pub const fn new(connection: Connection) -> Self {
-        Self { connection, client: Mutex::new(None) }
+        Self { connection, client: Mutex::new(None), date: Mutex::new(None) }
     }
 
     /// Sends `body` to one of orbit's addresses, e.g. `enroll`, and reads the answer.
@@ -194,6 +199,9 @@ impl Server {
         path: String,
     ) -> Result<A, RequestError> {
         let response = request.send().await.map_err(|error| self.failed(error))?;
+        if let Some(date) = date(response.headers(), header::DATE) {
+            *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some(date);
+        }
         let refusal = refusal(&response, path);
         let answer = self.read(response).await?;
         match refusal {
@@ -209,6 +217,12 @@ impl Server {
             }
             Some(refusal) => Err(refusal),
         }
+    }
+
+    /// The time that the server told with its last answer.
+    #[must_use]
+    pub fn date(&self) -> Option<Timestamp> {
+        *self.date.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self) -> Result<Client, SetupError> {
@@ -247,12 +261,21 @@ impl Connection {
 
     fn build_client(&self) -> Result<Client, SetupError> {
         // Redirects are not followed: they would carry secrets to wherever a portal points.
-        let mut builder = Client::builder()
-            .user_agent(user_agent())
-            .connect_timeout(self.timeouts.connect)
+        let builder = Client::builder()
             .timeout(self.timeouts.whole)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
+            .redirect(reqwest::redirect::Policy::none());
+        self.complete(builder)
+    }
+
+    /// A client for files of any length, none of which is believed before it is verified: a download
+    /// may take as long as bytes come, and mirrors may redirect.
+    pub fn build_download_client(&self) -> Result<Client, SetupError> {
+        self.complete(Client::builder().read_timeout(self.timeouts.whole))
+    }
+
+    fn complete(&self, builder: ClientBuilder) -> Result<Client, SetupError> {
+        let mut builder =
+            builder.user_agent(user_agent()).connect_timeout(self.timeouts.connect).no_proxy();
         match &self.trust {
             Trust::System => {}
             Trust::Pinned(path) => builder = builder.tls_certs_only(certificates(path)?),
@@ -327,9 +350,13 @@ fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = |text: &str| rfc2822::parse(text).ok().map(|date| date.timestamp());
-    let sent = date(headers.get(header::DATE)?.to_str().ok()?)?;
-    u64::try_from((date(text)? - sent).get_seconds()).ok().map(Duration::from_secs)
+    let (until, sent) = (date(headers, header::RETRY_AFTER)?, date(headers, header::DATE)?);
+    u64::try_from((until - sent).get_seconds()).ok().map(Duration::from_secs)
+}
+
+fn date(headers: &header::HeaderMap, name: header::HeaderName) -> Option<Timestamp> {
+    let text = headers.get(name)?.to_str().ok()?;
+    rfc2822::parse(text).ok().map(|date| date.timestamp())
 }
 
 fn not_json(answer: &[u8], error: &serde_json::Error) -> String {

@@ -6,7 +6,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use url::Url;
-use wire::{api::ONLINE_WITHIN_SECONDS, settings::files};
+use wire::{
+    api::ONLINE_WITHIN_SECONDS,
+    orbit::{ComponentUpdate, UpdateState},
+    settings::files,
+};
 
 use crate::{
     VERSION, durable,
@@ -34,6 +38,9 @@ pub struct Record {
     /// Absent where osqueryd is not installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub osqueryd_running: Option<bool>,
+    /// How updates of the components stand, once they have been looked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub updates: Vec<ComponentUpdate>,
 }
 
 /// The last thing that went wrong.
@@ -173,6 +180,9 @@ impl Report {
         }
         row("orbit", &self.orbit_version);
         row("osqueryd", self.osqueryd_version.as_deref().unwrap_or("not installed"));
+        for update in self.agent.iter().flat_map(|agent| &agent.updates) {
+            row("updates", &update_text(update));
+        }
         text
     }
 
@@ -183,6 +193,25 @@ impl Report {
             None => "never".to_owned(),
         }
     }
+}
+
+/// e.g. `osqueryd: 5.10.0 is waiting (its wave starts at …)`.
+fn update_text(update: &ComponentUpdate) -> String {
+    let ComponentUpdate { component, offered_version, version, state, detail, .. } = update;
+    let unknown = || "unknown version".to_owned();
+    let offered = offered_version.clone().unwrap_or_else(unknown);
+    let current = version.clone().unwrap_or_else(unknown);
+    let stands = match state {
+        UpdateState::Current => format!("{current} is current"),
+        UpdateState::Waiting => format!("{offered} is waiting"),
+        UpdateState::Trying => format!("{offered} has yet to prove itself"),
+        UpdateState::RolledBack => format!("{offered} has failed, {current} runs"),
+        UpdateState::Failing => format!("{offered} could not be had"),
+        UpdateState::Expired => format!("{current} runs, nobody can tell what is current"),
+        UpdateState::Unreachable => format!("{current} runs, the repository cannot be asked"),
+    };
+    let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+    format!("{component}: {stands}{detail}")
 }
 
 fn enrolled_text(enrolled: Option<bool>) -> &'static str {

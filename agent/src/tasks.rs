@@ -4,3 +4,4 @@ pub mod config;
 pub mod desktop;
 pub mod enroll;
 pub mod osqueryd;
+pub mod updates;

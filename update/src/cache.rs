@@ -6,14 +6,14 @@
 
 use std::{
     fs, io,
-    io::{Read, Write},
+    io::{Read, Seek as _, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::disk::{self, Access};
 
@@ -35,7 +35,7 @@ impl Cache {
             move |error| (path, error)
         };
         disk::make_dir(dir.as_std_path(), Access::Owner).map_err(at(&dir))?;
-        let lock_path = dir.join("lock");
+        let lock_path = dir.join(LOCK);
         let lock = fs::File::create(&lock_path).map_err(at(&lock_path))?;
         if lock.try_lock().is_ok() {
             remove_leftovers(&dir).map_err(at(&dir))?;
@@ -73,6 +73,41 @@ impl Cache {
         Ok(CacheWriter { cache: self.clone(), file, hasher: Sha256::new(), length: 0 })
     }
 
+    /// Goes on with a file that is to hash to `sha256`, where an earlier attempt has ended. While
+    /// somebody else is at it, starts another.
+    pub(crate) fn resume(&self, sha256: &str) -> Result<CacheWriter, CacheError> {
+        let path = self.dir.join(format!("{UNFINISHED_PREFIX}{sha256}"));
+        let failed = |source| CacheError { path: path.clone(), source };
+        if path.is_symlink() {
+            remove_if_there(path.as_std_path()).map_err(failed)?;
+        }
+        let mut options = fs::File::options();
+        let mut file = options.read(true).append(true).create(true).open(&path).map_err(failed)?;
+        if file.try_lock().is_err() {
+            return self.create();
+        }
+        let mut hasher = Sha256::new();
+        let length = hash_into(&mut hasher, &mut file).map_err(failed)?;
+        let place = TempPath::try_from_path(path.as_std_path()).map_err(failed)?;
+        let mut file = NamedTempFile::from_parts(file, place);
+        file.disable_cleanup(true);
+        Ok(CacheWriter { cache: self.clone(), file, hasher, length })
+    }
+
+    /// Removes everything but the targets that hash to one of `wanted`, unfinished ones included.
+    pub(crate) fn keep_only(&self, wanted: &[&str]) -> Result<(), CacheError> {
+        let failed = |source| CacheError { path: self.dir.clone(), source };
+        for entry in self.dir.read_dir_utf8().map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let hash = name.strip_prefix(UNFINISHED_PREFIX).unwrap_or(name);
+            if name != LOCK && !name.starts_with(LEFTOVER_PREFIX) && !wanted.contains(&hash) {
+                remove_if_there(entry.path().as_std_path()).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn path(&self, sha256: &str) -> Utf8PathBuf {
         self.dir.join(sha256)
     }
@@ -107,7 +142,20 @@ impl CacheWriter {
         hex::encode(self.hasher.clone().finalize())
     }
 
-    /// Keeps the file under its hash. Without this call it is removed.
+    /// Begins anew, with what is there thrown away.
+    pub(crate) fn restart(&mut self) -> Result<(), CacheError> {
+        (self.hasher, self.length) = (Sha256::new(), 0);
+        let emptied = self.file.as_file().set_len(0).and_then(|()| self.file.rewind());
+        emptied.map_err(|source| CacheError { path: self.cache.dir.clone(), source })
+    }
+
+    /// Removes the file, which nobody is to go on with.
+    pub(crate) fn discard(mut self) {
+        self.file.disable_cleanup(false);
+    }
+
+    /// Keeps the file under its hash. Without this call one that can be gone on with stays as it is,
+    /// and any other is removed.
     pub(crate) fn keep(self) -> Result<Utf8PathBuf, CacheError> {
         let path = self.cache.path(&self.sha256());
         disk::persist(self.file, path.as_std_path(), Access::Owner)
@@ -129,16 +177,29 @@ pub struct CacheError {
 /// The SHA-256 of what is left to read of `file`, in hexadecimal.
 pub(crate) fn hash(file: &mut dyn Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
+    hash_into(&mut hasher, file)?;
+    Ok(hex::encode(hasher.finalize()))
+}
+
+/// Gives the number of bytes.
+fn hash_into(hasher: &mut Sha256, file: &mut dyn Read) -> io::Result<u64> {
     let mut buffer = vec![0; 256 * 1024];
+    let mut total = 0;
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hex::encode(hasher.finalize())),
-            length => hasher.update(&buffer[..length]),
+            0 => return Ok(total),
+            length => {
+                hasher.update(&buffer[..length]);
+                total += length as u64;
+            }
         }
     }
 }
 
+const LOCK: &str = "lock";
 const LEFTOVER_PREFIX: &str = ".partial-";
+/// Before the hash that a file is to have once it is whole.
+const UNFINISHED_PREFIX: &str = ".unfinished-";
 
 fn remove_leftovers(dir: &Utf8Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {

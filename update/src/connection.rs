@@ -1,6 +1,6 @@
 //! How the repository's server is reached.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU64, time::Duration};
 
 use reqwest::{Certificate, Client, Identity, Proxy};
 use url::Url;
@@ -17,6 +17,10 @@ pub struct Connection {
     pub proxy: Option<Url>,
     /// Accept any server certificate. What is downloaded is verified all the same.
     pub insecure: bool,
+    /// A client that is set up already; everything above is then passed over.
+    pub client: Option<Client>,
+    /// The most bytes that targets are downloaded with in a second. None: as many as come.
+    pub rate: Option<NonZeroU64>,
 }
 
 impl fmt::Debug for Connection {
@@ -33,6 +37,9 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// The HTTP client that this describes.
     pub(crate) fn client(&self) -> Result<Client, ConnectionError> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
         let mut builder = Client::builder()
             .user_agent(concat!("fleetd/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(15))

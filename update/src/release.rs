@@ -37,6 +37,10 @@ pub struct Release {
     /// Whether devices with a later version are to go back to it.
     #[serde(default)]
     pub allow_downgrade: bool,
+    /// How many of a hundred devices may fail with it before those that have not begun wait; none:
+    /// all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_failure_percent: Option<u8>,
 }
 
 /// A target of a release.
@@ -83,6 +87,11 @@ impl Release {
         hasher.update(self.version.as_bytes());
         let hash = hasher.finalize();
         u16::from_be_bytes([hash[0], hash[1]]) % SEEDS
+    }
+
+    /// When the wave of a device with `seed` starts; none: it needs no wave, or is in none.
+    pub fn due_at(&self, seed: u16) -> Option<Timestamp> {
+        self.waves.iter().find(|wave| seed < wave.seeds).map(|wave| wave.start)
     }
 
     /// Whether a device with `seed` may begin with it `now`.

@@ -5,7 +5,7 @@
 //! <cache_dir>/targets/<sha256>                        files by their content
 //! ```
 
-use std::{io, path::PathBuf};
+use std::{io, num::NonZeroU64, path::PathBuf};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -22,6 +22,7 @@ use crate::{
 
 mod download;
 mod location;
+mod offer;
 mod unpack;
 
 pub use crate::{
@@ -29,6 +30,7 @@ pub use crate::{
 };
 pub use download::DownloadError;
 pub use location::{Location, LocationError};
+pub use offer::{BringError, Offer, OfferError};
 pub use unpack::UnpackError;
 
 /// Which repository to fetch from, and how.
@@ -58,6 +60,8 @@ pub struct Repository {
     cache: Cache,
     /// None: offline.
     transport: Option<Transport>,
+    /// Bytes in a second.
+    rate: Option<NonZeroU64>,
 }
 
 impl Repository {
@@ -74,7 +78,7 @@ impl Repository {
         };
         let verifier =
             SigstoreVerifier::new(&pinned_root, source, store.clone()).map_err(OpenError::Root)?;
-        Ok(Self { location, verifier, store, cache, transport })
+        Ok(Self { location, verifier, store, cache, transport, rate: connection.rate })
     }
 
     /// Brings the metadata up to date and verifies it. `now` decides what has expired.
@@ -198,6 +202,22 @@ impl RefreshError {
             Self::Refused { source, .. } => source.help(),
             Self::Store { .. } => None,
         }
+    }
+}
+
+impl RefreshError {
+    /// Whether the server has older metadata than was seen before: a stale mirror, or somebody who
+    /// holds back updates. What was seen before still counts.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::Refused { source: VerifyError::Rollback { .. }, .. })
+    }
+
+    /// Which metadata has expired, if that is what is wrong, and when.
+    pub fn expired(&self) -> Option<(&str, Timestamp)> {
+        let Self::Refused { source: VerifyError::Expired { role, expires }, .. } = self else {
+            return None;
+        };
+        Some((role, *expires))
     }
 }
 

@@ -58,8 +58,14 @@ impl Store {
         self.read_kept(kept)
     }
 
+    /// A symbolic link is none of ours, and not followed.
     fn read_kept(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.path(name)?) {
+        let path = self.path(name)?;
+        if path.is_symlink() {
+            tracing::warn!(path = %path.display(), "a symbolic link among stored metadata is passed over");
+            return Ok(None);
+        }
+        match fs::read(path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -1,11 +1,17 @@
 //! Bytes from where a repository is published: a server or a directory.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    io::SeekFrom,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use reqwest::StatusCode;
+use reqwest::{RequestBuilder, Response, StatusCode, header};
+use tokio::io::AsyncSeekExt as _;
 use tokio_util::io::ReaderStream;
 use url::Url;
 
@@ -16,13 +22,34 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(60);
 /// The bytes of one file as they arrive.
 pub(crate) type ByteStream = BoxStream<'static, Result<Bytes, TransportError>>;
 
+/// The file that is asked for again and again, mostly in vain.
+const POLLED: &str = "timestamp.json";
+
+/// The polled file is not remembered if it is longer, in bytes.
+const LONGEST_REMEMBERED: usize = 64 << 10;
+
 /// A place that has a repository's files.
 #[derive(Debug, Clone)]
 pub(crate) enum Transport {
     /// A server, and the URL that file names are appended to. It ends in a slash.
-    Http { client: reqwest::Client, base: Url },
+    Http { client: reqwest::Client, base: Url, polled: Polled },
     /// A directory.
     Directory(Utf8PathBuf),
+}
+
+/// The polled file as it last came, and what the server calls this state of it: asked whether it has
+/// changed, the server need not send it again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Polled(Arc<Mutex<Option<Answered>>>);
+
+/// An entity tag and the bytes that it stands for.
+type Answered = (header::HeaderValue, Vec<u8>);
+
+/// A file as it arrives.
+pub(crate) struct Opened {
+    /// The byte that it begins with.
+    pub(crate) offset: u64,
+    pub(crate) stream: ByteStream,
 }
 
 impl Transport {
@@ -32,26 +59,73 @@ impl Transport {
         name: &str,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, TransportError> {
-        let reading = async {
-            let Some(mut stream) = self.open(name).await? else { return Ok(None) };
-            let mut bytes = Vec::new();
-            while let Some(chunk) = stream.try_next().await? {
-                if bytes.len() as u64 + chunk.len() as u64 > limit {
-                    return Err(TransportError::TooLong { at: self.locate(name), limit });
-                }
-                bytes.extend_from_slice(&chunk);
-            }
-            Ok(Some(bytes))
-        };
         let timed_out = |_| TransportError::Slow { at: self.locate(name), limit: METADATA_TIMEOUT };
+        let reading = async {
+            match self {
+                Self::Http { client, base, polled } if name == POLLED => {
+                    self.poll(client.get(join(base, name)), polled, limit).await
+                }
+                Self::Http { .. } | Self::Directory(_) => match self.open(name, 0).await? {
+                    Some(opened) => self.collect(name, opened.stream, limit).await.map(Some),
+                    None => Ok(None),
+                },
+            }
+        };
         tokio::time::timeout(METADATA_TIMEOUT, reading).await.map_err(timed_out)?
     }
 
-    /// Starts reading a file of any length. `None`: there is no such file.
-    pub(crate) async fn open(&self, name: &str) -> Result<Option<ByteStream>, TransportError> {
+    async fn poll(
+        &self,
+        request: RequestBuilder,
+        polled: &Polled,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, TransportError> {
+        let at = self.locate(POLLED);
+        let known = polled.take();
+        let request = match &known {
+            Some((tag, _)) => request.header(header::IF_NONE_MATCH, tag),
+            None => request,
+        };
+        let reply = request.send().await.map_err(|error| failed(&at, error))?;
+        if let (StatusCode::NOT_MODIFIED, Some((tag, bytes))) = (reply.status(), known) {
+            polled.keep(tag, &bytes);
+            return Ok(Some(bytes));
+        }
+        let tag = reply.headers().get(header::ETAG).cloned();
+        let Some(stream) = body(reply, &at)? else { return Ok(None) };
+        let bytes = self.collect(POLLED, stream, limit).await?;
+        if let Some(tag) = tag {
+            polled.keep(tag, &bytes);
+        }
+        Ok(Some(bytes))
+    }
+
+    async fn collect(
+        &self,
+        name: &str,
+        mut stream: ByteStream,
+        limit: u64,
+    ) -> Result<Vec<u8>, TransportError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.try_next().await? {
+            if bytes.len() as u64 + chunk.len() as u64 > limit {
+                return Err(TransportError::TooLong { at: self.locate(name), limit });
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    /// Starts reading a file of any length, from byte `offset` on if the server can do that, else
+    /// from the start. `None`: there is no such file.
+    pub(crate) async fn open(
+        &self,
+        name: &str,
+        offset: u64,
+    ) -> Result<Option<Opened>, TransportError> {
         match self {
-            Self::Http { client, base } => get(client, join(base, name)).await,
-            Self::Directory(dir) => open_file(dir.join(name)).await,
+            Self::Http { client, base, .. } => get(client, join(base, name), offset).await,
+            Self::Directory(dir) => open_file(dir.join(name), offset).await,
         }
     }
 
@@ -110,14 +184,55 @@ pub enum TransportError {
     },
 }
 
-/// Object stores answer 403 for a file that is not there, as the reader may not list the bucket.
-async fn get(client: &reqwest::Client, url: Url) -> Result<Option<ByteStream>, TransportError> {
+impl Polled {
+    fn take(&self) -> Option<Answered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, tag: header::HeaderValue, bytes: &[u8]) {
+        if bytes.len() <= LONGEST_REMEMBERED {
+            let kept = Some((tag, bytes.to_owned()));
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        }
+    }
+}
+
+fn failed(at: &str, source: reqwest::Error) -> TransportError {
+    TransportError::Request { at: at.to_owned(), source: source.without_url() }
+}
+
+async fn get(
+    client: &reqwest::Client,
+    url: Url,
+    offset: u64,
+) -> Result<Option<Opened>, TransportError> {
     let at = shown(&url);
-    let failed = move |at: &str, source: reqwest::Error| TransportError::Request {
-        at: at.to_owned(),
-        source: source.without_url(),
-    };
-    let reply = client.get(url).send().await.map_err(|error| failed(&at, error))?;
+    let mut request = client.get(url.clone());
+    if offset > 0 {
+        request = request.header(header::RANGE, format!("bytes={offset}-"));
+    }
+    let reply = request.send().await.map_err(|error| failed(&at, error))?;
+    let begins = begins_at(&reply);
+    if offset > 0 && (begins.is_none() || reply.status() == StatusCode::RANGE_NOT_SATISFIABLE) {
+        // What is here is no part of what is there: all of it is fetched anew.
+        return Box::pin(get(client, url, 0)).await;
+    }
+    let stream = body(reply, &at)?;
+    Ok(stream.map(|stream| Opened { offset: begins.unwrap_or_default(), stream }))
+}
+
+/// The byte that the answer begins with (RFC 9110, 14.4); none where a part of the file does not say.
+fn begins_at(reply: &Response) -> Option<u64> {
+    if reply.status() != StatusCode::PARTIAL_CONTENT {
+        return Some(0);
+    }
+    let range = reply.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
+}
+
+/// Object stores answer 403 for a file that is not there, as the reader may not list the bucket.
+fn body(reply: Response, at: &str) -> Result<Option<ByteStream>, TransportError> {
+    let at = at.to_owned();
     match reply.status() {
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Ok(None),
         status if status.is_success() => {
@@ -127,17 +242,17 @@ async fn get(client: &reqwest::Client, url: Url) -> Result<Option<ByteStream>, T
     }
 }
 
-async fn open_file(path: Utf8PathBuf) -> Result<Option<ByteStream>, TransportError> {
+async fn open_file(path: Utf8PathBuf, offset: u64) -> Result<Option<Opened>, TransportError> {
     let failed = |path: &Utf8PathBuf, source| TransportError::Read { at: path.to_string(), source };
-    match tokio::fs::File::open(&path).await {
-        Ok(file) => Ok(Some(
-            ReaderStream::with_capacity(file, 256 * 1024)
-                .map_err(move |error| failed(&path, error))
-                .boxed(),
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(&path, error)),
-    }
+    let mut file = match tokio::fs::File::open(&path).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(&path, error)),
+    };
+    let offset = file.seek(SeekFrom::Start(offset)).await.map_err(|error| failed(&path, error))?;
+    let stream = ReaderStream::with_capacity(file, 256 * 1024);
+    let stream = stream.map_err(move |error| failed(&path, error)).boxed();
+    Ok(Some(Opened { offset, stream }))
 }
 
 /// `base` with the segments of `name` appended.

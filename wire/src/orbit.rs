@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DesktopToken, EnrollSecret, NodeKey};
 
-/// Where these endpoints live: `HEAD ping`, `POST enroll`, `POST config`, `POST device_token`.
+/// Where these endpoints live: `HEAD ping`, `POST enroll`, `POST config`, `POST device_token`,
+/// `POST updates`.
 pub const PREFIX: &str = "/api/fleet/orbit";
 
 /// Body of `POST enroll`: who asks, and the secret that admits.
@@ -88,6 +89,136 @@ pub struct AgentConfig {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Object>))]
     pub command_line_startup_flags: BTreeMap<String, serde_json::Value>,
+    /// The channels that components are updated from, where they are others than the package says.
+    #[serde(default, skip_serializing_if = "UpdateChannels::is_empty")]
+    pub update_channels: UpdateChannels,
+}
+
+/// Channels by component: `stable`, `edge`, or a version. None: as the package says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UpdateChannels {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orbit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub osqueryd: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desktop: Option<String>,
+}
+
+impl UpdateChannels {
+    /// Whether nothing differs from what the package says.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Body of `POST updates` (ours, not Fleet's): how a device's components stand. Sent when something
+/// has changed, and before the device begins with a release, in order to hear how others fared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UpdateReport {
+    pub orbit_node_key: NodeKey,
+    pub components: Vec<ComponentUpdate>,
+}
+
+/// How one component of a device stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ComponentUpdate {
+    /// `orbit`, `osqueryd` or `desktop`.
+    pub component: String,
+    pub channel: String,
+    /// The version that runs; none: nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub state: UpdateState,
+    /// The version that the channel offers, as far as the device has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered_version: Option<String>,
+    /// When the device's wave starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<jiff::Timestamp>,
+    /// The version that failed on this device and is not tried again until another is offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_version: Option<String>,
+    /// SHA-256 of its file, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_sha256: Option<String>,
+    /// How often in a row what is offered could not be had.
+    #[serde(default)]
+    pub failures: u32,
+    /// For people: why it stands like that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// How a component stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateState {
+    /// What the channel offers runs.
+    Current,
+    /// Something else is offered, and it is not this device's turn, or it is not meant for it.
+    Waiting,
+    /// Something else is here and has yet to prove itself.
+    Trying,
+    /// What is offered has failed here; the version before it runs.
+    RolledBack,
+    /// What is offered could not be had; it is tried again.
+    Failing,
+    /// The repository's metadata has expired: nobody can tell what is current.
+    Expired,
+    /// The repository could not be asked, or is not to be trusted.
+    Unreachable,
+}
+
+impl UpdateState {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Current,
+        Self::Waiting,
+        Self::Trying,
+        Self::RolledBack,
+        Self::Failing,
+        Self::Expired,
+        Self::Unreachable,
+    ];
+
+    /// As JSON and tables have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Waiting => "waiting",
+            Self::Trying => "trying",
+            Self::RolledBack => "rolled_back",
+            Self::Failing => "failing",
+            Self::Expired => "expired",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// Reply to `POST updates`: how what is offered to the device fared on others, by component. A
+/// release says what rate of failures keeps devices from beginning with it; they decide.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UpdateReportReply {
+    #[serde(default)]
+    pub tallies: BTreeMap<String, Tally>,
+}
+
+/// How many devices of an organization have tried a version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Tally {
+    /// Those that run it, are trying it, or have gone back.
+    pub attempts: u64,
+    /// Those that have gone back.
+    pub failures: u64,
 }
 
 /// Body of `POST device_token`: the agent tells which token its user's "My device" page carries.

@@ -21,7 +21,7 @@ pub mod files {
     /// Settings that a package brought, where the agent itself hands them to its service: an
     /// environment file.
     pub const PACKAGED_SETTINGS: &str = "packaged.env";
-    /// Beside a packaged program, on the systems where the agent moves pointers: its version, one line.
+    /// Beside a packaged program: its version, one line.
     pub const PACKAGED_VERSION: &str = "VERSION";
     /// The agent's node key, root only. Fleet's name.
     pub const NODE_KEY: &str = "secret-orbit-node-key.txt";
@@ -46,6 +46,8 @@ pub mod files {
     pub const UPDATE_CLIENT_KEY: &str = "update_client.key";
     /// The TUF root that updates are trusted by (JSON).
     pub const UPDATE_ROOT: &str = "update-root.json";
+    /// What the agent keeps of updates: metadata, downloads, what was tried. Root only.
+    pub const UPDATES: &str = "updates";
     /// osqueryd's flags as packaged or edited.
     pub const OSQUERY_FLAGS: &str = "osquery.flags";
     /// osqueryd's database, unless `ORBIT_OSQUERY_DB` names another place.
@@ -87,6 +89,8 @@ pub mod vars {
     pub const BROWSER_HOST: &str = "ORBIT_FLEET_DESKTOP_ALTERNATIVE_BROWSER_HOST";
     pub const UPDATE_URL: &str = "ORBIT_UPDATE_URL";
     pub const UPDATE_INTERVAL: &str = "ORBIT_UPDATE_INTERVAL";
+    /// The most bytes that updates are downloaded with in a second: `500k`, `2M`.
+    pub const UPDATE_RATE: &str = "ORBIT_UPDATE_RATE";
     pub const DISABLE_UPDATES: &str = "ORBIT_DISABLE_UPDATES";
     pub const ORBIT_CHANNEL: &str = "ORBIT_ORBIT_CHANNEL";
     pub const OSQUERYD_CHANNEL: &str = "ORBIT_OSQUERYD_CHANNEL";
@@ -172,6 +176,8 @@ pub struct AgentSettings {
     /// Where updates come from. None: the server's own repository.
     pub update_url: Option<Url>,
     pub update_interval: Duration,
+    /// The most bytes that updates are downloaded with in a second. None: as many as come.
+    pub update_rate: Option<u64>,
     pub disable_updates: bool,
     pub channels: Channels,
     /// Proxy for the agent and osqueryd.
@@ -197,6 +203,7 @@ impl Default for AgentSettings {
             browser_host: None,
             update_url: None,
             update_interval: DEFAULT_UPDATE_INTERVAL,
+            update_rate: None,
             disable_updates: false,
             channels: Channels::default(),
             proxy: None,
@@ -239,6 +246,7 @@ impl AgentSettings {
         text(vars::BROWSER_HOST, self.browser_host.clone());
         text(vars::UPDATE_URL, self.update_url.as_ref().map(Url::to_string));
         text(vars::UPDATE_INTERVAL, Some(duration_text(self.update_interval)));
+        text(vars::UPDATE_RATE, self.update_rate.map(rate_text));
         text(vars::DISABLE_UPDATES, flag(self.disable_updates));
         text(vars::ORBIT_CHANNEL, Some(self.channels.orbit.clone()));
         text(vars::OSQUERYD_CHANNEL, Some(self.channels.osqueryd.clone()));
@@ -281,6 +289,7 @@ impl AgentSettings {
             update_interval: read
                 .parsed(vars::UPDATE_INTERVAL, parse_duration)
                 .unwrap_or(defaults.update_interval),
+            update_rate: read.parsed(vars::UPDATE_RATE, parse_rate),
             disable_updates: read.flag(vars::DISABLE_UPDATES),
             channels: Channels {
                 orbit: read.text(vars::ORBIT_CHANNEL).unwrap_or(defaults.channels.orbit),
@@ -377,6 +386,32 @@ pub fn duration_text(duration: Duration) -> String {
     format!("{seconds}s")
 }
 
+/// Reads bytes in a second as curl's `--limit-rate` has them: `500k` is 500 times 1,024; above zero.
+pub fn parse_rate(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is not a rate like 800000, 500k or 2M");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(factor).filter(|rate| *rate > 0).ok_or_else(wrong)
+}
+
+/// Writes a rate as [`parse_rate`] reads it, in the largest exact unit.
+#[must_use]
+pub fn rate_text(rate: u64) -> String {
+    for (unit, size) in [("G", 1 << 30), ("M", 1 << 20), ("k", 1 << 10)] {
+        if rate > 0 && rate.is_multiple_of(size) {
+            return format!("{}{unit}", rate / size);
+        }
+    }
+    rate.to_string()
+}
+
 struct Vars<F> {
     lookup: F,
     errors: Vec<SettingsError>,
@@ -425,6 +460,7 @@ mod tests {
             browser_host: Some("my.example.com".into()),
             update_url: Some(Url::parse("https://updates.example.com/").unwrap()),
             update_interval: Duration::from_mins(90),
+            update_rate: Some(500 << 10),
             disable_updates: true,
             channels: Channels {
                 orbit: "edge".into(),
@@ -468,6 +504,28 @@ mod tests {
         }
         let base = server_url("fleet/base").unwrap();
         assert_eq!(endpoint(&base, "/api/x").as_str(), "https://fleet/base/api/x");
+    }
+
+    #[test]
+    fn rates_round_trip() {
+        for text in ["1", "800000", "500k", "2M", "1G"] {
+            assert_eq!(rate_text(parse_rate(text).unwrap()), text);
+        }
+        assert_eq!(parse_rate("2048"), Ok(2_048));
+        for bad in [
+            "",
+            "0",
+            "k",
+            "-1",
+            "1.5M",
+            "1kk",
+            "1x",
+            "1ü",
+            "99999999999999999999",
+            "18014398509481984k",
+        ] {
+            assert!(parse_rate(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use camino::Utf8PathBuf;
 use uuid::Uuid;
-use wire::NodeKey;
+use wire::{NodeKey, settings::files};
 
 use crate::{
     config::Config,
@@ -15,6 +15,7 @@ use crate::{
     server::Trust,
     status::{Lock, LockError},
     tasks::osqueryd,
+    updater::{Updater, disk::RealDisk},
 };
 
 /// An agent that is ready to run.
@@ -26,6 +27,7 @@ pub struct Agent {
     pub(super) node_key: Option<NodeKey>,
     /// What the server last wished for.
     pub(super) flags: Flags,
+    pub(super) updater: Updater,
     pub(super) lock: Lock,
 }
 
@@ -73,7 +75,8 @@ impl Agent {
         let (node_key, flags) = (home.load_node_key()?, home.load_flags()?);
         mention_risks(&config);
         mention_not_handled(&config);
-        Ok(Self { config, home, identity, node_key, flags, lock })
+        let updater = Updater::open(&config.root, config.program.as_deref(), RealDisk);
+        Ok(Self { config, home, identity, node_key, flags, updater, lock })
     }
 }
 
@@ -112,6 +115,12 @@ fn mention_risks(config: &Config) {
     {
         tracing::warn!(
             "osqueryd cannot show a name and password to a proxy: only the agent uses those"
+        );
+    }
+    if config.updates.is_none() && !config.settings.disable_updates {
+        tracing::info!(
+            "there are no updates: the package has brought no `{}` to trust them by",
+            files::UPDATE_ROOT
         );
     }
     if config.connection.url.scheme() == "http" {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use windows_registry::{Key, LOCAL_MACHINE, OpenOptions};
 use windows_service::{
     service::{
@@ -207,13 +207,12 @@ fn registry(what: &'static str, error: impl Into<io::Error>) -> InstallerError {
     InstallerError::Registry { what, source: error.into() }
 }
 
-/// Has the service run the version in `update`, else the packaged one. A service that is not there
-/// is no failure: there may be an installation without.
-pub(super) fn point_service(folder: &Utf8Path, update: Option<&str>) -> Result<(), InstallerError> {
+/// Has the service run `program` from its next start on. A service that is not there is no failure:
+/// there may be an installation without.
+pub(crate) fn point_service(program: &Utf8Path) -> Result<(), InstallerError> {
     let Some(service) = open(ServiceAccess::CHANGE_CONFIG | ServiceAccess::QUERY_CONFIG)? else {
         return Ok(());
     };
-    let program = folder.join(update.unwrap_or(files::PACKAGED)).join("orbit.exe");
     let now = service.query_config().map_err(service_error("read the configuration of"))?;
     let info = ServiceInfo {
         name: SERVICE.into(),
@@ -221,13 +220,24 @@ pub(super) fn point_service(folder: &Utf8Path, update: Option<&str>) -> Result<(
         service_type: ServiceType::OWN_PROCESS,
         start_type: now.start_type,
         error_control: now.error_control,
-        executable_path: program.into_std_path_buf(),
+        executable_path: program.as_std_path().to_owned(),
         launch_arguments: vec!["service".into()],
         dependencies: now.dependencies,
         account_name: None,
         account_password: None,
     };
     service.change_config(&info).map_err(service_error("configure"))
+}
+
+/// The program that the service runs, if there is a service.
+pub(crate) fn service_program() -> Option<Utf8PathBuf> {
+    let service = open(ServiceAccess::QUERY_CONFIG).ok()??;
+    let command = service.query_config().ok()?.executable_path;
+    let command = Utf8PathBuf::from_path_buf(command).ok()?;
+    // The command line of the service: the program, in quotation marks, and its argument.
+    let text = command.as_str();
+    let quoted = text.strip_prefix('"').and_then(|rest| rest.split('"').next());
+    Some(quoted.unwrap_or_else(|| text.trim_end_matches(" service")).into())
 }
 
 /// Puts the settings aside, and stops the service. Both are fine where there is none.

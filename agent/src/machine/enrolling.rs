@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use wire::NodeKey;
 
-use super::{Action, Carried, EnrollFailure, Event, Running, State, Stopping, pace::Backoff};
+use super::{
+    Action, Carried, EnrollFailure, Event, Reason, Running, State, Stopping, pace::Backoff,
+};
 
 /// See [`State::Enrolling`].
 #[derive(Debug)]
@@ -49,18 +51,32 @@ impl Enrolling {
 
     pub(super) fn on(mut self, event: Event, now: Instant, out: &mut Vec<Action>) -> State {
         match event {
-            Event::Timer => self.timer(now, out),
+            Event::Timer => {
+                if self.timer(now, out) {
+                    return Stopping::begin(self.carried, Reason::Update, now, out);
+                }
+            }
+            Event::UpdatesSeen(news) => {
+                if self.carried.updates_seen(news, now, out) {
+                    return Stopping::begin(self.carried, Reason::Update, now, out);
+                }
+            }
             Event::Enrolled(answer) => self.enrolled(answer, now, out),
             Event::NodeKeySaved(outcome) => return self.saved(outcome.is_ok(), now, out),
             Event::OsquerydExited => self.carried.osqueryd_exited(now, out),
-            Event::ShutdownRequested => return Stopping::begin(self.carried, now, out),
+            Event::ShutdownRequested => {
+                return Stopping::begin(self.carried, Reason::Shutdown, now, out);
+            }
             Event::ConfigFetched(_) => {}
         }
         State::Enrolling(self)
     }
 
-    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.carried.timer(now, out);
+    /// Tells whether another version is to take over.
+    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
+        if self.carried.timer(now, out) {
+            return true;
+        }
         match &self.step {
             Step::Waiting(at) if *at <= now => {
                 out.push(Action::Enroll);
@@ -72,6 +88,7 @@ impl Enrolling {
             }
             Step::Waiting(_) | Step::Asking | Step::Saving(_) | Step::WaitingToSave(..) => {}
         }
+        false
     }
 
     fn enrolled(
@@ -133,6 +150,6 @@ impl Enrolling {
             Step::Waiting(at) | Step::WaitingToSave(_, at) => Some(at),
             Step::Asking | Step::Saving(_) => None,
         };
-        super::earlier(own, self.carried.osqueryd.deadline())
+        super::earlier(own, self.carried.deadline())
     }
 }

@@ -8,6 +8,9 @@ use super::{
     pace::{Backoff, Dice},
 };
 
+/// How often a new osqueryd may end by itself before it has proven itself.
+const TRIES: u32 = 3;
+
 /// What is wanted of osqueryd, and what is known of it.
 #[derive(Debug)]
 pub(super) struct Supervision {
@@ -15,6 +18,8 @@ pub(super) struct Supervision {
     wanted: Option<Flags>,
     process: Process,
     backoff: Backoff,
+    /// How often a new version was started that has to prove itself.
+    trial: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -34,17 +39,29 @@ enum Process {
 }
 
 impl Supervision {
-    pub(super) fn new(installed: bool) -> Self {
+    pub(super) fn new(installed: bool, trial: Option<u32>) -> Self {
         let process = if installed { Process::Idle } else { Process::Absent };
-        Self { wanted: None, process, backoff: Backoff::default() }
+        Self { wanted: None, process, backoff: Backoff::default(), trial }
     }
 
     pub(super) fn want(&mut self, flags: Option<Flags>) {
         self.wanted = flags;
     }
 
+    /// Another version is to run from here on, and has to prove itself.
+    pub(super) fn replace(&mut self, pace: &Pace, now: Instant, out: &mut Vec<Action>) {
+        self.trial = Some(0);
+        self.backoff.reset();
+        match self.process {
+            Process::Up { .. } => self.stop(pace, now, out),
+            Process::Resting(_) => self.process = Process::Idle,
+            Process::Absent | Process::Idle | Process::Ending(_) | Process::Killed => {}
+        }
+    }
+
     /// Brings the process nearer to what is wanted.
     pub(super) fn settle(&mut self, pace: &Pace, now: Instant, out: &mut Vec<Action>) {
+        self.prove(pace, now, out);
         match (&self.process, &self.wanted) {
             (Process::Idle, Some(flags)) => self.start(flags.clone(), now, out),
             (Process::Resting(until), Some(flags)) if *until <= now => {
@@ -52,8 +69,7 @@ impl Supervision {
             }
             (Process::Resting(_), None) => self.process = Process::Idle,
             (Process::Up { flags, .. }, wanted) if wanted.as_ref() != Some(flags) => {
-                out.push(Action::StopOsqueryd);
-                self.process = Process::Ending(now + pace.osqueryd_grace);
+                self.stop(pace, now, out);
             }
             (Process::Ending(until), _) if *until <= now => {
                 out.push(Action::KillOsqueryd);
@@ -72,16 +88,53 @@ impl Supervision {
     }
 
     fn start(&mut self, flags: Flags, now: Instant, out: &mut Vec<Action>) {
+        self.trial = self.trial.map(|starts| starts + 1);
         out.push(Action::StartOsqueryd(flags.clone()));
         self.process = Process::Up { flags, since: now };
     }
 
+    fn stop(&mut self, pace: &Pace, now: Instant, out: &mut Vec<Action>) {
+        out.push(Action::StopOsqueryd);
+        self.process = Process::Ending(now + pace.osqueryd_grace);
+    }
+
+    /// A new version that ran for long enough has proven itself.
+    fn prove(&mut self, pace: &Pace, now: Instant, out: &mut Vec<Action>) {
+        if self.trial.is_some() && self.settled_at(pace).is_some_and(|at| at <= now) {
+            self.trial = None;
+            out.push(Action::ProveOsqueryd);
+        }
+    }
+
+    fn settled_at(&self, pace: &Pace) -> Option<Instant> {
+        match self.process {
+            Process::Up { since, .. } => Some(since + pace.osqueryd_settled),
+            Process::Absent
+            | Process::Idle
+            | Process::Ending(_)
+            | Process::Killed
+            | Process::Resting(_) => None,
+        }
+    }
+
     /// Notes that the process has ended: on request, or by itself.
-    pub(super) fn exited(&mut self, pace: &Pace, dice: &mut Dice, now: Instant) {
+    pub(super) fn exited(
+        &mut self,
+        pace: &Pace,
+        dice: &mut Dice,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
         match self.process {
             Process::Up { since, .. } => {
+                self.prove(pace, now, out);
                 if now.duration_since(since) >= pace.osqueryd_settled {
                     self.backoff.reset();
+                }
+                if self.trial.is_some_and(|starts| starts >= TRIES) {
+                    self.trial = None;
+                    self.backoff.reset();
+                    out.push(Action::RevertOsqueryd);
                 }
                 let delay = dice.jittered(self.backoff.fail(pace.osqueryd));
                 self.process = Process::Resting(now + delay);
@@ -99,9 +152,10 @@ impl Supervision {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self, pace: &Pace) -> Option<Instant> {
         match self.process {
             Process::Ending(at) | Process::Resting(at) => Some(at),
+            Process::Up { .. } if self.trial.is_some() => self.settled_at(pace),
             Process::Absent | Process::Idle | Process::Up { .. } | Process::Killed => None,
         }
     }

@@ -24,6 +24,12 @@ pub struct Pace {
     pub osqueryd_grace: Duration,
     /// How long a killed osqueryd is waited for at shutdown.
     pub shutdown_grace: Duration,
+    /// Between two looks for updates.
+    pub update: Duration,
+    /// How long osqueryd waits for the first look.
+    pub early_update: Duration,
+    /// Within what time a new version of the agent must have reached the server.
+    pub health_window: Duration,
 }
 
 impl Default for Pace {
@@ -39,6 +45,9 @@ impl Default for Pace {
             osqueryd_settled: seconds(60),
             osqueryd_grace: seconds(10),
             shutdown_grace: seconds(2),
+            update: wire::settings::DEFAULT_UPDATE_INTERVAL,
+            early_update: seconds(60),
+            health_window: seconds(600),
         }
     }
 }

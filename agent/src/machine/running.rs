@@ -5,7 +5,7 @@ use std::time::Instant;
 use wire::{NodeKey, orbit::AgentConfig};
 
 use super::{
-    Action, Carried, Enrolling, Event, FetchFailure, Flags, State, Stopping, pace::Backoff,
+    Action, Carried, Enrolling, Event, FetchFailure, Flags, Reason, State, Stopping, pace::Backoff,
 };
 
 /// See [`State::Running`].
@@ -60,19 +60,33 @@ impl Running {
 
     pub(super) fn on(mut self, event: Event, now: Instant, out: &mut Vec<Action>) -> State {
         match event {
-            Event::Timer => self.timer(now, out),
+            Event::Timer => {
+                if self.timer(now, out) {
+                    return Stopping::begin(self.carried, Reason::Update, now, out);
+                }
+            }
+            Event::UpdatesSeen(news) => {
+                if self.carried.updates_seen(news, now, out) {
+                    return Stopping::begin(self.carried, Reason::Update, now, out);
+                }
+            }
             Event::ConfigFetched(answer) if matches!(self.poll, Poll::Asking) => {
                 return self.answered(answer, now, out);
             }
             Event::OsquerydExited => self.carried.osqueryd_exited(now, out),
-            Event::ShutdownRequested => return Stopping::begin(self.carried, now, out),
+            Event::ShutdownRequested => {
+                return Stopping::begin(self.carried, Reason::Shutdown, now, out);
+            }
             Event::ConfigFetched(_) | Event::Enrolled(_) | Event::NodeKeySaved(_) => {}
         }
         State::Running(self)
     }
 
-    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.carried.timer(now, out);
+    /// Tells whether another version is to take over.
+    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
+        if self.carried.timer(now, out) {
+            return true;
+        }
         match self.poll {
             Poll::Waiting(at) if at <= now => {
                 out.push(Action::FetchConfig(self.key.clone()));
@@ -80,6 +94,7 @@ impl Running {
             }
             Poll::Waiting(_) | Poll::Asking => {}
         }
+        false
     }
 
     fn answered(
@@ -92,6 +107,7 @@ impl Running {
         let delay = match answer {
             Ok(config) => {
                 self.key_worked = true;
+                self.carried.test.passed(out);
                 self.enroll_backoff.reset();
                 self.poll_backoff.reset();
                 if self.flags != config.command_line_startup_flags {
@@ -129,6 +145,6 @@ impl Running {
             Poll::Waiting(at) => Some(at),
             Poll::Asking => None,
         };
-        super::earlier(own, self.carried.osqueryd.deadline())
+        super::earlier(own, self.carried.deadline())
     }
 }

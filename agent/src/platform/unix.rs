@@ -58,6 +58,23 @@ pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Resu
     file.sync_all()
 }
 
+/// Lets everybody read the file, and run it if it is a program, whatever the umask.
+pub fn set_program(file: &File, is_program: bool) -> io::Result<()> {
+    file.set_permissions(fs::Permissions::from_mode(if is_program { 0o755 } else { 0o644 }))
+}
+
+/// Makes a symbolic link.
+pub fn link(target: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, path)
+}
+
+/// How many bytes may still be written below `directory`; none: nobody knows.
+#[must_use]
+pub fn free_space(directory: &Utf8Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(directory.as_std_path()).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
 /// Whether the file, written for [`Readers::User`], should be written again: `user` sits at the
 /// device, and it belongs to somebody else.
 #[must_use]

@@ -11,7 +11,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::signal::windows::{self, CtrlBreak, CtrlC, CtrlClose, CtrlShutdown};
 
 pub use self::{
-    files::{default_root, is_anothers, open_log, program, sync_directory, write_synced},
+    files::{
+        default_root, free_space, is_anothers, link, open_log, program, set_program,
+        sync_directory, write_synced,
+    },
     group::{Group, adopt_children, kill, processes_with_argument, terminate},
     machine::describe,
 };
@@ -74,6 +77,14 @@ pub fn stderr_is_journal(_stream: &str) -> bool {
 #[must_use]
 pub fn is_administrator() -> bool {
     windows_registry::USERS.open("S-1-5-19").is_ok()
+}
+
+/// Has the end of standard input count as a wish to stop.
+pub fn stop_with_input() {
+    std::thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        service::request_stop();
+    });
 }
 
 /// Completes each time that somebody asks the agent to stop: the service manager, or a person or

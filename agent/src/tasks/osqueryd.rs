@@ -104,6 +104,15 @@ impl Launch {
         }
     }
 
+    /// Starts `program` in place of the one that the pointer leads to.
+    #[must_use]
+    pub fn with_program(self, program: Option<Utf8PathBuf>) -> Self {
+        match program {
+            Some(program) => Self { program, ..self },
+            None => self,
+        }
+    }
+
     /// Runs it until it ends. `orders` come from the driver; when the driver is gone, so is
     /// osqueryd.
     pub async fn run(self, mut orders: mpsc::UnboundedReceiver<Order>) -> Ended {

@@ -101,8 +101,8 @@ impl Device {
         let style = Style { debug: false, journal: true };
         let _guard = tracing::subscriber::set_default(log::subscriber(style, log.clone()));
         let agent = Agent::open(self.config().unwrap()).unwrap();
-        let (stop, stopped) = mpsc::channel(1);
-        let running = agent.run(fast(), 7, stopped);
+        let (stop, mut stopped) = mpsc::channel(1);
+        let running = agent.run(fast(), 7, &mut stopped);
         let scripted = async {
             script(&log).await;
             stop.send(()).await.unwrap();
@@ -133,6 +133,9 @@ pub(crate) fn fast() -> Pace {
         osqueryd_settled: Duration::from_secs(1),
         osqueryd_grace: Duration::from_secs(2),
         shutdown_grace: Duration::from_secs(2),
+        update: ms(200),
+        early_update: Duration::from_secs(5),
+        health_window: Duration::from_secs(20),
     }
 }
 

@@ -169,8 +169,9 @@ fn settings_without_effect_are_named() {
     let config = Config::read(&sources(&[
         (vars::FLEET_URL, "a"),
         (vars::ENABLE_SCRIPTS, "true"),
+        (vars::DISABLE_SETUP_EXPERIENCE, "true"),
         (vars::ORBIT_CHANNEL, "stable"),
     ]))
     .unwrap();
-    assert_eq!(config.not_handled, [vars::ENABLE_SCRIPTS, vars::ORBIT_CHANNEL]);
+    assert_eq!(config.not_handled, [vars::ENABLE_SCRIPTS, vars::DISABLE_SETUP_EXPERIENCE]);
 }

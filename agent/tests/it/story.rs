@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use agent::machine::{
-    Action, Beginning, EnrollFailure, Event, FetchFailure, Flags, Pace, SaveFailure, State,
+    Action, Beginning, EnrollFailure, Event, FetchFailure, Flags, News, Pace, Probation,
+    SaveFailure, State,
 };
 use serde_json::json;
 use wire::{NodeKey, orbit::AgentConfig};
@@ -19,8 +20,7 @@ impl Story {
         #[expect(clippy::disallowed_methods, reason = "a story begins somewhere")]
         let now = Instant::now();
         let node_key = node_key.map(key);
-        let (flags, pace) = (Flags::new(), Pace::default());
-        Self::of(Beginning { node_key, flags, osqueryd_installed, pace, seed: 7 }, now)
+        Self::of(Beginning { node_key, osqueryd_installed, ..nothing() }, now)
     }
 
     fn of(beginning: Beginning, now: Instant) -> Self {
@@ -57,12 +57,29 @@ impl Story {
     }
 }
 
+/// A device with nothing, and no updates for it.
+fn nothing() -> Beginning {
+    Beginning {
+        node_key: None,
+        flags: Flags::new(),
+        osqueryd_installed: false,
+        osqueryd_trial: None,
+        updates: false,
+        probation: Probation::None,
+        pace: Pace::default(),
+        seed: 7,
+    }
+}
+
 fn key(text: &str) -> NodeKey {
     NodeKey::new(text).unwrap()
 }
 
 fn configured(flags: Flags) -> Event {
-    Event::ConfigFetched(Ok(AgentConfig { command_line_startup_flags: flags }))
+    Event::ConfigFetched(Ok(AgentConfig {
+        command_line_startup_flags: flags,
+        ..AgentConfig::default()
+    }))
 }
 
 fn verbose() -> Flags {
@@ -253,11 +270,183 @@ fn after_a_restart_without_a_server_osqueryd_runs_with_the_flags_that_it_last_ha
     #[expect(clippy::disallowed_methods, reason = "a story begins somewhere")]
     let now = Instant::now();
     let (node_key, flags, pace) = (Some(key("a")), verbose(), Pace::default());
-    let beginning = Beginning { node_key, flags, osqueryd_installed: true, pace, seed: 7 };
+    let beginning = Beginning { node_key, flags, osqueryd_installed: true, pace, ..nothing() };
     let mut story = Story::of(beginning, now);
     assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
     let failed = Event::ConfigFetched(Err(FetchFailure::Failed));
     assert_eq!(story.on(failed), [Action::StartOsqueryd(verbose())]);
     assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
     assert_eq!(story.on(configured(verbose())), [], "what is on disk is not written again");
+}
+
+/// A machine that looks for updates, with a key and an osqueryd.
+fn updating(probation: Probation) -> Story {
+    #[expect(clippy::disallowed_methods, reason = "a story begins somewhere")]
+    let now = Instant::now();
+    let node_key = Some(key("a"));
+    let beginning =
+        Beginning { node_key, osqueryd_installed: true, updates: true, probation, ..nothing() };
+    Story::of(beginning, now)
+}
+
+fn orbit_is_there() -> Event {
+    Event::UpdatesSeen(News { orbit: true, osqueryd: false })
+}
+
+fn osqueryd_is_there() -> Event {
+    Event::UpdatesSeen(News { orbit: false, osqueryd: true })
+}
+
+#[test]
+fn updates_are_looked_for_before_osqueryd_starts_and_then_at_intervals() {
+    let mut story = updating(Probation::None);
+    assert_eq!(story.timer(), [Action::LookForUpdates, Action::FetchConfig(key("a"))]);
+    assert_eq!(story.on(configured(Flags::new())), [], "osqueryd waits for the first look");
+    let seen = story.on(Event::UpdatesSeen(News::default()));
+    assert_eq!(seen, [Action::StartOsqueryd(Flags::new())]);
+    let mut waited = Duration::ZERO;
+    while waited < Duration::from_mins(12) {
+        waited += story.wait();
+        let actions = story.timer();
+        if actions.contains(&Action::LookForUpdates) {
+            break;
+        }
+        assert_eq!(actions, [Action::FetchConfig(key("a"))]);
+        assert_eq!(story.on(configured(Flags::new())), []);
+    }
+    check_near(waited, 900);
+}
+
+#[test]
+fn osqueryd_does_not_wait_for_a_slow_repository() {
+    let mut story = updating(Probation::None);
+    let _ = story.timer();
+    let _ = story.on(configured(Flags::new()));
+    let begun = story.now;
+    while !story.timer().contains(&Action::StartOsqueryd(Flags::new())) {
+        let _ = story.on(configured(Flags::new()));
+    }
+    assert_eq!(story.now - begun, Duration::from_mins(1));
+}
+
+#[test]
+fn a_new_agent_takes_over_once_osqueryd_is_gone() {
+    let mut story = updating(Probation::None);
+    let _ = story.timer();
+    let _ = story.on(configured(Flags::new()));
+    let _ = story.on(Event::UpdatesSeen(News::default()));
+    assert_eq!(story.on(orbit_is_there()), [Action::StopOsqueryd]);
+    assert_eq!(story.on(Event::OsquerydExited), [Action::HandOver]);
+    assert_eq!(story.state().name(), "stopped");
+}
+
+#[test]
+fn nobody_takes_over_once_the_agent_was_asked_to_stop() {
+    let mut story = updating(Probation::None);
+    let _ = story.timer();
+    let _ = story.on(configured(Flags::new()));
+    let _ = story.on(Event::UpdatesSeen(News::default()));
+    let _ = story.on(orbit_is_there());
+    assert_eq!(story.on(Event::ShutdownRequested), []);
+    assert_eq!(story.on(Event::OsquerydExited), [Action::Exit]);
+
+    let mut story = updating(Probation::None);
+    let _ = story.timer();
+    assert_eq!(story.on(Event::ShutdownRequested), [Action::Exit]);
+    assert_eq!(story.on(orbit_is_there()), []);
+}
+
+#[test]
+fn a_new_agent_proves_itself_by_reaching_the_server() {
+    let mut story = updating(Probation::Own);
+    let _ = story.timer();
+    assert_eq!(story.on(configured(Flags::new())), [Action::ProveOrbit]);
+    let _ = story.on(Event::UpdatesSeen(News::default()));
+    let _ = story.timer();
+    assert_eq!(story.on(configured(Flags::new())), [], "once");
+}
+
+/// Lets ten minutes pass without a good answer from the server.
+fn ten_minutes_of_silence(story: &mut Story) -> Vec<Action> {
+    let begun = story.now;
+    let mut actions = Vec::new();
+    while story.now - begun < Duration::from_mins(10) {
+        actions = story.timer();
+        if actions.contains(&Action::FetchConfig(key("a"))) {
+            actions.extend(story.on(Event::ConfigFetched(Err(FetchFailure::Failed))));
+        }
+    }
+    assert_eq!(story.now - begun, Duration::from_mins(10));
+    actions
+}
+
+#[test]
+fn a_new_agent_that_does_not_reach_the_server_makes_way() {
+    let mut story = updating(Probation::Own);
+    let _ = story.timer();
+    let _ = story.on(Event::UpdatesSeen(News::default()));
+    let _ = story.on(Event::ConfigFetched(Err(FetchFailure::Failed)));
+    let actions = ten_minutes_of_silence(&mut story);
+    assert!(actions.contains(&Action::RevertOrbit), "{actions:?}");
+    let _ = story.on(Event::OsquerydExited);
+    assert_eq!(story.state().name(), "stopped");
+}
+
+#[test]
+fn the_older_agent_is_put_to_the_same_test() {
+    let mut story = updating(Probation::Suspect);
+    let _ = story.timer();
+    assert_eq!(story.on(configured(Flags::new())), [Action::CondemnOrbit]);
+
+    let mut story = updating(Probation::Suspect);
+    let _ = story.timer();
+    let _ = story.on(Event::UpdatesSeen(News::default()));
+    let _ = story.on(Event::ConfigFetched(Err(FetchFailure::Failed)));
+    let actions = ten_minutes_of_silence(&mut story);
+    assert!(actions.contains(&Action::AcquitOrbit), "{actions:?}");
+    assert_eq!(story.state().name(), "running");
+}
+
+#[test]
+fn a_start_that_is_broken_off_in_order_does_not_count() {
+    let mut story = updating(Probation::Own);
+    let _ = story.timer();
+    let actions = story.on(Event::ShutdownRequested);
+    assert_eq!(actions, [Action::ForgiveStart, Action::Exit]);
+}
+
+#[test]
+fn a_new_osqueryd_is_restarted_alone_and_proves_itself_by_running() {
+    let mut story = updating(Probation::None);
+    let _ = story.timer();
+    let _ = story.on(configured(Flags::new()));
+    let _ = story.on(Event::UpdatesSeen(News::default()));
+    assert_eq!(story.on(osqueryd_is_there()), [Action::StopOsqueryd]);
+    assert_eq!(story.on(Event::OsquerydExited), [Action::StartOsqueryd(Flags::new())]);
+    let begun = story.now;
+    while !story.timer().contains(&Action::ProveOsqueryd) {
+        let _ = story.on(configured(Flags::new()));
+    }
+    assert_eq!(story.now - begun, Duration::from_mins(1));
+}
+
+#[test]
+fn a_new_osqueryd_that_ends_three_times_is_taken_back() {
+    let mut story = updating(Probation::None);
+    let _ = story.timer();
+    let _ = story.on(configured(Flags::new()));
+    let _ = story.on(Event::UpdatesSeen(News::default()));
+    let _ = story.on(osqueryd_is_there());
+    let _ = story.on(Event::OsquerydExited);
+    let start = Action::StartOsqueryd(Flags::new());
+    for _ in 0..2 {
+        assert_eq!(story.on(Event::OsquerydExited), []);
+        while !story.timer().contains(&start) {
+            let _ = story.on(configured(Flags::new()));
+        }
+    }
+    assert_eq!(story.on(Event::OsquerydExited), [Action::RevertOsqueryd]);
+    while !story.timer().contains(&start) {
+        let _ = story.on(configured(Flags::new()));
+    }
 }

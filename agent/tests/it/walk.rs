@@ -7,7 +7,8 @@ use std::{
 };
 
 use agent::machine::{
-    Action, Beginning, EnrollFailure, Event, FetchFailure, Flags, Pace, SaveFailure, State,
+    Action, Beginning, EnrollFailure, Event, FetchFailure, Flags, News, Pace, Probation,
+    SaveFailure, State,
 };
 use proptest::{prelude::*, sample::select};
 use serde_json::json;
@@ -23,6 +24,8 @@ enum Step {
     Fetched(Result<u8, FetchFailure>),
     /// osqueryd ends, if there is one.
     OsquerydExits,
+    /// What a look for updates has brought, if there is one on its way.
+    UpdatesSeen(News),
     Shutdown,
 }
 
@@ -49,6 +52,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..3_u8).prop_map(|flags| Step::Fetched(Ok(flags))),
         5 => fetch_failure.prop_map(|failure| Step::Fetched(Err(failure))),
         4 => Just(Step::OsquerydExits),
+        4 => Just(Step::UpdatesSeen(News::default())),
+        2 => Just(Step::UpdatesSeen(News { orbit: false, osqueryd: true })),
+        1 => Just(Step::UpdatesSeen(News { orbit: true, osqueryd: true })),
         1 => Just(Step::Shutdown),
     ]
 }
@@ -72,12 +78,22 @@ struct World {
     busy_until: Option<Instant>,
     osqueryd_up: bool,
     stop_ordered: bool,
+    looking: bool,
+    /// Whether another version was brought, or this one has failed.
+    may_hand_over: bool,
+    probation: Probation,
+    trial_of_osqueryd: bool,
     shutdown_at: Option<Instant>,
     exits: u32,
 }
 
 impl World {
-    fn new(node_key: Option<NodeKey>, osqueryd_installed: bool, seed: u64) -> Self {
+    fn new(
+        node_key: Option<NodeKey>,
+        osqueryd_installed: bool,
+        probation: Probation,
+        seed: u64,
+    ) -> Self {
         #[expect(clippy::disallowed_methods, reason = "a walk begins somewhere")]
         let now = Instant::now();
         let pace = Pace::default();
@@ -85,6 +101,9 @@ impl World {
             node_key: node_key.clone(),
             flags: Flags::new(),
             osqueryd_installed,
+            osqueryd_trial: None,
+            updates: true,
+            probation,
             pace: pace.clone(),
             seed,
         };
@@ -103,6 +122,10 @@ impl World {
             busy_until: None,
             osqueryd_up: false,
             stop_ordered: false,
+            looking: false,
+            may_hand_over: false,
+            probation,
+            trial_of_osqueryd: false,
             shutdown_at: None,
             exits: 0,
         }
@@ -131,6 +154,14 @@ impl World {
                 self.on(Event::OsquerydExited);
             }
             Step::OsquerydExits => {}
+            Step::UpdatesSeen(news) if self.looking => {
+                self.looking = false;
+                let stopping = matches!(self.state(), State::Stopping(_) | State::Stopped);
+                self.may_hand_over |= news.orbit && !stopping;
+                self.trial_of_osqueryd |= news.osqueryd && !stopping;
+                self.on(Event::UpdatesSeen(news));
+            }
+            Step::UpdatesSeen(_) => {}
             Step::Shutdown => {
                 self.shutdown_at.get_or_insert(self.now);
                 self.on(Event::ShutdownRequested);
@@ -175,10 +206,12 @@ impl World {
         }
         let answer = answer.map(|number| AgentConfig {
             command_line_startup_flags: Flags::from([("flag".to_owned(), json!(number))]),
+            ..AgentConfig::default()
         });
         self.on(Event::ConfigFetched(answer));
         if asked.is_some_and(|key| self.rejected.contains(key.expose())) {
-            assert!(self.saved.is_none() || self.shutdown_at.is_some(), "a rejected key stays");
+            let ends = matches!(self.state(), State::Stopping(_) | State::Stopped);
+            assert!(self.saved.is_none() || ends, "a rejected key stays");
         }
     }
 
@@ -214,11 +247,36 @@ impl World {
             Action::KillOsqueryd => {
                 assert!(!self.osqueryd_up || self.stop_ordered, "killed without warning");
             }
+            Action::LookForUpdates => {
+                assert!(!self.looking, "two looks at once");
+                assert!(self.shutdown_at.is_none(), "an update while it is stopping");
+                self.looking = true;
+            }
+            Action::ProveOrbit | Action::ForgiveStart => self.end_probation(Probation::Own),
+            Action::RevertOrbit => {
+                self.end_probation(Probation::Own);
+                self.may_hand_over = true;
+            }
+            Action::CondemnOrbit | Action::AcquitOrbit => self.end_probation(Probation::Suspect),
+            Action::ProveOsqueryd | Action::RevertOsqueryd => {
+                assert!(self.trial_of_osqueryd, "no osqueryd is on trial");
+                self.trial_of_osqueryd = false;
+            }
+            Action::HandOver => {
+                self.exits += 1;
+                assert!(self.may_hand_over, "nobody is there to take over");
+                assert!(self.shutdown_at.is_none(), "a version takes over while it is stopping");
+            }
             Action::Exit => {
                 self.exits += 1;
                 assert!(self.shutdown_at.is_some(), "nobody asked it to exit");
             }
         }
+    }
+
+    fn end_probation(&mut self, expected: Probation) {
+        assert_eq!(self.probation, expected, "that is not what was tested");
+        self.probation = Probation::None;
     }
 
     fn check_enroll(&mut self) {
@@ -279,10 +337,11 @@ proptest! {
         steps in prop::collection::vec(step(), 0..200),
         enrolled: bool,
         osqueryd_installed: bool,
+        probation in select(vec![Probation::None, Probation::Own, Probation::Suspect]),
         seed: u64,
     ) {
         let key = enrolled.then(|| NodeKey::new("key of an earlier run").unwrap());
-        let mut world = World::new(key, osqueryd_installed, seed);
+        let mut world = World::new(key, osqueryd_installed, probation, seed);
         for step in steps {
             world.take(step);
         }

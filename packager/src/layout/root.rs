@@ -105,8 +105,8 @@ impl Root {
     }
 
     /// Adds a program as `bin/<component>/packaged/<program>`, a bundle as
-    /// `bin/<component>/packaged/<component>.app`. Where the agent moves the pointer and no script,
-    /// adds the version, which it compares with those of updates.
+    /// `bin/<component>/packaged/<component>.app`. Adds the version, which the agent compares with
+    /// those of updates.
     fn add_component(&mut self, component: &Component) -> Result<Pointer, AssembleError> {
         let folder = self.path.join("bin").join(component.kind.name());
         let packaged = folder.join(files::PACKAGED);
@@ -122,10 +122,8 @@ impl Root {
                 self.add_bundle(&packaged.join(bundle_name(component.kind)), bundle)?
             }
         };
-        if self.os != Os::Linux {
-            let version = Entry::bytes(format!("{}\n", component.version), Role::Data);
-            self.tree.insert(packaged.join(files::PACKAGED_VERSION), version)?;
-        }
+        let version = Entry::bytes(format!("{}\n", component.version), Role::Data);
+        self.tree.insert(packaged.join(files::PACKAGED_VERSION), version)?;
         Ok(Pointer {
             component: component.kind,
             link: self.link(&folder, component.kind),

@@ -65,6 +65,7 @@ impl TryFrom<Draft> for PackageSpec {
                 browser_host: draft.browser_host,
                 update_url,
                 update_interval: draft.update_interval,
+                update_rate: None,
                 disable_updates: draft.disable_updates,
                 channels: draft.channels,
                 proxy,

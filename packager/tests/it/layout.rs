@@ -21,6 +21,7 @@ drwxr-xr-x root root     0 /opt/orbit
 drwxr-xr-x root root     0 /opt/orbit/bin
 drwxr-xr-x root root     0 /opt/orbit/bin/orbit
 drwxr-xr-x root root     0 /opt/orbit/bin/orbit/packaged
+-rw-r--r-- root root [..] /opt/orbit/bin/orbit/packaged/VERSION
 -rwxr-xr-x root root [..] /opt/orbit/bin/orbit/packaged/orbit
 lrwxrwxrwx root root     0 /opt/orbit/osquery.flags -> /etc/orbit/osquery.flags
 -rw------- root root    28 /opt/orbit/secret.txt

@@ -70,7 +70,7 @@ impl Fleet {
         let version = tidy_optional(request.orbit_version.as_deref());
         self.orbit(&request.orbit_node_key, version, address).await?;
         let flags = self.0.config.orbit.command_line_startup_flags.clone();
-        Ok(AgentConfig { command_line_startup_flags: flags })
+        Ok(AgentConfig { command_line_startup_flags: flags, ..AgentConfig::default() })
     }
 
     /// Takes the token that opens the end user's page of this device.

@@ -28,6 +28,8 @@ pub struct Rollout {
     pub critical: bool,
     /// Whether devices with a later version are to go back to it.
     pub allow_downgrade: bool,
+    /// How many of a hundred devices may fail with it before the others wait; none: all of them.
+    pub max_failure_percent: Option<u8>,
 }
 
 /// Whether devices may begin with what is current on a channel.
@@ -105,6 +107,7 @@ fn release(
         critical: rollout.critical,
         paused: false,
         allow_downgrade: rollout.allow_downgrade,
+        max_failure_percent: rollout.max_failure_percent,
     };
     list_manifest(change, published, (&name_of(name), &manifest));
 }

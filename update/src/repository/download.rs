@@ -1,19 +1,26 @@
 //! One component, from the cache or by a verified download.
 
+use std::{num::NonZeroU64, time::Duration};
+
 use camino::Utf8PathBuf;
 use futures_util::TryStreamExt;
 
 use super::{FetchError, Repository, unpack};
 use crate::{
-    cache::{Cache, CacheError},
+    cache::{Cache, CacheError, CacheWriter},
     component::{FetchedComponent, OnProgress, Progress},
     names::{Channel, TargetName},
-    transport::{Transport, TransportError},
+    transport::{ByteStream, Transport, TransportError},
     verify::SignedTarget,
 };
 
 /// No component is longer.
 const MAX_TARGET_LENGTH: u64 = 2 << 30;
+
+/// A download may take so long, and a second more for each of these bytes: a server that sends a byte
+/// now and then is not listened to for ever. What has come by then is kept for the next attempt.
+const PATIENCE: Duration = Duration::from_mins(10);
+const SLOWEST: u64 = 4 * 1024;
 
 impl Repository {
     pub(super) async fn fetch_one(
@@ -53,44 +60,105 @@ impl Repository {
             return Err(FetchError::NotCached { target: name.clone() });
         };
         let failed = |source| FetchError::Download { target: name.clone(), source };
-        stream_to_cache(transport, target, &self.cache, report).await.map_err(failed)
+        let download = Download { transport, cache: &self.cache, rate: self.rate };
+        download.run(target, report).await.map_err(failed)
     }
 }
 
-/// Downloads `target`, checking length and hash while the bytes pass.
-async fn stream_to_cache(
-    transport: &Transport,
-    target: &SignedTarget,
-    cache: &Cache,
-    report: &(dyn Fn(u64) + Send + Sync),
-) -> Result<Utf8PathBuf, DownloadError> {
-    let file = format!("targets/{}", target.file);
-    let at = transport.locate(&file);
-    let length = target.length;
-    if length > MAX_TARGET_LENGTH {
-        return Err(DownloadError::TooLong { length, limit: MAX_TARGET_LENGTH });
-    }
-    let mut stream =
-        transport.open(&file).await?.ok_or_else(|| DownloadError::Missing { at: at.clone() })?;
-    let mut writer = cache.create()?;
-    while let Some(chunk) = stream.try_next().await? {
-        if writer.length() + chunk.len() as u64 > length {
-            return Err(DownloadError::Endless { at, length });
+/// What a download needs besides a target.
+#[derive(Clone, Copy)]
+pub(super) struct Download<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) cache: &'a Cache,
+    pub(super) rate: Option<NonZeroU64>,
+}
+
+impl Download<'_> {
+    /// Downloads `target`, checking length and hash while the bytes pass; goes on where an earlier
+    /// attempt has ended.
+    pub(super) async fn run(
+        self,
+        target: &SignedTarget,
+        report: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Utf8PathBuf, DownloadError> {
+        let (length, limit) = (target.length, MAX_TARGET_LENGTH);
+        if length > limit {
+            return Err(DownloadError::TooLong { length, limit });
         }
-        writer.append(&chunk)?;
-        report(writer.length());
+        let (cache, sha256) = (self.cache.clone(), target.sha256.clone());
+        let resuming = tokio::task::spawn_blocking(move || cache.resume(&sha256));
+        let mut writer = resuming.await.expect("hashing a file does not panic")?;
+        let was_begun = writer.length() > 0;
+        let mut outcome = self.stream(target, &mut writer, report).await;
+        if was_begun && matches!(&outcome, Err(error) if error.is_about_content()) {
+            // What was there before may be to blame.
+            writer.restart()?;
+            outcome = self.stream(target, &mut writer, report).await;
+        }
+        match outcome {
+            Ok(()) => Ok(writer.keep()?),
+            Err(error) => {
+                if error.is_about_content() {
+                    writer.discard();
+                }
+                Err(error)
+            }
+        }
     }
-    if writer.length() < length {
-        return Err(DownloadError::Truncated { at, received: writer.length(), length });
+
+    async fn stream(
+        self,
+        target: &SignedTarget,
+        writer: &mut CacheWriter,
+        report: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), DownloadError> {
+        let file = format!("targets/{}", target.file);
+        let at = self.transport.locate(&file);
+        let length = target.length;
+        if writer.length() > length {
+            writer.restart()?;
+        }
+        if writer.length() < length || length == 0 {
+            let opened = self.transport.open(&file, writer.length()).await?;
+            let opened = opened.ok_or_else(|| DownloadError::Missing { at: at.clone() })?;
+            if opened.offset != writer.length() {
+                writer.restart()?;
+            }
+            let limit = PATIENCE + Duration::from_secs(length / SLOWEST);
+            let reading = self.append(opened.stream, (&at, length), writer, report);
+            let slow = |_| TransportError::Slow { at: at.clone(), limit };
+            tokio::time::timeout(limit, reading).await.map_err(slow)??;
+        }
+        if writer.length() < length {
+            return Err(DownloadError::Truncated { at, received: writer.length(), length });
+        }
+        if writer.sha256() != target.sha256 {
+            let signed = target.sha256.clone();
+            return Err(DownloadError::Tampered { at, found: writer.sha256(), signed });
+        }
+        Ok(())
     }
-    if writer.sha256() != target.sha256 {
-        return Err(DownloadError::Tampered {
-            at,
-            found: writer.sha256(),
-            signed: target.sha256.clone(),
-        });
+
+    async fn append(
+        self,
+        mut stream: ByteStream,
+        (at, length): (&str, u64),
+        writer: &mut CacheWriter,
+        report: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), DownloadError> {
+        while let Some(chunk) = stream.try_next().await? {
+            if writer.length() + chunk.len() as u64 > length {
+                return Err(DownloadError::Endless { at: at.to_owned(), length });
+            }
+            writer.append(&chunk)?;
+            report(writer.length());
+            if let Some(rate) = self.rate {
+                let due = chunk.len() as f64 / rate.get() as f64;
+                tokio::time::sleep(Duration::from_secs_f64(due)).await;
+            }
+        }
+        Ok(())
     }
-    Ok(writer.keep()?)
 }
 
 /// Why a download is not what was signed for.
@@ -148,6 +216,16 @@ pub enum DownloadError {
 }
 
 impl DownloadError {
+    /// Whether the bytes were wrong, so that none of them is worth keeping.
+    pub(super) fn is_about_content(&self) -> bool {
+        match self {
+            Self::Endless { .. } | Self::Truncated { .. } | Self::Tampered { .. } => true,
+            Self::Missing { .. } | Self::TooLong { .. } | Self::Transport(_) | Self::Cache(_) => {
+                false
+            }
+        }
+    }
+
     /// What to do next, for the errors where that is known.
     pub fn help(&self) -> Option<String> {
         match self {
@@ -164,7 +242,7 @@ impl DownloadError {
 }
 
 /// Looks `sha256` up in the cache, off the runtime's threads since the whole file is hashed.
-async fn find(cache: &Cache, sha256: &str) -> Result<Option<Utf8PathBuf>, CacheError> {
+pub(super) async fn find(cache: &Cache, sha256: &str) -> Result<Option<Utf8PathBuf>, CacheError> {
     let (cache, sha256) = (cache.clone(), sha256.to_owned());
     let finding = tokio::task::spawn_blocking(move || cache.find(&sha256));
     finding.await.expect("hashing a file does not panic")

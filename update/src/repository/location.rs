@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     connection::{Connection, ConnectionError},
-    transport::{self, Transport},
+    transport::{self, Polled, Transport},
 };
 
 /// The directory that holds `timestamp.json`, on a server or on this machine.
@@ -23,7 +23,8 @@ impl Location {
     pub(crate) fn transport(&self, connection: &Connection) -> Result<Transport, ConnectionError> {
         match self {
             Self::Url(url) => {
-                Ok(Transport::Http { client: connection.client()?, base: url.clone() })
+                let (client, base) = (connection.client()?, url.clone());
+                Ok(Transport::Http { client, base, polled: Polled::default() })
             }
             Self::Directory(dir) => Ok(Transport::Directory(dir.clone())),
         }

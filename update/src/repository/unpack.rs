@@ -2,7 +2,7 @@
 
 use std::{fs, io::Read};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use flate2::read::GzDecoder;
 
 use super::FetchError;
@@ -10,6 +10,7 @@ use crate::{
     cache::{Cache, CacheError},
     component::FetchedComponent,
     names::{Component, TargetName, UpdatePlatform},
+    release::ReleaseFile,
 };
 
 /// No program is longer.
@@ -70,6 +71,33 @@ fn take_out(
     Err(UnpackError::NoProgram { program: program.to_owned() })
 }
 
+/// Unpacks the zstd file `packed` to `wanted`, which is what it must give to the last bit.
+pub(super) fn expand(
+    packed: &Utf8Path,
+    wanted: &ReleaseFile,
+    cache: &Cache,
+) -> Result<Utf8PathBuf, UnpackError> {
+    let unreadable = |source| UnpackError::Unreadable { archive: packed.to_owned(), source };
+    let file = fs::File::open(packed).map_err(unreadable)?;
+    let mut reader = zstd::Decoder::new(file).map_err(unreadable)?;
+    let mut writer = cache.create()?;
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match reader.read(&mut buffer).map_err(unreadable)? {
+            0 => break,
+            length if writer.length() + length as u64 > wanted.length => {
+                let (length, limit) = (writer.length() + length as u64, wanted.length);
+                return Err(UnpackError::TooLong { length, limit });
+            }
+            length => writer.append(&buffer[..length])?,
+        }
+    }
+    if writer.sha256() != wanted.sha256 {
+        return Err(UnpackError::Other { found: writer.sha256(), signed: wanted.sha256.clone() });
+    }
+    Ok(writer.keep()?)
+}
+
 /// Why an archive gives no program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -95,6 +123,14 @@ pub enum UnpackError {
         length: u64,
         /// The most that is accepted, in bytes.
         limit: u64,
+    },
+    /// What is in it is another file than was signed for.
+    #[error("it is not the file that was signed for: its SHA-256 is {found}, not {signed}")]
+    Other {
+        /// The hash of what is in it.
+        found: String,
+        /// The hash that was signed.
+        signed: String,
     },
     /// The cache cannot be written.
     #[error(transparent)]

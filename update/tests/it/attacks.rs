@@ -163,13 +163,35 @@ async fn a_truncated_target_is_refused() {
 }
 
 #[tokio::test]
-async fn a_broken_connection_is_told_and_leaves_nothing() {
+async fn a_broken_connection_is_told_and_what_came_is_gone_on_with() {
     let fixture = Fixture::with_orbit().await;
     let server = Server::start(fixture.editor.repository_dir()).await;
-    server.answer(&stable_file(&fixture), Answer::CutOff(b"orbit".to_vec()));
-    let error = refused_download(&fixture, &server).await;
-    assert!(matches!(error, DownloadError::Transport(TransportError::Request { .. })), "{error:?}");
-    assert!(error.to_string().contains(server.url()));
+    let file = stable_file(&fixture);
+    server.answer(&file, Answer::CutOff(b"orbit".to_vec()));
+    let outcome = fetch_stable(&mut fixture.reader(server.location())).await;
+    let Err(FetchError::Download { source, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(
+        matches!(source, DownloadError::Transport(TransportError::Request { .. })),
+        "{source:?}"
+    );
+    assert!(source.to_string().contains(server.url()));
+    server.take_ranges();
+    server.forget(&file);
+    let fetched = fetch_stable(&mut fixture.reader(server.location())).await.unwrap();
+    assert_eq!(fs::read(&fetched.path).unwrap(), b"orbit, the first");
+    assert_eq!(server.take_ranges(), ["bytes=5-"]);
+}
+
+#[tokio::test]
+async fn what_came_of_another_file_is_thrown_away() {
+    let fixture = Fixture::with_orbit().await;
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    let file = stable_file(&fixture);
+    server.answer(&file, Answer::CutOff(b"other".to_vec()));
+    fetch_stable(&mut fixture.reader(server.location())).await.unwrap_err();
+    server.forget(&file);
+    let fetched = fetch_stable(&mut fixture.reader(server.location())).await.unwrap();
+    assert_eq!(fs::read(&fetched.path).unwrap(), b"orbit, the first");
 }
 
 #[tokio::test]

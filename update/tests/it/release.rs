@@ -107,6 +107,7 @@ fn seeds_are_even_and_others_for_another_version() {
         critical: false,
         paused: false,
         allow_downgrade: false,
+        max_failure_percent: None,
     };
     let (one, two) = (release("1.0.0"), release("1.0.1"));
     let devices: Vec<_> = (0..10_000).map(|number| format!("device-{number}")).collect();

@@ -36,6 +36,7 @@ struct Shared {
     dir: Mutex<Utf8PathBuf>,
     answers: Mutex<BTreeMap<String, Answer>>,
     requests: Mutex<Vec<String>>,
+    ranges: Mutex<Vec<String>>,
 }
 
 /// Stops when dropped.
@@ -85,6 +86,16 @@ impl Server {
         self.shared.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 
+    /// Answers `path` from the directory again.
+    pub(crate) fn forget(&self, path: &str) {
+        self.shared.answers.lock().unwrap().remove(path);
+    }
+
+    /// The ranges asked for since the last call.
+    pub(crate) fn take_ranges(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.ranges.lock().unwrap())
+    }
+
     /// The paths asked for since the last call.
     pub(crate) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut *self.shared.requests.lock().unwrap())
@@ -102,6 +113,7 @@ fn app(dir: Utf8PathBuf) -> (Arc<Shared>, Router) {
         dir: Mutex::new(dir),
         answers: Mutex::default(),
         requests: Mutex::default(),
+        ranges: Mutex::default(),
     });
     let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
     (shared, app)
@@ -110,6 +122,9 @@ fn app(dir: Utf8PathBuf) -> (Arc<Shared>, Router) {
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let path = request.uri().path().trim_start_matches('/').to_owned();
     shared.requests.lock().unwrap().push(path.clone());
+    let header = |name| request.headers().get(name).map(|it| it.to_str().unwrap().to_owned());
+    let range = header(header::RANGE);
+    shared.ranges.lock().unwrap().extend(range.clone());
     let answer = shared.answers.lock().unwrap().get(&path).cloned();
     match answer {
         Some(Answer::Bytes(bytes)) => bytes.into_response(),
@@ -124,9 +139,27 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             ([(header::CONTENT_LENGTH, promised)], body).into_response()
         }
         None => match fs::read(shared.dir.lock().unwrap().join(path)) {
-            Ok(bytes) => bytes.into_response(),
+            Ok(bytes) => file(bytes, header(header::IF_NONE_MATCH), range),
             Err(_) => StatusCode::NOT_FOUND.into_response(),
         },
+    }
+}
+
+/// As a web server has it: with an entity tag, and from the middle if somebody asks.
+fn file(bytes: Vec<u8>, known: Option<String>, range: Option<String>) -> Response {
+    let tag = format!("\"{}-{}\"", bytes.len(), bytes.iter().map(|it| u64::from(*it)).sum::<u64>());
+    if known.as_ref() == Some(&tag) {
+        return StatusCode::NOT_MODIFIED.into_response();
+    }
+    let from = range.and_then(|it| it.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    match from {
+        None => ([(header::ETAG, tag)], bytes).into_response(),
+        Some(from) if from < bytes.len() => {
+            let told = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
+            let status = StatusCode::PARTIAL_CONTENT;
+            (status, [(header::CONTENT_RANGE, told)], bytes[from..].to_vec()).into_response()
+        }
+        Some(_) => StatusCode::RANGE_NOT_SATISFIABLE.into_response(),
     }
 }
 

@@ -61,7 +61,12 @@ const RULES: &[Rule] = &[
         because: "only the store speaks SQL",
     },
     Rule {
-        within: &["agent/src/machine"],
+        within: &[
+            "agent/src/machine",
+            "agent/src/updater/clock",
+            "agent/src/updater/judge",
+            "agent/src/updater/ledger",
+        ],
         never: &[
             "tokio",
             "reqwest",
@@ -73,7 +78,7 @@ const RULES: &[Rule] = &[
             "jiff::Timestamp::now",
             "jiff::Zoned::now",
         ],
-        because: "the state machine has no clock and does no I/O",
+        because: "what is decided is decided without a clock and I/O",
     },
 ];
 

@@ -62,6 +62,23 @@ fn is_plain(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_+".contains(&byte))
 }
 
+/// Programs are told by their names.
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+pub fn set_program(_file: &File, _is_program: bool) -> io::Result<()> {
+    Ok(())
+}
+
+/// Refused: only bundles for macOS have symbolic links.
+pub fn link(_target: &Utf8Path, _path: &Utf8Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// None: nobody asks the system, and a disk that is full is told when it is written to.
+#[must_use]
+pub fn free_space(_directory: &Utf8Path) -> Option<u64> {
+    None
+}
+
 /// Writes `bytes` to a file that is new or emptied, readable by `readers`, and syncs it.
 ///
 /// A secret goes into a file that is made for it, closed to all others while it has no access

@@ -100,6 +100,11 @@ fn control(control: ServiceControl) -> ServiceControlHandlerResult {
     ServiceControlHandlerResult::NotImplemented
 }
 
+/// Asks the agent to stop, as SCM would.
+pub(super) fn request_stop() {
+    STOP.notify_one();
+}
+
 /// Waits until SCM asks the service to stop; for ever where there is no service.
 pub(super) async fn stop_requested() {
     STOP.notified().await;

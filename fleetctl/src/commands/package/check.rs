@@ -214,8 +214,8 @@ impl Check {
             connection: Connection {
                 ca_pem: files.update_certificate.as_deref().map(<[u8]>::to_vec),
                 identity_pem: files.update_client.joined(),
-                proxy: None,
                 insecure,
+                ..Connection::default()
             },
             offline: update.offline,
         })))

@@ -71,6 +71,9 @@ pub(crate) struct PromoteArgs {
     /// Devices with a later version are to go back to it
     #[arg(long)]
     allow_downgrade: bool,
+    /// Share of the devices that may fail with it before the others wait, e.g. 5% [default: 100%]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    max_failures: Option<u8>,
     #[command(flatten)]
     change: ChangeArgs,
 }
@@ -152,6 +155,7 @@ pub(crate) async fn promote(args: PromoteArgs, session: &Session) -> anyhow::Res
             min_agent: args.min_agent,
             critical: args.critical,
             allow_downgrade: args.allow_downgrade,
+            max_failure_percent: args.max_failures,
         },
     });
     carry_out(&edit, &args.change, session).await
@@ -159,6 +163,12 @@ pub(crate) async fn promote(args: PromoteArgs, session: &Session) -> anyhow::Res
 
 fn too_late() -> Stop {
     Stop::usage("--waves goes beyond the end of the calendar")
+}
+
+/// `5%`.
+fn parse_share(text: &str) -> Result<u8, &'static str> {
+    let percent = text.strip_suffix('%').and_then(|it| it.parse().ok());
+    percent.filter(|it| *it <= 100).ok_or("a share is from 0% to 100%, e.g. 5%")
 }
 
 /// `10%@24h`: how many of the seeds, and after what time.

@@ -31,6 +31,7 @@ fn meaning(name: &str) -> &'static str {
         vars::BROWSER_HOST => "The server's address in links that the tray icon opens.",
         vars::UPDATE_URL => "Where updates come from, if not from the server.",
         vars::UPDATE_INTERVAL => "How often to look for updates: 90s, 15m, 1h.",
+        vars::UPDATE_RATE => "The most bytes a second to download updates with: 500k, 2M.",
         vars::DISABLE_UPDATES => "Never look for updates.",
         vars::ORBIT_CHANNEL => "Channel of the agent: stable, edge, or a version.",
         vars::OSQUERYD_CHANNEL => "Channel of osqueryd.",

@@ -1,0 +1,270 @@
+//! The driver's part in updates: it has them looked for, writes down what comes of it, and tells the
+//! server.
+
+use std::{num::NonZeroU64, sync::Arc};
+
+use camino::Utf8PathBuf;
+use jiff::{SignedDuration, Timestamp};
+use update::{Channel, Component};
+use wire::orbit::{ComponentUpdate, UpdateChannels, UpdateState};
+
+use super::{Driver, Outcome, now, timestamp};
+use crate::{
+    VERSION,
+    complaints::{Complaint, explain},
+    config::Config,
+    identity::Identity,
+    machine::{Event, News},
+    server::{RequestError, Server},
+    tasks::updates::{self, Installed, Probe, Question, Seen, Updates},
+    updater::{Updater, UpdaterError, clock},
+};
+
+/// What the driver knows of updates.
+pub(super) struct Updating {
+    updater: Updater,
+    /// None: there are none for this device.
+    source: Option<Arc<Updates>>,
+    /// How the components stood when it was last seen.
+    standings: Vec<ComponentUpdate>,
+    /// What the server was last told of it.
+    told: Vec<ComponentUpdate>,
+    telling: bool,
+    complaint: Complaint,
+}
+
+impl Updating {
+    pub(super) fn new(config: &Config, mut updater: Updater) -> Self {
+        for component in [Component::Osqueryd, Component::Desktop] {
+            complain(updater.mend(component));
+        }
+        let probe = Probe { variables: config.flags.clone() };
+        let rate = config.settings.update_rate.and_then(NonZeroU64::new);
+        let source = config.updates.clone();
+        let source =
+            source.map(|it| Arc::new(Updates::new(it, &config.root, probe).with_rate(rate)));
+        Self {
+            updater,
+            source,
+            standings: Vec::new(),
+            told: Vec::new(),
+            telling: false,
+            complaint: Complaint::default(),
+        }
+    }
+
+    pub(super) fn standings(&self) -> &[ComponentUpdate] {
+        &self.standings
+    }
+
+    /// The osqueryd to start, where that is not the one that the pointer leads to.
+    pub(super) fn osqueryd(&mut self) -> Option<Utf8PathBuf> {
+        self.updater.osqueryd_on_trial().unwrap_or_else(|error| {
+            complain(Err(error));
+            None
+        })
+    }
+
+    /// The server says which channels to follow.
+    pub(super) fn follow(&mut self, channels: &UpdateChannels) {
+        complain(self.updater.follow(channels));
+    }
+
+    fn question(&self, config: &Config, identity: &Identity, server: &Server) -> Question {
+        let installed = |component| self.installed(config, component);
+        Question {
+            now: clock::judge_by(timestamp(), self.floor(), server.date()),
+            device: identity.osquery_identifier(),
+            agent: self.updater.version(Component::Orbit).unwrap_or_else(|| VERSION.to_owned()),
+            interval: SignedDuration::try_from(config.settings.update_interval)
+                .unwrap_or(SignedDuration::MAX),
+            // What ends this process comes last.
+            components: [Component::Osqueryd, Component::Desktop, Component::Orbit]
+                .into_iter()
+                .filter_map(installed)
+                .collect(),
+            server: None,
+        }
+    }
+
+    fn installed(&self, config: &Config, component: Component) -> Option<Installed> {
+        if !self.updater.folder(component).exists() {
+            return None;
+        }
+        Some(Installed {
+            component,
+            channel: self.channel(config, component),
+            version: self.updater.version(component),
+            entry: self.updater.ledger().of(component).clone(),
+            busy: self.updater.busy(component),
+        })
+    }
+
+    /// The server's word counts, then the package's.
+    fn channel(&self, config: &Config, component: Component) -> Channel {
+        let (said, set) = (&self.updater.ledger().channels, &config.settings.channels);
+        let (said, set) = match component {
+            Component::Orbit => (&said.orbit, &set.orbit),
+            Component::Osqueryd => (&said.osqueryd, &set.osqueryd),
+            Component::Desktop => (&said.desktop, &set.desktop),
+        };
+        let said = said.as_ref().and_then(|text| text.parse().ok());
+        said.or_else(|| set.parse().ok()).unwrap_or_else(Channel::stable)
+    }
+
+    /// The date of the newest program on this device: no clock is right that is before it.
+    fn floor(&self) -> Timestamp {
+        let date = |component| {
+            let about = self.updater.folder(component).pointed()?.metadata().ok()?;
+            Timestamp::try_from(about.modified().ok()?).ok()
+        };
+        let dates = Component::ALL.into_iter().filter_map(date);
+        dates.max().unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Shows what has become of a version on trial.
+    fn restate(&mut self, component: Component) {
+        let entry = self.updater.ledger().of(component).clone();
+        let version = self.updater.version(component);
+        let name = component.as_str();
+        let Some(standing) = self.standings.iter_mut().find(|it| it.component == name) else {
+            return;
+        };
+        standing.blocked_version = entry.blocked.as_ref().map(|it| it.version.clone());
+        standing.blocked_sha256 = entry.blocked.as_ref().map(|it| it.target.clone());
+        standing.detail = entry.blocked.as_ref().map(|it| it.fault.text().to_owned());
+        standing.version = version;
+        standing.state = match (&entry.trial, &entry.blocked) {
+            (Some(_), _) => UpdateState::Trying,
+            (None, Some(_)) => UpdateState::RolledBack,
+            (None, None) if standing.version == standing.offered_version => UpdateState::Current,
+            (None, None) => UpdateState::Waiting,
+        };
+    }
+}
+
+impl Driver {
+    pub(super) fn look_for_updates(&mut self) {
+        let Some(source) = self.updating.source.clone() else { return };
+        let mut question = self.updating.question(&self.config, &self.identity, &self.server);
+        question.server = self.accepted.clone().map(|key| (Arc::clone(&self.server), key));
+        self.tasks
+            .spawn(async move { Outcome::UpdatesSeen(Box::new(source.look(question).await)) });
+    }
+
+    pub(super) fn updates_seen(&mut self, seen: Seen) -> Event {
+        self.report_trouble(&seen);
+        self.updating.standings = seen.standings;
+        let news = self.updating.updater.take_in(&seen.findings, timestamp());
+        let news = news.unwrap_or_else(|error| {
+            complain(Err(error));
+            News::default()
+        });
+        self.updating.restate(Component::Desktop);
+        if news.orbit {
+            tracing::info!("a new version of the agent is there and takes over");
+        }
+        self.tell_updates();
+        Event::UpdatesSeen(news)
+    }
+
+    fn report_trouble(&mut self, seen: &Seen) {
+        let Some((kind, message)) = &seen.trouble else {
+            if self.updating.complaint.settle() {
+                tracing::info!("updates can be looked for again");
+            }
+            return;
+        };
+        let is_news = self.updating.complaint.raise(kind, now());
+        match (is_news, *kind) {
+            // The mirror will catch up, and what was seen before still counts.
+            (true, "stale") => tracing::info!(error.kind = kind, "{message}; will look again"),
+            (true, _) => tracing::warn!(error.kind = kind, "{message}; will look again"),
+            (false, _) => tracing::debug!(error.kind = kind, "{message}; will look again"),
+        }
+    }
+
+    /// Tells the server how the components stand, if that is news to it.
+    pub(super) fn tell_updates(&mut self) {
+        let updating = &mut self.updating;
+        let Some(key) = self.accepted.clone() else { return };
+        if updating.telling || updating.standings == updating.told {
+            return;
+        }
+        updating.telling = true;
+        let (server, standings) = (Arc::clone(&self.server), updating.standings.clone());
+        self.tasks.spawn(async move {
+            let told = updates::tell(&server, key, standings.clone()).await;
+            Outcome::UpdatesTold(standings, told.map(drop))
+        });
+    }
+
+    pub(super) fn updates_told(
+        &mut self,
+        standings: Vec<ComponentUpdate>,
+        told: Result<(), RequestError>,
+    ) {
+        self.updating.telling = false;
+        match told {
+            // A server that has no such address has no use for it either.
+            Ok(()) | Err(RequestError::NoSuchAddress { .. }) => self.updating.told = standings,
+            Err(error) => {
+                tracing::debug!("could not tell the server of updates: {}", explain(&error))
+            }
+        }
+    }
+
+    pub(super) fn prove(&mut self, component: Component) {
+        let version = self.trial_of(component);
+        complain(self.updating.updater.prove(component));
+        tracing::info!("{component} {version} has proven itself");
+        self.updating.restate(component);
+    }
+
+    pub(super) fn revert_orbit(&mut self) {
+        tracing::warn!(
+            "this version did not reach the server in time; the one before it takes over"
+        );
+        complain(self.updating.updater.suspect_self());
+    }
+
+    pub(super) fn condemn_orbit(&mut self) {
+        complain(self.updating.updater.condemn());
+        let blocked = self.updating.updater.ledger().orbit.blocked.as_ref();
+        if let Some(blocked) = blocked {
+            tracing::warn!(
+                "orbit {} is not tried again: {}",
+                blocked.version,
+                blocked.fault.text()
+            );
+        }
+        self.updating.restate(Component::Orbit);
+    }
+
+    pub(super) fn acquit_orbit(&mut self) {
+        complain(self.updating.updater.acquit(timestamp()));
+        self.updating.restate(Component::Orbit);
+    }
+
+    pub(super) fn forgive_start(&mut self) {
+        complain(self.updating.updater.forgive_start());
+    }
+
+    pub(super) fn revert_osqueryd(&mut self) {
+        let version = self.trial_of(Component::Osqueryd);
+        tracing::warn!("osqueryd {version} ends again and again; the one before it runs");
+        complain(self.updating.updater.fail_osqueryd());
+        self.updating.restate(Component::Osqueryd);
+    }
+
+    fn trial_of(&self, component: Component) -> String {
+        let trial = self.updating.updater.ledger().of(component).trial.as_ref();
+        trial.map(|trial| trial.version.version.clone()).unwrap_or_default()
+    }
+}
+
+fn complain(outcome: Result<(), UpdaterError>) {
+    if let Err(error) = outcome {
+        tracing::error!("{}", explain(&error));
+    }
+}
