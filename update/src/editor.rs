@@ -194,7 +194,7 @@ impl Editor {
         staged: &Utf8Path,
         terms: &Terms<'_>,
     ) -> Result<(Change, Vec<Step>), ChangeError> {
-        let published = Published::read(&self.repository)?;
+        let published = self.read_logged()?;
         let draft = self.draft(edit, (&published, staged), terms).await?;
         if let Ok(waiting) = self.pending()
             && let Some(it) = draft.documents.iter().find(|it| waiting.roles().contains(&it.role))
@@ -221,7 +221,7 @@ impl Editor {
     /// of it.
     pub async fn begin(&self, edit: &Edit, terms: &Terms<'_>) -> Result<Pending, ChangeError> {
         let _lock = self.lock().await?;
-        let published = Published::read(&self.repository)?;
+        let published = self.read_logged()?;
         let staged = self.dir.join(STAGED_DIR);
         let draft = self.draft(edit, (&published, &staged), terms).await;
         let to = self.dir.join(CHANGE_DIR);
@@ -255,7 +255,7 @@ impl Editor {
     /// Signs what [`apply_pending`](Self::apply_pending) would publish.
     pub async fn prepare_pending(&self, terms: &Terms<'_>) -> Result<Publication, ChangeError> {
         let lock = self.lock().await?;
-        let published = Published::read(&self.repository)?;
+        let published = self.read_logged()?;
         let mut draft = self.pending()?.draft(&published)?;
         draft.sign(terms.keys).await?;
         let signed = draft.finish(&published, &self.repository, terms).await?;
@@ -318,6 +318,14 @@ impl Editor {
             staged,
             lock,
         }
+    }
+
+    /// What is published, if the log tells of all of it. A repository whose first root is another one
+    /// too holds together, and only the log, which is not published, says that it is not ours.
+    fn read_logged(&self) -> Result<Published, ChangeError> {
+        let published = Published::read(&self.repository)?;
+        self.log().check(&self.repository, &published.files())?;
+        Ok(published)
     }
 
     async fn lock(&self) -> Result<fs::File, ChangeError> {

@@ -136,6 +136,11 @@ impl Channel {
     pub fn is_version(&self) -> bool {
         is_version_prefix(&self.0)
     }
+
+    /// Whether this is one version, `X.Y.Z`, which keeps its content for ever.
+    pub fn is_full_version(&self) -> bool {
+        self.is_version() && self.0.split('.').count() == 3
+    }
 }
 
 /// One target of a repository; its `Display` is the path, e.g. `orbit/linux/stable/orbit`.

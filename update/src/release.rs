@@ -142,4 +142,10 @@ pub enum ReleaseError {
     /// Waves that shrink, or leave somebody out for ever.
     #[error("waves must grow, one after the other, and the last one must be everybody")]
     Waves,
+    /// A channel, or half a version, where an agent's version belongs.
+    #[error("`{given}` is not the version of an agent (1.2.3)")]
+    MinAgent {
+        /// What was given.
+        given: String,
+    },
 }

@@ -256,6 +256,20 @@ pub(crate) fn check_root(bytes: &[u8]) -> Result<(), VerifyError> {
     TrustedMetadataSet::from_root(bytes).map(drop).map_err(VerifyError::from)
 }
 
+/// Whether `bytes` are the root metadata that a repository began with.
+pub(crate) fn check_first_root(bytes: &[u8]) -> Result<(), VerifyError> {
+    match TrustedMetadataSet::from_root(bytes)?.root().version {
+        1 => Ok(()),
+        offered => Err(VerifyError::RootOrder { trusted: 0, offered }),
+    }
+}
+
+/// Whether `after` is the root metadata of the version after `before`, which is trusted.
+pub(crate) fn check_next_root(before: &[u8], after: &[u8]) -> Result<(), VerifyError> {
+    TrustedMetadataSet::from_root(before)?.update_root(after)?;
+    Ok(())
+}
+
 /// How much of everything is accepted, so that no server makes us wait or remember without end.
 fn limits() -> UpdaterConfig {
     let mut limits = UpdaterConfig::default();

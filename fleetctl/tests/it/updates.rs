@@ -301,3 +301,16 @@ fn passphrases_come_from_files_too() {
     let said = updates(&home, &["roles set-threshold", "root", "2"]).fails(2);
     assert!(said.contains("would need 2 signatures and have 1 keys"), "{said}");
 }
+
+#[test]
+fn a_passphrase_from_a_pipe_opens_every_key() {
+    let home = Home::new();
+    let piped = |args: &[&str]| {
+        let from = ["--path", "tuf", "--passphrase-fd", "0"];
+        home.fleetctl_reading("one for all\n", [&["updates"], args, &from].concat())
+    };
+    piped(&["init"]).ok();
+    piped(&["snapshot"]).ok();
+    home.write("secret", "one for all\n");
+    updates(&home, &["renew", "root", "--passphrase-file", "secret"]).ok();
+}

@@ -107,7 +107,7 @@ pub(super) fn name_targets(additions: &[Addition]) -> Result<Vec<TargetName>, Ch
     let mut problems = Vec::new();
     let mut names = BTreeMap::new();
     for addition in additions {
-        if !addition.version.is_version() {
+        if !addition.version.is_full_version() {
             problems.push(AdditionProblem::NoVersion {
                 file: addition.file.clone(),
                 version: addition.version.to_string(),
@@ -150,12 +150,16 @@ pub(super) fn check_versions(
     additions: &[Addition],
     files: &[StagedFile],
 ) -> Result<(), ChangeError> {
-    let taken = additions.iter().zip(files).filter_map(|(addition, file)| {
-        let target = targets_of(addition).next()?;
-        let (_, before) = published.target(&target.to_string())?;
-        (before.hashes.sha256[..] != file.sha256[..])
-            .then_some(AdditionProblem::VersionTaken { target })
+    let taken = additions.iter().zip(files).flat_map(|(addition, file)| {
+        targets_of(addition).filter(|target| is_taken(published, target, &file.sha256))
     });
-    let problems: Vec<_> = taken.collect();
+    let problems: Vec<_> = taken.map(|target| AdditionProblem::VersionTaken { target }).collect();
     if problems.is_empty() { Ok(()) } else { Err(ChangeError::Unusable { problems }) }
+}
+
+/// Whether `target` is that of one version, which has another content already.
+pub(super) fn is_taken(published: &Published, target: &TargetName, sha256: &[u8]) -> bool {
+    let is_other = |listed: &Target| listed.hashes.sha256[..] != *sha256;
+    target.channel.is_full_version()
+        && published.target(&target.to_string()).is_some_and(|(_, listed)| is_other(listed))
 }

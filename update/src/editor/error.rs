@@ -4,7 +4,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 
-use super::{OpenError, PendingError, PublishError, RoleProblem, SignError};
+use super::{LogError, OpenError, PendingError, PublishError, RoleProblem, SignError};
 use crate::{names::TargetName, release::ReleaseError, repository::VerifyError};
 
 /// Why a repository is not changed. Readers see it as it was.
@@ -47,6 +47,9 @@ pub enum ChangeError {
     /// The repository cannot be read, or is not to be trusted.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What is published is not what the log tells of.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// Too few of the keys that count signed.
     #[error("the {role} metadata has {found} of the {threshold} signatures that it needs")]
     Lacking {
@@ -97,6 +100,7 @@ impl ChangeError {
             }
             Self::Open(error) => error.help(),
             Self::Pending(error) => error.help(),
+            Self::Log(error) => error.help(),
             Self::Waiting { .. } => {
                 Some("`fleetctl updates change show` tells which; apply or cancel it".to_owned())
             }

@@ -39,7 +39,7 @@ pub struct Log {
 }
 
 /// A line about to be written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct NewEntry {
     pub(super) time: Timestamp,
     pub(super) who: String,
@@ -163,4 +163,18 @@ pub enum LogError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl LogError {
+    /// What to do next, for the errors where that is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Unlogged { .. } => Some(
+                "nothing is signed over what the log does not tell of: put back `repository` and \
+                 `log.jsonl` as they were together"
+                    .to_owned(),
+            ),
+            Self::Read { .. } | Self::Broken { .. } | Self::Write { .. } => None,
+        }
+    }
 }

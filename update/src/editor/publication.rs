@@ -29,9 +29,14 @@ impl Publication {
         &self.steps
     }
 
+    /// Logs the change, which comes before any step.
+    pub fn record(&self) -> Result<(), PublishError> {
+        Ok(self.log.append(self.entry.clone())?)
+    }
+
     /// Logs the change, then takes every step.
     pub fn publish(self) -> Result<Published, PublishError> {
-        self.log.append(self.entry)?;
+        self.record()?;
         for step in &self.steps {
             step.apply()?;
         }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{TARGETS_DIR, add::published_as};
-use crate::release::Release;
+use crate::{
+    release::Release,
+    verify::{self, VerifyError},
+};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -34,16 +37,13 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// Reads the metadata in `dir` from the newest root down, refusing what is not signed by the
-    /// root's keys: nobody is to be made to sign what somebody else put there.
+    /// Reads the metadata in `dir`, from the first root to the newest and from there down, refusing
+    /// what is not signed by the keys of the root: nobody is to be made to sign what somebody else
+    /// put there.
     pub(super) fn read(dir: &Utf8Path) -> Result<Self, OpenError> {
         let newest = newest_version(dir, "root.json")?
             .ok_or_else(|| OpenError::NoRepository { dir: dir.to_owned() })?;
-        let root_path = dir.join(format!("{newest}.root.json"));
-        let root_bytes = read(&root_path)?;
-        let root: Signed<Root> = parse(&root_path, &root_bytes)?;
-        verify(&root.signed, &root, &root_path)?;
-        let root = root.signed;
+        let (root_bytes, root) = load_roots(dir, newest)?;
         let (timestamp_bytes, timestamp): (_, Timestamp) =
             load(&root, &dir.join("timestamp.json"), None)?;
         let (snapshot_bytes, snapshot): (_, Snapshot) =
@@ -99,11 +99,12 @@ impl Published {
         Release::from_json(&bytes).map(Some).map_err(|_| OpenError::Mismatch { path })
     }
 
-    /// The names of the metadata files that the newest state is made of.
+    /// The names of the metadata files that the newest state is made of, with every root on the way
+    /// to it.
     pub(super) fn files(&self) -> Vec<String> {
         let roles = self.roles().map(|(name, targets)| format!("{}.{name}.json", targets.version));
         let mut files: Vec<_> = roles.collect();
-        files.push(format!("{}.root.json", self.root.version));
+        files.extend((1..=self.root.version.get()).map(|version| format!("{version}.root.json")));
         files.push(format!("{}.snapshot.json", self.snapshot.version));
         files.push("timestamp.json".to_owned());
         files
@@ -162,6 +163,14 @@ pub enum OpenError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A root that the one before it did not sign, or that is called by another's version.
+    #[error("`{path}` does not follow the root metadata before it")]
+    Root {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: VerifyError,
+    },
     /// Files that do not belong together.
     #[error("`{path}` is not the file that the metadata above it lists")]
     Mismatch {
@@ -178,9 +187,29 @@ impl OpenError {
             Self::Read { .. }
             | Self::Malformed { .. }
             | Self::Unsigned { .. }
+            | Self::Root { .. }
             | Self::Mismatch { .. } => None,
         }
     }
+}
+
+/// The root of version `newest`, reached from the first one step by step as readers reach it. That a
+/// root pleases itself says nothing: anybody can make one that lists our public keys.
+fn load_roots(dir: &Utf8Path, newest: u64) -> Result<(Vec<u8>, Root), OpenError> {
+    let mut before: Option<Vec<u8>> = None;
+    for version in 1..=newest {
+        let path = dir.join(format!("{version}.root.json"));
+        let bytes = read(&path)?;
+        let followed = match &before {
+            None => verify::check_first_root(&bytes),
+            Some(before) => verify::check_next_root(before, &bytes),
+        };
+        followed.map_err(|source| OpenError::Root { path, source })?;
+        before = Some(bytes);
+    }
+    let bytes = before.ok_or_else(|| OpenError::NoRepository { dir: dir.to_owned() })?;
+    let root: Signed<Root> = parse(&dir.join(format!("{newest}.root.json")), &bytes)?;
+    Ok((bytes, root.signed))
 }
 
 fn load_listed<T: Role + DeserializeOwned>(
@@ -199,7 +228,7 @@ fn load<T: Role + DeserializeOwned>(
 ) -> Result<(Vec<u8>, T), OpenError> {
     let bytes = read(path)?;
     let signed: Signed<T> = parse(path, &bytes)?;
-    verify(root, &signed, path)?;
+    check_signed(root, &signed, path)?;
     check_listed(path, &bytes, (listed, signed.signed.version()))?;
     Ok((bytes, signed.signed))
 }
@@ -257,7 +286,11 @@ fn parse<T: DeserializeOwned>(path: &Utf8Path, bytes: &[u8]) -> Result<T, OpenEr
         .map_err(|source| OpenError::Malformed { path: path.to_owned(), source })
 }
 
-fn verify<T: Role>(root: &Root, signed: &Signed<T>, path: &Utf8Path) -> Result<(), OpenError> {
+fn check_signed<T: Role>(
+    root: &Root,
+    signed: &Signed<T>,
+    path: &Utf8Path,
+) -> Result<(), OpenError> {
     root.verify_role(signed)
         .map_err(|source| OpenError::Unsigned { path: path.to_owned(), source: Box::new(source) })
 }

@@ -6,15 +6,15 @@ use sha2::{Digest, Sha256};
 use tough::schema::Target;
 
 use super::{
-    ChangeError, Promotion,
-    add::{list, published_as},
+    AdditionProblem, ChangeError, Promotion,
+    add::{is_taken, list, published_as},
     change::{Change, NewFile, Source},
     document::sha256_hashes,
     published::Published,
 };
 use crate::{
     names::{Channel, Component, TargetName, UpdatePlatform},
-    release::{Release, ReleaseFile, ReleaseName, Wave, check_waves},
+    release::{Release, ReleaseError, ReleaseFile, ReleaseName, Wave, check_waves},
 };
 
 /// How a version is to reach devices.
@@ -22,7 +22,7 @@ use crate::{
 pub struct Rollout {
     /// Who may have it when; none: everybody at once.
     pub waves: Vec<Wave>,
-    /// The oldest agent that can use it.
+    /// The oldest agent that can use it: one version.
     pub min_agent: Option<Channel>,
     /// Whether waves do not matter.
     pub critical: bool,
@@ -30,6 +30,16 @@ pub struct Rollout {
     pub allow_downgrade: bool,
     /// How many of a hundred devices may fail with it before the others wait; none: all of them.
     pub max_failure_percent: Option<u8>,
+}
+
+impl Rollout {
+    fn check(&self) -> Result<(), ReleaseError> {
+        check_waves(&self.waves)?;
+        match self.min_agent.as_ref().filter(|it| !it.is_full_version()) {
+            Some(given) => Err(ReleaseError::MinAgent { given: given.to_string() }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Whether devices may begin with what is current on a channel.
@@ -48,9 +58,9 @@ pub struct Pausing {
 /// Makes a published version the current one of a channel.
 pub(super) fn promote(published: &Published, promotion: &Promotion) -> Result<Change, ChangeError> {
     let Promotion { component, platforms, version, channel, rollout } = promotion;
-    check_waves(&rollout.waves)?;
+    rollout.check()?;
     let mut change = Change::new(format!("promote {component} {version} to {channel}"));
-    let mut missing = Vec::new();
+    let (mut missing, mut problems) = (Vec::new(), Vec::new());
     let found = published_for(published, *component, version, platforms);
     for platform in found {
         let (from, to) = promotion.targets(platform);
@@ -59,10 +69,17 @@ pub(super) fn promote(published: &Published, promotion: &Promotion) -> Result<Ch
             continue;
         };
         let hash = &target.hashes.sha256;
+        if is_taken(published, &to, hash) {
+            problems.push(AdditionProblem::VersionTaken { target: to });
+            continue;
+        }
         let file = |name: &TargetName| published_as(&name.to_string(), hash);
         change.files.push(NewFile { from: Source::Published(file(&from)), to: file(&to) });
         list(&mut change, published, (&to.to_string(), target.clone()));
         release(&mut change, published, (&to, target), rollout);
+    }
+    if !problems.is_empty() {
+        return Err(ChangeError::Unusable { problems });
     }
     if change.targets.is_empty() && missing.is_empty() {
         missing.push(format!("{component}/*/{version}"));
@@ -154,7 +171,7 @@ pub(super) fn follow(
     (name, target): (&TargetName, &Target),
 ) {
     let manifest = name_of(name).to_string();
-    if !name.channel.is_version() && published.target(&manifest).is_some() {
+    if !name.channel.is_full_version() && published.target(&manifest).is_some() {
         release(change, published, (name, target), &Rollout::default());
     }
 }

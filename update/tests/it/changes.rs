@@ -188,7 +188,7 @@ async fn the_log_tells_who_did_what_and_notices_what_was_taken_out() {
     let error = fixture.editor.check_log().unwrap_err();
     assert!(matches!(&error, LogError::Unlogged { path } if path.ends_with("timestamp.json")));
     // Half a line is that of a change that never began.
-    fs::write(&path, &text[..text.len() - 20]).unwrap();
+    fs::write(&path, format!("{text}{}", &lines[2][..20])).unwrap();
     fixture.apply(&Edit::Renew("timestamp".to_owned())).await.unwrap();
     fixture.editor.check_log().unwrap();
 }
@@ -294,6 +294,7 @@ async fn every_change_can_be_broken_off_anywhere() {
     for edit in edits {
         let keys = fixture.keys();
         let publication = fixture.editor.prepare(&edit, &terms(&keys)).await.unwrap();
+        publication.record().unwrap();
         let dir = fixture.path("broken-off");
         copy_tree(&fixture.path("tuf"), &dir);
         for step in publication.steps() {

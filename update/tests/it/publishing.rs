@@ -3,8 +3,9 @@
 use std::fs;
 
 use update::{
-    Addition, Channel, Component, Edit, Editor, Expiries, Location, TufRole, UpdatePlatform,
-    editor::{AdditionProblem, ChangeError, InitError, OpenError},
+    Addition, Channel, Component, Edit, Editor, Expiries, Location, Promotion, TufRole,
+    UpdatePlatform,
+    editor::{AdditionProblem, ChangeError, InitError, KeyChange, LogError, OpenError, Rollout},
 };
 
 use crate::fixture::{Fixture, copy_tree, fetch_stable, founding, now, terms};
@@ -173,6 +174,96 @@ async fn metadata_that_somebody_else_put_there_is_not_signed_over() {
     Editor::open(&dir).unwrap();
 }
 
+/// The keys of the other repository's root let ours sign: that makes it no follower of our root.
+#[tokio::test]
+async fn a_foreign_root_that_lists_our_keys_is_not_signed_under() {
+    let (ours, mut theirs) = (Fixture::with_orbit().await, Fixture::with_own_keys().await);
+    let list_ours = |role: &str, key: usize| KeyChange {
+        role: role.to_owned(),
+        add: vec![ours.keys()[key].public()],
+        remove: Vec::new(),
+        threshold: None,
+    };
+    let changes = [list_ours("targets", 0), list_ours("snapshot", 1), list_ours("timestamp", 2)];
+    let edit = Edit::SetKeys { changes: changes.to_vec(), is_compromised: false };
+    theirs.apply(&edit).await.unwrap();
+    let (from, to) = (theirs.editor.repository_dir(), ours.editor.repository_dir());
+    fs::copy(from.join("2.root.json"), to.join("2.root.json")).unwrap();
+    let error = Editor::open(&ours.path("tuf")).unwrap_err();
+    assert!(
+        matches!(&error, OpenError::Root { path, .. } if path.ends_with("2.root.json")),
+        "{error:?}"
+    );
+
+    // With their first root too it holds together: only the log tells that it is not ours.
+    fs::copy(from.join("1.root.json"), to.join("1.root.json")).unwrap();
+    let editor = Editor::open(&ours.path("tuf")).unwrap();
+    let keys = ours.keys();
+    let edit = Edit::Renew("targets".to_owned());
+    for error in [
+        editor.prepare(&edit, &terms(&keys)).await.map(drop).unwrap_err(),
+        editor.begin(&edit, &terms(&keys)).await.map(drop).unwrap_err(),
+    ] {
+        let is_first = |path: &camino::Utf8Path| path.ends_with("1.root.json");
+        assert!(
+            matches!(&error, ChangeError::Log(LogError::Unlogged { path }) if is_first(path)),
+            "{error:?}"
+        );
+    }
+    fs::remove_file(ours.path("tuf/log.jsonl")).unwrap();
+    let error = editor.prepare(&edit, &terms(&keys)).await.unwrap_err();
+    assert!(matches!(&error, ChangeError::Log(LogError::Unlogged { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_log_is_asked_before_a_waiting_change_is_signed_for() {
+    let fixture = Fixture::with_orbit().await;
+    let keys = fixture.keys();
+    fixture.editor.begin(&Edit::Renew("targets".to_owned()), &terms(&keys)).await.unwrap();
+    fs::remove_file(fixture.path("tuf/log.jsonl")).unwrap();
+    let error = fixture.editor.prepare_pending(&terms(&keys)).await.unwrap_err();
+    assert!(matches!(&error, ChangeError::Log(LogError::Unlogged { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_root_is_called_by_its_version() {
+    let fixture = Fixture::with_orbit().await;
+    let dir = fixture.editor.repository_dir();
+    fs::copy(dir.join("1.root.json"), dir.join("2.root.json")).unwrap();
+    let error = Editor::open(&fixture.path("tuf")).unwrap_err();
+    assert!(matches!(&error, OpenError::Root { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn no_way_replaces_a_published_version() {
+    let mut fixture = Fixture::with_orbit().await;
+    fixture.publish_orbit("1.1.0", b"orbit, the second").await;
+    let keys = fixture.keys();
+    let tagged = Addition {
+        tags: vec!["1.0.0".parse().unwrap()],
+        ..fixture.orbit("1.2.0", b"orbit, the third")
+    };
+    let promotion = Edit::Promote(Promotion {
+        component: Component::Orbit,
+        platforms: Vec::new(),
+        version: "1.1.0".parse().unwrap(),
+        channel: "1.0.0".parse().unwrap(),
+        rollout: Rollout::default(),
+    });
+    for edit in [Edit::Add(vec![tagged]), promotion] {
+        let error = fixture.editor.prepare(&edit, &terms(&keys)).await.unwrap_err();
+        let ChangeError::Unusable { problems } = &error else { panic!("{error:?}") };
+        assert!(
+            matches!(&problems[..], [AdditionProblem::VersionTaken { target }] if target.channel.as_str() == "1.0.0"),
+            "{problems:?}"
+        );
+    }
+    let half = Addition { version: "1.2".parse().unwrap(), ..fixture.orbit("1.2.0", b"three") };
+    let error = fixture.editor.check(&Edit::Add(vec![half])).unwrap_err();
+    let ChangeError::Unusable { problems } = &error else { panic!("{error:?}") };
+    assert!(matches!(&problems[..], [AdditionProblem::NoVersion { .. }]), "{problems:?}");
+}
+
 #[tokio::test]
 async fn an_add_interrupted_anywhere_leaves_the_repository_before_or_after() {
     let steps = 5; // two files, three metadata files
@@ -202,6 +293,7 @@ async fn broken_off_after(done: usize) -> Fixture {
     let publication =
         fixture.editor.prepare(&Edit::Add([second].to_vec()), &terms(&keys)).await.unwrap();
     assert_eq!(publication.steps().len(), 5);
+    publication.record().unwrap();
     for step in &publication.steps()[..done] {
         step.apply().unwrap();
     }

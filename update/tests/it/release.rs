@@ -66,6 +66,38 @@ async fn a_rollout_is_signed_paused_and_goes_on() {
 }
 
 #[tokio::test]
+async fn channels_that_are_half_a_version_keep_their_manifest_current() {
+    let mut fixture = Fixture::with_orbit().await;
+    let channels = ["1", "1.0"].map(|it| it.parse::<update::Channel>().unwrap());
+    for channel in &channels {
+        let Edit::Promote(promotion) = promotion(Vec::new()) else { unreachable!() };
+        let edit = Edit::Promote(Promotion { channel: channel.clone(), ..promotion });
+        fixture.apply(&edit).await.unwrap();
+    }
+    let mut next = fixture.orbit("1.0.1", b"orbit, mended");
+    next.tags = channels.to_vec();
+    let done = fixture.add(&[next]).await;
+    for channel in channels {
+        assert!(done.targets.contains(&format!("orbit/linux/{channel}/release.json")), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_agent_is_named_by_its_version() {
+    let fixture = Fixture::with_orbit().await;
+    for (given, is_fine) in [("edge", false), ("1.2", false), ("1.2.3", true)] {
+        let Edit::Promote(promotion) = promotion(Vec::new()) else { unreachable!() };
+        let rollout = Rollout { min_agent: Some(given.parse().unwrap()), ..Rollout::default() };
+        let checked = fixture.editor.check(&Edit::Promote(Promotion { rollout, ..promotion }));
+        let refused = matches!(
+            checked,
+            Err(ChangeError::Release(ReleaseError::MinAgent { given: it })) if it == given
+        );
+        assert_eq!(refused, !is_fine, "{given}");
+    }
+}
+
+#[tokio::test]
 async fn waves_that_leave_somebody_out_are_refused() {
     let fixture = Fixture::with_orbit().await;
     let waves = [

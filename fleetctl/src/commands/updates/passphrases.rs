@@ -1,9 +1,13 @@
 //! Passphrases of signing keys: from a file, else from the environment, else asked for.
 
-use std::{fs, io::Read as _};
+use std::{
+    fs,
+    io::{self, Read as _},
+    sync::OnceLock,
+};
 
 use anyhow::Context as _;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use update::{KeyDir, KeyName, Passphrase, SigningKey, keys::KeyError};
 use wire::api::Hidden;
@@ -24,12 +28,15 @@ pub(crate) struct PassphraseArgs {
     /// Open file descriptor to read it from instead
     #[arg(long, value_name = "NUMBER", conflicts_with = "passphrase_file")]
     passphrase_fd: Option<u32>,
+    /// The first line, once it was read: a pipe gives it once, and several keys may need it.
+    #[arg(skip)]
+    line: OnceLock<Hidden>,
 }
 
 impl PassphraseArgs {
     /// From `path`, if there is one.
     pub(crate) fn from_file(path: Option<Utf8PathBuf>) -> Self {
-        Self { passphrase_file: path, passphrase_fd: None }
+        Self { passphrase_file: path, ..Self::default() }
     }
 
     /// A passphrase in place of the one that a key has, which the environment names.
@@ -81,13 +88,22 @@ impl PassphraseArgs {
                 return Ok(value.map(|value| (variable, value)));
             }
         };
-        let mut text = String::new();
-        fs::File::open(&path)
-            .and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
-            .with_context(|| format!("could not read `{path}`"))?;
-        let line = text.lines().next().unwrap_or_default().to_owned();
-        Ok(Some((path.into_string(), Hidden(line))))
+        let line = match self.line.get() {
+            Some(line) => line,
+            None => {
+                let line = first_line(&path);
+                let line = line.with_context(|| format!("could not read `{path}`"))?;
+                self.line.get_or_init(|| line)
+            }
+        };
+        Ok(Some((path.into_string(), line.clone())))
     }
+}
+
+fn first_line(path: &Utf8Path) -> io::Result<Hidden> {
+    let mut text = Hidden(String::new());
+    fs::File::open(path)?.take(MAX_FILE).read_to_string(&mut text.0)?;
+    Ok(Hidden(text.0.lines().next().unwrap_or_default().to_owned()))
 }
 
 /// A new passphrase; `instead` is what to give where nobody can be asked.
