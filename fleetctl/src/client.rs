@@ -70,6 +70,12 @@ impl Client {
         parsed(&reply)
     }
 
+    /// The file at `path`, if there is one.
+    pub(crate) async fn file(&mut self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let reply = self.reply(&Request::new(Method::GET, self.url(path))).await?;
+        if reply.status == StatusCode::NOT_FOUND { Ok(None) } else { reply.into_body().map(Some) }
+    }
+
     /// Everything that `GET path` lists, page by page, as far as `filters` (names and values) allow.
     pub(crate) async fn list<T: DeserializeOwned>(
         &mut self,
@@ -128,17 +134,22 @@ impl Client {
 
     /// Sends `request`; when its access token has ended, gets another and sends it again.
     async fn exchange(&mut self, request: &Request) -> anyhow::Result<Vec<u8>> {
+        self.reply(request).await?.into_body()
+    }
+
+    /// What comes back, be it a refusal.
+    async fn reply(&mut self, request: &Request) -> anyhow::Result<Reply> {
         let token = self.access.token(&self.http, &self.server).await?;
         let reply = send(&self.http, request, token.as_ref()).await?;
         match (&self.access, reply.status) {
             (Access::Session(_), StatusCode::UNAUTHORIZED) => {
                 let token = self.access.refreshed(&self.http, &self.server).await?;
-                send(&self.http, request, Some(&token)).await?.into_body()
+                send(&self.http, request, Some(&token)).await
             }
             (Access::ApiKey(_), StatusCode::UNAUTHORIZED) => {
                 Err(Stop::unauthenticated("the server refused the API key", REFUSED_KEY).into())
             }
-            _ => reply.into_body(),
+            _ => Ok(reply),
         }
     }
 }

@@ -65,6 +65,20 @@ impl Session {
         Client::new(way.server, &way.trust, way.access)
     }
 
+    /// A client for `server`, if we are signed in there and its certificate is checked.
+    pub(crate) fn client_of(&self, server: &Url) -> anyhow::Result<Option<Client>> {
+        let way = match self.way() {
+            Err(error) if self.asked_context().is_some() => return Err(error),
+            Err(_) => return Ok(None),
+            Ok(way) => way,
+        };
+        let is_believed = way.trust != Trust::Insecure && !matches!(way.access, Access::Nobody);
+        if way.server != *server || !is_believed {
+            return Ok(None);
+        }
+        Client::new(way.server, &way.trust, way.access).map(Some)
+    }
+
     fn way(&self) -> anyhow::Result<Way> {
         let environment = Environment::read()?;
         let environment = Environment { api_key: api_key(environment.api_key)?, ..environment };

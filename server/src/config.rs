@@ -11,6 +11,7 @@ pub mod database;
 pub mod limits;
 pub mod listen;
 mod period;
+pub mod updates;
 mod yaml;
 
 use std::fs;
@@ -27,6 +28,7 @@ pub use self::{
     limits::Limits,
     listen::{Listen, Proxies, Tls},
     period::{Lifetime, Period},
+    updates::Updates,
 };
 
 /// Everything that is set. Serialises as the file that would say the same, secrets masked.
@@ -44,6 +46,7 @@ pub struct Config {
     pub api_keys: ApiKeys,
     pub osquery: OsqueryAgents,
     pub orbit: OrbitAgents,
+    pub updates: Updates,
 }
 
 /// The file as it is written: everything may be left out.
@@ -61,6 +64,7 @@ struct File {
     api_keys: ApiKeys,
     osquery: OsqueryAgents,
     orbit: OrbitAgents,
+    updates: Updates,
 }
 
 /// What flags say; each wins over the file.
@@ -130,6 +134,7 @@ impl Config {
             api_keys: file.api_keys,
             osquery: file.osquery,
             orbit: file.orbit,
+            updates: file.updates,
         }
     }
 
@@ -147,6 +152,7 @@ impl Config {
         self.auth.check(problems);
         self.api_keys.check(problems);
         self.osquery.check(problems);
+        self.updates.check(problems);
     }
 
     fn is_plain_http_in_the_open(&self) -> bool {

@@ -28,6 +28,7 @@ pub mod sessions;
 pub mod setup;
 mod store;
 pub mod teams;
+mod updates;
 pub mod users;
 
 use std::{fs, io, os::unix::fs::DirBuilderExt as _, os::unix::fs::OpenOptionsExt as _, sync::Arc};

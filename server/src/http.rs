@@ -1,7 +1,8 @@
 //! The server over HTTP: routes, extractors, views. Rules live in [`Fleet`].
 //!
 //! [`routes`] is the whole list, [`access`] says what each asks for. [`error`] alone knows status codes of refusals; [`auth`] finds
-//! out who asks; [`agent`] keeps Fleet's names and shapes, [`device`] Fleet's path; [`api`] has a file a noun.
+//! out who asks; [`agent`] keeps Fleet's names and shapes, [`device`] Fleet's path; [`api`] has a file a noun;
+//! [`updates`] hands out files.
 
 pub mod access;
 pub mod agent;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod openapi;
 pub mod pagination;
 pub mod problems;
+pub mod updates;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -61,6 +63,7 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::server::ready)) //                GET    /health/ready
         .routes(routes!(api::server::openapi)) //              GET    /openapi.json
         .routes(routes!(api::server::problem)) //              GET    /problems/{name}
+        .routes(routes!(updates::file)) //                     GET, HEAD /updates/{*path}
         // Agents
         .nest(wire::orbit::DEVICE_PREFIX, OpenApiRouter::default().routes(routes!(device::summary))) //              GET    {token}/desktop
         .nest(wire::orbit::DEVICE_PAGE, OpenApiRouter::default().routes(routes!(device::page))) //                 GET    {token}

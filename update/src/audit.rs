@@ -5,17 +5,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::{self, Read as _},
+    fs, io,
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::{
+    disk,
     store::Store,
     transport::Transport,
     verify::{MetadataSource, SigstoreVerifier, Verifier, VerifyError},
@@ -99,7 +98,7 @@ impl Audit {
         }
         self.bytes += target.length;
         let path = dir.join("targets").join(&target.file);
-        match hash(&path) {
+        match disk::hash(path.as_std_path()) {
             Ok((sha256, length)) if (&sha256, length) == (&target.sha256, target.length) => {}
             Ok(_) => self.problems.push(format!("`{path}` is not the file that was signed for")),
             Err(error) => self.problems.push(format!("could not read `{path}`: {error}")),
@@ -113,20 +112,6 @@ pub(crate) struct Listed {
     /// Delegated roles, and `targets`, that somebody can read, with their versions.
     pub(crate) roles: BTreeMap<String, u64>,
     pub(crate) delegated: BTreeSet<String>,
-}
-
-fn hash(path: &Utf8Path) -> io::Result<(String, u64)> {
-    let mut file = fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let (mut length, mut buffer) = (0, vec![0; 256 * 1024]);
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok((hex::encode(hasher.finalize()), length));
-        }
-        hasher.update(&buffer[..read]);
-        length += read as u64;
-    }
 }
 
 fn read(path: &Utf8Path) -> Result<Vec<u8>, AuditError> {

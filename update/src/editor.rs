@@ -5,6 +5,7 @@
 //! DIR/log.jsonl             what was done
 //! DIR/change/               a change that waits for signatures
 //! DIR/staged/               files on their way in
+//! DIR/unfinished.json       a change of keys while it is being published
 //! DIR/repository/           what is published, as it is
 //!     N.root.json  N.targets.json  N.snapshot.json  timestamp.json
 //!     targets/<component>/<platform>/<channel>/<sha256>.<file>
@@ -14,7 +15,7 @@
 //! whole seconds of UTC, consistent snapshots, key ids that are hashes of their keys, SHA-256 for
 //! everything, no empty or unknown fields.
 
-use std::fs;
+use std::{fs, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -31,6 +32,7 @@ mod draft;
 mod edit;
 mod error;
 mod init;
+mod journal;
 mod log;
 mod mirror;
 mod patterns;
@@ -63,7 +65,8 @@ pub use sweep::{Keep, SweepError};
 pub use terms::{Expiries, Founding, Need, Terms};
 
 use change::{Change, Demand};
-use draft::Draft;
+use draft::{Draft, Taken};
+use journal::Journal;
 use log::NewEntry;
 use published::Published;
 use staging::StagedFile;
@@ -79,9 +82,15 @@ pub struct Editor {
 
 impl Editor {
     /// Opens the repository that [`init`] made in `dir`, verifying its metadata. Expired metadata
-    /// is no obstacle.
+    /// is no obstacle. A change of keys that was broken off is finished.
     pub fn open(dir: &Utf8Path) -> Result<Self, OpenError> {
         let repository = dir.join(REPOSITORY_DIR);
+        let journal = Journal::of(dir);
+        if journal.is_there() {
+            let path = dir.join(LOCK_FILE);
+            let _lock = lock(&path).map_err(|source| OpenError::Read { path, source })?;
+            journal.resume()?;
+        }
         let published = Published::read(&repository)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -129,8 +138,7 @@ impl Editor {
         is_rehearsal: bool,
     ) -> Result<Vec<Utf8PathBuf>, SweepError> {
         let path = self.dir.join(LOCK_FILE);
-        let lock = fs::File::create(&path).and_then(|file| file.lock().map(|()| file));
-        let _lock = lock.map_err(|source| SweepError::Lock { path, source })?;
+        let _lock = lock(&path).map_err(|source| SweepError::Lock { path, source })?;
         let state = (&self.log().read()?[..], self.published.snapshot.version.get());
         let unwanted = sweep::unwanted(&self.repository, state, (keep, now))?;
         if !is_rehearsal {
@@ -146,9 +154,17 @@ impl Editor {
     /// either while the result is held.
     pub fn mirror(&self, to: &Utf8Path, now: Timestamp) -> Result<Mirror, MirrorError> {
         let path = self.dir.join(LOCK_FILE);
-        let lock = fs::File::create(&path).and_then(|file| file.lock().map(|()| file));
-        let lock = lock.map_err(|source| MirrorError::Lock { path, source })?;
-        Mirror::plan((&self.repository, &self.published), to, (lock, now))
+        let lock = lock(&path).map_err(|source| MirrorError::Lock { path, source })?;
+        Mirror::plan(&self.repository, to, (lock, now))
+    }
+
+    /// What [`mirror`](Self::mirror) would copy to `to`, where nothing is written.
+    pub fn missing_in(
+        &self,
+        to: &Utf8Path,
+        now: Timestamp,
+    ) -> Result<Vec<Utf8PathBuf>, MirrorError> {
+        mirror::missing(&self.repository, to, now)
     }
 
     /// Looks at `edit` without keys, so that a mistake shows before anybody types a passphrase;
@@ -158,6 +174,8 @@ impl Editor {
         let unseen: Vec<_> = edit.additions().iter().map(|_| StagedFile::unseen()).collect();
         let mut change = edit.plan(&self.published, &unseen)?;
         change.complete(&self.published);
+        let root = change.root.as_ref().map(|_| "root");
+        self.check_waiting(root.into_iter().chain(change.roles.keys().map(String::as_str)))?;
         let demands = change.demands(&self.published.root, &self.published.targets).into_iter();
         Ok(demands.map(Need::from).collect())
     }
@@ -196,12 +214,22 @@ impl Editor {
     ) -> Result<(Change, Vec<Step>), ChangeError> {
         let published = self.read_logged()?;
         let draft = self.draft(edit, (&published, staged), terms).await?;
-        if let Ok(waiting) = self.pending()
-            && let Some(it) = draft.documents.iter().find(|it| waiting.roles().contains(&it.role))
-        {
-            return Err(ChangeError::Waiting { role: it.role.clone() });
+        self.check_waiting(draft.documents.iter().map(|it| it.role.as_str()))?;
+        draft.finish(&published, &self.taken()?, terms).await
+    }
+
+    /// Whether no waiting change replaces the metadata of one of `roles`.
+    fn check_waiting<'a>(
+        &self,
+        mut roles: impl Iterator<Item = &'a str>,
+    ) -> Result<(), ChangeError> {
+        match self.pending() {
+            Ok(waiting) => match roles.find(|it| waiting.roles().contains(*it)) {
+                Some(role) => Err(ChangeError::Waiting { role: role.to_owned() }),
+                None => Ok(()),
+            },
+            Err(_) => Ok(()),
         }
-        draft.finish(&published, &self.repository, terms).await
     }
 
     async fn draft(
@@ -212,7 +240,7 @@ impl Editor {
     ) -> Result<Draft, ChangeError> {
         let change = self.stage(edit, published, staged)?;
         let validity = (terms.expiries, terms.now);
-        let mut draft = Draft::new(change, published, &self.repository, validity)?;
+        let mut draft = Draft::new(change, published, &self.taken()?, validity)?;
         draft.sign(terms.keys).await?;
         Ok(draft)
     }
@@ -221,6 +249,7 @@ impl Editor {
     /// of it.
     pub async fn begin(&self, edit: &Edit, terms: &Terms<'_>) -> Result<Pending, ChangeError> {
         let _lock = self.lock().await?;
+        self.check_can_stage()?;
         let published = self.read_logged()?;
         let staged = self.dir.join(STAGED_DIR);
         let draft = self.draft(edit, (&published, &staged), terms).await;
@@ -230,6 +259,12 @@ impl Editor {
         publication::clear(&staged)
             .map_err(|source| ChangeError::Write { path: staged, source })?;
         begun
+    }
+
+    /// Whether no change waits: there is place for one.
+    pub fn check_can_stage(&self) -> Result<(), PendingError> {
+        let dir = self.dir.join(CHANGE_DIR);
+        if dir.symlink_metadata().is_ok() { Err(PendingError::Exists { dir }) } else { Ok(()) }
     }
 
     /// The change that waits for signatures.
@@ -258,7 +293,7 @@ impl Editor {
         let published = self.read_logged()?;
         let mut draft = self.pending()?.draft(&published)?;
         draft.sign(terms.keys).await?;
-        let signed = draft.finish(&published, &self.repository, terms).await?;
+        let signed = draft.finish(&published, &self.taken()?, terms).await?;
         Ok(self.publication(signed, (self.dir.join(CHANGE_DIR), lock), terms))
     }
 
@@ -313,6 +348,7 @@ impl Editor {
                 what: change.what,
                 files: files.into_iter().collect(),
             },
+            journal: Journal::of(&self.dir),
             log: self.log(),
             steps,
             staged,
@@ -323,23 +359,32 @@ impl Editor {
     /// What is published, if the log tells of all of it. A repository whose first root is another one
     /// too holds together, and only the log, which is not published, says that it is not ours.
     fn read_logged(&self) -> Result<Published, ChangeError> {
+        Journal::of(&self.dir).resume()?;
         let published = Published::read(&self.repository)?;
         self.log().check(&self.repository, &published.files())?;
         Ok(published)
     }
 
+    fn taken(&self) -> Result<Taken<'_>, LogError> {
+        Taken::of(&self.repository, &self.log())
+    }
+
     async fn lock(&self) -> Result<fs::File, ChangeError> {
         let path = self.dir.join(LOCK_FILE);
         let at = path.clone();
-        let locking = tokio::task::spawn_blocking(move || {
-            fs::File::create(&at).and_then(|file| file.lock().map(|()| file))
-        });
+        let locking = tokio::task::spawn_blocking(move || lock(&at));
         let locked = locking.await.expect("locking a file does not panic");
         locked.map_err(|source| ChangeError::Write { path, source })
     }
 }
 
+/// Waits until nobody else has the file at `path` locked, which is made if it is not there.
+fn lock(path: &Utf8Path) -> io::Result<fs::File> {
+    fs::File::create(path).and_then(|file| file.lock().map(|()| file))
+}
+
 const CHANGE_DIR: &str = "change";
+const JOURNAL_FILE: &str = "unfinished.json";
 const KEYS_DIR: &str = "keys";
 const LOCK_FILE: &str = ".lock";
 const LOG_FILE: &str = "log.jsonl";

@@ -11,7 +11,7 @@ use tough::sign::Sign;
 mod dir;
 mod public;
 
-pub use dir::{Algorithm, KeyDir, KeyFile, KeyName, KeyNameError, is_encrypted};
+pub use dir::{Algorithm, KeyDir, KeyFile, KeyName, KeyNameError, NewKey, is_encrypted};
 pub use public::{PublicKey, PublicKeyError};
 
 /// A role of TUF's that signs metadata.
@@ -54,6 +54,7 @@ impl fmt::Display for TufRole {
 }
 
 /// What a key file is encrypted with. Never empty; wiped from memory when dropped.
+#[derive(Clone)]
 pub struct Passphrase(zeroize::Zeroizing<String>);
 
 impl Passphrase {
@@ -138,8 +139,8 @@ pub enum KeyError {
         /// The key file.
         path: Utf8PathBuf,
     },
-    /// Neither ed25519 nor P-256.
-    #[error("the key `{path}` is neither ed25519 nor P-256")]
+    /// Not of a kind that every client reads.
+    #[error("the key `{path}` is neither ed25519 nor P-256 nor RSA")]
     UnknownKind {
         /// The key file.
         path: Utf8PathBuf,

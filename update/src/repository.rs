@@ -136,6 +136,12 @@ pub fn check_root(bytes: &[u8]) -> Result<(), VerifyError> {
     verify::check_root(bytes)
 }
 
+/// Whether `after` is the root metadata that follows `before`, which is trusted: one version later,
+/// and signed by the keys of both.
+pub fn check_next_root(before: &[u8], after: &[u8]) -> Result<(), VerifyError> {
+    verify::check_next_root(before, after)
+}
+
 /// Why a repository cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

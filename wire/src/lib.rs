@@ -7,6 +7,7 @@
 //! - [`api`] is the JSON interface that people and scripts use; [`audit`] is its trail of events.
 //! - [`role`] lists roles and the permissions that they grant.
 //! - [`settings`] is what a package tells the agent, as `ORBIT_*` variables.
+//! - [`updates`] is the folder of updates that the server publishes.
 //! - [`envfile`] writes and reads those variables as systemd does.
 //!
 //! **Invariant:** no I/O, no clock, no randomness; nothing of ours is imported.
@@ -27,6 +28,7 @@ pub mod osquery;
 pub mod role;
 pub mod secret;
 pub mod settings;
+pub mod updates;
 
 pub use ids::{ApiKeyId, DeviceId, EnrollSecretId, OrgId, TeamId, UserId};
 pub use role::{Permission, Role, RoleName};

@@ -16,6 +16,7 @@ mod macos;
 mod order;
 mod plan;
 mod reading;
+mod served;
 mod sheet;
 pub(crate) mod signing;
 mod staged;
@@ -118,13 +119,17 @@ impl Packed {
 
 fn pack(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
     let output = args.output;
-    let orders = match &args.spec {
-        None => check::orders(&[args], &Environment::read()?)?,
+    let mut builds = match &args.spec {
+        None => vec![args],
         Some(path) => {
             let line: Vec<_> = std::env::args_os().collect();
-            check::orders(&sheet::read(path, &line)?, &Environment::read()?)?
+            sheet::read(path, &line)?
         }
     };
+    for args in &mut builds {
+        served::fill_in(args, session)?;
+    }
+    let orders = check::orders(&builds, &Environment::read()?)?;
     let scratch = tempfile::tempdir().context("could not make a temporary folder")?;
     let folder =
         Utf8Path::from_path(scratch.path()).context("the temporary folder is not UTF-8")?;

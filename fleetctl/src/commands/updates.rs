@@ -5,6 +5,7 @@ mod keys;
 mod passphrases;
 mod publish;
 mod roles;
+mod serve;
 mod show;
 mod signing;
 
@@ -17,6 +18,7 @@ use self::{
     passphrases::PassphraseArgs,
     publish::{AddArgs, PauseArgs, PromoteArgs, PublishArgs, RemoveArgs, RenewArgs, RenewOneArgs},
     roles::RotateArgs,
+    serve::ServeArgs,
     show::{DiffArgs, GcArgs, LogArgs, StatusArgs, VerifyArgs},
     signing::PathArgs,
 };
@@ -79,6 +81,12 @@ Examples:
   fleetctl updates publish --path tuf /srv/www/updates
   fleetctl updates publish --path tuf /srv/www/updates --dry-run")]
     Publish(PublishArgs),
+    /// Serves the published files over HTTP, to try them out; fleet-server does it for real
+    #[command(after_help = "\
+Examples:
+  fleetctl updates serve --path tuf
+  fleetctl updates serve --path tuf --listen 127.0.0.1:9000")]
+    Serve(ServeArgs),
     /// Signs the timestamp anew: what a daily job does
     #[command(after_help = "\
 Examples:
@@ -172,6 +180,7 @@ pub(crate) async fn run(command: UpdatesCommand, session: &Session) -> anyhow::R
         UpdatesCommand::Pause(args) => publish::pause(args, true, session).await,
         UpdatesCommand::Resume(args) => publish::pause(args, false, session).await,
         UpdatesCommand::Publish(args) => publish::publish(&args, session),
+        UpdatesCommand::Serve(args) => serve::serve(&args, session).await,
         UpdatesCommand::Timestamp(args) => publish::renew("timestamp", args, session).await,
         UpdatesCommand::Snapshot(args) => publish::renew("snapshot", args, session).await,
         UpdatesCommand::Renew(args) => publish::renew_one(args, session).await,
@@ -214,9 +223,12 @@ async fn init(args: InitArgs, session: &Session) -> anyhow::Result<()> {
         Stop::advised(error, help)
     })?;
     session.shell.done(format!("the repository to publish is `{}`", editor.repository_dir()));
-    session.shell.note(format!(
-        "move `{}` to a safe place offline; publishing does not need it",
-        editor.keys().file("root")
-    ));
+    let listed = editor.keys().list()?;
+    let roots = listed.iter().filter(|it| it.name.as_str().starts_with("root"));
+    let files: Vec<_> = roots.map(|it| format!("`{}`", editor.keys().file(&it.name))).collect();
+    let (files, them) = (files.join(", "), if files.len() == 1 { "it" } else { "them" });
+    session
+        .shell
+        .note(format!("move {files} to a safe place offline; publishing does not need {them}"));
     Ok(())
 }

@@ -14,6 +14,7 @@ mod openpgp;
 mod package;
 mod reading;
 mod run;
+mod served;
 mod server;
 mod session;
 mod sheet;

@@ -6,7 +6,7 @@ use crate::run::Home;
 
 const ROLES: [&str; 4] = ["ROOT", "TARGETS", "SNAPSHOT", "TIMESTAMP"];
 
-const ADD: [&str; 12] = [
+pub(crate) const ADD: [&str; 12] = [
     "updates",
     "add",
     "--path",
@@ -25,7 +25,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-fn with_passphrases() -> Home {
+pub(crate) fn with_passphrases() -> Home {
     ROLES.iter().fold(Home::new(), |home, role| {
         home.with(&format!("FLEET_{role}_PASSPHRASE"), format!("{role} passphrase"))
     })
@@ -145,7 +145,7 @@ fn a_repository_is_not_made_twice() {
     assert!(said.contains("\nhelp: choose another directory"), "{said}");
 }
 
-fn updates(home: &Home, args: &[&str]) -> crate::run::Ended {
+pub(crate) fn updates(home: &Home, args: &[&str]) -> crate::run::Ended {
     let [verb, rest @ ..] = args else { panic!("a verb is missing") };
     let verbs: Vec<_> = verb.split(' ').collect();
     home.fleetctl([&["updates"], &verbs[..], &["--path", "tuf"], rest].concat())
@@ -196,7 +196,15 @@ fn the_daily_work_is_one_command_each() {
     assert!(said.contains("the last one must be everybody"), "{said}");
     let said = waves("200%").fails(2);
     assert!(said.contains("a wave is a share from 1% to 100%"), "{said}");
-    updates(&home, &["publish", "www"]).ok();
+    let told = updates(&home, &["publish", "www", "--dry-run", "-o", "json"]).ok();
+    assert!(told.contains("timestamp.json") && !home.path("www").exists(), "{told}");
+    assert_eq!(updates(&home, &["publish", "www", "-o", "json"]).ok(), told);
+    let other = home.path("www/1.root.json");
+    let root = std::fs::read(&other).unwrap();
+    std::fs::write(&other, "{}").unwrap();
+    let said = updates(&home, &["publish", "www"]).fails(2);
+    assert!(said.contains("`www` is a copy of another repository"), "{said}");
+    std::fs::write(&other, root).unwrap();
     assert_eq!(
         json(&updates(&home, &["publish", "www", "-o", "json"]).ok()),
         serde_json::json!([])
@@ -234,7 +242,13 @@ fn a_change_of_keys_is_signed_by_people_with_a_folder_each() {
         .with("FLEET_ROOT_3_PASSPHRASE", "of the third")
         .with("FLEET_TIMESTAMP_2_PASSPHRASE", "new");
     let init = ["updates", "init", "--path", "tuf", "--root-keys", "3", "--root-threshold", "2"];
-    home.fleetctl(init).ok();
+    let made = home.fleetctl(init);
+    assert!(
+        made.stderr.contains("`tuf/keys/root-2.pem`, `tuf/keys/root-3.pem`"),
+        "{}",
+        made.stderr
+    );
+    made.ok();
     for name in ["root", "root-2", "root-3"] {
         let usb = home.path(&format!("usb-{name}"));
         std::fs::create_dir(&usb).unwrap();
@@ -246,8 +260,13 @@ fn a_change_of_keys_is_signed_by_people_with_a_folder_each() {
     let said = updates(&home, &["renew", "root", "--keys", "usb-root"]).fails(1);
     assert!(said.contains("needs 2 signatures, and 1 of its keys are here\nhelp: "), "{said}");
 
+    updates(&home, &["rotate", "timestamp", "--keys", "usb-root"]).fails(1);
+    assert!(!home.path("tuf/keys/timestamp-2.pem").exists(), "no key for a change that cannot be");
     let staged = json(&updates(&home, &["rotate", "timestamp", "--stage", "-o", "json"]).ok());
     assert_eq!(staged["is_signed"], false);
+    let said = updates(&home, &["rotate", "timestamp", "--stage"]).fails(1);
+    assert!(said.contains("waits for signatures"), "{said}");
+    assert!(!home.path("tuf/keys/timestamp-3.pem").exists());
     let said = updates(&home, &["change apply"]).fails(1);
     assert!(said.contains("signatures are missing"), "{said}");
     for name in ["root-2", "root-3"] {

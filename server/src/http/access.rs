@@ -77,6 +77,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/health/ready", Public),
     ("GET", "/openapi.json", Public),
     ("GET", "/problems/{name}", Public),
+    ("GET", "/updates/{path}", Public),
     ("GET", "/api/latest/fleet/device/{token}/desktop", Agent),
     ("GET", "/device/{token}", Link),
     ("GET", "/api/fleet/orbit/ping", Public),

@@ -42,6 +42,9 @@ pub(super) fn about() -> OpenApi {
 #[must_use]
 pub fn document() -> OpenApi {
     let mut document = super::routes().into_openapi();
+    // The router's word for a path with slashes in it is none of OpenAPI's.
+    let paths = std::mem::take(&mut document.paths.paths).into_iter();
+    document.paths.paths = paths.map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for (path, item) in &mut document.paths.paths {
         let agents = path.starts_with("/api/");
         let older = path.starts_with(wire::osquery::PREFIXES[1]);

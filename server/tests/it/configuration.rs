@@ -104,6 +104,7 @@ fn a_missing_file_is_said_and_no_file_is_needed() {
 #[test]
 fn what_would_break_later_is_refused_at_once() {
     for (text, problem) in [
+        ("updates: {dir: nowhere}", "updates.dir: `nowhere` is not a folder"),
         ("auth: {refresh_ttl: 7000000d}", "auth.refresh_ttl: must be at most 3650d"),
         ("database: {url: 'sqlite::memory:'}", "database.url: the path"),
         ("database: {url: 'sqlite:/tmp/fleet.db?mode=rwc'}", "database.url: the path"),

@@ -23,3 +23,4 @@ mod secrecy;
 mod sessions;
 mod setup;
 mod tenancy;
+mod updates;

@@ -1,6 +1,6 @@
 //! From a change to what is published: versions, signatures, order.
 
-use std::num::NonZeroU64;
+use std::{collections::BTreeSet, num::NonZeroU64};
 
 use camino::Utf8Path;
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use super::{
     ChangeError, Expiries, TARGETS_DIR, Terms,
     change::{Change, Demand, NewFile, Source},
     document::{Document, SPEC_VERSION, SignError, expiry, metafile},
+    log::{Log, LogError},
     publication::Step,
     published::Published,
     strict,
@@ -31,7 +32,7 @@ impl Draft {
     pub(super) fn new(
         mut change: Change,
         published: &Published,
-        repository: &Utf8Path,
+        taken: &Taken<'_>,
         (expiries, now): (&Expiries, Timestamp),
     ) -> Result<Self, SignError> {
         change.complete(published);
@@ -42,7 +43,7 @@ impl Draft {
         }
         for (name, targets) in &mut change.roles {
             let before = published.last_version(name).filter(|_| !restart);
-            targets.version = free_version(repository, name, before);
+            targets.version = taken.free_version(name, before);
             targets.expires = expiry(now, expiries.targets);
         }
         Self::of(change, published)
@@ -77,21 +78,22 @@ impl Draft {
     pub(super) async fn finish(
         self,
         published: &Published,
-        repository: &Utf8Path,
+        taken: &Taken<'_>,
         terms: &Terms<'_>,
     ) -> Result<(Change, Vec<Step>), ChangeError> {
         if let Some(lack) = self.lacking() {
             return Err(lack);
         }
-        let snapshot = self.snapshot(published, repository, terms).await?;
+        let snapshot = self.snapshot(published, taken, terms).await?;
         let timestamp = self.timestamp(published, snapshot.as_ref(), terms).await?;
         let Self { change, documents, .. } = self;
         let (root, roles): (Vec<_>, Vec<_>) =
             documents.into_iter().partition(|it| it.role == "root");
         let new = New { root: root.into_iter().next(), roles, snapshot, timestamp };
-        new.check_rules(&change)?;
-        let root_is_last = new.read_back(published, terms.now)?;
-        let targets = repository.join(TARGETS_DIR);
+        new.check_rules(&change, published)?;
+        // Whoever has the old root and reads versions that begin again takes them for a rollback.
+        let root_is_last = new.read_back(published, terms.now)? && !change.restart;
+        let targets = taken.repository.join(TARGETS_DIR);
         let link = |file: &NewFile| {
             let to = targets.join(&file.to);
             match &file.from {
@@ -101,14 +103,14 @@ impl Draft {
             }
         };
         let mut steps: Vec<_> = change.files.iter().map(link).collect();
-        steps.extend(new.into_steps(repository, root_is_last));
+        steps.extend(new.into_steps(taken.repository, root_is_last));
         Ok((change, steps))
     }
 
     async fn snapshot(
         &self,
         published: &Published,
-        repository: &Utf8Path,
+        taken: &Taken<'_>,
         terms: &Terms<'_>,
     ) -> Result<Option<Document>, ChangeError> {
         if !self.change.snapshot {
@@ -117,7 +119,7 @@ impl Draft {
         let restart = self.change.restart;
         let before = Some(published.snapshot.version).filter(|_| !restart);
         let mut snapshot = Snapshot {
-            version: free_version(repository, "snapshot", before),
+            version: taken.free_version("snapshot", before),
             expires: expiry(terms.now, terms.expiries.snapshot),
             spec_version: SPEC_VERSION.to_owned(),
             ..published.snapshot.clone()
@@ -175,10 +177,10 @@ struct New {
 }
 
 impl New {
-    fn check_rules(&self, change: &Change) -> Result<(), ChangeError> {
+    fn check_rules(&self, change: &Change, published: &Published) -> Result<(), ChangeError> {
         let all = self.root.iter().chain(&self.roles).chain(&self.snapshot).chain(&self.timestamp);
         let mut problems: Vec<_> = all.flat_map(|it| strict::problems(it.signed())).collect();
-        let delegations = change.roles.get("targets").and_then(|it| it.delegations.as_ref());
+        let delegations = change.top(published).delegations.as_ref();
         let delegated = delegations.map(|it| it.roles.as_slice()).unwrap_or_default();
         for role in delegated {
             let Some(targets) = change.roles.get(&role.name) else { continue };
@@ -260,12 +262,31 @@ fn lacking(document: &Document, demands: &[Demand]) -> Option<ChangeError> {
     })
 }
 
-/// The version after `before` that no file has, not even one that an interrupted change left: no
-/// version is ever two files.
-fn free_version(repository: &Utf8Path, role: &str, before: Option<NonZeroU64>) -> NonZeroU64 {
-    let mut version = before.map_or(NonZeroU64::MIN, |it| it.saturating_add(1));
-    while repository.join(format!("{version}.{role}.json")).symlink_metadata().is_ok() {
-        version = version.saturating_add(1);
+/// The names of metadata that cannot be given again: no version is ever two files.
+pub(super) struct Taken<'a> {
+    repository: &'a Utf8Path,
+    logged: BTreeSet<String>,
+}
+
+impl<'a> Taken<'a> {
+    /// Those in `repository`, also of what an interrupted change left, and those of its `log`, which
+    /// knows what was thrown away since.
+    pub(super) fn of(repository: &'a Utf8Path, log: &Log) -> Result<Self, LogError> {
+        let logged = log.read()?.into_iter().flat_map(|entry| entry.files.into_keys());
+        Ok(Self { repository, logged: logged.collect() })
     }
-    version
+
+    /// The first version after `before` that is free.
+    fn free_version(&self, role: &str, before: Option<NonZeroU64>) -> NonZeroU64 {
+        let is_free = |version: NonZeroU64| {
+            let name = format!("{version}.{role}.json");
+            let is_there = || self.repository.join(&name).symlink_metadata().is_ok();
+            !self.logged.contains(&name) && !is_there()
+        };
+        let mut version = before.map_or(NonZeroU64::MIN, |it| it.saturating_add(1));
+        while !is_free(version) {
+            version = version.saturating_add(1);
+        }
+        version
+    }
 }

@@ -22,7 +22,7 @@ use crate::{
     keys::{Algorithm, KeyDir, KeyError, SigningKey, TufRole},
 };
 
-/// Makes keys and an empty, signed repository in `dir`, which must hold neither.
+/// Makes keys and an empty, signed repository in `dir`, which must hold neither, nor a log.
 ///
 /// Both are made beside their place and moved there when they are whole.
 pub async fn init(
@@ -31,9 +31,9 @@ pub async fn init(
     expiries: &Expiries,
     now: Timestamp,
 ) -> Result<Editor, InitError> {
-    let (keys, repository) = (dir.join(KEYS_DIR), dir.join(REPOSITORY_DIR));
-    if let Some(path) = [&keys, &repository].into_iter().find(|it| it.symlink_metadata().is_ok()) {
-        return Err(InitError::Exists { path: path.clone() });
+    let ours = [KEYS_DIR, REPOSITORY_DIR, LOG_FILE].map(|name| dir.join(name));
+    if let Some(path) = ours.into_iter().find(|it| it.symlink_metadata().is_ok()) {
+        return Err(InitError::Exists { path });
     }
     if founding.root_threshold.get() > founding.root.len() as u64 {
         return Err(InitError::Threshold);
@@ -169,7 +169,7 @@ impl NewKeys {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InitError {
-    /// There are keys or a repository already; nothing of them was touched.
+    /// There are keys, a repository or a log already; nothing of them was touched.
     #[error("`{path}` is there already")]
     Exists {
         /// What is in the way.

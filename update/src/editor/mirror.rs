@@ -6,7 +6,11 @@ use std::{fs, io};
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
-use super::{SweepError, TARGETS_DIR, published::Published, sweep::files};
+use super::{
+    OpenError, SweepError, TARGETS_DIR,
+    published::{Published, newest_version},
+    sweep::{files, hash_in},
+};
 use crate::{
     disk::{self, Access},
     verify::Reading,
@@ -36,33 +40,20 @@ impl Drop for Held {
 impl Mirror {
     /// Compares what is in `to` with the repository in `from`.
     pub(super) fn plan(
-        (from, published): (&Utf8Path, &Published),
+        from: &Utf8Path,
         to: &Utf8Path,
         (lock, now): (fs::File, Timestamp),
     ) -> Result<Self, MirrorError> {
         let failed = |source| MirrorError::Write { path: to.to_owned(), source };
+        let published = Published::read(from)?;
+        check_is_copy(&published, from, to)?;
         disk::make_dir(to.join(TARGETS_DIR).as_std_path(), Access::World).map_err(failed)?;
         let locked = fs::File::create(to.join(LOCK))
             .and_then(|it| it.try_lock().map(|()| it).map_err(Into::into));
         let locked = locked.map_err(|source| MirrorError::Busy { dir: to.to_owned(), source })?;
-        check_is_copy((from, published), to)?;
-        let root_is_last = root_is_last(published, to, now)?;
-        let mut names = Vec::new();
-        for path in files(from)? {
-            let name = path.strip_prefix(from).unwrap_or(&path).to_owned();
-            let is_hidden = name.file_name().is_some_and(|it| it.starts_with('.'));
-            if !is_hidden && is_missing(from, to, &name)? {
-                names.push((rank(&name, root_is_last), name));
-            }
-        }
-        names.sort();
-        let names = names.into_iter().map(|(_, name)| name).collect();
-        Ok(Self {
-            from: from.to_owned(),
-            to: to.to_owned(),
-            names,
-            _locks: [Held(lock), Held(locked)],
-        })
+        let names = compare((from, &published), to, now)?;
+        let _locks = [Held(lock), Held(locked)];
+        Ok(Self { from: from.to_owned(), to: to.to_owned(), names, _locks })
     }
 
     /// The files that are missing, relative to the copy, in order.
@@ -76,6 +67,9 @@ impl Mirror {
         let failed = |source| MirrorError::Write { path: to.clone(), source };
         let dir = disk::parent(to.as_std_path());
         disk::make_dir(dir, Access::World).map_err(failed)?;
+        if !is_as_named(&from)? {
+            return Err(MirrorError::Differs { path: from });
+        }
         let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
         fs::File::open(&from)
             .and_then(|mut source| io::copy(&mut source, &mut file))
@@ -94,6 +88,35 @@ impl Mirror {
 
 const LOCK: &str = ".lock";
 
+/// The files that `to` lacks, in the order in which they are to be copied.
+pub(super) fn missing(
+    from: &Utf8Path,
+    to: &Utf8Path,
+    now: Timestamp,
+) -> Result<Vec<Utf8PathBuf>, MirrorError> {
+    let published = Published::read(from)?;
+    check_is_copy(&published, from, to)?;
+    compare((from, &published), to, now)
+}
+
+fn compare(
+    (from, published): (&Utf8Path, &Published),
+    to: &Utf8Path,
+    now: Timestamp,
+) -> Result<Vec<Utf8PathBuf>, MirrorError> {
+    let root_is_last = root_is_last(published, to, now)?;
+    let mut names = Vec::new();
+    for path in files(from)? {
+        let name = path.strip_prefix(from).unwrap_or(&path).to_owned();
+        let is_hidden = name.file_name().is_some_and(|it| it.starts_with('.'));
+        if !is_hidden && is_missing(from, to, &name)? {
+            names.push((rank(&name, root_is_last), name));
+        }
+    }
+    names.sort();
+    Ok(names.into_iter().map(|(_, name)| name).collect())
+}
+
 /// What of a file's name says when its turn is: targets, what metadata lists, then what makes it
 /// count. Roots come one by one.
 fn rank(name: &Utf8Path, root_is_last: bool) -> (u8, u64) {
@@ -108,32 +131,29 @@ fn rank(name: &Utf8Path, root_is_last: bool) -> (u8, u64) {
 }
 
 /// Whether `to` is an older copy of what is in `from`, or nothing yet.
-fn check_is_copy(
-    (from, published): (&Utf8Path, &Published),
-    to: &Utf8Path,
-) -> Result<(), MirrorError> {
+fn check_is_copy(published: &Published, from: &Utf8Path, to: &Utf8Path) -> Result<(), MirrorError> {
     let root = |dir: &Utf8Path| read(&dir.join("1.root.json"));
     match root(to)? {
         None => return Ok(()),
         Some(theirs) if Some(&theirs) == root(from)?.as_ref() => {}
         Some(_) => return Err(MirrorError::AnotherRepository { dir: to.to_owned() }),
     }
-    let Ok(there) = Published::read(to) else { return Ok(()) };
-    let is_newer = there.root.version > published.root.version
-        || (there.root.version == published.root.version
-            && there.timestamp.version > published.timestamp.version);
-    if is_newer { Err(MirrorError::Newer { dir: to.to_owned() }) } else { Ok(()) }
+    let newest = newest_version(to, "root.json")?;
+    // Readers who saw a timestamp remember its version for as long as its key counts.
+    let seen = read(&to.join("timestamp.json"))?.and_then(|it| published.signed_timestamp(&it));
+    if newest > Some(published.root.version.get())
+        || seen.is_some_and(|seen| seen > published.timestamp.version)
+    {
+        return Err(MirrorError::Newer { dir: to.to_owned() });
+    }
+    Ok(())
 }
 
 /// Whether readers of the copy can read the new state before they have the new root.
 fn root_is_last(published: &Published, to: &Utf8Path, now: Timestamp) -> Result<bool, MirrorError> {
-    let newest = files(to)?.into_iter().filter_map(|path| {
-        let version: u64 = path.file_name()?.strip_suffix(".root.json")?.parse().ok()?;
-        Some((version, path))
-    });
-    let Some((_, path)) = newest.max() else { return Ok(false) };
+    let Some(newest) = newest_version(to, "root.json")? else { return Ok(false) };
     let reading = Reading {
-        roots: read(&path)?.into_iter().collect(),
+        roots: read(&to.join(format!("{newest}.root.json")))?.into_iter().collect(),
         timestamp: published.timestamp_bytes.clone(),
         snapshot: published.snapshot_bytes.clone(),
         targets: Some(published.targets_bytes.clone()),
@@ -159,7 +179,14 @@ fn is_missing(from: &Utf8Path, to: &Utf8Path, name: &Utf8Path) -> Result<bool, M
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(MirrorError::Read { path: path.to_owned(), source }),
     };
-    Ok(length(&to)? != length(&from)?)
+    Ok(length(&to)? != length(&from)? || !is_as_named(&to)?)
+}
+
+/// Whether a target's file has the content that its name tells the hash of, if it tells one.
+fn is_as_named(path: &Utf8Path) -> Result<bool, MirrorError> {
+    let Some(named) = path.file_name().and_then(hash_in) else { return Ok(true) };
+    let failed = |source| MirrorError::Read { path: path.to_owned(), source };
+    Ok(disk::hash(path.as_std_path()).map_err(failed)?.0 == named)
 }
 
 fn read(path: &Utf8Path) -> Result<Option<Vec<u8>>, MirrorError> {
@@ -224,6 +251,9 @@ pub enum MirrorError {
         /// Why.
         source: io::Error,
     },
+    /// What is to be copied cannot be read as a repository.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// A folder cannot be listed.
     #[error(transparent)]
     List(#[from] SweepError),

@@ -7,8 +7,10 @@
 //! files/<sha256>           new targets' files; only beside the repository
 //! ```
 //!
-//! Signatures are all that the folder can bring back, and only those that are valid count. So it
-//! may be carried by anybody.
+//! Signatures are all that a copy can bring back, and only those that are valid count. Whoever
+//! carries it could still show its signers another change, or this one against metadata that was
+//! never in force: that it is signed by its own root says nothing of whose root that is. Its id tells,
+//! which covers both.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,12 +19,14 @@ use std::{
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tough::schema::Targets;
 
+use self::folder::{
+    ABOUT, About, AboutFile, FILES, change_of, check_trusted, document, parsed, read, trusted,
+    write,
+};
 use super::{
-    change::{Change, Demand, NewFile, Source},
+    change::{Change, Demand, Source},
     compare,
     document::Document,
     draft::Draft,
@@ -34,6 +38,7 @@ use crate::{
 };
 
 mod error;
+mod folder;
 mod summary;
 
 pub use error::PendingError;
@@ -50,40 +55,6 @@ pub struct Pending {
     trusted: BTreeMap<String, Document>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct About {
-    what: String,
-    who: String,
-    made: Timestamp,
-    /// The versions in force when it was made, of every role it replaces.
-    base: BTreeMap<String, u64>,
-    /// The roles with new metadata.
-    roles: BTreeSet<String>,
-    snapshot: bool,
-    timestamp: bool,
-    restart: bool,
-    targets: BTreeSet<String>,
-    files: Vec<AboutFile>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct AboutFile {
-    /// The name below `files`, the name of a published file, or the content: one of them.
-    #[serde(flatten)]
-    from: AboutSource,
-    to: String,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum AboutSource {
-    Staged(String),
-    Published(String),
-    /// In hexadecimal.
-    Content(String),
-}
-
 impl Pending {
     /// Opens the folder of a change: the repository's own, or a copy somewhere.
     pub fn open(dir: &Utf8Path) -> Result<Self, PendingError> {
@@ -93,6 +64,7 @@ impl Pending {
         }
         let about: About = serde_json::from_slice(&read(&about)?)
             .map_err(|_| PendingError::Malformed { path: about })?;
+        about.check_roles(dir)?;
         let mut documents = Vec::new();
         for role in &about.roles {
             documents.push(document(dir, "new", role)?);
@@ -101,9 +73,10 @@ impl Pending {
         for role in about.base.keys() {
             trusted.insert(role.clone(), document(dir, "trusted", role)?);
         }
+        let top = (&parsed(dir, &trusted, "root")?, &parsed(dir, &trusted, "targets")?);
+        check_trusted(dir, &trusted, top)?;
         let change = change_of(dir, &about, &documents)?;
-        let demands =
-            change.demands(&parsed(dir, &trusted, "root")?, &parsed(dir, &trusted, "targets")?);
+        let demands = change.demands(top.0, top.1);
         Ok(Self { dir: dir.to_owned(), about, change, documents, demands, trusted })
     }
 
@@ -195,15 +168,18 @@ impl Pending {
         Self::open(to)
     }
 
-    /// The draft that it is, if `published` is still what it was made of.
+    /// The draft that it is, if the metadata that it replaces is still what it was made of. What else
+    /// was published meanwhile stays as it is.
     pub(super) fn draft(self, published: &Published) -> Result<Draft, PendingError> {
-        let now = trusted(published, &self.documents)?;
-        let now: BTreeMap<_, _> =
-            now.into_iter().map(|(role, it)| (role, it.version.get())).collect();
-        if now != self.about.base {
+        let in_force = |role: &str| match role {
+            "root" => Some(published.root.version.get()),
+            _ => published.role(role).map(|it| it.version.get()),
+        };
+        if self.about.roles.iter().any(|it| in_force(it) != self.about.base.get(it).copied()) {
             return Err(PendingError::Overtaken);
         }
-        Ok(Draft { change: self.change, documents: self.documents, demands: self.demands })
+        let demands = self.change.demands(&published.root, &published.targets);
+        Ok(Draft { change: self.change, documents: self.documents, demands })
     }
 
     /// The roles whose metadata it replaces.
@@ -211,12 +187,15 @@ impl Pending {
         &self.about.roles
     }
 
+    /// What is to be signed and what it replaces, as the beginning of a hash that nobody can aim at.
     fn id(&self) -> String {
         let mut hasher = Sha256::new();
-        for document in &self.documents {
-            hasher.update(document.canonical());
+        for document in self.documents.iter().chain(self.trusted.values()) {
+            let content = document.canonical();
+            hasher.update(format!("{} {}\n", document.role, content.len()));
+            hasher.update(content);
         }
-        hex::encode(&hasher.finalize()[..6])
+        hex::encode(&hasher.finalize()[..16])
     }
 
     fn signatures(&self) -> impl Iterator<Item = PendingSignatures> {
@@ -293,106 +272,4 @@ impl Pending {
         }
         Ok(())
     }
-}
-
-impl AboutFile {
-    fn of(file: &NewFile) -> Self {
-        let from = match &file.from {
-            Source::Staged(path) => {
-                AboutSource::Staged(path.file_name().unwrap_or_default().to_owned())
-            }
-            Source::Published(name) => AboutSource::Published(name.clone()),
-            Source::Content(bytes) => AboutSource::Content(hex::encode(bytes)),
-        };
-        Self { from, to: file.to.clone() }
-    }
-}
-
-const ABOUT: &str = "change.json";
-const FILES: &str = "files";
-
-fn change_of(
-    dir: &Utf8Path,
-    about: &About,
-    documents: &[Document],
-) -> Result<Change, PendingError> {
-    let mut change = Change {
-        snapshot: about.snapshot,
-        timestamp: about.timestamp,
-        restart: about.restart,
-        targets: about.targets.clone(),
-        ..Change::new(about.what.clone())
-    };
-    for file in &about.files {
-        let malformed = || PendingError::Malformed { path: dir.join(ABOUT) };
-        let from = match &file.from {
-            AboutSource::Staged(name) if is_plain(name) => {
-                Source::Staged(dir.join(FILES).join(name))
-            }
-            AboutSource::Staged(_) => return Err(malformed()),
-            AboutSource::Published(name) => Source::Published(name.clone()),
-            AboutSource::Content(text) => {
-                Source::Content(hex::decode(text).map_err(|_| malformed())?)
-            }
-        };
-        change.files.push(NewFile { from, to: file.to.clone() });
-    }
-    for document in documents {
-        let malformed =
-            || PendingError::Malformed { path: dir.join(format!("new.{}.json", document.role)) };
-        let signed = document.signed().clone();
-        if document.role == "root" {
-            change.root = Some(serde_json::from_value(signed).map_err(|_| malformed())?);
-        } else {
-            let targets: Targets = serde_json::from_value(signed).map_err(|_| malformed())?;
-            change.roles.insert(document.role.clone(), targets);
-        }
-    }
-    Ok(change)
-}
-
-fn is_plain(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|c| c.is_ascii_hexdigit())
-}
-
-/// The metadata in force of the root, of `targets`, and of what is replaced.
-fn trusted(
-    published: &Published,
-    documents: &[Document],
-) -> Result<BTreeMap<String, Document>, PendingError> {
-    let mut trusted = BTreeMap::new();
-    trusted.insert("root".to_owned(), Document::from_bytes("root", &published.root_bytes)?);
-    trusted
-        .insert("targets".to_owned(), Document::from_bytes("targets", &published.targets_bytes)?);
-    for document in documents {
-        if let Some(targets) = published.delegated.get(&document.role) {
-            trusted.insert(document.role.clone(), Document::of(&document.role, targets)?);
-        }
-    }
-    Ok(trusted)
-}
-
-fn parsed<T: serde::de::DeserializeOwned>(
-    dir: &Utf8Path,
-    trusted: &BTreeMap<String, Document>,
-    role: &str,
-) -> Result<T, PendingError> {
-    let document = trusted.get(role).map(|it| it.signed().clone());
-    document
-        .and_then(|it| serde_json::from_value(it).ok())
-        .ok_or_else(|| PendingError::Malformed { path: dir.join(format!("trusted.{role}.json")) })
-}
-
-fn document(dir: &Utf8Path, kind: &str, role: &str) -> Result<Document, PendingError> {
-    let path = dir.join(format!("{kind}.{role}.json"));
-    Document::from_bytes(role, &read(&path)?).map_err(|_| PendingError::Malformed { path })
-}
-
-fn read(path: &Utf8Path) -> Result<Vec<u8>, PendingError> {
-    fs::read(path).map_err(|source| PendingError::Read { path: path.to_owned(), source })
-}
-
-fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), PendingError> {
-    disk::replace(path.as_std_path(), bytes, Access::World)
-        .map_err(|source| PendingError::Write { path: path.to_owned(), source })
 }

@@ -4,7 +4,10 @@ use std::{fs, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::log::{Log, LogError, NewEntry};
+use super::{
+    journal::Journal,
+    log::{Log, LogError, NewEntry},
+};
 use crate::disk::{self, Access};
 
 /// A change that is signed and staged. Readers see it when its last step, the timestamp, is done;
@@ -16,6 +19,7 @@ pub struct Publication {
     pub(super) done: Published,
     pub(super) log: Log,
     pub(super) entry: NewEntry,
+    pub(super) journal: Journal,
     /// What is of no use afterwards.
     pub(super) staged: Utf8PathBuf,
     /// Keeps others from changing the repository.
@@ -37,13 +41,31 @@ impl Publication {
     /// Logs the change, then takes every step.
     pub fn publish(self) -> Result<Published, PublishError> {
         self.record()?;
-        for step in &self.steps {
+        let unreadable_from = self.unreadable_from();
+        let noted = |source| PublishError::Write { path: self.journal.path(), source };
+        for (index, step) in self.steps.iter().enumerate() {
+            if Some(index) == unreadable_from {
+                self.journal.begin(&self.steps[index..], &self.staged).map_err(noted)?;
+            }
             step.apply()?;
+        }
+        if unreadable_from.is_some() {
+            self.journal.end().map_err(noted)?;
         }
         let cleared = clear(&self.staged);
         cleared.map_err(|source| PublishError::Write { path: self.staged.clone(), source })?;
         drop(self.lock);
         Ok(self.done)
+    }
+
+    /// The step after which nobody can read the repository until the last one: a new root before what
+    /// its keys signed.
+    fn unreadable_from(&self) -> Option<usize> {
+        let is_root = |step: &Step| match step {
+            Step::Write { path, .. } => path.as_str().ends_with(".root.json"),
+            Step::Link { .. } => false,
+        };
+        self.steps.iter().position(is_root).filter(|index| index + 1 < self.steps.len())
     }
 }
 

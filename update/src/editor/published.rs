@@ -76,6 +76,18 @@ impl Published {
         listed.max(self.role(name).map(|it| it.version))
     }
 
+    /// The version of a `timestamp.json` that the keys of the newest root signed.
+    pub(super) fn signed_timestamp(&self, bytes: &[u8]) -> Option<NonZeroU64> {
+        let signed: Signed<Timestamp> = serde_json::from_slice(bytes).ok()?;
+        self.root.verify_role(&signed).ok().map(|()| signed.signed.version)
+    }
+
+    /// The file of a delegated role's metadata.
+    pub(super) fn delegated_file(&self, name: &str) -> Option<Utf8PathBuf> {
+        let targets = self.delegated.get(name)?;
+        Some(self.dir.join(format!("{}.{name}.json", targets.version)))
+    }
+
     /// Every role that lists targets, as clients ask them.
     pub(super) fn roles(&self) -> impl Iterator<Item = (&str, &Targets)> {
         let delegated = self.delegated.iter().map(|(name, targets)| (name.as_str(), targets));
@@ -171,6 +183,14 @@ pub enum OpenError {
         /// Why.
         source: VerifyError,
     },
+    /// A change of keys that was broken off and cannot be finished.
+    #[error("could not finish the change of keys in `{path}`")]
+    Unfinished {
+        /// What is left of it.
+        path: Utf8PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Files that do not belong together.
     #[error("`{path}` is not the file that the metadata above it lists")]
     Mismatch {
@@ -188,6 +208,7 @@ impl OpenError {
             | Self::Malformed { .. }
             | Self::Unsigned { .. }
             | Self::Root { .. }
+            | Self::Unfinished { .. }
             | Self::Mismatch { .. } => None,
         }
     }

@@ -63,7 +63,7 @@ pub enum SweepError {
 }
 
 /// The files below `repository` that nobody can want: neither a root, nor reachable from a state that
-/// is kept, nor young.
+/// is kept, nor young. What we did not write is not ours to judge.
 pub(super) fn unwanted(
     repository: &Utf8Path,
     (log, newest): (&[LogEntry], u64),
@@ -75,18 +75,34 @@ pub(super) fn unwanted(
     }
     let younger = Duration::try_from(keep.younger).ok();
     let oldest = younger.and_then(|younger| SystemTime::from(now).checked_sub(younger));
+    let logged = log.iter().flat_map(|entry| entry.files.keys().map(String::as_str)).collect();
     let mut unwanted = Vec::new();
     for path in files(repository)? {
         let failed = |source| SweepError::Read { path: path.clone(), source };
-        let is_root = path.file_name().is_some_and(|it| it.ends_with(".root.json"));
-        let written = path.metadata().and_then(|it| it.modified()).map_err(failed)?;
+        let written = path.symlink_metadata().and_then(|it| it.modified()).map_err(failed)?;
         let is_young = oldest.is_none_or(|oldest| written >= oldest);
-        if !is_root && !is_young && !wanted.contains(&path) {
+        if !is_young && !wanted.contains(&path) && is_ours(&path, repository, &logged) {
             unwanted.push(path);
         }
     }
     unwanted.sort();
     Ok(unwanted)
+}
+
+/// Whether we wrote the file at `path`, and not as a root.
+fn is_ours(path: &Utf8Path, repository: &Utf8Path, logged: &BTreeSet<&str>) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    if path.starts_with(repository.join(TARGETS_DIR)) {
+        return hash_in(name).is_some();
+    }
+    path.parent() == Some(repository) && logged.contains(name) && !name.ends_with(".root.json")
+}
+
+/// The hash that the name of a target's file begins with.
+pub(super) fn hash_in(name: &str) -> Option<&str> {
+    let (hash, _) = name.split_once('.')?;
+    let is_digit = |c| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+    (hash.len() == 64 && hash.bytes().all(is_digit)).then_some(hash)
 }
 
 /// The versions of the snapshots that a reader may still have or be about to ask for.
@@ -100,7 +116,7 @@ fn kept_snapshots(log: &[LogEntry], newest: u64, (keep, now): (&Keep, Timestamp)
     let oldest = now.checked_sub(keep.younger).unwrap_or(Timestamp::MIN);
     // The one that was the newest when the time began counts.
     let first = states.iter().rposition(|(time, _)| *time <= oldest).unwrap_or(0);
-    let first = first.min(states.len().saturating_sub(keep.states + 1));
+    let first = first.min(states.len().saturating_sub(keep.states.saturating_add(1)));
     let kept = states[first..].iter().map(|(_, version)| *version);
     kept.chain([newest]).collect()
 }

@@ -125,13 +125,23 @@ impl KeyDir {
         algorithm: Algorithm,
         passphrase: &Passphrase,
     ) -> Result<SigningKey, KeyError> {
+        self.draft(name, algorithm)?.keep(passphrase)
+    }
+
+    /// A key to be called `name`, of which no file is written yet.
+    pub fn draft(&self, name: impl fmt::Display, algorithm: Algorithm) -> Result<NewKey, KeyError> {
         let plain = match algorithm {
             Algorithm::Ed25519 => Ed25519KeyPair::generate().and_then(|it| it.to_pkcs8v1()),
             Algorithm::P256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
                 .and_then(|it| it.to_pkcs8v1()),
         };
         let plain = plain.map_err(|_| KeyError::Generate)?;
-        self.keep(&name.to_string(), plain.as_ref(), passphrase)
+        let path = self.file(&name);
+        let plain = SecretDocument::try_from(plain.as_ref()).map_err(|error| {
+            KeyError::NotEncryptedKey { path: path.clone(), source: error.into() }
+        })?;
+        let key = signing_key(&plain, path)?;
+        Ok(NewKey { dir: self.clone(), name: name.to_string(), plain, key })
     }
 
     /// Takes the key in the file `from` into this directory, under `name`; `opens` decrypts that
@@ -146,8 +156,8 @@ impl KeyDir {
             Some(opens) => open(from, opens)?,
             None => plain_key(from)?,
         };
-        signing_key(&plain, from.to_owned())?;
-        self.keep(name.as_str(), plain.as_bytes(), passphrase)
+        let key = signing_key(&plain, from.to_owned())?;
+        NewKey { dir: self.clone(), name: name.to_string(), plain, key }.keep(passphrase)
     }
 
     /// Encrypts the key called `name` anew: `old` opens it, `new` opens it from then on.
@@ -160,21 +170,30 @@ impl KeyDir {
         let plain = open(&path, old)?;
         write_sealed(&path, plain.as_bytes(), new)
     }
+}
 
-    fn keep(
-        &self,
-        name: &str,
-        plain: &[u8],
-        passphrase: &Passphrase,
-    ) -> Result<SigningKey, KeyError> {
-        let path = self.file(name);
-        let key = signing_key(
-            &SecretDocument::try_from(plain).map_err(|error| KeyError::NotEncryptedKey {
-                path: path.clone(),
-                source: error.into(),
-            })?,
-            path.clone(),
-        )?;
+/// A key that is nowhere but in memory.
+pub struct NewKey {
+    dir: KeyDir,
+    name: String,
+    plain: SecretDocument,
+    key: SigningKey,
+}
+
+impl NewKey {
+    /// What it is to be called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its public half.
+    pub fn public(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    /// Writes its files, the private one encrypted and for the owner alone. Nothing replaces a key.
+    pub fn keep(self, passphrase: &Passphrase) -> Result<SigningKey, KeyError> {
+        let path = self.dir.file(&self.name);
         if path.symlink_metadata().is_ok() {
             return Err(KeyError::Exists { path });
         }
@@ -182,13 +201,20 @@ impl KeyDir {
             let path = path.to_owned();
             move |source| KeyError::Write { path, source }
         };
-        disk::make_dir(self.0.as_std_path(), Access::Owner).map_err(written(&self.0))?;
-        write_sealed(&path, plain, passphrase)?;
+        let dir = self.dir.path();
+        disk::make_dir(dir.as_std_path(), Access::Owner).map_err(written(dir))?;
+        write_sealed(&path, self.plain.as_bytes(), passphrase)?;
         let public = path.with_extension("pub");
-        let pem = key.public().to_pem();
+        let pem = self.key.public().to_pem();
         disk::replace(public.as_std_path(), pem.as_bytes(), Access::World)
             .map_err(written(&public))?;
-        Ok(key)
+        Ok(self.key)
+    }
+}
+
+impl fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewKey").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -199,8 +225,13 @@ const SEALED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 const PLAIN_LABEL: &str = "PRIVATE KEY";
 
 fn signing_key(plain: &SecretDocument, path: Utf8PathBuf) -> Result<SigningKey, KeyError> {
-    let signer =
-        tough::sign::parse_keypair(plain.as_bytes()).map_err(|_| KeyError::UnknownKind { path })?;
+    let unknown = || KeyError::UnknownKind { path: path.clone() };
+    if let Ok(signer) = tough::sign::parse_keypair(plain.as_bytes()) {
+        return Ok(SigningKey { signer: Box::new(signer) });
+    }
+    // RSA keys it takes as text alone.
+    let pem = plain.to_pem(PLAIN_LABEL, LineEnding::LF).map_err(|_| unknown())?;
+    let signer = tough::sign::parse_keypair(pem.as_bytes()).map_err(|_| unknown())?;
     Ok(SigningKey { signer: Box::new(signer) })
 }
 

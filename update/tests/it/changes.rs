@@ -245,6 +245,14 @@ async fn what_nobody_can_want_any_more_goes() {
     let names = ["1.0.0", "1.1.0"].map(|it| format!("orbit/linux/{it}/orbit"));
     fixture.apply(&Edit::Remove(names.to_vec())).await.unwrap();
     let far = "2126-01-01T00:00:00Z".parse().unwrap();
+    let dir = fixture.editor.repository_dir();
+    let foreign =
+        ["index.html", "7.targets.json.orig", "targets/robots.txt"].map(|it| dir.join(it));
+    for path in &foreign {
+        fs::write(path, "ours?").unwrap();
+    }
+    let all = Keep { states: usize::MAX, ..Keep::default() };
+    assert_eq!(fixture.editor.sweep(&all, far, false).unwrap(), [""; 0], "every state is kept");
     let keep = Keep { states: 1, ..Keep::default() };
     let sweep = |at, is_rehearsal| {
         let gone = fixture.editor.sweep(&keep, at, is_rehearsal).unwrap();
@@ -264,6 +272,7 @@ async fn what_nobody_can_want_any_more_goes() {
         sorted
     });
     assert!(fixture.editor.repository_dir().join("1.root.json").is_file());
+    assert!(foreign.iter().all(|it| it.is_file()), "somebody else's");
     audit(fixture.editor.repository_dir(), now()).await.unwrap();
     // The state before the newest lists two files more, and is kept.
     assert_eq!(would.len() - 8, 3, "stable as it was of 1.0.0, 1.1.0 and 1.2.0: {would:?}");

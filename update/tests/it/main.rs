@@ -15,5 +15,6 @@ mod python;
 mod release;
 mod roles;
 mod server;
+mod staged;
 mod tls;
 mod variants;

@@ -99,3 +99,55 @@ async fn what_is_no_older_copy_is_not_touched() {
     let error = behind.mirror(&www, now()).unwrap_err();
     assert!(matches!(error, MirrorError::Newer { .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn what_would_be_copied_is_told_without_a_trace() {
+    let fixture = Fixture::with_orbit().await;
+    let www = fixture.path("www");
+    let told = fixture.editor.missing_in(&www, now()).unwrap();
+    assert!(!www.exists());
+    assert_eq!(fixture.editor.mirror(&www, now()).unwrap().copy_all().unwrap(), told);
+}
+
+#[tokio::test]
+async fn a_damaged_file_of_a_copy_is_replaced_and_one_of_ours_goes_nowhere() {
+    let fixture = Fixture::with_orbit().await;
+    let www = fixture.path("www");
+    let copied = fixture.editor.mirror(&www, now()).unwrap().copy_all().unwrap();
+    let name = copied.iter().find(|it| it.starts_with("targets/orbit/linux/stable")).unwrap();
+    let good = fs::read(www.join(name)).unwrap();
+    let bad = vec![b'x'; good.len()];
+    fs::write(www.join(name), &bad).unwrap();
+    assert_eq!(fixture.editor.mirror(&www, now()).unwrap().copy_all().unwrap(), [name.clone()]);
+    assert_eq!(fs::read(www.join(name)).unwrap(), good);
+
+    let ours = fixture.editor.repository_dir().join(name);
+    fs::remove_file(&ours).unwrap();
+    fs::write(&ours, bad).unwrap();
+    fs::remove_file(www.join(name)).unwrap();
+    let error = fixture.editor.mirror(&www, now()).unwrap().copy_all().unwrap_err();
+    assert!(matches!(&error, MirrorError::Differs { path } if *path == ours), "{error:?}");
+    assert!(!www.join(name).exists());
+}
+
+/// A repository put back from a copy goes on with a root of its own: its readers would take its
+/// timestamps for old ones, unless other keys sign them.
+#[tokio::test]
+async fn a_newer_root_does_not_make_an_older_timestamp_new() {
+    let mut fixture = Fixture::with_own_keys().await;
+    let www = fixture.path("www");
+    let old = fixture.snapshot("old");
+    let log = fs::read(fixture.path("tuf/log.jsonl")).unwrap();
+    fixture.publish_orbit("1.1.0", b"orbit, the second").await;
+    fixture.publish_orbit("1.2.0", b"orbit, the third").await;
+    fixture.editor.mirror(&www, now()).unwrap().copy_all().unwrap();
+    fs::remove_dir_all(fixture.editor.repository_dir()).unwrap();
+    copy_tree(&old, fixture.editor.repository_dir());
+    fs::write(fixture.path("tuf/log.jsonl"), log).unwrap();
+    fixture.apply(&Edit::Renew("root".to_owned())).await.unwrap();
+    let error = fixture.editor.mirror(&www, now()).unwrap_err();
+    assert!(matches!(error, MirrorError::Newer { .. }), "{error:?}");
+    rotate_timestamp(&mut fixture).await;
+    let error = fixture.editor.mirror(&www, now()).map(drop);
+    assert!(!matches!(error, Err(MirrorError::Newer { .. })), "{error:?}");
+}

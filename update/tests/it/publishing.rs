@@ -23,6 +23,11 @@ async fn init_refuses_what_is_there_and_touches_nothing() {
         matches!(&error, InitError::Exists { path } if path.ends_with("repository")),
         "{error:?}"
     );
+    fs::rename(dir.join("repository"), dir.join("repository.away")).unwrap();
+    let log = fs::read(dir.join("log.jsonl")).unwrap();
+    let error = update::init(&dir, &founding(1), &Expiries::default(), now()).await.unwrap_err();
+    assert!(matches!(&error, InitError::Exists { path } if path.ends_with("log.jsonl")));
+    assert_eq!(fs::read(dir.join("log.jsonl")).unwrap(), log);
     assert_eq!(fs::read(dir.join("keys.away/root.pem")).unwrap(), before);
     let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert!(left.iter().all(|it| !it.to_string_lossy().starts_with(".init")), "{left:?}");
@@ -332,4 +337,17 @@ async fn readers_of_the_previous_state_still_find_their_files() {
         .await
         .unwrap();
     assert_eq!(fetched[0].version, "1.0.0");
+}
+
+/// What readers may have seen is another file for ever, also once it was thrown away.
+#[tokio::test]
+async fn a_version_that_the_log_names_is_not_given_again() {
+    let mut fixture = Fixture::with_orbit().await;
+    let keys = fixture.keys();
+    let renewal = Edit::Renew("targets".to_owned());
+    let publication = fixture.editor.prepare(&renewal, &terms(&keys)).await.unwrap();
+    publication.record().unwrap();
+    drop(publication);
+    let done = fixture.apply(&renewal).await.unwrap();
+    assert_eq!(done.files, ["4.targets.json", "4.snapshot.json", "timestamp.json"]);
 }

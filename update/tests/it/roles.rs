@@ -4,8 +4,11 @@ use std::{fs, num::NonZeroU64};
 
 use camino::Utf8Path;
 use update::{
-    Component, Edit, KeyDir, PublicKey, SigningKey, Terms,
-    editor::{ChangeError, Delegation, KeyChange, Pending, PendingError, RoleProblem},
+    Component, Edit, Editor, KeyDir, PublicKey, SigningKey, Terms,
+    editor::{
+        ChangeError, Delegation, KeyChange, OpenError, Pending, PendingError, PublishError,
+        RoleProblem, Step,
+    },
     keys::Algorithm,
 };
 
@@ -25,27 +28,27 @@ async fn python_reads(fixture: &Fixture, targets: &[&str]) {
 }
 
 /// A new key in the fixture's own folder.
-fn key(fixture: &Fixture, name: &str, algorithm: Algorithm) -> SigningKey {
+pub(crate) fn key(fixture: &Fixture, name: &str, algorithm: Algorithm) -> SigningKey {
     let keys = fixture.editor.keys();
     keys.generate(name, algorithm, &passphrase()).unwrap()
 }
 
-fn replace(role: &str, old: &str, new: PublicKey) -> KeyChange {
+pub(crate) fn replace(role: &str, old: &str, new: PublicKey) -> KeyChange {
     let (add, remove) = (vec![new], vec![old.to_owned()]);
     KeyChange { role: role.to_owned(), add, remove, threshold: None }
 }
 
-fn key_ids(fixture: &Fixture, role: &str) -> Vec<String> {
+pub(crate) fn key_ids(fixture: &Fixture, role: &str) -> Vec<String> {
     let roles = fixture.editor.status(now()).roles;
     roles.into_iter().find(|it| it.role == role).unwrap().keys
 }
 
-fn set_keys(changes: Vec<KeyChange>) -> Edit {
+pub(crate) fn set_keys(changes: Vec<KeyChange>) -> Edit {
     Edit::SetKeys { changes, is_compromised: false }
 }
 
 /// Every key in the fixture's folder.
-fn all_keys(fixture: &Fixture) -> Vec<SigningKey> {
+pub(crate) fn all_keys(fixture: &Fixture) -> Vec<SigningKey> {
     let keys = fixture.editor.keys();
     let unlock = |it: &update::keys::KeyFile| keys.unlock(&it.name, &passphrase()).unwrap();
     keys.list().unwrap().iter().map(unlock).collect()
@@ -127,11 +130,54 @@ async fn readers_who_were_led_too_far_come_back() {
         replace(role, &key_ids(&fixture, role)[0], new)
     });
     let edit = Edit::SetKeys { changes: changes.to_vec(), is_compromised: true };
-    fixture.editor.apply(&edit, &terms(&all_keys(&fixture))).await.unwrap();
+    let keys = all_keys(&fixture);
+    let publication = fixture.editor.prepare(&edit, &terms(&keys)).await.unwrap();
+    let first = publication.steps()[0].clone();
+    assert!(
+        matches!(&first, Step::Write { path, .. } if path.ends_with("2.root.json")),
+        "whoever reads version 1 before the root that explains it refuses it: {first:?}"
+    );
+    publication.publish().unwrap();
+    fixture.editor = Editor::open(&fixture.path("tuf")).unwrap();
     let timestamp = fixture.editor.status(now()).roles.pop().unwrap();
     assert_eq!((timestamp.role.as_str(), timestamp.version), ("timestamp", 1));
     let mut reader = fixture.reader(fixture.published());
     assert_eq!(fetch_stable(&mut reader).await.unwrap().version, "1.0.0");
+    python_reads(&fixture, &["orbit/linux/stable/orbit"]).await;
+}
+
+/// The old key is lost, so nothing bridges the two: the new root comes first, and until the rest is
+/// there nobody can read the repository.
+#[tokio::test]
+async fn a_change_of_keys_that_is_broken_off_is_finished_by_whoever_comes_next() {
+    let fixture = Fixture::with_own_keys().await;
+    let new = key(&fixture, "timestamp-2", Algorithm::Ed25519).public();
+    let old = key_ids(&fixture, "timestamp")[0].clone();
+    let edit = set_keys(vec![replace("timestamp", &old, new.clone())]);
+    let mut keys = all_keys(&fixture);
+    keys.retain(|it| it.public().id() != old);
+    let publication = fixture.editor.prepare(&edit, &terms(&keys)).await.unwrap();
+    let dir = fixture.path("tuf");
+    let timestamp = dir.join("repository/timestamp.json");
+    let before = fs::read(&timestamp).unwrap();
+    fs::remove_file(&timestamp).unwrap();
+    fs::create_dir_all(timestamp.join("in the way")).unwrap();
+    let error = publication.publish().unwrap_err();
+    assert!(matches!(&error, PublishError::Write { path, .. } if *path == timestamp), "{error:?}");
+    fs::remove_dir_all(&timestamp).unwrap();
+    fs::write(&timestamp, before).unwrap();
+
+    let journal = dir.join("unfinished.json");
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, text.replace("2.root.json", "3.root.json")).unwrap();
+    let error = Editor::open(&dir).unwrap_err();
+    assert!(matches!(&error, OpenError::Unfinished { path, .. } if *path == journal), "{error:?}");
+    fs::write(&journal, text).unwrap();
+    let mut editor = Editor::open(&dir).unwrap();
+    assert!(!journal.exists());
+    assert_eq!(editor.status(now()).roles.pop().unwrap().keys, [new.id()]);
+    editor.check_log().unwrap();
+    editor.apply(&Edit::Renew("timestamp".to_owned()), &terms(&keys)).await.unwrap();
     python_reads(&fixture, &["orbit/linux/stable/orbit"]).await;
 }
 
@@ -175,7 +221,7 @@ async fn what_makes_no_sense_is_refused_before_anybody_signs() {
     ));
 }
 
-fn delegation(fixture: &Fixture, name: &str, paths: &str) -> Edit {
+pub(crate) fn delegation(fixture: &Fixture, name: &str, paths: &str) -> Edit {
     let keys = fixture.keys();
     Edit::Delegate(Delegation {
         name: name.parse().unwrap(),

@@ -192,11 +192,16 @@ pub(crate) struct UpdateArgs {
     #[arg(long, value_name = "DIR")]
     pub components: Option<PathBuf>,
     /// Repository of updates, for this build and for the agent; a folder serves this build alone
+    /// [default: that of the server]
     #[arg(long, value_name = "URL")]
     pub update_url: Option<String>,
     /// Root metadata to trust, as `fleetctl updates roots` prints it; JSON, or a file with it
+    /// [default: what the server has that you are signed in to]
     #[arg(long, value_name = "JSON|FILE")]
     pub update_roots: Option<String>,
+    /// Whether the repository is that of the server, and reached like it.
+    #[arg(skip)]
+    pub of_the_server: bool,
     /// PEM file of the CA (or certificate) of the update server
     #[arg(long, value_name = "PEM")]
     pub update_tls_certificate: Option<PathBuf>,

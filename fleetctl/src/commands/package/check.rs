@@ -195,7 +195,7 @@ impl Check {
             }
             return Some(Origin::Folder(folder));
         }
-        let missing = "--update-url (a repository) or --components (a folder) must say where programs come from";
+        let missing = "--update-url (a repository) or --components (a folder) must say where programs come from, unless you are signed in to a server that publishes them (`fleetctl login`)";
         let url = self.ok(update.update_url.as_deref().ok_or(missing))?;
         // The value itself may carry a password, so it is not told.
         let location = url.parse::<Location>().map_err(|reason| format!("--update-url: {reason}"));

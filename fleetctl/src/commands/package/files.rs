@@ -28,8 +28,20 @@ pub(super) struct Files {
     pub(super) osquery_flags: Option<Bytes>,
 }
 
+impl Files {
+    /// The repository is on the server itself: what is good for one is good for the other.
+    fn reached_alike(mut self) -> Self {
+        self.update_certificate =
+            self.update_certificate.or_else(|| self.fleet_certificate.clone());
+        if self.update_client.certificate.is_none() {
+            self.update_client = self.client.clone();
+        }
+        self
+    }
+}
+
 /// A certificate and its key.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Pair {
     pub(super) certificate: Option<Bytes>,
     pub(super) key: Option<Bytes>,
@@ -53,7 +65,7 @@ impl Check {
 
     pub(super) fn files(&mut self, args: &PackageArgs) -> Files {
         let (server, update) = (&args.server, &args.update);
-        Files {
+        let files = Files {
             fleet_certificate: self.authority(
                 "--fleet-certificate",
                 server.fleet_certificate.as_deref(),
@@ -77,7 +89,8 @@ impl Check {
             ),
             update_root: self.root(update.update_roots.as_deref()),
             osquery_flags: self.file("--osquery-flagfile", args.agent.osquery_flagfile.as_deref()),
-        }
+        };
+        if update.of_the_server { files.reached_alike() } else { files }
     }
 
     /// Both files, or neither where one cannot be read: that has been said then.

@@ -159,7 +159,7 @@ async fn apply(args: ApplyArgs, session: &Session) -> anyhow::Result<()> {
         return Err(Stop::failed(problem, "`fleetctl updates change show` tells whose").into());
     }
     let needs: Vec<Need> = editor.pending_needs().map_err(unusable)?;
-    let keys = args.keys.unlock(editor.keys(), &needs)?;
+    let keys = args.keys.unlock(editor.keys(), &needs, &[])?;
     let who = args.keys.who();
     let terms = Terms { keys: &keys, expiries: &Expiries::default(), now: now(), who: &who };
     let done = editor.apply_pending(&terms).await.map_err(refused)?;

@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use update::{
     Addition, Channel, Component, Edit, Promotion, UpdatePlatform,
-    editor::{Pausing, Rollout},
+    editor::{MirrorError, Pausing, Rollout},
     release::{SEEDS, Wave},
 };
 
@@ -199,15 +199,24 @@ pub(crate) async fn pause(
 }
 
 pub(crate) fn publish(args: &PublishArgs, session: &Session) -> anyhow::Result<()> {
-    let mirror = open(&args.path.path)?.mirror(&args.to, now())?;
+    let editor = open(&args.path.path)?;
     let (head, names) = if args.dry_run {
-        ("would be copied", mirror.names().to_vec())
+        ("would be copied", editor.missing_in(&args.to, now()).map_err(unusable)?)
     } else {
+        let mirror = editor.mirror(&args.to, now()).map_err(unusable)?;
         ("copied", mirror.copy_all()?)
     };
     session.shell.data(args.output.format, &names, |names| {
         Table::list([head], names.iter().map(|name| [name.to_string()]))
     })
+}
+
+/// A folder that cannot be a copy is the command line's mistake.
+fn unusable(error: MirrorError) -> anyhow::Error {
+    if matches!(error, MirrorError::AnotherRepository { .. } | MirrorError::Newer { .. }) {
+        return Stop::usage(error.to_string()).into();
+    }
+    error.into()
 }
 
 pub(crate) async fn renew_one(args: RenewOneArgs, session: &Session) -> anyhow::Result<()> {

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use update::{
     Edit, Editor, KeyName, PublicKey,
     editor::{Delegation, KeyChange, RoleStatus},
-    keys::Algorithm,
+    keys::{Algorithm, NewKey},
 };
 
-use super::signing::{ChangeArgs, PathArgs, carry_out, open};
+use super::signing::{ChangeArgs, PathArgs, carry_out, carry_out_with, open};
 use crate::{commands::expiry::now, exit::Stop, flags::Output, output::Table, session::Session};
 
 #[derive(Debug, Subcommand)]
@@ -204,12 +204,15 @@ pub(crate) async fn rotate(args: RotateArgs, session: &Session) -> anyhow::Resul
     for (role, key) in replaced {
         changes.push(replacement(&roles, role, key)?);
     }
+    let mut new = Vec::new();
     for change in &mut changes {
-        change.add = vec![new_key(&editor, &change.role, &args.change)?];
+        let key = new_key(&editor, &change.role)?;
+        change.add = vec![key.public()];
+        new.push(key);
     }
     // New keys of the root are reason enough: its readers drop nothing for them.
     let edit = Edit::SetKeys { changes, is_compromised: args.compromised && args.role != "root" };
-    carry_out(&edit, &args.change, session).await
+    carry_out_with(&edit, new, &args.change, session).await
 }
 
 /// What to take from `role`: the key asked for, or its only one.
@@ -228,10 +231,9 @@ fn replacement(roles: &[RoleStatus], role: &str, key: Option<&str>) -> Result<Ke
 }
 
 /// A key for `role`, called after it: `timestamp-2`.
-fn new_key(editor: &Editor, role: &str, args: &ChangeArgs) -> anyhow::Result<PublicKey> {
+fn new_key(editor: &Editor, role: &str) -> anyhow::Result<NewKey> {
     let free = |number: &u32| !editor.keys().file(format!("{role}-{number}")).exists();
     let number = (2_u32..).find(free).unwrap_or(u32::MAX);
     let name: KeyName = format!("{role}-{number}").parse()?;
-    let passphrase = args.keys.passphrases.new_for(name.as_str())?;
-    Ok(editor.keys().generate(&name, Algorithm::Ed25519, &passphrase)?.public())
+    Ok(editor.keys().draft(&name, Algorithm::Ed25519)?)
 }

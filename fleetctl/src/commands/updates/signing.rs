@@ -9,6 +9,7 @@ use serde::Serialize;
 use update::{
     Edit, Editor, Expiries, KeyDir, KeyName, SigningKey, Terms,
     editor::{ChangeError, Done, Need, OpenError, PendingSummary},
+    keys::NewKey,
 };
 
 use super::passphrases::PassphraseArgs;
@@ -69,15 +70,28 @@ pub(crate) async fn carry_out(
     args: &ChangeArgs,
     session: &Session,
 ) -> anyhow::Result<()> {
+    carry_out_with(edit, Vec::new(), args, session).await
+}
+
+/// The same with keys that `edit` brings in. They are kept once nothing else is in the way.
+pub(crate) async fn carry_out_with(
+    edit: &Edit,
+    new: Vec<NewKey>,
+    args: &ChangeArgs,
+    session: &Session,
+) -> anyhow::Result<()> {
     let mut editor = open(&args.path.path)?;
     let needs = editor.check(edit).map_err(refused)?;
     let who = args.keys.who();
     if args.stage {
+        editor.check_can_stage().map_err(|error| refused(error.into()))?;
+        args.keys.keep(new)?;
         let terms = Terms { keys: &[], expiries: &Expiries::default(), now: now(), who: &who };
         let pending = editor.begin(edit, &terms).await.map_err(refused)?;
         return show_pending(&pending.summary(), args.output, session);
     }
-    let keys = args.keys.unlock(editor.keys(), &needs)?;
+    let mut keys = args.keys.unlock(editor.keys(), &needs, &new)?;
+    keys.extend(args.keys.keep(new)?);
     let terms = Terms { keys: &keys, expiries: &Expiries::default(), now: now(), who: &who };
     let done = editor.apply(edit, &terms).await.map_err(refused)?;
     show_done(&done, args.output, session)
@@ -94,23 +108,39 @@ impl KeyArgs {
         own.cloned().into_iter().chain(self.folders.iter().map(KeyDir::new)).collect()
     }
 
-    /// Enough keys for `needs`, each unlocked once.
-    pub(crate) fn unlock(&self, own: &KeyDir, needs: &[Need]) -> anyhow::Result<Vec<SigningKey>> {
+    /// Enough keys for `needs`, together with the `new` ones; each is unlocked once.
+    pub(crate) fn unlock(
+        &self,
+        own: &KeyDir,
+        needs: &[Need],
+        new: &[NewKey],
+    ) -> anyhow::Result<Vec<SigningKey>> {
         let at_hand = self.at_hand(Some(own))?;
+        let new: BTreeSet<_> = new.iter().map(|key| key.public().id()).collect();
         let mut wanted = BTreeSet::new();
         for need in needs {
             let ids: Vec<_> = need.keys.iter().filter(|id| at_hand.contains_key(*id)).collect();
-            if need.is_required && (ids.len() as u64) < need.threshold {
+            let brought = need.keys.iter().filter(|id| new.contains(*id)).count();
+            if need.is_required && ((ids.len() + brought) as u64) < need.threshold {
                 return Err(not_at_hand(need, ids.len()).into());
             }
             let count = usize::try_from(need.threshold).unwrap_or(usize::MAX);
-            wanted.extend(ids.into_iter().take(count).cloned());
+            wanted.extend(ids.into_iter().take(count.saturating_sub(brought)).cloned());
         }
         let keys = wanted.iter().map(|id| {
             let (folder, name) = &at_hand[id];
             self.passphrases.unlock(folder, name)
         });
         keys.collect()
+    }
+
+    /// Writes new keys, each with a passphrase of its own.
+    fn keep(&self, new: Vec<NewKey>) -> anyhow::Result<Vec<SigningKey>> {
+        let kept = new.into_iter().map(|key| {
+            let passphrase = self.passphrases.new_for(key.name())?;
+            Ok(key.keep(&passphrase)?)
+        });
+        kept.collect()
     }
 
     /// The keys in all folders, by id.

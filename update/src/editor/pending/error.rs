@@ -44,14 +44,20 @@ pub enum PendingError {
         /// The file.
         path: Utf8PathBuf,
     },
+    /// What is said to be in force is not signed.
+    #[error("`{path}` is not signed as the root beside it demands")]
+    Unsigned {
+        /// The file.
+        path: Utf8PathBuf,
+    },
     /// The copy of something else.
     #[error("`{dir}` is the folder of another change")]
     AnotherChange {
         /// The copy.
         dir: Utf8PathBuf,
     },
-    /// Something else was published meanwhile.
-    #[error("the repository was changed since the change was made")]
+    /// Other metadata was published meanwhile in place of what it replaces.
+    #[error("the metadata that the change replaces was changed since it was made")]
     Overtaken,
     /// It cannot be signed.
     #[error(transparent)]
@@ -75,6 +81,7 @@ impl PendingError {
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Malformed { .. }
+            | Self::Unsigned { .. }
             | Self::AnotherChange { .. }
             | Self::Sign(_) => None,
         }

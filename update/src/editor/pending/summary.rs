@@ -8,7 +8,8 @@ use crate::editor::Difference;
 /// What can be told of a change that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PendingSummary {
-    /// The same wherever the change is carried: the beginning of a hash of what is signed.
+    /// The same wherever the change is carried: the beginning of a hash of what is signed and of the
+    /// metadata in force that it is compared with.
     pub id: String,
     /// What it does, in the words of whoever made it.
     pub what: String,
