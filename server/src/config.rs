@@ -11,6 +11,7 @@ pub mod database;
 pub mod limits;
 pub mod listen;
 mod period;
+pub mod secret;
 pub mod updates;
 mod yaml;
 
@@ -28,6 +29,7 @@ pub use self::{
     limits::Limits,
     listen::{Listen, Proxies, Tls},
     period::{Lifetime, Period},
+    secret::Secret,
     updates::Updates,
 };
 
@@ -97,7 +99,7 @@ impl Config {
             Some(path) => read(path),
             None => (File::default(), Vec::new()),
         };
-        let config = Self::resolve(file, overrides, default_data_dir, &mut problems);
+        let mut config = Self::resolve(file, overrides, default_data_dir, &mut problems);
         config.check(&mut problems);
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
     }
@@ -138,7 +140,7 @@ impl Config {
         }
     }
 
-    fn check(&self, problems: &mut Vec<String>) {
+    fn check(&mut self, problems: &mut Vec<String>) {
         if self.is_plain_http_in_the_open() {
             problems.push(format!(
                 "listen.address: {} would carry secrets over plain HTTP; set tls.certificate and \

@@ -2,18 +2,22 @@
 //!
 //! A file a noun: [`setup`] (the first owner), [`sessions`], [`users`], [`roles`], [`api_keys`], [`teams`],
 //! [`enroll_secrets`], [`devices`] for people; [`enroll`] and [`nodes`] for agents. [`actor`] is
-//! who asks, [`proof`] how they show it; [`audit`] keeps what they did.
+//! who asks, [`proof`] how they show it: with an access token of [`tokens`], signed with one of
+//! [`keys`], or with an API key; [`audit`] keeps what they did.
 
 pub mod actor;
 pub mod api_keys;
 pub mod audit;
+mod current_user;
 pub mod devices;
 pub mod enroll;
 pub mod enroll_secrets;
 pub mod errors;
+pub mod fingerprint;
 mod identity;
 mod key_form;
 mod key_use;
+pub mod keys;
 mod limiter;
 pub mod nodes;
 pub mod organizations;
@@ -22,12 +26,17 @@ mod osquery_logs;
 pub mod page;
 mod passwords;
 pub mod proof;
+mod refresh;
 pub mod roles;
 mod secrets;
+pub mod session_life;
+pub mod session_list;
 pub mod sessions;
 pub mod setup;
+mod standing;
 mod store;
 pub mod teams;
+pub mod tokens;
 mod updates;
 pub mod users;
 
@@ -39,10 +48,13 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::{actor::Actor, store::StoreError};
 use self::{
     key_use::KeyCalls,
+    keys::{KeyError, Keys, MasterKeyError},
     limiter::{Gate, Limiter},
     osquery_logs::OsqueryLogs,
     passwords::Passwords,
+    standing::Standings,
     store::{Access, Store},
+    tokens::Tokens,
 };
 use crate::{clock::Clock, config::Config};
 
@@ -55,6 +67,9 @@ struct Inner {
     store: Store,
     clock: Clock,
     config: Config,
+    keys: Keys,
+    tokens: Tokens,
+    standings: Standings,
     passwords: Passwords,
     osquery_logs: OsqueryLogs,
     desktop_tokens: Gate,
@@ -72,6 +87,10 @@ pub enum OpenError {
     DataDir { path: Utf8PathBuf, source: io::Error },
     #[error("could not make the database file `{path}`")]
     DatabaseFile { path: Utf8PathBuf, source: io::Error },
+    #[error("there is no master key to encrypt signing keys with")]
+    MasterKey(#[source] MasterKeyError),
+    #[error("could not make a key to sign access tokens with")]
+    SigningKey(#[source] KeyError),
     #[error("could not open the database")]
     Database(#[source] StoreError),
     #[error(
@@ -90,9 +109,12 @@ impl Fleet {
         make_sqlite_file(&config)?;
         let store = open_store(&config).await?;
         let minute = SignedDuration::from_mins(1);
-        Ok(Self(Arc::new(Inner {
+        let fleet = Self(Arc::new(Inner {
             store,
             clock,
+            keys: Keys::new(&config).map_err(OpenError::MasterKey)?,
+            tokens: Tokens::new(&config.auth.jwt),
+            standings: Standings::default(),
             passwords: Passwords::new(),
             osquery_logs: OsqueryLogs::new(
                 config.data_dir.join("osquery-logs"),
@@ -107,7 +129,9 @@ impl Fleet {
             setup_attempts: Limiter::new(10, minute * 15),
             key_calls: KeyCalls::default(),
             config,
-        })))
+        }));
+        fleet.ring().await.map_err(OpenError::SigningKey)?;
+        Ok(fleet)
     }
 
     /// Whether the database answers.
@@ -124,14 +148,14 @@ impl Fleet {
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let now = self.now();
         for org_id in self.0.store.organizations().await? {
-            let mut org = self.0.store.org(org_id, Access::Write).await?;
+            let mut org = self.0.store.org(org_id, Access::Note).await?;
             org.sweep_sessions(now).await?;
             if let Some(before) = self.0.config.audit.kept_since(now) {
                 org.sweep_audit(before).await?;
             }
             org.commit().await?;
         }
-        Ok(())
+        self.sweep_signing_keys().await
     }
 
     /// What the operator set.

@@ -34,6 +34,10 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::sessions::refresh)) //            POST   /auth/refresh
         .routes(routes!(api::sessions::logout)) //             POST   /auth/logout
         .routes(routes!(api::sessions::user)) //               GET    /auth/user
+        .routes(routes!(api::sessions::step_up)) //            POST   /auth/step-up
+        .routes(routes!(api::sessions::list, api::sessions::end_all)) //             /auth/sessions
+        .routes(routes!(api::sessions::end)) //                DELETE /auth/sessions/{id}
+        .routes(routes!(api::sessions::revoke)) //             POST   /auth/revocations
         .routes(routes!(api::users::list, api::users::create)) //                    /users
         .routes(routes!(api::users::show, api::users::change, api::users::delete)) // /users/{id}
         .routes(routes!(api::roles::list, api::roles::create)) //                    /roles
@@ -62,6 +66,7 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::server::live)) //                 GET    /health/live
         .routes(routes!(api::server::ready)) //                GET    /health/ready
         .routes(routes!(api::server::openapi)) //              GET    /openapi.json
+        .routes(routes!(api::server::jwks)) //                 GET    /.well-known/jwks.json
         .routes(routes!(api::server::problem)) //              GET    /problems/{name}
         .routes(routes!(updates::file)) //                     GET, HEAD /updates/{*path}
         // Agents

@@ -53,6 +53,9 @@ enum Command {
     /// About the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// About the keys that sign access tokens.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Print the version.
     Version,
 }
@@ -61,6 +64,24 @@ enum Command {
 enum ConfigCommand {
     /// Report every problem, or print the effective configuration, secrets masked.
     Check(ServeArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// List the keys that are not gone, the oldest first.
+    List(ServeArgs),
+    /// Let another key take over, in five minutes, when everybody has read the published keys anew.
+    Rotate(RotateArgs),
+}
+
+#[derive(Debug, Args)]
+struct RotateArgs {
+    /// At once, and refuse every access token that was signed before: for a key that others know.
+    /// Sessions go on; their refresh tokens are not signed.
+    #[arg(long)]
+    now: bool,
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +147,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             print(&serde_norway::to_string(&args.load()?)?);
             Ok(())
         }
+        Command::Keys(KeysCommand::List(args)) => list_keys(args.load()?),
+        Command::Keys(KeysCommand::Rotate(args)) => rotate_keys(args.serve.load()?, args.now),
         Command::Version => {
             print(&format!("fleet-server {}\n", wire::VERSION));
             Ok(())
@@ -156,6 +179,25 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     tell_service_manager(NotifyState::Ready);
     bound.serve(stop).await?;
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn list_keys(config: Config) -> anyhow::Result<()> {
+    let fleet = Fleet::open(config, Clock::System).await?;
+    for key in fleet.signing_keys().await.context("could not list the keys")? {
+        let (state, from) = (key.state.as_str(), key.active_from);
+        let until = key.gone_at.map_or_else(|| "-".to_owned(), |end| end.to_string());
+        print(&format!("{} {} {state} {from} {until}\n", key.kid, key.alg));
+    }
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn rotate_keys(config: Config, now: bool) -> anyhow::Result<()> {
+    let fleet = Fleet::open(config, Clock::System).await?;
+    fleet.rotate_signing_key(now).await.context("could not rotate the keys")?;
+    say(if now { "another key signs now" } else { "another key will sign in five minutes" });
     Ok(())
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Times are RFC 3339 in UTC. Lists come in [`Page`]s. Refusals are [`Problem`]s (RFC 9457).
 
+mod session;
+
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
@@ -9,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiKeyId, DeviceId, EnrollSecret, EnrollSecretId, OrgId, Permission, RoleName, TeamId, UserId,
+};
+
+pub use self::session::{
+    ACTIVITY_HEADER, BACKGROUND, Revocation, Session, SessionState, SessionTimes, StepUpRequest,
 };
 
 /// One page of a list.
@@ -151,6 +157,9 @@ pub struct CurrentUser {
     /// The API key that was presented, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_id: Option<ApiKeyId>,
+    /// How the session stands that asks; an API key has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionTimes>,
 }
 
 /// A person, as `GET /users` shows them.

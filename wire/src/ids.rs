@@ -47,6 +47,10 @@ id! {
     UserId
 }
 id! {
+    /// A session of a person who signed in.
+    SessionId
+}
+id! {
     /// An API key, whatever its current value: the id survives rotation.
     ApiKeyId
 }

@@ -52,6 +52,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "reads our container image"),
     ("umoci", "unpacks it"),
     ("python3", "runs peers and checks"),
+    ("python3-jwt", "second opinion on access tokens, forges others"),
+    ("python3-jwcrypto", "third opinion on them"),
     ("python3-jsonschema", "judges the schema of fleet-package.toml"),
     ("python3-venv", "keeps apart what the benchmark and cross-compiling install"),
     ("gcc-mingw-w64-x86-64-win32", "compiles C and links for Windows on x86_64"),

@@ -1,21 +1,32 @@
 //! How people sign in, and for how long.
 
+mod jwt;
+mod session;
+
 use serde::{Deserialize, Serialize};
 
-use super::Period;
-
-/// The longest session, so that its end is a date.
-const MAX_REFRESH_TTL: Period = Period::seconds(3650 * 24 * 60 * 60);
+pub use self::{
+    jwt::{Algorithm, Jwt, TokenType},
+    session::{IpBinding, OnLimit, Session, Timers},
+};
 
 /// `auth:`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
-    /// How long an access token lasts.
-    pub access_ttl: Period,
-    /// How long a session lasts at most, however often it is refreshed.
-    pub refresh_ttl: Period,
+    pub provider: Provider,
+    pub jwt: Jwt,
+    pub session: Session,
     pub password: Password,
+}
+
+/// Who knows people's passwords.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// The server itself.
+    #[default]
+    BuiltIn,
 }
 
 /// `auth.password:`
@@ -28,16 +39,6 @@ pub struct Password {
     pub max_length: usize,
 }
 
-impl Default for Auth {
-    fn default() -> Self {
-        Self {
-            access_ttl: Period::seconds(15 * 60),
-            refresh_ttl: Period::seconds(7 * 24 * 60 * 60),
-            password: Password::default(),
-        }
-    }
-}
-
 impl Default for Password {
     fn default() -> Self {
         Self { min_length: 12, max_length: 128 }
@@ -45,13 +46,10 @@ impl Default for Password {
 }
 
 impl Auth {
-    pub(super) fn check(&self, problems: &mut Vec<String>) {
-        if self.refresh_ttl < self.access_ttl {
-            problems.push("auth.refresh_ttl: is shorter than auth.access_ttl".to_owned());
-        }
-        if self.refresh_ttl > MAX_REFRESH_TTL {
-            problems.push("auth.refresh_ttl: must be at most 3650d".to_owned());
-        }
+    /// Takes what the environment has, and notes what is wrong.
+    pub(super) fn check(&mut self, problems: &mut Vec<String>) {
+        self.jwt.check(problems);
+        self.session.check(problems);
         if self.password.min_length < 8 {
             problems.push("auth.password.min_length: must be at least 8".to_owned());
         }

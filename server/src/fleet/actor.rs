@@ -5,9 +5,11 @@ use std::{
     net::IpAddr,
 };
 
+use jiff::Timestamp;
 use wire::{ApiKeyId, OrgId, Permission, RoleName, TeamId, UserId, api::ApiKeyKind};
 
-use super::{StoreError, store::OrgStore};
+use super::{StoreError, limiter::network_of, session_life::Life, store::OrgStore};
+use crate::config::auth::{IpBinding, Session as Rules};
 
 /// A person or script that proved who they are. Only [`Fleet::authenticate`](crate::Fleet::authenticate)
 /// makes one, so holding one is the proof.
@@ -41,8 +43,18 @@ pub(super) enum Reach {
 /// How they proved it.
 #[derive(Debug, Clone)]
 pub(super) enum Proof {
-    Session { id: String },
+    Session(SessionProof),
     ApiKey { id: ApiKeyId, kind: ApiKeyKind },
+}
+
+/// A session, as far as it matters to what its person may do.
+#[derive(Debug, Clone)]
+pub(super) struct SessionProof {
+    pub id: String,
+    pub life: Life,
+    /// When its person last showed a password, and from where.
+    pub authenticated_at: Timestamp,
+    pub authenticated_from: String,
 }
 
 /// They may not.
@@ -55,6 +67,9 @@ pub enum Forbidden {
     PeopleOnly,
     #[error("nobody grants or takes away a role above their own")]
     AboveOwnRole,
+    /// Allowed to those who showed their password a moment ago, from where they are.
+    #[error("show your password once more: POST /auth/step-up")]
+    StepUp,
 }
 
 impl Rights {
@@ -146,9 +161,32 @@ impl Actor {
     /// Passes if a person, not an API key, asks, and may do what `permission` says.
     pub(super) fn require_in_person(&self, permission: Permission) -> Result<(), Forbidden> {
         match self.proof {
-            Proof::Session { .. } => self.require(permission),
+            Proof::Session(_) => self.require(permission),
             Proof::ApiKey { .. } => Err(Forbidden::PeopleOnly),
         }
+    }
+
+    /// Passes if a person asks who showed their password lately, and from the same network: for
+    /// what would make a stolen session permanent.
+    pub(super) fn require_recent_login(
+        &self,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Result<(), Forbidden> {
+        let Proof::Session(session) = &self.proof else { return Err(Forbidden::PeopleOnly) };
+        let age = now.duration_since(session.authenticated_at);
+        let at_home = rules.ip_binding == IpBinding::Off || self.is_at_home(session);
+        if age < rules.recent_login.as_signed() && at_home {
+            Ok(())
+        } else {
+            Err(Forbidden::StepUp)
+        }
+    }
+
+    /// Whether they ask from the network that they signed in from.
+    pub(super) fn is_at_home(&self, session: &SessionProof) -> bool {
+        let home = session.authenticated_from.parse().map(network_of);
+        home.is_ok_and(|home| home == network_of(self.address))
     }
 
     /// Passes if they may give somebody what `permissions` allow, or take it away: nobody grants
@@ -161,7 +199,7 @@ impl Actor {
     /// How the audit log names them.
     pub(super) fn label(&self) -> String {
         match &self.proof {
-            Proof::Session { .. } => format!("user {}", self.user_id),
+            Proof::Session(_) => format!("user {}", self.user_id),
             Proof::ApiKey { id, kind: ApiKeyKind::Service } => format!("service key {id}"),
             Proof::ApiKey { id, kind: ApiKeyKind::Person } => {
                 format!("api key {id} of user {}", self.user_id)

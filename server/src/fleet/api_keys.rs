@@ -48,6 +48,7 @@ impl Fleet {
     ) -> Result<CreatedApiKey, ManageError> {
         actor.require_in_person(Permission::ApiKeysWrite)?;
         let now = self.now();
+        actor.require_recent_login(&self.0.config.auth.session, now)?;
         let scopes = self.check_api_key(actor, &new, now)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         if new.if_absent {
@@ -89,6 +90,7 @@ impl Fleet {
         request: RotateApiKey,
     ) -> Result<CreatedApiKey, ManageError> {
         actor.require_in_person(Permission::ApiKeysWrite)?;
+        actor.require_recent_login(&self.0.config.auth.session, self.now())?;
         let overlap = SignedDuration::from_secs(i64::from(request.overlap_seconds));
         let mut errors = FieldErrors::default();
         errors.refuse_if(overlap > MAX_OVERLAP, "/overlap_seconds", "must be at most 86400");

@@ -42,6 +42,7 @@ macro_rules! happenings {
 
 happenings! {
     AccessRefused = "access.refused",
+    AccessTokenRevoked = "access_token.revoked",
     ApiKeyCreated = "api_key.created",
     ApiKeyRevoked = "api_key.revoked",
     ApiKeyRotated = "api_key.rotated",
@@ -56,9 +57,13 @@ happenings! {
     RoleCreated = "role.created",
     RoleDeleted = "role.deleted",
     ServerSetUp = "server.set_up",
+    SessionClientChanged = "session.client_changed",
     SessionEnded = "session.ended",
     SessionLogin = "session.login",
     SessionRefreshTokenReused = "session.refresh_token_reused",
+    SessionSteppedUp = "session.stepped_up",
+    SessionStolen = "session.stolen",
+    SessionTokensIssued = "session.tokens_issued",
     TeamCreated = "team.created",
     TeamDeleted = "team.deleted",
     TeamRoleChanged = "team_role.changed",
@@ -160,7 +165,7 @@ impl Fleet {
             Some(org_id) => org_id,
             None => self.0.store.only_organization().await?.unwrap_or(SERVER),
         };
-        let mut org = self.0.store.org(org_id, Access::Write).await?;
+        let mut org = self.0.store.org(org_id, Access::Note).await?;
         self.record_in(&mut org, event).await?;
         org.commit().await
     }

@@ -118,7 +118,7 @@ impl Fleet {
             return Ok(Err(Refusal { org_id: None, why: "unknown secret" }));
         };
         let refused = |why| Ok(Err(Refusal { org_id: Some(org_id), why }));
-        let mut org = self.0.store.org(org_id, Access::Write).await?;
+        let mut org = self.0.store.org(org_id, Access::Note).await?;
         org.lock(&application.lock_name()).await?;
         let Some(secret) = org.enroll_secret(&subject_id).await? else {
             return refused("unknown secret");

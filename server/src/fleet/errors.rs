@@ -3,7 +3,11 @@
 use jiff::SignedDuration;
 use wire::{Permission, api::FieldError};
 
-use super::{StoreError, actor::Forbidden};
+use super::{
+    StoreError,
+    actor::Forbidden,
+    keys::{KeyError, KeyFailure},
+};
 
 /// Why something of an organization could not be shown, made, changed or deleted.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,12 @@ pub enum SignInError {
     WrongLogin,
     #[error("the refresh token is unknown, used, or has run out")]
     WrongRefreshToken,
+    #[error("the session has run out; sign in again")]
+    SessionExpired,
+    #[error("there are as many sessions as one person may have")]
+    TooManySessions,
+    #[error("an API key has no session")]
+    PeopleOnly,
     #[error("the set-up code is wrong")]
     WrongSetupCode,
     /// The server is set up already.
@@ -59,7 +69,15 @@ pub enum SignInError {
     #[error(transparent)]
     Busy(#[from] Busy),
     #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<KeyFailure> for SignInError {
+    fn from(error: KeyFailure) -> Self {
+        Self::Keys(error.into())
+    }
 }
 
 /// Somebody tried too often.

@@ -48,7 +48,7 @@ impl Fleet {
             return Ok(());
         }
         let address = actor.address.to_string();
-        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let mut org = self.0.store.org(actor.org_id, Access::Note).await?;
         if !org.note_api_key_use(id, &address, now).await? {
             return Ok(());
         }

@@ -82,7 +82,7 @@ impl Fleet {
     ) -> Result<(), NodeError> {
         let node = self.orbit(key, None, address).await?;
         let hash = Hash::of(token.expose());
-        let mut org = self.0.store.org(node.org_id, Access::Write).await?;
+        let mut org = self.0.store.org(node.org_id, Access::Note).await?;
         org.set_desktop_token(node.device.id, &hash, node.now).await.map_err(|error| {
             if error.is_duplicate() { NodeError::TokenTaken } else { error.into() }
         })?;
@@ -166,7 +166,7 @@ impl Fleet {
     ) -> Result<(), NodeError> {
         let node = self.osquery(&results.node_key, address).await?;
         let Some(details) = details_in(&results) else { return Ok(()) };
-        let mut org = self.0.store.org(node.org_id, Access::Write).await?;
+        let mut org = self.0.store.org(node.org_id, Access::Note).await?;
         org.set_details(node.device.id, details, node.now).await?;
         org.commit().await?;
         Ok(())
@@ -224,7 +224,7 @@ impl Fleet {
         let stale = now.as_millisecond() - device.last_seen_at.as_millisecond() >= SEEN_EVERY_MS;
         let updated = version.as_ref().is_some_and(|version| *version != device.orbit_version);
         if stale || updated {
-            let mut org = self.0.store.org(org_id, Access::Write).await?;
+            let mut org = self.0.store.org(org_id, Access::Note).await?;
             org.note_seen(device.id, (&address.to_string(), version.as_deref()), now).await?;
             org.commit().await?;
         }

@@ -7,10 +7,14 @@ use wire::{Permission, UserId, api::ApiKeyKind};
 
 use super::{
     Access, Fleet, StoreError,
-    actor::{Actor, Proof, Rights},
+    actor::{Actor, Proof, Rights, SessionProof},
     key_form::{self, FormError},
+    keys::KeyError,
+    session_life::{Event, RanOut},
     store::{ApiKeyRow, Credential, CredentialKind, Hash},
+    tokens::TokenError,
 };
+use crate::config::auth::IpBinding;
 
 /// Why a proof was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,12 @@ pub enum ProofError {
     KeyOfOtherKind,
     #[error("this key is for an installation of another environment")]
     KeyOfOtherEnvironment,
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    RanOut(#[from] RanOut),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -48,13 +58,20 @@ impl Fleet {
         key_form::begins_like_a_key(&self.0.config.api_keys, token)
     }
 
-    /// Finds out who presents `token`, and what they may do at this moment.
-    pub async fn authenticate(&self, token: &str, address: IpAddr) -> Result<Actor, ProofError> {
+    /// Finds out who presents `token`, and what they may do at this moment. An action keeps their
+    /// session alive.
+    pub async fn authenticate(
+        &self,
+        token: &str,
+        address: IpAddr,
+        is_action: bool,
+    ) -> Result<Actor, ProofError> {
         let actor = if self.looks_like_api_key(token) {
             key_form::check(&self.0.config.api_keys, token)?;
             self.authenticate_api_key(&Hash::of(token), address).await?
         } else {
-            self.authenticate_access_token(&Hash::of(token), address).await?
+            let event = if is_action { Event::Action } else { Event::Poll };
+            self.authenticate_access_token(token, address, event).await?
         };
         actor.note_asking();
         Ok(actor)
@@ -62,23 +79,32 @@ impl Fleet {
 
     async fn authenticate_access_token(
         &self,
-        hash: &Hash,
+        token: &str,
         address: IpAddr,
+        event: Event,
     ) -> Result<Actor, ProofError> {
         let now = self.now();
-        let found = self.0.store.credential(CredentialKind::AccessToken, hash).await?;
-        let Credential { org_id, subject_id } = found.ok_or(ProofError::Unauthenticated)?;
-        let mut org = self.0.store.org(org_id, Access::Read).await?;
-        let session = org.session(&subject_id, now).await?.ok_or(ProofError::Unauthenticated)?;
-        if !hash.is(&session.access_hash) || session.access_expires_at <= now {
+        let ring = self.ring().await?;
+        let bearer = self.0.tokens.check(&ring, token, now)?;
+        let standing = self.standing(&bearer, now).await?.ok_or(ProofError::Unauthenticated)?;
+        let timers = self.0.config.auth.session.timers();
+        let life = standing.proof.life.after(event, &timers, now)?;
+        if event == Event::Action {
+            self.note_action(&bearer, standing.proof.life, now).await?;
+        }
+        let session = SessionProof { life, ..standing.proof };
+        let actor = Actor {
+            org_id: bearer.org_id,
+            user_id: bearer.user_id,
+            rights: standing.rights,
+            proof: Proof::Session(session.clone()),
+            address,
+        };
+        let bound = self.0.config.auth.session.ip_binding == IpBinding::Always;
+        if bound && !actor.is_at_home(&session) {
             return Err(ProofError::Unauthenticated);
         }
-        let user = org.user(session.user_id).await?.filter(|user| user.disabled_at.is_none());
-        let user = user.ok_or(ProofError::Unauthenticated)?;
-        let rights = Rights::of(&mut org, user.id, &user.role).await?;
-        org.commit().await?;
-        let proof = Proof::Session { id: session.id };
-        Ok(Actor { org_id, user_id: user.id, rights, proof, address })
+        Ok(actor)
     }
 
     async fn authenticate_api_key(

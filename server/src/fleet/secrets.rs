@@ -23,15 +23,12 @@ pub(super) fn new_token() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
-/// The access and refresh token that follow `refresh`: the same for the same `salt`, and of no use
-/// to whoever knows only one of the two.
-pub(super) fn successors(salt: &str, refresh: &str) -> (Hidden, Hidden) {
+/// The refresh token that follows `refresh`: the same for the same `salt`, and of no use to whoever
+/// knows only one of the two.
+pub(super) fn successor(salt: &str, refresh: &str) -> Hidden {
     let key = hmac::Key::new(hmac::HMAC_SHA256, salt.as_bytes());
-    let token = |kind: &str| {
-        let tag = hmac::sign(&key, format!("{kind} after {refresh}").as_bytes());
-        Hidden(URL_SAFE_NO_PAD.encode(tag))
-    };
-    (token("access"), token("refresh"))
+    let tag = hmac::sign(&key, format!("refresh after {refresh}").as_bytes());
+    Hidden(URL_SAFE_NO_PAD.encode(tag))
 }
 
 /// A new set-up code, `XXXX-XXXX-XXXX` (59 bits).

@@ -1,39 +1,40 @@
-//! Signing in with a password, and the session that follows: an opaque access token, and an opaque
-//! refresh token that is replaced whenever it is used.
+//! Signing in with a password, and the session that follows: a signed access token that ends soon,
+//! and an opaque refresh token that is replaced whenever it is used ([`refresh`](super::refresh)).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use wire::{
-    ApiKeyId, OrgId, Permission, TeamId, UserId,
-    api::{ApiKeyKind, ClientKind, CurrentUser, Hidden, LoginRequest, User},
+    OrgId, UserId,
+    api::{ClientKind, CurrentUser, Hidden, LoginRequest, StepUpRequest},
 };
 
 use super::{
     Access, Actor, Fleet, StoreError,
-    actor::{Forbidden, Proof, Rights},
+    actor::{Forbidden, Proof},
     audit::{self, Event, Happening},
     errors::{ManageError, SignInError},
+    fingerprint::ClientHints,
     identity::tidy,
+    keys::Ring,
     limiter::network_of,
     secrets,
-    store::{Credential, CredentialKind, Hash, Login, NewTokens, OrgStore, SessionRow},
+    session_life::Life,
+    store::{Hash, Login, OrgStore, SessionRow},
+    tokens::Grant,
 };
+use crate::config::auth::OnLimit;
 
-/// How long after a refresh the token before it still gives the same successor: two requests of one
-/// client may have been under way at the same moment, or the answer to the first was lost.
-const REUSE_GRACE: SignedDuration = SignedDuration::from_secs(10);
+/// How people prove who they are, in the words of RFC 8176.
+const BY_PASSWORD: &str = "pwd";
 
 /// Who asks for a session: where from, and with which program.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
     pub address: IpAddr,
-    pub user_agent: &'a str,
+    pub hints: ClientHints<'a>,
 }
 
 /// The tokens of a session, in the clear: to be handed over and forgotten.
@@ -42,7 +43,8 @@ pub struct Tokens {
     pub access: Hidden,
     /// How long the access token lasts.
     pub access_ttl: SignedDuration,
-    pub refresh: Hidden,
+    /// Absent when the session keeps the one that it has.
+    pub refresh: Option<Hidden>,
     /// How long the session can still be refreshed.
     pub refresh_ttl: SignedDuration,
     /// Where the refresh token goes.
@@ -51,37 +53,40 @@ pub struct Tokens {
 }
 
 impl Fleet {
-    /// Signs a person in. Wrong guesses are limited per account and address.
+    /// Signs a person in.
     pub async fn login(
         &self,
         request: LoginRequest,
         caller: Caller<'_>,
     ) -> Result<Tokens, SignInError> {
         let email = request.email.trim().to_lowercase();
+        let (user_id, org_id) = self.prove(&email, request.password, caller.address).await?;
+        let mut org = self.0.store.org(org_id, Access::Write).await?;
+        self.record_in(&mut org, &login_event(&email, caller.address, "ok")).await?;
+        self.begin_session(org, (org_id, user_id), request.client, caller).await
+    }
+
+    /// Whose address and password these are. Wrong guesses are limited per account and address.
+    pub(super) async fn prove(
+        &self,
+        email: &str,
+        password: Hidden,
+        address: IpAddr,
+    ) -> Result<(UserId, OrgId), SignInError> {
         let now = self.now();
-        let account = format!("{} from {}", tidy(&email), network_of(caller.address));
+        let account = format!("{} from {}", tidy(email), network_of(address));
         if let Err(too_many) = self.0.logins.take(&account, now) {
-            audit::log_limited(Happening::SessionLogin, caller.address);
+            audit::log_limited(Happening::SessionLogin, address);
             return Err(too_many.into());
         }
-        let outcome = self.check_login(&email, request.password).await;
-        match outcome {
-            Ok((user_id, org_id)) => {
-                self.0.logins.give_back(&account, now);
-                let mut org = self.0.store.org(org_id, Access::Write).await?;
-                self.record_in(&mut org, &login_event(&email, caller.address, "ok")).await?;
-                self.begin_session(org, (org_id, user_id), request.client, caller).await
-            }
-            Err(SignInError::WrongLogin) => {
-                let org_id = self.organization_of(&email).await?;
-                self.record(org_id, &login_event(&email, caller.address, "refused")).await?;
-                Err(SignInError::WrongLogin)
-            }
-            Err(error) => {
-                self.0.logins.give_back(&account, now);
-                Err(error)
-            }
+        let outcome = self.check_login(email, password).await;
+        if matches!(outcome, Err(SignInError::WrongLogin)) {
+            let org_id = self.organization_of(email).await?;
+            self.record(org_id, &login_event(email, address, "refused")).await?;
+        } else {
+            self.0.logins.give_back(&account, now);
         }
+        outcome
     }
 
     /// The organization that a refused sign-in is recorded in: of the person whom the address names.
@@ -113,196 +118,166 @@ impl Fleet {
         caller: Caller<'_>,
     ) -> Result<Tokens, SignInError> {
         let now = self.now();
-        let (access, refresh) = (Hidden(secrets::new_token()), Hidden(secrets::new_token()));
-        let tokens = self.new_tokens(&access, &refresh, now);
-        let session = SessionRow {
+        self.make_room(&mut org, user_id, now).await?;
+        let refresh = Hidden(secrets::new_token());
+        let session = self.new_session(user_id, client, caller);
+        org.add_session(&session, &Hash::of(&refresh.0)).await?;
+        org.note_login(user_id, now).await?;
+        let user = org.user(user_id).await?.ok_or(SignInError::WrongLogin)?;
+        let user = self.describe(&mut org, (org_id, user), Some(&session)).await?;
+        let jti = self.record_issue(&mut org, &session, caller).await?;
+        org.commit().await?;
+        // Not before: the ring may have to write, and a writer waits for the one before.
+        let ring = self.ring().await?;
+        self.hand_over(&ring, &session, (jti, Some(refresh)), user)
+    }
+
+    fn new_session(&self, user_id: UserId, client: ClientKind, caller: Caller<'_>) -> SessionRow {
+        let now = self.now();
+        let life = Life::begin(now, now + self.0.config.auth.jwt.refresh_ttl.as_signed());
+        SessionRow {
             id: Uuid::now_v7().to_string(),
             user_id,
-            expires_at: now + self.0.config.auth.refresh_ttl.as_signed(),
+            created_at: now,
+            expires_at: life.ends_at,
             client,
-            access_hash: String::new(),
-            access_expires_at: tokens.access_expires_at,
+            refresh_hash: String::new(),
             previous_refresh_hash: None,
             successor_salt: None,
             refreshed_at: now,
-        };
-        let address = caller.address.to_string();
-        org.add_session(&session, &tokens, (&address, &tidy(caller.user_agent))).await?;
-        org.note_login(user_id, now).await?;
-        let user = org.user(user_id).await?.ok_or(SignInError::WrongLogin)?;
-        let user = current_user(&mut org, org_id, user).await?;
-        org.commit().await?;
-        Ok(self.hand_over((access, refresh), &session, user, now))
-    }
-
-    /// Replaces a session's tokens. The old refresh token gives the same new ones for some seconds;
-    /// using it after that ends the session: somebody else has it.
-    pub async fn refresh(&self, token: &str, caller: Caller<'_>) -> Result<Tokens, SignInError> {
-        let now = self.now();
-        let hash = Hash::of(token);
-        let found = self.0.store.credential(CredentialKind::RefreshToken, &hash).await?;
-        let Credential { org_id, subject_id } = found.ok_or(SignInError::WrongRefreshToken)?;
-        let mut org = self.0.store.org(org_id, Access::Write).await?;
-        let session = org.session(&subject_id, now).await?.ok_or(SignInError::WrongRefreshToken)?;
-        let salt = secrets::new_token();
-        let (access, refresh) = secrets::successors(&salt, token);
-        let tokens = self.new_tokens(&access, &refresh, now);
-        if !org.rotate_tokens(&session.id, (&hash, &salt), &tokens, now).await? {
-            return self.answer_reuse(org, (org_id, session), token, caller).await;
+            last_action_at: life.last_action,
+            acted: life.acted,
+            authenticated_at: now,
+            methods: BY_PASSWORD.to_owned(),
+            address: caller.address.to_string(),
+            user_agent: tidy(caller.hints.user_agent),
+            fingerprint: caller.hints.fingerprint(),
         }
-        let user = org.user(session.user_id).await?.ok_or(SignInError::WrongRefreshToken)?;
-        let user = current_user(&mut org, org_id, user).await?;
-        org.commit().await?;
-        Ok(self.hand_over((access, refresh), &session, user, now))
     }
 
-    /// What a refresh token that was used before gets: what it got then, if that is seconds ago;
-    /// otherwise its session ends.
-    async fn answer_reuse(
+    /// Sees to it that a person's new session is not one too many.
+    async fn make_room(
         &self,
-        mut org: OrgStore,
-        (org_id, seen): (OrgId, SessionRow),
-        token: &str,
+        org: &mut OrgStore,
+        user_id: UserId,
+        now: Timestamp,
+    ) -> Result<(), SignInError> {
+        let rules = &self.0.config.auth.session;
+        org.lock(&format!("sessions of {user_id}")).await?;
+        let sessions = org.sessions_of(user_id).await?;
+        let live: Vec<_> =
+            sessions.iter().filter(|session| !self.has_run_out(session, now)).collect();
+        let most = usize::try_from(rules.max_concurrent).unwrap_or(usize::MAX);
+        let surplus = (live.len() + 1).saturating_sub(most);
+        if surplus > 0 && rules.on_limit == OnLimit::Reject {
+            return Err(SignInError::TooManySessions);
+        }
+        for session in &live[..surplus] {
+            org.end_session(&session.id, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the password once more from a person who is signed in: what is sensitive is allowed
+    /// for a while, from where they are.
+    pub async fn step_up(
+        &self,
+        actor: &Actor,
+        request: StepUpRequest,
         caller: Caller<'_>,
     ) -> Result<Tokens, SignInError> {
-        let now = self.now();
-        // Read again: the request that won the race may have committed after the first look.
-        let session = org.session(&seen.id, now).await?.unwrap_or(seen);
-        if let Some(pair) = repeated(&session, token, now) {
-            let user = org.user(session.user_id).await?.ok_or(SignInError::WrongRefreshToken)?;
-            let user = current_user(&mut org, org_id, user).await?;
-            org.commit().await?;
-            let access_ttl = session.access_expires_at.duration_since(now);
-            return Ok(Tokens { access_ttl, ..self.hand_over(pair, &session, user, now) });
-        }
-        org.end_session(&session.id, now).await?;
-        let reuse = Event {
-            name: Happening::SessionRefreshTokenReused,
-            actor: &format!("user {}", session.user_id),
-            subject: &format!("session {}", session.id),
-            address: caller.address,
-            outcome: "session ended",
-            changes: Value::Null,
-        };
-        self.record_in(&mut org, &reuse).await?;
+        let Proof::Session(proof) = &actor.proof else { return Err(SignInError::PeopleOnly) };
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let user = org.user(actor.user_id).await?.ok_or(SignInError::WrongLogin)?;
         org.commit().await?;
-        Err(SignInError::WrongRefreshToken)
+        self.prove(&user.email, request.password, caller.address).await?;
+        let ring = self.ring().await?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.note_authentication(&proof.id, &caller.address.to_string(), self.now()).await?;
+        let session = org.session(&proof.id).await?.ok_or(SignInError::SessionExpired)?;
+        let user = self.describe(&mut org, (actor.org_id, user), Some(&session)).await?;
+        let deed = (Happening::SessionSteppedUp, format!("session {}", proof.id));
+        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        org.commit().await?;
+        self.hand_over(&ring, &session, (Uuid::new_v4(), None), user)
     }
 
     /// Ends the actor's session; its tokens are refused at once. An API key has none.
     pub async fn logout(&self, actor: &Actor) -> Result<(), ManageError> {
-        let Proof::Session { id } = &actor.proof else {
+        let Proof::Session(session) = &actor.proof else {
             return Err(Forbidden::PeopleOnly.into());
         };
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
-        org.end_session(id, self.now()).await?;
-        let deed = (Happening::SessionEnded, format!("session {id}"));
+        org.end_session(&session.id, self.now()).await?;
+        let deed = (Happening::SessionEnded, format!("session {}", session.id));
         self.record_deed(&mut org, actor, deed, Value::Null).await?;
         org.commit().await?;
         Ok(())
     }
 
-    /// Who the actor is, and what they may do.
-    pub async fn current_user(&self, actor: &Actor) -> Result<CurrentUser, ManageError> {
-        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
-        if let Proof::ApiKey { id, kind: ApiKeyKind::Service } = actor.proof {
-            return self.current_service(org, actor, id).await;
-        }
-        let user = org.user(actor.user_id).await?.ok_or(ManageError::Unknown("user"))?;
-        let mut current = current_user(&mut org, actor.org_id, user).await?;
-        org.commit().await?;
-        if let Proof::ApiKey { id, .. } = actor.proof {
-            current.api_key_id = Some(id);
-            current.permissions = actor.rights.everywhere.iter().copied().collect();
-            current.team_permissions = listed(&actor.rights.in_teams);
-        }
-        Ok(current)
-    }
-
-    /// The same for a service's key, which is nobody's.
-    async fn current_service(
+    /// Records that `session` gets tokens, and names the access token to be made.
+    pub(super) async fn record_issue(
         &self,
-        mut org: OrgStore,
-        actor: &Actor,
-        id: ApiKeyId,
-    ) -> Result<CurrentUser, ManageError> {
-        let row = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
-        let organization = org.organization_name().await?;
-        org.commit().await?;
-        Ok(CurrentUser {
-            id: actor.user_id,
-            email: String::new(),
-            name: row.key.name,
-            org_id: actor.org_id,
-            organization,
-            role: "service".parse().expect("it is short and plain"),
-            permissions: actor.rights.everywhere.iter().copied().collect(),
-            team_permissions: BTreeMap::new(),
-            api_key_id: Some(id),
-        })
-    }
-
-    fn new_tokens(&self, access: &Hidden, refresh: &Hidden, now: Timestamp) -> NewTokens {
-        NewTokens {
-            access: Hash::of(&access.0),
-            access_expires_at: now + self.0.config.auth.access_ttl.as_signed(),
-            refresh: Hash::of(&refresh.0),
-        }
-    }
-
-    fn hand_over(
-        &self,
-        (access, refresh): (Hidden, Hidden),
+        org: &mut OrgStore,
         session: &SessionRow,
+        caller: Caller<'_>,
+    ) -> Result<Uuid, StoreError> {
+        let jti = Uuid::new_v4();
+        let event = Event {
+            name: Happening::SessionTokensIssued,
+            actor: &format!("user {}", session.user_id),
+            subject: &format!("session {}", session.id),
+            address: caller.address,
+            outcome: "ok",
+            changes: json!({"jti_sha256": Hash::of(&jti.to_string()).as_text()}),
+        };
+        self.record_in(org, &event).await?;
+        Ok(jti)
+    }
+
+    /// The tokens of `session`, with an access token made now.
+    pub(super) fn hand_over(
+        &self,
+        ring: &Ring,
+        session: &SessionRow,
+        (jti, refresh): (Uuid, Option<Hidden>),
         user: CurrentUser,
-        now: Timestamp,
-    ) -> Tokens {
-        Tokens {
-            access,
-            access_ttl: self.0.config.auth.access_ttl.as_signed(),
+    ) -> Result<Tokens, SignInError> {
+        let now = self.now();
+        let access = self.0.tokens.issue(
+            ring,
+            &Grant {
+                user_id: user.id,
+                email: &user.email,
+                org_id: user.org_id,
+                role: user.role.as_str(),
+                permissions: &user.permissions,
+                jti,
+                session_id: &session.id,
+                authenticated_at: session.authenticated_at,
+                methods: &session.methods,
+            },
+            now,
+        )?;
+        Ok(Tokens {
+            access: Hidden(access),
+            access_ttl: self.0.config.auth.jwt.access_ttl.as_signed(),
             refresh,
             refresh_ttl: session.expires_at.duration_since(now),
             client: session.client,
             user,
-        }
+        })
+    }
+
+    pub(super) fn has_run_out(&self, session: &SessionRow, now: Timestamp) -> bool {
+        let timers = self.0.config.auth.session.timers();
+        life_of(session).state(&timers, now) == wire::api::SessionState::Expired
     }
 }
 
-/// The tokens that `session` has, if `token` is the one that they replaced a moment ago.
-fn repeated(session: &SessionRow, token: &str, now: Timestamp) -> Option<(Hidden, Hidden)> {
-    let previous = session.previous_refresh_hash.as_deref()?;
-    let recent = now.duration_since(session.refreshed_at) <= REUSE_GRACE;
-    if !recent || !Hash::of(token).is(previous) {
-        return None;
-    }
-    let pair = secrets::successors(session.successor_salt.as_deref()?, token);
-    Hash::of(&pair.0.0).is(&session.access_hash).then_some(pair)
-}
-
-async fn current_user(
-    org: &mut OrgStore,
-    org_id: OrgId,
-    user: User,
-) -> Result<CurrentUser, StoreError> {
-    let rights = Rights::of(org, user.id, &user.role).await?;
-    Ok(CurrentUser {
-        id: user.id,
-        email: user.email,
-        name: user.name,
-        org_id,
-        organization: org.organization_name().await?,
-        role: user.role,
-        permissions: rights.everywhere.into_iter().collect(),
-        team_permissions: listed(&rights.in_teams),
-        api_key_id: None,
-    })
-}
-
-fn listed(in_teams: &BTreeMap<TeamId, BTreeSet<Permission>>) -> BTreeMap<TeamId, Vec<Permission>> {
-    in_teams
-        .iter()
-        .map(|(team, permissions)| (*team, permissions.iter().copied().collect()))
-        .collect()
+/// Where in its life a stored session is.
+pub(super) fn life_of(session: &SessionRow) -> Life {
+    Life { last_action: session.last_action_at, acted: session.acted, ends_at: session.expires_at }
 }
 
 fn login_event<'a>(email: &'a str, address: IpAddr, outcome: &'a str) -> Event<'a> {

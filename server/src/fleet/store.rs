@@ -17,11 +17,18 @@ mod postgres;
 mod roles;
 mod row;
 mod sessions;
+mod signing_keys;
 mod teams;
 mod tenants;
 mod users;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{
     Any, AnyPool, Executor as _, Transaction,
@@ -42,7 +49,8 @@ pub(super) use self::{
     node_keys::{Half, NodeRow, SeenDevice},
     postgres::ExemptRole,
     row::Keyset,
-    sessions::{NewTokens, SessionRow},
+    sessions::{Rotation, SessionRow},
+    signing_keys::SigningKeyRow,
     users::{Login, NewUserRow},
 };
 use crate::config::Database;
@@ -107,6 +115,9 @@ enum Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Read,
+    /// Writes that nobody's rights depend on: sightings, uses, what agents tell.
+    Note,
+    /// Writes after whose commit this server asks anew what everybody may do.
     Write,
 }
 
@@ -117,6 +128,8 @@ pub(super) struct Store {
     engine: Engine,
     /// Writers of SQLite queue here in order, so that none starves in its busy handler.
     writers: Arc<Semaphore>,
+    /// How often something was written that rights may depend on.
+    changes: Arc<AtomicU64>,
 }
 
 /// A transaction, and on SQLite the turn to write.
@@ -124,6 +137,8 @@ pub(super) struct Tx {
     inner: Transaction<'static, Any>,
     engine: Engine,
     turn: Option<OwnedSemaphorePermit>,
+    /// Counted up by the commit, when rights may depend on it.
+    changes: Option<Arc<AtomicU64>>,
 }
 
 /// One organization's part of the database, inside one transaction: nothing is kept unless
@@ -153,7 +168,8 @@ impl Store {
             })
             .connect(&database.url)
             .await?;
-        Ok(Self { pool, engine, writers: Arc::new(Semaphore::new(1)) })
+        let (writers, changes) = (Arc::new(Semaphore::new(1)), Arc::default());
+        Ok(Self { pool, engine, writers, changes })
     }
 
     /// The role that the server connects as, if row-level security does not bind it.
@@ -188,7 +204,7 @@ impl Store {
 
     async fn begin(&self, access: Access) -> Result<Tx, StoreError> {
         let (turn, statement) = match (self.engine, access) {
-            (Engine::Sqlite, Access::Write) => {
+            (Engine::Sqlite, Access::Note | Access::Write) => {
                 let turn = Arc::clone(&self.writers)
                     .acquire_owned()
                     .await
@@ -197,7 +213,14 @@ impl Store {
             }
             (Engine::Sqlite | Engine::Postgres, _) => (None, "BEGIN"),
         };
-        Ok(Tx { inner: self.pool.begin_with(statement).await?, engine: self.engine, turn })
+        let changes = (access == Access::Write).then(|| Arc::clone(&self.changes));
+        Ok(Tx { inner: self.pool.begin_with(statement).await?, engine: self.engine, turn, changes })
+    }
+
+    /// Counts up whenever this server has written what somebody's rights may depend on. What was
+    /// read before it is not to be relied on after it.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 }
 
@@ -219,11 +242,23 @@ impl Tx {
         }
     }
 
+    /// Waits until no other transaction holds the same `name`. On SQLite a writer is alone anyway.
+    async fn lock(&mut self, name: &str) -> Result<(), StoreError> {
+        match self.engine {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres => postgres::lock(&mut self.inner, name).await,
+        }
+    }
+
     async fn commit(self) -> Result<(), StoreError> {
-        let Self { inner, turn, engine: _ } = self;
-        inner.commit().await?;
+        let Self { inner, turn, changes, engine: _ } = self;
+        let committed = inner.commit().await;
+        // Also when it failed: the database may have done it all the same.
+        if let Some(changes) = changes {
+            changes.fetch_add(1, Ordering::SeqCst);
+        }
         drop(turn);
-        Ok(())
+        Ok(committed?)
     }
 }
 
@@ -248,13 +283,8 @@ impl OrgStore {
     /// Waits until no other transaction of this organization holds the same `name`.
     /// On SQLite a write transaction is alone anyway.
     pub(super) async fn lock(&mut self, name: &str) -> Result<(), StoreError> {
-        match self.tx.engine {
-            Engine::Sqlite => Ok(()),
-            Engine::Postgres => {
-                let name = format!("{}/{name}", self.org_id);
-                postgres::lock(&mut self.tx.inner, &name).await
-            }
-        }
+        let name = format!("{}/{name}", self.org_id);
+        self.tx.lock(&name).await
     }
 }
 

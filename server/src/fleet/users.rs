@@ -86,7 +86,7 @@ impl Fleet {
             org.set_disabled(id, disabled.then_some(now)).await?;
             let name = if disabled { Happening::UserDisabled } else { Happening::UserEnabled };
             if disabled {
-                org.end_sessions(id, now).await?;
+                org.end_sessions(Some(id), now).await?;
             }
             self.record_deed(&mut org, actor, (name, format!("user {id}")), json!(null)).await?;
         }

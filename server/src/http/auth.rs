@@ -5,10 +5,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 
+use wire::api::{ACTIVITY_HEADER, BACKGROUND};
+
 use super::{envelope::ClientAddress, error::ApiError, problems};
 use crate::{
     Fleet,
-    fleet::{Actor, sessions},
+    fleet::{Actor, fingerprint::ClientHints, sessions, tokens},
 };
 
 /// A person or script that presented a good access token or API key.
@@ -20,18 +22,22 @@ pub struct SignedIn(pub Actor);
 pub struct Caller {
     address: ClientAddress,
     user_agent: String,
+    languages: String,
+    platform: String,
 }
 
 impl Caller {
     /// The same for [`Fleet`].
     #[must_use]
     pub fn as_caller(&self) -> sessions::Caller<'_> {
-        sessions::Caller { address: self.address.0, user_agent: &self.user_agent }
+        let hints = ClientHints {
+            user_agent: &self.user_agent,
+            languages: &self.languages,
+            platform: &self.platform,
+        };
+        sessions::Caller { address: self.address.0, hints }
     }
 }
-
-/// The longest token that is looked at.
-const MAX_TOKEN: usize = 256;
 
 impl FromRequestParts<Fleet> for SignedIn {
     type Rejection = ApiError;
@@ -42,7 +48,8 @@ impl FromRequestParts<Fleet> for SignedIn {
         let presented = presented.ok_or_else(|| ApiError::of(problems::UNAUTHENTICATED))?;
         let token = presented.token(fleet);
         let token = token.ok_or_else(|| ApiError::refused_token(problems::UNAUTHENTICATED))?;
-        Ok(Self(fleet.authenticate(token, address.0).await?))
+        let is_action = !is_background(&parts.headers);
+        Ok(Self(fleet.authenticate(token, address.0, is_action).await?))
     }
 }
 
@@ -61,8 +68,14 @@ impl<'a> Presented<'a> {
             Self::Bearer(token) => token,
             Self::ApiKey(token) => Some(token).filter(|token| fleet.looks_like_api_key(token))?,
         };
-        Some(token).filter(|token| token.len() <= MAX_TOKEN)
+        Some(token).filter(|token| token.len() <= tokens::MAX_TOKEN)
     }
+}
+
+/// Whether a client asks by itself, without a person behind it.
+fn is_background(headers: &HeaderMap) -> bool {
+    let activity = headers.get(ACTIVITY_HEADER).and_then(|value| value.to_str().ok());
+    activity.is_some_and(|activity| activity.trim().eq_ignore_ascii_case(BACKGROUND))
 }
 
 /// `Authorization: Bearer …`, or `X-API-Key`. Never the URL, which ends up in logs. Of several it
@@ -98,8 +111,15 @@ impl FromRequestParts<Fleet> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
         let address = ClientAddress::from_request_parts(parts, fleet).await?;
-        let user_agent = parts.headers.get(header::USER_AGENT);
-        let user_agent = user_agent.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        Ok(Self { address, user_agent: user_agent.to_owned() })
+        let text = |name: &str| {
+            let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        Ok(Self {
+            address,
+            user_agent: text("user-agent"),
+            languages: text("accept-language"),
+            platform: text("sec-ch-ua-platform"),
+        })
     }
 }

@@ -18,10 +18,13 @@ use wire::{
 use super::problems::{self, Kind};
 use crate::fleet::{
     StoreError,
+    actor::Forbidden,
     enroll::EnrollError,
     errors::{ManageError, SignInError, TooMany},
+    keys::KeyError,
     nodes::NodeError,
     proof::ProofError,
+    tokens::TokenError,
 };
 
 /// A refusal.
@@ -206,8 +209,38 @@ impl From<ProofError> for ApiError {
             ProofError::KeyOfOtherKind | ProofError::KeyOfOtherEnvironment => {
                 Self::because(problems::WRONG_KEY, error)
             }
+            ProofError::Token(TokenError::Expired) => Self::refused_token(problems::TOKEN_EXPIRED),
+            ProofError::Token(TokenError::Signature) => {
+                Self::refused_token(problems::INVALID_SIGNATURE)
+            }
+            ProofError::Token(TokenError::Foreign) => {
+                Self::refused_token(problems::UNAUTHENTICATED)
+            }
+            ProofError::RanOut(_) => Self::refused_token(problems::SESSION_EXPIRED),
+            ProofError::Keys(error) => error.into(),
             ProofError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Secret | KeyError::Failure(_) => Self::failed(problems::INTERNAL, error),
+        }
+    }
+}
+
+impl From<Forbidden> for ApiError {
+    fn from(forbidden: Forbidden) -> Self {
+        let kind = match forbidden {
+            Forbidden::StepUp => problems::STEP_UP_REQUIRED,
+            Forbidden::Lacking(_) | Forbidden::PeopleOnly | Forbidden::AboveOwnRole => {
+                problems::FORBIDDEN
+            }
+        };
+        Self::because(kind, forbidden)
     }
 }
 
@@ -216,11 +249,15 @@ impl From<SignInError> for ApiError {
         match error {
             SignInError::WrongLogin => Self::of(problems::WRONG_LOGIN),
             SignInError::WrongRefreshToken => Self::of(problems::WRONG_REFRESH_TOKEN),
+            SignInError::SessionExpired => Self::of(problems::SESSION_EXPIRED),
+            SignInError::TooManySessions => Self::of(problems::TOO_MANY_SESSIONS),
+            SignInError::PeopleOnly => Forbidden::PeopleOnly.into(),
             SignInError::WrongSetupCode => Self::of(problems::WRONG_SETUP_CODE),
             SignInError::AlreadySetUp => Self::of(problems::NOT_FOUND),
             SignInError::Invalid(errors) => Self::invalid(errors),
             SignInError::TooMany(error) => error.into(),
             SignInError::Busy(_) => Self::of(problems::BUSY),
+            SignInError::Keys(error) => error.into(),
             SignInError::Store(error) => error.into(),
         }
     }
@@ -229,7 +266,7 @@ impl From<SignInError> for ApiError {
 impl From<ManageError> for ApiError {
     fn from(error: ManageError) -> Self {
         match error {
-            ManageError::Forbidden(forbidden) => Self::because(problems::FORBIDDEN, forbidden),
+            ManageError::Forbidden(forbidden) => forbidden.into(),
             ManageError::Unknown(_) => Self::of(problems::NOT_FOUND),
             ManageError::Invalid(errors) => Self::invalid(errors),
             ManageError::Duplicate(_) | ManageError::KeyRotated => {

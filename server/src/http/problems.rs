@@ -30,6 +30,12 @@ problems! {
         "A parameter in the URL is unknown in form or out of range. `detail` names it.";
     UNAUTHENTICATED = "unauthenticated" 401 "Sign in, or present an API key":
         "No access token or API key was presented, or more than one was, or it is unknown or has ended. Sign in again, or refresh the session. Unknown and wrong are not told apart.";
+    TOKEN_EXPIRED = "token-expired" 401 "The access token has ended":
+        "Access tokens last a quarter of an hour unless the server is configured otherwise. Trade the refresh token for new ones at `/auth/refresh`, and repeat the request.";
+    INVALID_SIGNATURE = "invalid-signature" 401 "The access token's signature is wrong":
+        "The token was changed, or signed by another server. If that was this server before, check `auth.jwt.secret`; everybody else signs in again.";
+    SESSION_EXPIRED = "session-expired" 401 "The session has run out":
+        "Nobody did anything in it for as long as `auth.session.timeout`, or it lasted as long as any may. Sign in again.";
     KEY_EXPIRED = "key-expired" 401 "The API key has expired":
         "The key's `expires_at`, or the overlap after its rotation, is over. Rotating does not move `expires_at`: create another key. After a rotation, use the value that it gave.";
     KEY_REVOKED = "key-revoked" 401 "The API key is revoked":
@@ -42,6 +48,10 @@ problems! {
         "The role, or the scopes of the API key, do not allow it. `detail` names the permission that is missing. API keys cannot manage API keys, nor make or remove people whose role can; nobody grants a role above their own, or rotates a key that may do more than they.";
     WRONG_KEY = "wrong-key" 403 "The key is for something else":
         "Its form says so: `dk` and `ek` keys are devices', `test` keys are for an installation whose `api_keys.environment` is `test`, `live` keys for one where it is `live`.";
+    STEP_UP_REQUIRED = "step-up-required" 403 "Show your password once more":
+        "What is sensitive needs a password that was shown lately (`auth.session.recent_login`), from the network that the request comes from. Send it to `/auth/step-up` and repeat the request.";
+    TOO_MANY_SESSIONS = "too-many-sessions" 403 "There are too many sessions":
+        "The person has as many sessions as `auth.session.max_concurrent` allows, and `auth.session.on_limit` is `reject`. End one of them.";
     WRONG_SETUP_CODE = "wrong-setup-code" 403 "The set-up code is wrong":
         "The server prints a code when it starts and nobody can sign in yet. A restart makes a fresh one.";
     CROSS_SITE = "cross-site" 403 "The request came from another site":

@@ -81,6 +81,16 @@ async fn emit_sessions(server: &TestServer, owner: &Person) {
     server.post("/auth/refresh").json(refresh.clone()).await.expect(200);
     server.pass(60);
     server.post("/auth/refresh").json(refresh).await.expect(401);
+    let other = server.login(&owner.email).await;
+    let password = json!({"password": PASSWORD});
+    server.post("/auth/step-up").by(&other).json(password).await.expect(200);
+    let token = json!({"what": "token", "jti": "01a00000-0000-7000-8000-000000000000"});
+    server.post("/auth/revocations").by(&other).json(token).await.expect(204);
+    let refresh = json!({"refresh_token": other.refresh});
+    let refresh = server.post("/auth/refresh").header("user-agent", "curl/8").json(refresh).await;
+    let refresh = json!({"refresh_token": refresh.text("refresh_token")});
+    let elsewhere = server.post("/auth/refresh").from("198.51.100.9").json(refresh);
+    elsewhere.header("user-agent", "Firefox/140.0").await.expect(401);
 }
 
 async fn emit_people(server: &TestServer, owner: &Person) {

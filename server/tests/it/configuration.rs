@@ -26,7 +26,8 @@ listen:
   address: 0.0.0.0:8443
   colour: red
 auth:
-  access_ttl: soon
+  jwt:
+    access_ttl: soon
 limits:
   login_attempts: 0
 server:
@@ -39,9 +40,9 @@ databse:
     for expected in [
         "config.yaml:3: ",
         "unknown field `colour`",
-        "config.yaml:5: ",
+        "config.yaml:6: ",
         "`soon` is not a length of time",
-        "config.yaml:9: ",
+        "config.yaml:10: ",
         "config.yaml:10: ",
         "unknown field `databse`",
         "--tls-certificate: needs --tls-key",
@@ -105,7 +106,7 @@ fn a_missing_file_is_said_and_no_file_is_needed() {
 fn what_would_break_later_is_refused_at_once() {
     for (text, problem) in [
         ("updates: {dir: nowhere}", "updates.dir: `nowhere` is not a folder"),
-        ("auth: {refresh_ttl: 7000000d}", "auth.refresh_ttl: must be at most 3650d"),
+        ("auth: {jwt: {refresh_ttl: 7000000d}}", "auth.jwt.refresh_ttl: must be at most 3650d"),
         ("database: {url: 'sqlite::memory:'}", "database.url: the path"),
         ("database: {url: 'sqlite:/tmp/fleet.db?mode=rwc'}", "database.url: the path"),
         ("database: {url: 'sqlite:/tmp/my%20fleet.db'}", "database.url: the path"),

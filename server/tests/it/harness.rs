@@ -17,7 +17,7 @@ use axum::{
 use camino::Utf8PathBuf;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use server::{Clock, Config, Fleet, app, clock::ManualClock};
+use server::{Clock, Config, Fleet, app, clock::ManualClock, config::auth::Algorithm};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, any::AnyRow};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -79,6 +79,8 @@ impl TestServer {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8PathBuf::from_path_buf(dir.path().join("data")).unwrap();
         let mut config = Config::in_dir(path);
+        // A key of RSA takes longer to make than most tests do.
+        config.auth.jwt.alg = Algorithm::EdDSA;
         if engine == Engine::Postgres {
             config.database.url = Cluster::shared().new_database().await;
         }
@@ -95,7 +97,13 @@ impl TestServer {
 
     /// Another process's server on the same database, by the same clock.
     pub(crate) async fn second_node(&self) -> Self {
-        let config = self.fleet.config().clone();
+        self.second_node_with(|_| {}).await
+    }
+
+    /// The same, configured otherwise.
+    pub(crate) async fn second_node_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.fleet.config().clone();
+        change(&mut config);
         let fleet = Fleet::open(config, Clock::Manual(self.clock.clone())).await.unwrap();
         let app = app(fleet.clone());
         let (clock, database, dir) = (self.clock.clone(), self.database.clone(), self.dir.clone());

@@ -23,4 +23,6 @@ mod secrecy;
 mod sessions;
 mod setup;
 mod tenancy;
+mod tokens;
 mod updates;
+mod verifiers;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use sqlx::{
     AnyPool, SqlSafeStr as _,
@@ -15,17 +16,29 @@ use crate::{
 
 const ORG: &str = "01900000-0000-7000-8000-000000000001";
 const DEVICE: &str = "01900000-0000-7000-8000-000000000002";
+const USER: &str = "01900000-0000-7000-8000-000000000003";
+const SESSION: &str = "01900000-0000-7000-8000-000000000004";
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const REFRESH: &str = "a refresh token";
+/// When the test server's clock begins, in milliseconds.
+const NOW: &str = "1772366400000";
 
-/// Rows as the first version wrote them. Its key's hash stands where `$1` is.
-const ROWS: [&str; 3] = [
+/// Rows as the first version wrote them.
+const ROWS: [&str; 6] = [
     "INSERT INTO organizations (id, name, created_at) VALUES ('ORG', 'Acme', 1)",
+    "INSERT INTO users (id, email, name, password_hash, created_at)
+     VALUES ('USER', 'ann@example.com', 'Ann', 'none', 1)",
+    "INSERT INTO memberships (org_id, user_id, role, created_at) VALUES ('ORG', 'USER', 'admin', 1)",
+    "INSERT INTO sessions (org_id, id, user_id, created_at, expires_at, client, access_hash,
+     access_expires_at, refresh_hash, refreshed_at, address, user_agent)
+     VALUES ('ORG', 'SESSION', 'USER', NOW, NOW + 600000, 'cli', 'x', NOW, 'REFRESH', NOW, '192.0.2.1', '')",
     "INSERT INTO devices (org_id, id, hardware_uuid, osquery_identifier, hostname, computer_name,
      platform, platform_like, os_version, cpu_type, hardware_serial, hardware_model, orbit_version,
      osquery_version, enrolled_at, orbit_enrolled_at, orbit_key_hash, last_seen_at)
      VALUES ('ORG', 'DEVICE', 'UUID-1', '', 'Kiosk', '', 'debian', '', '', '', 'SN-1', '', '1.0.0',
-     '', 1, 1, $1, 1)",
-    "INSERT INTO credentials (hash, kind, org_id, subject_id) VALUES ($1, 'node_key', 'ORG', 'DEVICE')",
+     '', 1, 1, 'KEY', 1)",
+    "INSERT INTO credentials (hash, kind, org_id, subject_id) VALUES ('KEY', 'node_key', 'ORG', 'DEVICE'),
+     ('REFRESH', 'refresh_token', 'ORG', 'SESSION'), ('access', 'access_token', 'ORG', 'SESSION')",
 ];
 
 async fn made_by_the_first_version(engine: Engine, url: &str) {
@@ -45,10 +58,11 @@ async fn made_by_the_first_version(engine: Engine, url: &str) {
         enter.execute(&mut *connection).await.unwrap();
     }
     for row in ROWS {
-        let sql = row.replace("ORG", ORG).replace("DEVICE", DEVICE);
-        let hash = hex::encode(Sha256::digest(KEY));
+        let hash = |text: &str| hex::encode(Sha256::digest(text));
+        let sql = row.replace("ORG", ORG).replace("DEVICE", DEVICE).replace("USER", USER);
+        let sql = sql.replace("SESSION", SESSION).replace("NOW", NOW);
+        let sql = sql.replace("KEY", &hash(KEY)).replace("REFRESH", &hash(REFRESH));
         let query = sqlx::query(sqlx::AssertSqlSafe(sql));
-        let query = if row.contains("$1") { query.bind(hash) } else { query };
         query.execute(&mut *connection).await.unwrap();
     }
     drop(connection);
@@ -70,10 +84,13 @@ async fn comes_up_to_date(engine: Engine) {
     assert!(server.orbit_works(KEY).await, "the device's key is as good as before");
     let found = server.sql("SELECT id FROM devices WHERE search_text LIKE '%kiosk%'").await;
     let applied = server.sql("SELECT version FROM _sqlx_migrations WHERE success").await;
-    let all = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
-    let all = std::fs::read_dir(all).unwrap().count();
-    assert_eq!((found.len(), applied.len()), (1, all));
-    server.owner().await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
+    let files = std::fs::read_dir(folder).unwrap().count();
+    assert_eq!((found.len(), applied.len()), (1, files));
+    let refreshed = json!({"refresh_token": REFRESH});
+    let refreshed = server.post("/auth/refresh").json(refreshed).await;
+    let token = refreshed.expect(200).text("access_token");
+    server.get("/devices").bearer(&token).await.expect(200);
 }
 
 #[test]

@@ -18,7 +18,7 @@ impl Hash {
         Self(hex::encode(Sha256::digest(secret.as_bytes())))
     }
 
-    pub(super) fn as_text(&self) -> String {
+    pub(in crate::fleet) fn as_text(&self) -> String {
         self.0.clone()
     }
 
@@ -37,7 +37,6 @@ impl fmt::Debug for Hash {
 /// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::fleet) enum CredentialKind {
-    AccessToken,
     ApiKey,
     DesktopToken,
     EnrollSecret,
@@ -49,7 +48,6 @@ pub(in crate::fleet) enum CredentialKind {
 impl CredentialKind {
     fn as_str(self) -> &'static str {
         match self {
-            Self::AccessToken => "access_token",
             Self::ApiKey => "api_key",
             Self::DesktopToken => "desktop_token",
             Self::EnrollSecret => "enroll_secret",

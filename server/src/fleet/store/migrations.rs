@@ -22,6 +22,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/postgres/0002_search_and_successors.sql"),
     ),
     (
+        3,
+        "tokens",
+        include_str!("../../../migrations/sqlite/0003_tokens.sql"),
+        include_str!("../../../migrations/postgres/0003_tokens.sql"),
+    ),
+    (
         4,
         "people",
         include_str!("../../../migrations/sqlite/0004_people.sql"),

@@ -1,32 +1,55 @@
-//! Sessions of people, and the hashes of their tokens.
+//! Sessions of people, and the hashes of their refresh tokens.
 
 use jiff::Timestamp;
+use sqlx::any::AnyRow;
 use wire::{UserId, api::ClientKind};
 
 use super::{CredentialKind, Hash, OrgStore, StoreError, row::Columns as _};
 
 /// A session as it is stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::fleet) struct SessionRow {
     pub id: String,
     pub user_id: UserId,
+    pub created_at: Timestamp,
+    /// When it ends whatever its person does.
     pub expires_at: Timestamp,
     pub client: ClientKind,
-    pub access_hash: String,
-    pub access_expires_at: Timestamp,
+    pub refresh_hash: String,
     /// The refresh token before the present one.
     pub previous_refresh_hash: Option<String>,
-    /// With the refresh token before, what the present tokens were made from.
+    /// With the refresh token before, what the present one was made from.
     pub successor_salt: Option<String>,
     pub refreshed_at: Timestamp,
+    pub last_action_at: Timestamp,
+    /// Whether there was an action since the sign-in.
+    pub acted: bool,
+    /// When its person last proved who they are, how, and from where.
+    pub authenticated_at: Timestamp,
+    pub methods: String,
+    pub address: String,
+    pub user_agent: String,
+    pub fingerprint: String,
 }
 
-/// The tokens that a session gets when it begins and whenever it is refreshed.
-#[derive(Debug, Clone)]
-pub(in crate::fleet) struct NewTokens {
-    pub access: Hash,
-    pub access_expires_at: Timestamp,
-    pub refresh: Hash,
+/// A refresh token in place of another.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::fleet) struct Rotation<'a> {
+    pub old: &'a Hash,
+    pub salt: &'a str,
+    pub new: &'a Hash,
+}
+
+/// `SELECT` of a whole row, with what follows it.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, user_id, created_at, expires_at, client, refresh_hash,
+             previous_refresh_hash, successor_salt, refreshed_at, last_action_at, acted,
+             authenticated_at, methods, address, user_agent, fingerprint FROM sessions ",
+            $rest
+        )
+    };
 }
 
 impl OrgStore {
@@ -34,98 +57,138 @@ impl OrgStore {
     pub(in crate::fleet) async fn add_session(
         &mut self,
         session: &SessionRow,
-        tokens: &NewTokens,
-        (address, user_agent): (&str, &str),
+        refresh: &Hash,
     ) -> Result<(), StoreError> {
         self.query(
-            "INSERT INTO sessions (org_id, id, user_id, created_at, expires_at, client, access_hash,
-             access_expires_at, refresh_hash, refreshed_at, address, user_agent)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $4, $10, $11)",
+            "INSERT INTO sessions (org_id, id, user_id, created_at, expires_at, client, refresh_hash,
+             refreshed_at, last_action_at, acted, authenticated_at, methods, address, user_agent,
+             fingerprint) VALUES ($1, $2, $3, $4, $5, $6, $7, $4, $4, 0, $8, $9, $10, $11, $12)",
         )
         .bind(session.id.clone())
         .bind(session.user_id.to_string())
-        .bind(session.refreshed_at.as_millisecond())
+        .bind(session.created_at.as_millisecond())
         .bind(session.expires_at.as_millisecond())
         .bind(client_name(session.client))
-        .bind(tokens.access.as_text())
-        .bind(tokens.access_expires_at.as_millisecond())
-        .bind(tokens.refresh.as_text())
-        .bind(address.to_owned())
-        .bind(user_agent.to_owned())
+        .bind(refresh.as_text())
+        .bind(session.authenticated_at.as_millisecond())
+        .bind(session.methods.clone())
+        .bind(session.address.clone())
+        .bind(session.user_agent.clone())
+        .bind(session.fingerprint.clone())
         .execute(self.connection())
         .await?;
-        self.add_tokens(&session.id, tokens).await
+        self.add_credential(CredentialKind::RefreshToken, refresh, &session.id).await
     }
 
-    async fn add_tokens(&mut self, id: &str, tokens: &NewTokens) -> Result<(), StoreError> {
-        self.add_credential(CredentialKind::AccessToken, &tokens.access, id).await?;
-        self.add_credential(CredentialKind::RefreshToken, &tokens.refresh, id).await
-    }
-
-    /// A session that has neither ended nor run out.
+    /// A session that was not ended. Whether it has run out, its times tell.
     pub(in crate::fleet) async fn session(
         &mut self,
         id: &str,
-        now: Timestamp,
     ) -> Result<Option<SessionRow>, StoreError> {
         let row = self
-            .query(
-                "SELECT id, user_id, expires_at, client, access_hash, access_expires_at,
-                 previous_refresh_hash, successor_salt, refreshed_at FROM sessions
-                 WHERE org_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3",
-            )
+            .query(select!("WHERE org_id = $1 AND id = $2 AND ended_at IS NULL"))
             .bind(id.to_owned())
-            .bind(now.as_millisecond())
             .fetch_optional(self.connection())
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(Some(SessionRow {
-            id: row.text("id")?,
-            user_id: row.parsed("user_id")?,
-            expires_at: row.time("expires_at")?,
-            client: if row.text("client")? == "cli" {
-                ClientKind::Cli
-            } else {
-                ClientKind::Browser
-            },
-            access_hash: row.text("access_hash")?,
-            access_expires_at: row.time("access_expires_at")?,
-            previous_refresh_hash: row.optional_text("previous_refresh_hash")?,
-            successor_salt: row.optional_text("successor_salt")?,
-            refreshed_at: row.time("refreshed_at")?,
-        }))
+        row.as_ref().map(session).transpose()
     }
 
-    /// Puts new tokens in place of the ones that belong to `old_refresh`. Of several that try at
-    /// once, one succeeds: `false` for the others.
-    pub(in crate::fleet) async fn rotate_tokens(
+    /// The sessions of a person that were not ended, the oldest first.
+    pub(in crate::fleet) async fn sessions_of(
+        &mut self,
+        user_id: UserId,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let rows = self
+            .query(select!(
+                "WHERE org_id = $1 AND user_id = $2 AND ended_at IS NULL ORDER BY created_at, id"
+            ))
+            .bind(user_id.to_string())
+            .fetch_all(self.connection())
+            .await?;
+        rows.iter().map(session).collect()
+    }
+
+    /// Puts a new refresh token in place of the old one. Of several that try at once, one succeeds:
+    /// `false` for the others.
+    pub(in crate::fleet) async fn rotate_refresh_token(
         &mut self,
         id: &str,
-        (old_refresh, salt): (&Hash, &str),
-        tokens: &NewTokens,
+        rotation: Rotation<'_>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let rotated = self
             .query(
-                "UPDATE sessions SET access_hash = $4, access_expires_at = $5, refresh_hash = $6,
-                 previous_refresh_hash = $3, refreshed_at = $7, successor_salt = $8
+                "UPDATE sessions SET refresh_hash = $4, previous_refresh_hash = $3,
+                 refreshed_at = $5, successor_salt = $6
                  WHERE org_id = $1 AND id = $2 AND refresh_hash = $3 AND ended_at IS NULL",
             )
             .bind(id.to_owned())
-            .bind(old_refresh.as_text())
-            .bind(tokens.access.as_text())
-            .bind(tokens.access_expires_at.as_millisecond())
-            .bind(tokens.refresh.as_text())
+            .bind(rotation.old.as_text())
+            .bind(rotation.new.as_text())
             .bind(now.as_millisecond())
-            .bind(salt.to_owned())
+            .bind(rotation.salt.to_owned())
             .execute(self.connection())
             .await?;
         if rotated.rows_affected() != 1 {
             return Ok(false);
         }
-        self.remove_credentials(CredentialKind::AccessToken, id).await?;
-        self.add_tokens(id, tokens).await?;
+        self.add_credential(CredentialKind::RefreshToken, rotation.new, id).await?;
         Ok(true)
+    }
+
+    /// Notes an action of the session's person, unless its last one was before `since`.
+    pub(in crate::fleet) async fn note_action(
+        &mut self,
+        id: &str,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "UPDATE sessions SET last_action_at = $4, acted = 1 WHERE org_id = $1 AND id = $2
+             AND ended_at IS NULL AND last_action_at > $3 AND last_action_at <= $4",
+        )
+        .bind(id.to_owned())
+        .bind(since.as_millisecond())
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Notes that the session's person proved once more who they are, from `address`.
+    pub(in crate::fleet) async fn note_authentication(
+        &mut self,
+        id: &str,
+        address: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "UPDATE sessions SET authenticated_at = $3, address = $4, last_action_at = $3, acted = 1
+             WHERE org_id = $1 AND id = $2 AND ended_at IS NULL",
+        )
+        .bind(id.to_owned())
+        .bind(now.as_millisecond())
+        .bind(address.to_owned())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Notes what the session is used with from here on.
+    pub(in crate::fleet) async fn note_client(
+        &mut self,
+        id: &str,
+        (user_agent, fingerprint): (&str, &str),
+    ) -> Result<(), StoreError> {
+        self.query(
+            "UPDATE sessions SET user_agent = $3, fingerprint = $4 WHERE org_id = $1 AND id = $2",
+        )
+        .bind(id.to_owned())
+        .bind(user_agent.to_owned())
+        .bind(fingerprint.to_owned())
+        .execute(self.connection())
+        .await?;
+        Ok(())
     }
 
     /// Ends a session: its tokens are refused from here on. `false` when it had ended before.
@@ -140,9 +203,61 @@ impl OrgStore {
             .bind(now.as_millisecond())
             .execute(self.connection())
             .await?;
-        self.remove_credentials(CredentialKind::AccessToken, id).await?;
         self.remove_credentials(CredentialKind::RefreshToken, id).await?;
         Ok(ended.rows_affected() == 1)
+    }
+
+    /// Ends every session of a person, or of everybody; how many there were.
+    pub(in crate::fleet) async fn end_sessions(
+        &mut self,
+        user_id: Option<UserId>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let user_id = user_id.map(|id| id.to_string()).unwrap_or_default();
+        // The rows first, as refreshing does: this waits for a refresh, and then finds its token.
+        let ended = self
+            .query(
+                "UPDATE sessions SET ended_at = $3
+                 WHERE org_id = $1 AND ($2 = '' OR user_id = $2) AND ended_at IS NULL",
+            )
+            .bind(user_id.clone())
+            .bind(now.as_millisecond())
+            .execute(self.connection())
+            .await?;
+        self.query(
+            "DELETE FROM credentials WHERE org_id = $1 AND kind = 'refresh_token' AND subject_id IN
+             (SELECT id FROM sessions WHERE org_id = $1 AND ($2 = '' OR user_id = $2))",
+        )
+        .bind(user_id)
+        .execute(self.connection())
+        .await?;
+        Ok(ended.rows_affected())
+    }
+
+    /// Refuses one access token until it would have ended.
+    pub(in crate::fleet) async fn revoke_token(
+        &mut self,
+        jti: &str,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "INSERT INTO revoked_tokens (org_id, jti, expires_at) VALUES ($1, $2, $3)
+             ON CONFLICT (org_id, jti) DO NOTHING",
+        )
+        .bind(jti.to_owned())
+        .bind(expires_at.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    pub(in crate::fleet) async fn is_revoked(&mut self, jti: &str) -> Result<bool, StoreError> {
+        let row = self
+            .query("SELECT COUNT(*) AS n FROM revoked_tokens WHERE org_id = $1 AND jti = $2")
+            .bind(jti.to_owned())
+            .fetch_one(self.connection())
+            .await?;
+        Ok(row.number("n")? > 0)
     }
 
     /// Deletes sessions that ran out or ended before `before`, with their tokens.
@@ -151,12 +266,16 @@ impl OrgStore {
         before: Timestamp,
     ) -> Result<u64, StoreError> {
         self.query(
-            "DELETE FROM credentials WHERE org_id = $1 AND kind IN ('access_token', 'refresh_token')
+            "DELETE FROM credentials WHERE org_id = $1 AND kind = 'refresh_token'
              AND subject_id IN (SELECT id FROM sessions WHERE org_id = $1 AND expires_at <= $2)",
         )
         .bind(before.as_millisecond())
         .execute(self.connection())
         .await?;
+        self.query("DELETE FROM revoked_tokens WHERE org_id = $1 AND expires_at <= $2")
+            .bind(before.as_millisecond())
+            .execute(self.connection())
+            .await?;
         let swept = self
             .query(
                 "DELETE FROM sessions WHERE org_id = $1 AND (expires_at <= $2 OR ended_at <= $2)",
@@ -166,6 +285,27 @@ impl OrgStore {
             .await?;
         Ok(swept.rows_affected())
     }
+}
+
+fn session(row: &AnyRow) -> Result<SessionRow, StoreError> {
+    Ok(SessionRow {
+        id: row.text("id")?,
+        user_id: row.parsed("user_id")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.time("expires_at")?,
+        client: if row.text("client")? == "cli" { ClientKind::Cli } else { ClientKind::Browser },
+        refresh_hash: row.text("refresh_hash")?,
+        previous_refresh_hash: row.optional_text("previous_refresh_hash")?,
+        successor_salt: row.optional_text("successor_salt")?,
+        refreshed_at: row.time("refreshed_at")?,
+        last_action_at: row.time("last_action_at")?,
+        acted: row.number("acted")? != 0,
+        authenticated_at: row.time("authenticated_at")?,
+        methods: row.text("methods")?,
+        address: row.text("address")?,
+        user_agent: row.text("user_agent")?,
+        fingerprint: row.text("fingerprint")?,
+    })
 }
 
 fn client_name(client: ClientKind) -> &'static str {

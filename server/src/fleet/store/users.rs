@@ -161,32 +161,6 @@ impl OrgStore {
         Ok(())
     }
 
-    /// Ends every session that a person has in this organization.
-    pub(in crate::fleet) async fn end_sessions(
-        &mut self,
-        id: UserId,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        // The sessions' rows first, as refreshing does: this waits for a refresh, and then finds the
-        // tokens that it made.
-        self.query(
-            "UPDATE sessions SET ended_at = COALESCE(ended_at, $3)
-             WHERE org_id = $1 AND user_id = $2",
-        )
-        .bind(id.to_string())
-        .bind(now.as_millisecond())
-        .execute(self.connection())
-        .await?;
-        self.query(
-            "DELETE FROM credentials WHERE org_id = $1 AND subject_id IN
-             (SELECT id FROM sessions WHERE org_id = $1 AND user_id = $2)",
-        )
-        .bind(id.to_string())
-        .execute(self.connection())
-        .await?;
-        Ok(())
-    }
-
     /// Takes a person out of this organization, ends their sessions and revokes their API keys in
     /// it, and forgets them altogether when they belong to no other.
     pub(in crate::fleet) async fn remove_user(
@@ -203,7 +177,7 @@ impl OrgStore {
         .bind(now.as_millisecond())
         .execute(self.connection())
         .await?;
-        self.end_sessions(id, now).await?;
+        self.end_sessions(Some(id), now).await?;
         self.query("DELETE FROM sessions WHERE org_id = $1 AND user_id = $2")
             .bind(user_id.clone())
             .execute(self.connection())

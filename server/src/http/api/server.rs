@@ -3,14 +3,17 @@
 use std::sync::LazyLock;
 
 use axum::{
+    Json,
     body::Bytes,
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
 };
+use jsonwebtoken::jwk::JwkSet;
 
 use crate::{
     Fleet,
+    fleet::keys::JWKS_MAX_AGE,
     http::{error::ApiError, openapi::document, pagination::Id, problems},
 };
 
@@ -37,6 +40,15 @@ pub async fn openapi() -> impl IntoResponse {
         serde_json::to_vec(&document()).expect("the document is made of texts and lists").into()
     });
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
+}
+
+/// The public keys that access tokens are signed with (RFC 7517), for whoever checks them.
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "server",
+    responses((status = 200, description = "A JWK set.", body = Object)))]
+pub async fn jwks(State(fleet): State<Fleet>) -> Result<impl IntoResponse, ApiError> {
+    let keys = JwkSet { keys: fleet.jwks().await? };
+    let seconds = JWKS_MAX_AGE.as_secs();
+    Ok(([(header::CACHE_CONTROL, format!("public, max-age={seconds}"))], Json(keys)))
 }
 
 /// Explains a kind of problem.

@@ -7,8 +7,12 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri, uri::Authority},
 };
 use axum_extra::extract::cookie::{Cookie, CookieJar};
-use wire::api::{
-    ClientKind, CurrentUser, LoginRequest, RefreshRequest, RegisterRequest, SessionTokens,
+use wire::{
+    SessionId,
+    api::{
+        ClientKind, CurrentUser, LoginRequest, Page as ListPage, RefreshRequest, RegisterRequest,
+        Revocation, Session, SessionTokens, StepUpRequest,
+    },
 };
 
 use crate::{
@@ -18,6 +22,7 @@ use crate::{
         auth::{Caller, SignedIn},
         body::ApiJson,
         error::ApiError,
+        pagination::Id,
         problems,
     },
 };
@@ -91,13 +96,73 @@ pub async fn user(
     Ok(Json(fleet.current_user(&actor).await?))
 }
 
+/// Takes the password once more: what is sensitive is allowed for a while, from here.
+#[utoipa::path(post, path = "/auth/step-up", tag = "sessions", request_body = StepUpRequest,
+    security(("access_token" = [])),
+    responses((status = 200, body = SessionTokens), (status = 401, body = wire::api::Problem), (status = 429, body = wire::api::Problem)))]
+pub async fn step_up(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    caller: Caller,
+    ApiJson(request): ApiJson<StepUpRequest>,
+) -> Result<(CookieJar, Json<SessionTokens>), ApiError> {
+    Ok(hand_over(fleet.step_up(&actor, request, caller.as_caller()).await?))
+}
+
+/// Lists one's own sessions.
+#[utoipa::path(get, path = "/auth/sessions", tag = "sessions", security(("access_token" = [])),
+    responses((status = 200, body = ListPage<Session>)))]
+pub async fn list(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+) -> Result<Json<ListPage<Session>>, ApiError> {
+    Ok(Json(ListPage { items: fleet.sessions(&actor).await?, next: None }))
+}
+
+/// Ends one of one's own sessions.
+#[utoipa::path(delete, path = "/auth/sessions/{id}", tag = "sessions", params(("id" = SessionId, Path)),
+    security(("access_token" = [])), responses((status = 204, description = "Done.")))]
+pub async fn end(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    Id(id): Id<SessionId>,
+) -> Result<StatusCode, ApiError> {
+    fleet.end_session(&actor, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends all of one's own sessions, the one that asks too.
+#[utoipa::path(delete, path = "/auth/sessions", tag = "sessions", security(("access_token" = [])),
+    responses((status = 204, description = "Done.")))]
+pub async fn end_all(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+) -> Result<(StatusCode, CookieJar), ApiError> {
+    fleet.end_sessions(&actor).await?;
+    Ok((StatusCode::NO_CONTENT, CookieJar::new().add(cookie("", 0))))
+}
+
+/// Refuses tokens of others from here on.
+#[utoipa::path(post, path = "/auth/revocations", tag = "sessions", request_body = Revocation,
+    security(("access_token" = []), ("api_key" = [])),
+    responses((status = 204, description = "Done.")))]
+pub async fn revoke(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    ApiJson(revocation): ApiJson<Revocation>,
+) -> Result<StatusCode, ApiError> {
+    fleet.revoke(&actor, revocation).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 fn hand_over(tokens: Tokens) -> (CookieJar, Json<SessionTokens>) {
-    let (cookies, refresh_token) = match tokens.client {
-        ClientKind::Browser => {
-            let cookie = cookie(&tokens.refresh.0, tokens.refresh_ttl.as_secs());
+    let (cookies, refresh_token) = match (tokens.client, tokens.refresh) {
+        (ClientKind::Browser, Some(refresh)) => {
+            let cookie = cookie(&refresh.0, tokens.refresh_ttl.as_secs());
             (CookieJar::new().add(cookie), None)
         }
-        ClientKind::Cli => (CookieJar::new(), Some(tokens.refresh)),
+        (ClientKind::Browser, None) => (CookieJar::new(), None),
+        (ClientKind::Cli, refresh) => (CookieJar::new(), refresh),
     };
     let body = SessionTokens {
         access_token: tokens.access,

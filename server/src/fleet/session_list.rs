@@ -1,0 +1,129 @@
+//! One's own sessions, and ending tokens of others.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+use wire::{
+    Permission, SessionId, UserId,
+    api::{Revocation, Session},
+};
+
+use super::{
+    Access, Actor, Fleet,
+    actor::{Forbidden, Proof, SessionProof},
+    audit::Happening,
+    errors::{FieldErrors, ManageError},
+    fingerprint::ClientHints,
+    sessions::life_of,
+    store::SessionRow,
+};
+
+impl Fleet {
+    /// The sessions of the person who asks that go on, the oldest first.
+    pub async fn sessions(&self, actor: &Actor) -> Result<Vec<Session>, ManageError> {
+        let own = in_person(actor)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+        let rows = org.sessions_of(actor.user_id).await?;
+        org.commit().await?;
+        let now = self.now();
+        let live = rows.into_iter().filter(|row| !self.has_run_out(row, now));
+        Ok(live.filter_map(|row| self.show(row, &own.id)).collect())
+    }
+
+    fn show(&self, row: SessionRow, own: &str) -> Option<Session> {
+        let times = life_of(&row).times(&self.0.config.auth.session.timers(), self.now());
+        let hints = ClientHints { user_agent: &row.user_agent, ..ClientHints::default() };
+        Some(Session {
+            id: row.id.parse().ok()?,
+            client: row.client,
+            device: hints.describe(),
+            address: row.address,
+            created_at: row.created_at,
+            last_action_at: row.last_action_at,
+            state: times.state,
+            expires_at: times.expires_at,
+            current: row.id == own,
+            user_agent: row.user_agent,
+        })
+    }
+
+    /// Ends a session of the person who asks.
+    pub async fn end_session(&self, actor: &Actor, id: SessionId) -> Result<(), ManageError> {
+        in_person(actor)?;
+        self.end_session_of(actor, id, Some(actor.user_id)).await
+    }
+
+    async fn end_session_of(
+        &self,
+        actor: &Actor,
+        id: SessionId,
+        owner: Option<UserId>,
+    ) -> Result<(), ManageError> {
+        let id = id.to_string();
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let session = org.session(&id).await?;
+        let session = session.filter(|session| owner.is_none_or(|owner| owner == session.user_id));
+        session.ok_or(ManageError::Unknown("session"))?;
+        org.end_session(&id, self.now()).await?;
+        let deed = (Happening::SessionEnded, format!("session {id}"));
+        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        org.commit().await?;
+        Ok(())
+    }
+
+    /// Ends every session of the person who asks.
+    pub async fn end_sessions(&self, actor: &Actor) -> Result<(), ManageError> {
+        in_person(actor)?;
+        self.end_all(actor, Some(actor.user_id)).await
+    }
+
+    async fn end_all(&self, actor: &Actor, owner: Option<UserId>) -> Result<(), ManageError> {
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let ended = org.end_sessions(owner, self.now()).await?;
+        let whose = owner.map_or_else(|| "everybody".to_owned(), |id| format!("user {id}"));
+        let deed = (Happening::SessionEnded, format!("sessions of {whose}"));
+        self.record_deed(&mut org, actor, deed, json!({"sessions": ended})).await?;
+        org.commit().await?;
+        Ok(())
+    }
+
+    /// Refuses tokens from here on: one, a session's, a person's, everybody's.
+    pub async fn revoke(&self, actor: &Actor, what: Revocation) -> Result<(), ManageError> {
+        actor.require(Permission::UsersWrite)?;
+        match what {
+            Revocation::Token { jti } => self.revoke_token(actor, &jti).await,
+            Revocation::Session { id } => self.end_session_of(actor, id, None).await,
+            Revocation::User { id } => {
+                let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
+                org.user(id).await?.ok_or(ManageError::Unknown("user"))?;
+                org.commit().await?;
+                self.end_all(actor, Some(id)).await
+            }
+            Revocation::Organization => self.end_all(actor, None).await,
+        }
+    }
+
+    /// Nobody need know the token: it is kept for as long as any could last that is good now.
+    async fn revoke_token(&self, actor: &Actor, jti: &str) -> Result<(), ManageError> {
+        let mut errors = FieldErrors::default();
+        errors.refuse_if(
+            jti.parse::<Uuid>().is_err(),
+            "/jti",
+            "must be the `jti` of an access token",
+        );
+        errors.into_result().map_err(ManageError::Invalid)?;
+        let until = self.now() + self.0.config.auth.jwt.access_ttl.as_signed();
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.revoke_token(jti, until).await?;
+        let deed = (Happening::AccessTokenRevoked, format!("access token {jti}"));
+        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        org.commit().await?;
+        Ok(())
+    }
+}
+
+fn in_person(actor: &Actor) -> Result<&SessionProof, Forbidden> {
+    match &actor.proof {
+        Proof::Session(session) => Ok(session),
+        Proof::ApiKey { .. } => Err(Forbidden::PeopleOnly),
+    }
+}
