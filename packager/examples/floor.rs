@@ -96,7 +96,7 @@ fn squeeze(compression: Compression, files: &[String], mut out: File) -> Result<
         }
         Algorithm::Zstd => {
             let mut zstd = zstd::Encoder::new(out, i32::from(level))?;
-            zstd.multithread(cores)?;
+            zstd.multithread(cores + 1)?;
             zstd.set_parameter(CParameter::JobSize(1 << 20))?;
             zstd.set_parameter(CParameter::OverlapSizeLog(5))?;
             if level == 3 {

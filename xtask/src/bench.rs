@@ -30,12 +30,14 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Build .deb and .rpm packages with fleetctl and with nfpm, dpkg-deb and rpmbuild
+    /// Build packages with fleetctl and with nfpm, dpkg-deb, rpmbuild, wixl and bsdtar
     Package(Args),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Only contests whose name contains this: `deb`, `zstd:3`, `msi at gzip:9`
+    filter: Option<String>,
     /// Only show that measuring works: fewer runs, not the slowest setting, and our own code built
     /// without optimization
     #[arg(long)]
@@ -58,11 +60,19 @@ enum Output {
 impl Args {
     /// What CI runs.
     pub(crate) fn quick() -> Self {
-        Self { quick: true, runs: None, output: Output::Table }
+        Self { filter: None, quick: true, runs: None, output: Output::Table }
     }
 
     fn settings(&self) -> &'static [Setting] {
         if self.quick { &Setting::ALL[..2] } else { &Setting::ALL }
+    }
+
+    fn contests(&self) -> impl Iterator<Item = (Format, Setting)> {
+        let all = self.settings().iter().flat_map(|&setting| Format::ALL.map(|it| (it, setting)));
+        all.filter(|&(format, setting)| {
+            let name = name(format, setting);
+            format.takes(setting) && self.filter.as_ref().is_none_or(|part| name.contains(part))
+        })
     }
 
     /// What ours is built for. As it is shipped, that takes longer than all tests together.
@@ -73,6 +83,10 @@ impl Args {
     fn rounds(&self) -> usize {
         self.runs.unwrap_or(if self.quick { 3 } else { 7 }).max(1)
     }
+}
+
+fn name(format: Format, setting: Setting) -> String {
+    format!("{} at {}", format.as_str(), setting.as_str())
 }
 
 /// What all runs of one format at one setting came to.
@@ -100,10 +114,8 @@ pub(crate) fn package(workspace: &Workspace, args: &Args) -> anyhow::Result<()> 
     let ours = Ours::build(workspace, args.purpose())?;
     let payload = Payload::prepare(workspace)?;
     let mut lineup = Vec::new();
-    for &setting in args.settings() {
-        for format in Format::ALL {
-            lineup.push(Lane::new(workspace, &ours, &payload, (format, setting))?);
-        }
+    for contest in args.contests() {
+        lineup.push(Lane::new(workspace, &ours, &payload, contest)?);
     }
     for round in 0..=args.rounds() {
         for lane in &mut lineup {

@@ -10,7 +10,8 @@ use anyhow::{Context as _, bail};
 use xshell::{Cmd, cmd};
 
 use crate::{
-    acceptance, bench, codegen, demo, platforms, release, terminal, tidy, workspace::Workspace,
+    acceptance, bench, codegen, demo, fuzz, platforms, release, terminal, tidy,
+    workspace::Workspace,
 };
 
 /// Tests and checks that a step ran.
@@ -35,6 +36,10 @@ const STEPS: &[Step] = &[
     Step {
         command: "cargo xtask codegen --check",
         run: |workspace, _| codegen::run(workspace, &codegen::Args { check: true }),
+    },
+    Step {
+        command: "cargo xtask fuzz --seconds 15",
+        run: |workspace, _| fuzz::run(workspace, &fuzz::Args::quick()),
     },
     Step { command: "cargo xtask acceptance", run: acceptance },
     Step { command: "cargo xtask release check", run: release },

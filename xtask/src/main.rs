@@ -10,6 +10,7 @@ mod cross;
 mod demo;
 mod deployment;
 mod dist;
+mod fuzz;
 mod lockfile;
 mod platforms;
 mod process;
@@ -59,6 +60,8 @@ enum Task {
     Dist(dist::Args),
     /// Run the programs of other systems, as far as this machine can
     Platforms(platforms::Args),
+    /// Read packages that were changed at random
+    Fuzz(fuzz::Args),
     /// Print which version this checkout is
     Version(version::Args),
     /// Measure against other tools
@@ -98,6 +101,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Release(args) => release::run(&workspace, &args)?,
         Task::Dist(args) => dist::run(&workspace, &args)?,
         Task::Platforms(args) => platforms::run(&workspace, &args)?,
+        Task::Fuzz(args) => fuzz::run(&workspace, &args)?,
         Task::Version(args) => version::run(&workspace, &args)?,
         Task::Bench(bench::Task::Package(args)) => bench::package(&workspace, &args)?,
     }

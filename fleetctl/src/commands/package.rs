@@ -6,6 +6,7 @@
 //! ```
 
 mod args;
+mod bill;
 mod check;
 mod components;
 mod diff;
@@ -36,13 +37,13 @@ use packager::{
         pkg::{Gzip, Pkg},
         rpm::Rpm,
     },
-    sign::Keys,
 };
 use serde::Serialize;
 
 use self::args::PackageCommand;
 pub(crate) use self::{args::PackageArgs, sheet::schema};
 use self::{
+    bill::Part,
     order::{Destination, Order, Type},
     staged::{Digest, Staged, Unfinished},
 };
@@ -67,15 +68,19 @@ struct Artifact {
     version: String,
     /// The fingerprint of the key that signed it, in hexadecimal; none if it is not signed.
     signer: Option<String>,
+    /// Its bill of materials, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sbom: Option<PathBuf>,
 }
 
 /// A package in one of the formats it is wanted in.
 struct Job<'a> {
     package: &'a Package,
+    parts: &'a [Part],
     kind: Type,
     format: Box<dyn Format>,
     path: PathBuf,
-    keys: &'a Keys,
+    order: &'a Order,
 }
 
 impl Job<'_> {
@@ -87,8 +92,19 @@ impl Job<'_> {
             kind: self.kind.name(),
             arch: self.package.metadata.platform.arch.to_string(),
             version: self.package.metadata.version.to_string(),
-            signer: self.format.signature(self.keys).map(|signature| signature.signer),
+            signer: self.signature().map(|signature| signature.signer),
+            sbom: self.order.sbom.then(|| bill::path(&self.path)),
         }
+    }
+
+    fn signature(&self) -> Option<Signature<'_>> {
+        self.format.signature(&self.order.keys)
+    }
+
+    /// What is made, in the order of what [`build`] gives.
+    fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let bill = self.order.sbom.then(|| bill::path(&self.path));
+        std::iter::once(self.path.clone()).chain(bill)
     }
 }
 
@@ -104,12 +120,12 @@ pub(crate) fn run(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
 /// What is ordered, and the packages that it comes to.
 struct Packed {
     order: Order,
-    packages: Vec<Package>,
+    packages: Vec<(Package, Vec<Part>)>,
 }
 
 impl Packed {
     fn each(&self) -> impl Iterator<Item = (&Order, &Package)> {
-        self.packages.iter().map(|package| (&self.order, package))
+        self.packages.iter().map(|(package, _)| (&self.order, package))
     }
 
     fn is_shown_only(&self) -> bool {
@@ -152,7 +168,10 @@ fn assemble(order: Order, scratch: &Utf8Path, session: &Session) -> anyhow::Resu
         .into_iter()
         .map(|(payload, newest)| {
             let date = order.date.unwrap_or(newest);
-            packager::assemble(&order.spec, &payload, date).context("could not lay out the package")
+            let package = packager::assemble(&order.spec, &payload, date)
+                .context("could not lay out the package")?;
+            let parts = payload.components().map(|it| (it.kind, it.version.clone())).collect();
+            Ok((package, parts))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Packed { order, packages })
@@ -187,15 +206,17 @@ fn make(packed: &[Packed], output: Output, session: &Session) -> anyhow::Result<
     let unfinished = Unfinished::watched()?;
     let staged = build_all(&jobs, (&unfinished, digest(output)), session)?;
     let artifacts: Vec<_> =
-        jobs.iter().zip(&staged).map(|(job, file)| job.artifact(file)).collect();
-    unfinished.keep_all(staged, jobs.iter().map(|job| job.path.as_path()))?;
+        jobs.iter().zip(&staged).map(|(job, files)| job.artifact(&files[0])).collect();
+    let paths: Vec<_> = jobs.iter().flat_map(Job::paths).collect();
+    unfinished
+        .keep_all(staged.into_iter().flatten().collect(), paths.iter().map(PathBuf::as_path))?;
     session.shell.data(output.format, &artifacts, |artifacts| table(artifacts))
 }
 
 /// Every package in every format. The only place where a type becomes a format.
 fn jobs(Packed { order, packages }: &Packed) -> anyhow::Result<Vec<Job<'_>>> {
     let mut jobs = Vec::new();
-    for package in packages {
+    for (package, parts) in packages {
         for kind in kinds(order, package) {
             let format = format(kind, order);
             let name = format.file_name(&package.metadata);
@@ -204,7 +225,7 @@ fn jobs(Packed { order, packages }: &Packed) -> anyhow::Result<Vec<Job<'_>>> {
                 Destination::Folder(folder) => folder.join(name),
                 Destination::Nowhere => continue,
             };
-            jobs.push(Job { package, kind, format, path, keys: &order.keys });
+            jobs.push(Job { package, parts, kind, format, path, order });
         }
     }
     if let Destination::Folder(folder) = &order.destination {
@@ -217,9 +238,9 @@ fn jobs(Packed { order, packages }: &Packed) -> anyhow::Result<Vec<Job<'_>>> {
 /// Fails if two builds of a file of flags make the same file.
 fn refuse_same_paths(jobs: &[Job<'_>]) -> Result<(), Stop> {
     let mut paths = BTreeSet::new();
-    let twice = jobs.iter().find(|job| !paths.insert(&job.path));
-    twice.map_or(Ok(()), |job| {
-        let path = job.path.display();
+    let twice = jobs.iter().flat_map(Job::paths).find(|path| !paths.insert(path.clone()));
+    twice.map_or(Ok(()), |path| {
+        let path = path.display();
         let reason = format!("`{path}` would be made twice: give each build an out-dir of its own");
         Err(Stop::usage(reason))
     })
@@ -259,7 +280,7 @@ fn build_all(
     jobs: &[Job<'_>],
     staging: (&Unfinished, Digest),
     session: &Session,
-) -> anyhow::Result<Vec<Staged>> {
+) -> anyhow::Result<Vec<Vec<Staged>>> {
     let progress = session.shell.progress();
     thread::scope(|scope| {
         let threads: Vec<_> = jobs
@@ -274,22 +295,41 @@ fn build_all(
     })
 }
 
+/// The package, and after it its bill of materials, if that is wanted.
 fn build(
     job: &Job<'_>,
     (unfinished, digest): (&Unfinished, Digest),
     bar: &Steps,
+) -> anyhow::Result<Vec<Staged>> {
+    let digest = if job.order.sbom { Digest::Sha256 } else { digest };
+    let staged = package(job, (unfinished, digest), bar);
+    bar.finish();
+    let package = staged.with_context(|| format!("could not make `{}`", job.path.display()))?;
+    let Some(sha256) = package.sha256.as_deref().filter(|_| job.order.sbom) else {
+        return Ok(vec![package]);
+    };
+    let path = bill::path(&job.path);
+    let bill = bill::text((job.package, job.parts), (&package, sha256))
+        .and_then(|text| unfinished.stage(&path, Digest::None, |out| Ok(out.write_all(&text)?)))
+        .with_context(|| format!("could not make `{}`", path.display()))?;
+    Ok(vec![package, bill])
+}
+
+fn package(
+    job: &Job<'_>,
+    (unfinished, digest): (&Unfinished, Digest),
+    bar: &Steps,
 ) -> anyhow::Result<Staged> {
-    let signature = job.format.signature(job.keys);
+    let signature = job.signature();
     let first = if signature.is_some() { Digest::None } else { digest };
-    let mut staged = unfinished.stage(&job.path, first, |out: &mut dyn WriteSeek| {
+    let staged = unfinished.stage(&job.path, first, |out: &mut dyn WriteSeek| {
         packager::build(job.package, &*job.format, out, &|bytes| bar.add(bytes))
             .context("could not build it")
-    });
-    if let Some(signature) = signature {
-        staged = staged.and_then(|unsigned| sign(job, &signature, &unsigned, (unfinished, digest)));
+    })?;
+    match signature {
+        None => Ok(staged),
+        Some(signature) => sign(job, &signature, &staged, (unfinished, digest)),
     }
-    bar.finish();
-    staged.with_context(|| format!("could not make `{}`", job.path.display()))
 }
 
 fn sign(

@@ -280,13 +280,80 @@ fn an_authority_tells_the_time_and_without_it_nothing_is_made() {
         made
     });
     made.ok();
-    let said = judge(&home, &home.path("fleetd-1.2.3-x64.msi"));
+    let msi = "fleetd-1.2.3-x64.msi";
+    let said = judge(&home, &home.path(msi));
     assert!(said.contains("Succeeded") && said.contains("Timestamp"), "{said}");
+    let shown = verify(&home, msi, &["--root=code.crt", "--timestamp-root=time.crt"]).ok();
+    assert!(shown.contains("there since 20"), "{shown}");
+    for flags in [&["--root=code.crt"][..], &["--root=code.crt", "--timestamp-root=code.crt"]] {
+        let shown = verify(&home, msi, flags).stdout;
+        assert!(!shown.contains("there since"), "nobody named that authority: {shown}");
+    }
     drop(listener);
     std::fs::remove_file(home.path("fleetd-1.2.3-x64.msi")).unwrap();
     let said = package(&home, &flags).fails(1);
     assert!(said.contains("no timestamp to be had"), "{said}");
     assert!(!home.path("fleetd-1.2.3-x64.msi").exists());
+}
+
+fn verify(home: &Home, file: &str, flags: &[&str]) -> Ended {
+    home.fleetctl([&["package", "verify", file], flags].concat())
+}
+
+/// Puts `after` where `before` is for the first time in a file.
+fn tamper(home: &Home, file: &str, [before, after]: [&str; 2]) {
+    let mut bytes = std::fs::read(home.path(file)).unwrap();
+    let at = bytes.windows(before.len()).position(|it| it == before.as_bytes()).unwrap();
+    bytes.splice(at..at + before.len(), after.bytes());
+    home.write(&format!("tampered-{file}"), bytes);
+}
+
+/// Verifies `file`, signed by the key of `own`, against that and others, and after a change.
+fn holds_for_its_signer_alone(home: &Home, file: &str, own: &str, change: [&str; 2]) {
+    let root = format!("--root={own}");
+    let shown = verify(home, file, &[&root]).ok();
+    assert!(shown.contains("signature by"), "{shown}");
+    verify(home, file, &["--root=other.crt", &root]).ok();
+    let bad = |file: &str, flags: &[&str], reason: &str| {
+        let ended = verify(home, file, flags);
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(ended.stdout.contains(reason), "{reason:?} is missing in {ended:?}");
+    };
+    bad(file, &["--root=other.crt"], "nobody who is trusted has signed it");
+    bad(file, &[], "no --root says whose it may be");
+    tamper(home, file, change);
+    bad(&format!("tampered-{file}"), &[&root], "it was changed after it was signed");
+    bad(&format!("tampered-{file}"), &[], "it was changed after it was signed");
+}
+
+#[test]
+fn a_signed_msi_is_verified_against_the_authority_that_is_named() {
+    let home = home();
+    certify(&home, "other", "codeSigning");
+    let flags = ["--type=msi", "--windows-certificate=code.crt", "--windows-key=code.key"];
+    package(&home, &flags).ok();
+    let msi = "fleetd-1.2.3-x64.msi";
+    holds_for_its_signer_alone(&home, msi, "code.crt", ["OrbitConfigure", "OrbitConfigurf"]);
+    package(&home, &["--type=msi", "--outfile=unsigned.msi"]).ok();
+    let unsigned = verify(&home, "unsigned.msi", &["--root=code.crt"]);
+    assert!(unsigned.code == 1 && unsigned.stdout.contains("is not signed"), "{unsigned:?}");
+}
+
+#[test]
+fn a_signed_pkg_is_verified_against_the_authority_that_is_named() {
+    let home = Home::new();
+    home.write("bin/orbit", "#!/bin/sh\n");
+    certify(&home, "installer", "1.2.840.113635.100.4.13");
+    certify(&home, "other", "1.2.840.113635.100.4.13");
+    let read = |name| std::fs::read_to_string(home.path(name)).unwrap();
+    let pem = read("installer.crt") + &read("installer.key");
+    let home = home.with("FLEETCTL_MACOS_DEVID_PEM_CONTENT", pem);
+    package(&home, &["--type=pkg", "--without-osqueryd"]).ok();
+    let pkg = "fleetd-1.2.3.pkg";
+    let change = ["<title>fleetd<", "<title>fleetx<"];
+    holds_for_its_signer_alone(&home, pkg, "installer.crt", change);
+    let said = verify(&home, pkg, &["--timestamp-root=other.crt"]).fails(2);
+    assert!(said.contains("--root"), "{said}");
 }
 
 /// Answers one request as RFC 3161 says, by `openssl ts`; false if there was none.

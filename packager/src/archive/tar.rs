@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use tar::{EntryType, Header};
 
 const BLOCK: u64 = 512;
-const NAME: usize = 100;
+/// Length of the fields for names and for targets of symlinks, in bytes.
+const FIELD: usize = 100;
 
 /// Writes entries one after the other, all with one date.
 pub(crate) struct TarWriter<W> {
@@ -33,16 +34,17 @@ impl<W: Write> TarWriter<W> {
 
     pub(crate) fn dir(&mut self, item: &Item<'_>) -> io::Result<()> {
         let path = if item.path == "/" { "" } else { item.path };
-        let mut header = self.header(item, EntryType::Directory)?;
-        put_name(&mut header, &format!(".{path}/"))?;
-        self.put(header)
+        let header = self.header(item, EntryType::Directory)?;
+        self.put(header, &format!(".{path}/"))
     }
 
     pub(crate) fn symlink(&mut self, item: &Item<'_>, target: &str) -> io::Result<()> {
         let mut header = self.header(item, EntryType::Symlink)?;
-        header.set_link_name_literal(target)?;
-        put_name(&mut header, &format!(".{}", item.path))?;
-        self.put(header)
+        if target.len() > FIELD {
+            self.put_long(EntryType::GNULongLink, target)?;
+        }
+        header.set_link_name_literal(front(target))?;
+        self.put(header, &format!(".{}", item.path))
     }
 
     /// Starts a file of `size` bytes, which the caller writes to [`Self::out`] before
@@ -50,8 +52,7 @@ impl<W: Write> TarWriter<W> {
     pub(crate) fn file(&mut self, item: &Item<'_>, size: u64) -> io::Result<()> {
         let mut header = self.header(item, EntryType::Regular)?;
         header.set_size(size);
-        put_name(&mut header, &format!(".{}", item.path))?;
-        self.put(header)
+        self.put(header, &format!(".{}", item.path))
     }
 
     pub(crate) fn out(&mut self) -> &mut W {
@@ -82,19 +83,33 @@ impl<W: Write> TarWriter<W> {
         Ok(header)
     }
 
-    fn put(&mut self, mut header: Header) -> io::Result<()> {
+    fn put(&mut self, mut header: Header, name: &str) -> io::Result<()> {
+        if name.len() > FIELD {
+            self.put_long(EntryType::GNULongName, name)?;
+        }
+        let name = front(name);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
         header.set_cksum();
         self.out.write_all(header.as_bytes())
     }
+
+    /// An entry that tells what a field of the next one is too short for, as GNU tar writes it and
+    /// dpkg reads it.
+    fn put_long(&mut self, kind: EntryType, text: &str) -> io::Result<()> {
+        let size = text.len() as u64 + 1;
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        self.put(header, "././@LongLink")?;
+        self.out.write_all(text.as_bytes())?;
+        self.out.write_all(&[0])?;
+        self.pad(size)
+    }
 }
 
-fn put_name(header: &mut Header, name: &str) -> io::Result<()> {
-    let field = &mut header.as_old_mut().name[..NAME];
-    let field = field.get_mut(..name.len()).ok_or_else(|| {
-        io::Error::other(format!("`{name}` is longer than the {NAME} bytes a tar header holds"))
-    })?;
-    field.copy_from_slice(name.as_bytes());
-    Ok(())
+/// As much of a name as its field holds.
+fn front(name: &str) -> &[u8] {
+    &name.as_bytes()[..name.len().min(FIELD)]
 }
 
 #[cfg(test)]
@@ -113,7 +128,7 @@ mod tests {
         #[test]
         fn files_are_read_back(
             files in proptest::collection::btree_map(
-                "(/[a-z.]{1,12}){1,6}",
+                "(/[a-z.]{1,24}){1,9}",
                 proptest::collection::vec(any::<u8>(), 0..1500),
                 0..8,
             ),
@@ -140,8 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn names_that_do_not_fit_are_refused() {
-        let long = format!("/{}", "x".repeat(NAME));
-        assert!(TarWriter::new(Vec::new(), 0).file(&item(&long), 0).is_err());
+    fn targets_of_any_length_are_read_back() {
+        for length in [1, FIELD - 1, FIELD, FIELD + 1, 4_000] {
+            let target = "x".repeat(length);
+            let mut tar = TarWriter::new(Vec::new(), 0);
+            tar.symlink(&item("/link"), &target).unwrap();
+            let bytes = tar.finish().unwrap();
+            let mut archive = ::tar::Archive::new(bytes.as_slice());
+            let entry = archive.entries().unwrap().next().unwrap().unwrap();
+            assert_eq!(entry.link_name_bytes().unwrap(), target.as_bytes());
+        }
     }
 }

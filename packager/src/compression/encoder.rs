@@ -66,7 +66,8 @@ fn zstd_encoder<W: Write>(
     workers: u32,
 ) -> io::Result<zstd::Encoder<'static, W>> {
     let mut encoder = zstd::Encoder::new(out, i32::from(level))?;
-    encoder.multithread(workers)?;
+    // One more than cores: those that wait for input, or for their turn to give output, leave none idle.
+    encoder.multithread(workers.saturating_add(1))?;
     // A deb has no other digest of what is in it.
     encoder.include_checksum(true)?;
     if level <= 6 {

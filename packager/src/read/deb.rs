@@ -15,13 +15,11 @@ use super::{
     settings::Settings,
     tar,
 };
+use crate::archive::ar::{self, Listed};
 
 const AR: &str = "ar archive";
 const CONTROL: &str = "control archive";
 const DATA: &str = "archive of files";
-const MAGIC: u64 = 8;
-/// The most members, of which there are three and signatures.
-const MAX_MEMBERS: usize = 64;
 
 /// What runs, and when.
 const SCRIPTS: [&str; 5] = ["preinst", "postinst", "prerm", "postrm", "config"];
@@ -46,52 +44,12 @@ const FIELDS: [(&str, &str); 15] = [
 ];
 
 pub(super) fn read(file: &mut dyn ReadSeek) -> Result<Contents, ReadError> {
-    let members = members(file)?;
+    let members = ar::list(file).map_err(ReadError::at(AR))?;
     let mut deb = Deb::default();
     for member in &members {
         deb.take(member, file)?;
     }
     deb.contents(&members)
-}
-
-/// A member of the archive, and where it is.
-struct Member {
-    name: String,
-    offset: u64,
-    size: u64,
-}
-
-fn members(file: &mut dyn ReadSeek) -> Result<Vec<Member>, ReadError> {
-    const HEAD: u64 = 60;
-    let at = ReadError::at(AR);
-    let end = file.seek(SeekFrom::End(0)).map_err(at)?;
-    let mut members = Vec::new();
-    let mut next = MAGIC;
-    while next < end {
-        file.seek(SeekFrom::Start(next)).map_err(at)?;
-        let mut head = [0; HEAD as usize];
-        file.read_exact(&mut head).map_err(at)?;
-        if members.len() == MAX_MEMBERS {
-            return Err(ReadError::TooBig { part: AR, limit: MAX_MEMBERS as u64, unit: "members" });
-        }
-        let member = member(&head, next + HEAD)?;
-        next = member.offset.saturating_add(member.size);
-        if next > end {
-            return Err(ReadError::Truncated { part: AR });
-        }
-        next += next % 2;
-        members.push(member);
-    }
-    Ok(members)
-}
-
-fn member(head: &[u8; 60], offset: u64) -> Result<Member, ReadError> {
-    let text = |range: std::ops::Range<usize>| std::str::from_utf8(&head[range]).map(str::trim);
-    let (Ok(name), Ok(size), b"`\n") = (text(0..16), text(48..58), &head[58..]) else {
-        return Err(ReadError::damaged(AR, "a member has no head"));
-    };
-    let size = size.parse().map_err(|_| ReadError::damaged(AR, "a member has no size"))?;
-    Ok(Member { name: name.trim_end_matches('/').to_owned(), offset, size })
 }
 
 /// What the members tell.
@@ -107,9 +65,9 @@ struct Deb {
 }
 
 impl Deb {
-    fn take(&mut self, member: &Member, file: &mut dyn ReadSeek) -> Result<(), ReadError> {
-        file.seek(SeekFrom::Start(member.offset)).map_err(ReadError::at(AR))?;
-        let mut from = file.take(member.size);
+    fn take(&mut self, member: &Listed, file: &mut dyn ReadSeek) -> Result<(), ReadError> {
+        file.seek(SeekFrom::Start(member.at)).map_err(ReadError::at(AR))?;
+        let mut from = file.take(member.length);
         match member.name.as_str() {
             "debian-binary" => {
                 let text = decode::all(&mut from, AR, 64)?;
@@ -154,6 +112,13 @@ impl Deb {
                 if listed {
                     self.md5.insert(path.clone(), hex::encode(md5.finalize()));
                 }
+            } else if let Some(target) =
+                found.target.as_deref().filter(|_| found.kind == FoundKind::File)
+            {
+                // A hard link: it has the bytes of a file that came before.
+                if let Some(sum) = self.md5.get(&absolute(target)).cloned() {
+                    self.md5.insert(path.clone(), sum);
+                }
             }
             self.files.add(path, found)
         })?;
@@ -161,7 +126,7 @@ impl Deb {
         std::io::copy(&mut from, &mut std::io::sink()).map(drop).map_err(ReadError::at(DATA))
     }
 
-    fn contents(mut self, members: &[Member]) -> Result<Contents, ReadError> {
+    fn contents(mut self, members: &[Listed]) -> Result<Contents, ReadError> {
         let Some(control) = self.control.get("control") else {
             return Err(ReadError::damaged(CONTROL, "it has no file `control`"));
         };
@@ -185,7 +150,7 @@ impl Deb {
         let signatures = signatures.map(|member| Signature {
             place: member.name.clone(),
             scheme: "openpgp",
-            size: member.size,
+            size: member.length,
         });
         let signatures = signatures.collect();
         let once = Check::of_many("each path once", &self.files.twice);
@@ -195,7 +160,7 @@ impl Deb {
     }
 
     /// The members that dpkg wants, in its order.
-    fn structure(&self, members: &[Member]) -> Check {
+    fn structure(&self, members: &[Listed]) -> Check {
         let known = members.iter().filter(|member| !member.name.starts_with('_'));
         let names: Vec<_> = known.map(|member| member.name.as_str()).collect();
         let fits = matches!(names.as_slice(), ["debian-binary", control, data]

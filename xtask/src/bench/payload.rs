@@ -1,13 +1,17 @@
-//! What is packed: three programs of the Rust toolchain, about 60 MB, in the roles of ours.
+//! What is packed: three programs of the Rust toolchain, about 60 MB, in the roles of ours; with a header in
+//! front where packages look for one.
 
 use std::{
     fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use xshell::cmd;
 
+use super::contender::Format;
 use crate::{cleanup, workspace::Workspace};
 
 /// Program of the toolchain, component that it stands for, and where that is installed.
@@ -22,8 +26,6 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
 pub(super) struct Payload {
     /// Everything of the benchmark, below the target directory.
     pub(super) dir: PathBuf,
-    /// The programs side by side, for `fleetctl package --components`.
-    pub(super) components: PathBuf,
     /// The programs where they are installed.
     pub(super) tree: PathBuf,
     /// Bytes in all.
@@ -35,16 +37,35 @@ impl Payload {
         let sh = &workspace.sh;
         let sysroot = PathBuf::from(cmd!(sh, "rustc --print sysroot").quiet().read()?);
         let dir = workspace.scratch("bench")?;
-        let (components, tree) = (dir.join("components"), dir.join("tree"));
-        cleanup::remove(&components);
-        cleanup::remove(&tree);
+        let payload = Self { tree: dir.join("tree"), dir, size: 0 };
+        cleanup::remove(&payload.tree);
+        for format in Format::ALL {
+            cleanup::remove(&payload.components(format));
+        }
         let mut size = 0;
         for (program, component, folder) in PROGRAMS {
             let source = sysroot.join("bin").join(program);
-            size += copy(&source, &components.join(component))?;
-            copy(&source, &tree.join(folder).join(component))?;
+            let bytes = fs::read(&source)
+                .with_context(|| format!("could not read `{}`", source.display()))?;
+            size += bytes.len() as u64;
+            let linux = payload.components(Format::Deb).join(component);
+            let windows = payload.components(Format::Msi).join(format!("{component}.exe"));
+            let macos = payload.components(Format::Pkg).join("orbit");
+            append(&linux, &[&bytes])?;
+            append(&payload.tree.join(folder).join(component), &[&bytes])?;
+            append(&windows, &[&windows_header(), &bytes])?;
+            append(&macos, &[b"#!/bin/sh\n", &bytes])?;
         }
-        Ok(Self { dir, components, tree, size })
+        Ok(Self { size, ..payload })
+    }
+
+    /// The programs side by side, for `fleetctl package --components`. macOS has all of them as one.
+    pub(super) fn components(&self, format: Format) -> PathBuf {
+        self.dir.join("components").join(match format {
+            Format::Deb | Format::Rpm => "linux",
+            Format::Msi => "windows",
+            Format::Pkg => "macos",
+        })
     }
 
     /// Paths of the programs in the tree, relative to its root.
@@ -52,16 +73,35 @@ impl Payload {
         PROGRAMS.iter().map(|(_, component, folder)| format!("{folder}/{component}"))
     }
 
-    /// The programs side by side.
-    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        PROGRAMS.iter().map(|(_, component, _)| self.components.join(component))
+    /// The programs that packages of `format` hold.
+    pub(super) fn files(&self, format: Format) -> impl Iterator<Item = PathBuf> {
+        let folder = self.components(format);
+        let names: Vec<_> = match format {
+            Format::Deb | Format::Rpm => PROGRAMS.iter().map(|it| it.1.to_owned()).collect(),
+            Format::Msi => PROGRAMS.iter().map(|it| format!("{}.exe", it.1)).collect(),
+            Format::Pkg => vec!["orbit".to_owned()],
+        };
+        names.into_iter().map(move |name| folder.join(name))
     }
 }
 
-fn copy(from: &Path, to: &Path) -> anyhow::Result<u64> {
-    let problem = || format!("could not copy `{}` to `{}`", from.display(), to.display());
-    if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder).with_context(problem)?;
-    }
-    fs::copy(from, to).with_context(problem)
+/// Writes `parts` to the end of a file that everybody may run.
+fn append(path: &Path, parts: &[&[u8]]) -> anyhow::Result<()> {
+    let write = || {
+        fs::create_dir_all(path.parent().unwrap_or(path))?;
+        let mut file = fs::OpenOptions::new().create(true).append(true).mode(0o755).open(path)?;
+        parts.iter().try_for_each(|part| file.write_all(part))
+    };
+    write().with_context(|| format!("could not write `{}`", path.display()))
+}
+
+/// The start of a program for Windows on x86_64, as far as it tells what it is a program for.
+fn windows_header() -> [u8; 512] {
+    let mut header = [0; 512];
+    header[..2].copy_from_slice(b"MZ");
+    header[0x3c] = 0x40;
+    header[0x40..0x48].copy_from_slice(b"PE\0\0\x64\x86\0\0");
+    header[0x54] = 240;
+    header[0x58..0x5a].copy_from_slice(&[0x0b, 0x02]);
+    header
 }

@@ -28,8 +28,7 @@ fn megabytes(bytes: u64) -> f64 {
 }
 
 fn print_contest(contest: &Contest) {
-    let title = format!("{} at {}", contest.format.as_str(), contest.setting.as_str());
-    terminal::heading(&title);
+    terminal::heading(&super::name(contest.format, contest.setting));
     terminal::line(&format!(
         "{:<10} {:>8} {:>8} {:>9} {:>9}   {:>5} {:>5} {:>5} {:>5}",
         "", "wall s", "CPU s", "peak MiB", "size MB", "wall", "CPU", "peak", "size"

@@ -259,6 +259,9 @@ pub(crate) struct ArtifactArgs {
     /// Print what would be on the device's disk, and write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Write a bill of materials beside each package, named like it with .cdx.json at the end
+    #[arg(long)]
+    pub sbom: bool,
     /// How to compress: zstd, xz, gzip or none, with or without level (zstd:19); a pkg: gzip
     #[arg(long, value_name = "SPEC")]
     pub compression: Option<String>,

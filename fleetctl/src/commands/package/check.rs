@@ -79,6 +79,7 @@ fn order(args: &PackageArgs, environment: &Environment) -> Result<Order, Stop> {
             with_osqueryd: !args.agent.without_osqueryd,
             destination,
             version,
+            sbom: artifact.sbom,
             compression,
             identifier: identifier.unwrap_or_default(),
             date,

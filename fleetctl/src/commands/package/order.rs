@@ -23,6 +23,8 @@ pub(crate) struct Order {
     pub with_osqueryd: bool,
     pub destination: Destination,
     pub version: Option<Version>,
+    /// Whether each package has a bill of materials beside it.
+    pub sbom: bool,
     pub compression: Option<Compression>,
     /// What macOS knows the package by.
     pub identifier: Identifier,

@@ -15,13 +15,14 @@ use crate::{exit::Stop, flags::Output, output::Table, session::Session};
 
 const AFTER_HELP: &str = "\
 Compares every digest, checksum and size that the format records with what is in the file, and what
-is laid with what is expected of a package. Exit code 0: all of that holds. 1: something does not, or
-there is a signature that was not checked; --no-signature says that this is meant. In a pkg, the programs and
-bundles have signatures of their own, which are checked, too.
+is laid with what is expected of a package. Exit code 0: all of that holds. 1: something does not,
+or there is a signature that was not checked; --no-signature says that this is meant. In a pkg, the
+programs and bundles have signatures of their own, which are checked, too.
 
 Examples:
   fleetctl package verify --key release.asc fleetd_1.2.3_amd64.deb
   fleetctl package verify --root authority.pem fleetd-1.2.3-x64.msi
+  fleetctl package verify --root apple.pem --timestamp-root apple.pem fleetd-1.2.3.pkg
   fleetctl package verify --no-signature --output json osquery-5.9.1.rpm";
 
 /// Checks a package's digests, layout and signature

@@ -75,6 +75,7 @@ fn elements(by: &CodeSigner, [rsa, message]: [(u64, u64); 2]) -> String {
 pub(super) fn verify(file: &mut dyn ReadSeek, trust: &Trust) -> Result<Seal, VerifyError> {
     let front = Front::read(file).map_err(VerifyError::Read)?;
     let table = Table::read(&front.text)?;
+    table.check_lengths()?;
     let checksum = front.checksum();
     let damaged = VerifyError::Malformed { what: "place of the signature" };
     let (offset, size) = table.message.ok_or(VerifyError::NotSigned)?;
@@ -82,7 +83,8 @@ pub(super) fn verify(file: &mut dyn ReadSeek, trust: &Trust) -> Result<Seal, Ver
     if part(file, (front.heap, CHECKSUM))? != checksum {
         return Err(VerifyError::Changed);
     }
-    let message = Opened::read(&part(file, (front.heap + offset, size))?)?;
+    let place = front.heap.checked_add(offset).ok_or(VerifyError::Changed)?;
+    let message = Opened::read(&part(file, (place, size))?)?;
     let usage = (oid::APPLE_INSTALLER, oid::TIMESTAMP);
     let seal = trust::verify(&message, &checksum, usage, trust)?;
     for member in &table.members {
@@ -93,6 +95,8 @@ pub(super) fn verify(file: &mut dyn ReadSeek, trust: &Trust) -> Result<Seal, Ver
 
 /// Longest message that is read, in bytes.
 const MAX_MESSAGE: u64 = 1 << 20;
+/// The most that all members have, in bytes.
+const MAX_MEMBERS: u64 = 64 << 30;
 
 fn part(file: &mut dyn ReadSeek, (at, size): (u64, u64)) -> Result<Vec<u8>, VerifyError> {
     let mut bytes = Vec::new();
@@ -137,6 +141,13 @@ impl Table {
                 return Ok(table);
             }
         }
+    }
+
+    /// Members may have the same place, so that a short file could be long to check.
+    fn check_lengths(&self) -> Result<(), VerifyError> {
+        let lengths = self.members.iter().map(|member| member.length);
+        let sum = lengths.fold(0, u64::saturating_add);
+        if sum > MAX_MEMBERS { Err(VerifyError::Malformed { what: "table" }) } else { Ok(()) }
     }
 
     fn enter(&mut self, name: &str) {
@@ -187,5 +198,34 @@ impl std::io::Write for Digesting<'_> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::archive::xar::XarWriter;
+
+    /// What is said of an archive whose table has `elements`.
+    fn verified(elements: &str) -> VerifyError {
+        let mut unsigned = XarWriter::new(Cursor::new(Vec::new()), ROOM, 0).unwrap();
+        unsigned.member("Distribution", b"text").unwrap();
+        let front = Front::read(&mut unsigned.finish().unwrap()).unwrap();
+        let mut file = Cursor::new(Vec::new());
+        front.with(elements, ROOM).unwrap().write(&[], ROOM, &mut file).unwrap();
+        verify(&mut file, &Trust::default()).unwrap_err()
+    }
+
+    #[test]
+    fn a_signature_or_members_beyond_every_file_are_refused() {
+        let at = |offset: u64| {
+            format!("<x-signature><offset>{offset}</offset><size>9</size></x-signature>")
+        };
+        assert!(matches!(verified(&at(u64::MAX)), VerifyError::Changed));
+        assert!(matches!(verified(&at(20)), VerifyError::Malformed { what: _ }));
+        let long = format!("{}<data><length>{}</length></data>", at(20), u64::MAX);
+        assert!(matches!(verified(&long), VerifyError::Malformed { what: "table" }));
     }
 }

@@ -8,7 +8,7 @@ use flate2::{Decompress, FlushDecompress};
 use crate::{
     archive::cab::checksum,
     read::{
-        decode::{exactly, fill},
+        decode::{UNPACKED, exactly, fill},
         error::ReadError,
     },
 };
@@ -73,21 +73,23 @@ impl Cabinet {
         Ok(Self { folders, items, reserved: reserved[3].into() })
     }
 
-    /// Shows `visit` every file with its bytes, folder by folder. Gives whether all checksums agree.
+    /// Shows `visit` every file with its bytes, folder by folder. Gives whether all checksums agree. Folders, of
+    /// this cabinet and others, may have the same place, so that their text is counted off `left`.
     pub(super) fn each(
         &self,
         from: &mut (impl Read + Seek),
+        left: &mut u64,
         mut visit: impl FnMut(&Item, &mut dyn Read) -> Result<(), ReadError>,
     ) -> Result<bool, ReadError> {
         let mut whole = true;
+        let mut items: Vec<_> = self.items.iter().collect();
+        items.sort_by_key(|item| (item.folder, item.at));
+        let mut items = items.into_iter().peekable();
         for (number, folder) in self.folders.iter().enumerate() {
             from.seek(SeekFrom::Start(folder.at)).map_err(ReadError::at(PART))?;
-            let mut text = Text::new(&mut *from, folder, self.reserved);
-            let mut items: Vec<_> =
-                self.items.iter().filter(|item| item.folder == number).collect();
-            items.sort_by_key(|item| item.at);
+            let mut text = Text::new(&mut *from, folder, self.reserved, &mut *left);
             let mut at = 0;
-            for item in items {
+            while let Some(item) = items.next_if(|item| item.folder == number) {
                 let gap = item
                     .at
                     .checked_sub(at)
@@ -144,8 +146,10 @@ fn item(from: &mut io::BufReader<impl Read>, folders: usize) -> Result<Item, Rea
 }
 
 /// The text of a folder.
-struct Text<R> {
+struct Text<'a, R> {
     from: R,
+    /// How much text may come yet, in bytes.
+    left: &'a mut u64,
     blocks: u16,
     squeezed: bool,
     reserved: usize,
@@ -154,13 +158,17 @@ struct Text<R> {
     whole: bool,
 }
 
-impl<R: Read> Text<R> {
-    fn new(from: R, folder: &Folder, reserved: usize) -> Self {
+impl<'a, R: Read> Text<'a, R> {
+    fn new(from: R, folder: &Folder, reserved: usize, left: &'a mut u64) -> Self {
         let Folder { blocks, squeezed, .. } = *folder;
-        Self { from, blocks, squeezed, reserved, text: Vec::new(), given: 0, whole: true }
+        Self { from, left, blocks, squeezed, reserved, text: Vec::new(), given: 0, whole: true }
     }
 
     fn block(&mut self) -> Result<(), ReadError> {
+        // Whole, however short it is: one without text takes time as well.
+        let left = self.left.checked_sub(BLOCK as u64);
+        *self.left =
+            left.ok_or(ReadError::TooBig { part: PART, limit: UNPACKED, unit: "bytes unpacked" })?;
         let head = exactly(&mut self.from, PART, 8 + self.reserved as u64, 8 + 255)?;
         let (squeezed, plain) = (short(&head, 4), usize::from(short(&head, 6)));
         let data = exactly(&mut self.from, PART, squeezed.into(), u16::MAX.into())?;
@@ -178,7 +186,7 @@ impl<R: Read> Text<R> {
     }
 }
 
-impl<R: Read> Read for Text<R> {
+impl<R: Read> Read for Text<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.given == self.text.len() {
             if self.blocks == 0 {
@@ -215,4 +223,39 @@ fn short(bytes: &[u8], at: usize) -> u16 {
 
 fn long(bytes: &[u8], at: usize) -> u32 {
     u32::from(short(bytes, at)) | u32::from(short(bytes, at + 2)) << 16
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// A cabinet without files, whose `count` folders are the same two blocks.
+    fn shared(count: u16) -> Vec<u8> {
+        let mut bytes = b"MSCF".to_vec();
+        bytes.resize(36, 0);
+        let at = 36 + u32::from(count) * 8;
+        bytes[16..20].copy_from_slice(&at.to_le_bytes());
+        bytes[26..28].copy_from_slice(&count.to_le_bytes());
+        for _ in 0..count {
+            bytes.extend(at.to_le_bytes());
+            bytes.extend([2, 0, 0, 0]);
+        }
+        let block = [&[0, 0, 0, 0, 4, 0, 4, 0][..], b"text"].concat();
+        bytes.extend(block.repeat(2));
+        bytes
+    }
+
+    #[test]
+    fn blocks_that_folders_share_count_for_each_of_them() {
+        let read = |blocks: u64| {
+            let mut file = Cursor::new(shared(3));
+            let cabinet = Cabinet::read(&mut file).unwrap();
+            let mut left = blocks * BLOCK as u64;
+            cabinet.each(&mut file, &mut left, |_, _| Ok(())).map(|whole| (whole, left))
+        };
+        assert!(matches!(read(6), Ok((true, 0))));
+        assert!(matches!(read(5), Err(ReadError::TooBig { part: PART, .. })));
+    }
 }

@@ -72,7 +72,21 @@ impl Table {
             checksum,
         };
         table.folder(toc, "")?;
+        table.check_lengths()?;
         Ok(table)
+    }
+
+    /// Members may have the same place, so that a short file could be long to read.
+    fn check_lengths(&self) -> Result<(), ReadError> {
+        let lengths = self.members.values().map(|member| member.length);
+        if lengths.fold(0, u64::saturating_add) > UNPACKED {
+            return Err(ReadError::TooBig {
+                part: PART,
+                limit: UNPACKED,
+                unit: "bytes of members",
+            });
+        }
+        Ok(())
     }
 
     fn folder(&mut self, element: &Element, prefix: &str) -> Result<(), ReadError> {

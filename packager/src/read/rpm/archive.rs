@@ -139,7 +139,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// An entry of `size` bytes that the header lists. Of files that share their bytes, the last has them.
+    /// An entry of `size` bytes that the header lists. Of files that share their bytes one has them.
     fn entry(&mut self, index: usize, size: u64, from: &mut impl Read) -> Result<(), ReadError> {
         let listed = self.listed;
         let File { path, found, digest, .. } = &listed.files[index];
@@ -170,7 +170,31 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// Gives those files that came without bytes the digest of the one that has theirs.
+    fn share(&mut self) {
+        let files = &self.listed.files;
+        let whole = files
+            .iter()
+            .zip(&self.sha256)
+            .filter_map(|(file, digest)| Some((file.inode?, (file, digest.clone()?))));
+        let whole: BTreeMap<_, _> = whole.collect();
+        for (index, file) in files.iter().enumerate() {
+            let came = self.seen[index] && file.found.kind == FoundKind::File;
+            if !came || self.sha256[index].is_some() {
+                continue;
+            }
+            let other = file.inode.and_then(|inode| whole.get(&inode));
+            match other
+                .filter(|(it, _)| it.digest == file.digest && it.found.size == file.found.size)
+            {
+                Some((_, digest)) => self.sha256[index] = Some(digest.clone()),
+                None => self.wrong.push(format!("`{}` is there without its bytes", file.path)),
+            }
+        }
+    }
+
     fn checks(mut self) -> Result<Vec<Check>, ReadError> {
+        self.share();
         for (index, file) in self.listed.files.iter().enumerate() {
             if !self.seen[index] && !file.ghost {
                 self.wrong.push(format!("`{}` is listed and not there", file.path));
@@ -200,4 +224,60 @@ fn hasher(algorithm: u64) -> Option<Box<dyn DynDigest>> {
         11 => Box::new(Sha224::new()),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::files::Found;
+
+    /// A file of five bytes.
+    fn file(path: &str, inode: u64) -> File {
+        let mut found = Found::new(FoundKind::File, 0o644, "root:root".to_owned());
+        found.size = 5;
+        let digest = hex::encode(Sha256::digest("hello"));
+        File { path: path.to_owned(), found, digest, ghost: false, inode: Some(inode) }
+    }
+
+    fn entry(path: &str, text: &str) -> Vec<u8> {
+        let mut head = format!("070701{:08x}{:08x}", 1, 0o100_644);
+        head += &"00000000".repeat(4);
+        head +=
+            &format!("{:08x}{}{:08x}00000000", text.len(), "00000000".repeat(4), path.len() + 1);
+        head += path;
+        head.push('\0');
+        let mut bytes = head.into_bytes();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes.extend(text.bytes());
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// What is wrong with an archive of `entries`, and the digest of `/b`.
+    fn read(listed: Vec<File>, entries: &[Vec<u8>]) -> (Vec<Outcome>, Option<String>) {
+        let listed = Listed { files: listed, algorithm: 8 };
+        let mut files = Files::default();
+        let mut reading = Reading::new(&listed, &mut files);
+        let archive = [entries.concat(), entry("TRAILER!!!", "")].concat();
+        reading.entries(&mut archive.as_slice()).unwrap();
+        let checks = reading.checks().unwrap();
+        let outcomes = checks.into_iter().map(|check| check.outcome).collect();
+        (outcomes, files.found["/b"].sha256.clone())
+    }
+
+    #[test]
+    fn a_file_comes_without_its_bytes_only_if_another_name_of_it_has_them() {
+        let digest = Some(hex::encode(Sha256::digest("hello")));
+        let entries = [entry("/a", "hello"), entry("/b", "")];
+        let (linked, apart) = ([file("/a", 1), file("/b", 1)], [file("/a", 1), file("/b", 2)]);
+        assert_eq!(read(linked.into(), &entries), (vec![Outcome::Passed], digest));
+        let wrong = vec![Outcome::Failed("`/b` is there without its bytes".to_owned())];
+        assert_eq!(read(apart.into(), &entries), (wrong.clone(), None));
+        let mut longer = file("/b", 1);
+        longer.found.size = 6;
+        assert_eq!(read(vec![file("/a", 1), longer], &entries), (wrong, None));
+        let (outcomes, _) =
+            read(vec![file("/a", 1), file("/b", 1)], &[entry("/a", ""), entry("/b", "")]);
+        assert!(matches!(outcomes.as_slice(), [Outcome::Failed(_)]));
+    }
 }

@@ -19,6 +19,8 @@ pub(super) struct File {
     /// In hexadecimal; empty unless it is a file.
     pub(super) digest: String,
     pub(super) ghost: bool,
+    /// Files with the same one share their bytes.
+    pub(super) inode: Option<u64>,
 }
 
 /// All files, in the header's order.
@@ -36,11 +38,13 @@ impl Listed {
         const FLAGS: u32 = 1037;
         const USERS: u32 = 1039;
         const GROUPS: u32 = 1040;
+        const INODES: u32 = 1096;
         const ALGORITHM: u32 = 5011;
         const MD5: u64 = 1;
         let (paths, sizes) = (paths(header)?, sizes(header)?);
         let [modes, flags] = [header.numbers(MODES)?, header.numbers(FLAGS)?];
         let [digests, targets] = [header.strings(DIGESTS)?, header.strings(TARGETS)?];
+        let inodes = header.numbers(INODES)?;
         let [users, groups] = [header.strings(USERS)?, header.strings(GROUPS)?];
         let counts = [modes.len(), digests.len(), targets.len(), users.len(), groups.len()];
         if counts.into_iter().chain([flags.len(), sizes.len()]).any(|count| count != paths.len()) {
@@ -55,7 +59,9 @@ impl Listed {
                 found.size = sizes[index];
             }
             found.target = (kind == FoundKind::Symlink).then(|| targets[index].clone());
-            File { path, found, digest: digests[index].clone(), ghost: flags[index] & GHOST != 0 }
+            let ghost = flags[index] & GHOST != 0;
+            let inode = inodes.get(index).copied();
+            File { path, found, digest: digests[index].clone(), ghost, inode }
         };
         let files = paths.into_iter().enumerate().map(file).collect();
         let algorithm = header.numbers(ALGORITHM)?.first().copied().unwrap_or(MD5);

@@ -148,6 +148,17 @@ fn a_table_that_unpacks_to_a_gigabyte_is_refused() {
 }
 
 #[test]
+fn members_that_have_the_same_place_count_for_each_of_them() {
+    let member = |number: u32| {
+        let length = 1_u64 << 34;
+        format!("<file><name>{number}</name><data><length>{length}</length></data></file>")
+    };
+    let members: String = (0..5).map(member).collect();
+    let refused = open(&xar(format!("<xar><toc>{members}</toc></xar>").as_bytes())).unwrap_err();
+    assert!(matches!(refused, ReadError::TooBig { unit: "bytes of members", .. }), "{refused}");
+}
+
+#[test]
 fn an_rpm_that_claims_more_tags_than_there_are_is_refused() {
     let (_, mut rpm, _) = ours().into_iter().find(|(kind, ..)| *kind == Kind::Rpm).unwrap();
     rpm[96 + 8..96 + 12].copy_from_slice(&u32::MAX.to_be_bytes());

@@ -16,6 +16,7 @@ fn tree(folder: &Path) {
     fs::write(app.join("x".repeat(200)), "long").unwrap();
     fs::write(app.join("many"), vec![b'm'; 300_000]).unwrap();
     std::os::unix::fs::symlink("hello wörld", app.join("link")).unwrap();
+    fs::hard_link(app.join("many"), app.join("same as many")).unwrap();
 }
 
 fn shell(folder: &Path, script: &str) {

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 use camino::Utf8Path;
 use clap::Args;
+use jiff::Timestamp;
 use packager::{
     ReadSeek,
     format::{msi, pkg},
@@ -36,8 +37,12 @@ pub(crate) struct TrustArgs {
     /// several times
     #[arg(long = "root", value_name = "PEM")]
     pub roots: Vec<PathBuf>,
+    /// PEM file of authorities that are believed when a package was signed, which counts if the signer's
+    /// certificate has expired since; may come several times
+    #[arg(long = "timestamp-root", value_name = "PEM", requires = "roots")]
+    pub timestamp_roots: Vec<PathBuf>,
     /// Do not ask for signatures to be checked
-    #[arg(long, conflicts_with_all = ["keys", "roots"])]
+    #[arg(long, conflicts_with_all = ["keys", "roots", "timestamp_roots"])]
     pub no_signature: bool,
 }
 
@@ -45,6 +50,7 @@ pub(crate) struct TrustArgs {
 pub(super) struct Trusted {
     keys: Option<Certificates>,
     roots: Option<Vec<Certificate>>,
+    timestamp_roots: Vec<Certificate>,
 }
 
 impl Trusted {
@@ -58,15 +64,21 @@ impl Trusted {
                 Err(problem) => problems.push(problem),
             }
         }
-        let mut roots: Option<Vec<Certificate>> = None;
-        for path in &args.roots {
-            match read("--root", path, Certificate::all_from_pem) {
-                Ok(more) => roots.get_or_insert_default().extend(more),
-                Err(problem) => problems.push(problem),
+        let mut certificates = |flag, paths: &[PathBuf]| {
+            let mut all = Vec::new();
+            for path in paths {
+                match read(flag, path, Certificate::all_from_pem) {
+                    Ok(more) => all.extend(more),
+                    Err(problem) => problems.push(problem),
+                }
             }
-        }
+            all
+        };
+        let roots = certificates("--root", &args.roots);
+        let roots = Some(roots).filter(|_| !args.roots.is_empty());
+        let timestamp_roots = certificates("--timestamp-root", &args.timestamp_roots);
         if problems.is_empty() {
-            Ok(Self { keys, roots })
+            Ok(Self { keys, roots, timestamp_roots })
         } else {
             Err(Stop::Usage { problems, help: None })
         }
@@ -103,8 +115,8 @@ impl Trusted {
     fn openpgp(
         &self,
         file: &mut dyn ReadSeek,
-        check: fn(&mut dyn ReadSeek, &Certificates) -> Result<Vec<Found>, VerifyError>,
-    ) -> Result<Vec<Check>, VerifyError> {
+        check: fn(&mut dyn ReadSeek, &Certificates) -> Result<Vec<Found>, openpgp::VerifyError>,
+    ) -> Result<Vec<Check>, openpgp::VerifyError> {
         let nobody = Certificates::default();
         let found = check(file, self.keys.as_ref().unwrap_or(&nobody))?;
         Ok(found.iter().map(|found| self.judged(found)).collect())
@@ -140,7 +152,13 @@ impl Trusted {
                 outcome: self.believed(&seal),
             },
             Err(error) => {
-                let outcome = Outcome::Failed(error.to_string());
+                let outcome = match error {
+                    sign::VerifyError::NotSigned => {
+                        let reason = "it has no message of CMS, which alone is checked";
+                        Outcome::Unchecked(reason.to_owned())
+                    }
+                    error => Outcome::Failed(error.to_string()),
+                };
                 Check { what: "signature".to_owned(), outcome }
             }
         }
@@ -181,7 +199,9 @@ impl Trusted {
 
     fn trust(&self) -> Trust {
         let seconds = u64::try_from(now().as_second()).unwrap_or_default();
-        Trust { roots: self.roots.clone(), timestamp_roots: None, now: seconds }
+        // Whoever names no authority believes none.
+        let timestamp_roots = Some(self.timestamp_roots.clone());
+        Trust { roots: self.roots.clone(), timestamp_roots, now: seconds }
     }
 
     fn believed(&self, seal: &Seal) -> Outcome {
@@ -193,8 +213,12 @@ impl Trusted {
     }
 }
 
+/// The signer's name, and when a timestamp that is believed says that it signed.
 fn signer(seal: &Seal) -> String {
-    seal.chain.first().map_or_else(|| "somebody unnamed".to_owned(), Certificate::subject)
+    let name =
+        seal.chain.first().map_or_else(|| "somebody unnamed".to_owned(), Certificate::subject);
+    let at = seal.timestamp.and_then(|at| Timestamp::from_second(at.try_into().ok()?).ok());
+    at.map_or(name.clone(), |at| format!("{name}, there since {at}"))
 }
 
 fn read<T, E: std::fmt::Display>(
