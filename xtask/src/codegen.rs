@@ -62,9 +62,10 @@ fn documents(
 /// Which test shows which row, collected from the tests.
 fn acceptance(workspace: &Workspace) -> anyhow::Result<String> {
     let sh = &workspace.sh;
-    let listed = cmd!(sh, "git ls-files --cached --others --exclude-standard server/tests server/src")
-        .quiet()
-        .read()?;
+    let listed =
+        cmd!(sh, "git ls-files --cached --others --exclude-standard server/tests server/src")
+            .quiet()
+            .read()?;
     let mut sources = Vec::new();
     for path in listed.lines().filter(|path| path.ends_with(".rs")) {
         let file = workspace.root.join(path);

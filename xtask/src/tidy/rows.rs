@@ -14,8 +14,8 @@ pub(crate) const PAGE: &str = "docs/acceptance.md";
 /// Rows that must have a test.
 const REQUIRED: &[&str] = &[
     "A1", "A3", "A4", "A5", "A6", "A7", "A8", "K1", "K2", "K3", "K4", "K5", "K6", "K7", "K8", "K9",
-    "K11", "K12", "K13", "K14", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R12", "R13", "R14",
-    "R15", "R16", "R17", "R18", "R19", "R20",
+    "K11", "K12", "K13", "K14", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R12", "R13",
+    "R14", "R15", "R16", "R17", "R18", "R19", "R20",
 ];
 
 /// Where tests of the server are.
@@ -64,14 +64,11 @@ type Row = ((String, u32), String);
 
 fn key(row: &str) -> Row {
     let letters: String = row.chars().take_while(char::is_ascii_alphabetic).collect();
-    let digits: String =
-        row.chars().skip(letters.len()).take_while(char::is_ascii_digit).collect();
+    let digits: String = row.chars().skip(letters.len()).take_while(char::is_ascii_digit).collect();
     ((letters, digits.parse().unwrap_or_default()), row.to_owned())
 }
 
-fn rows_of<'a>(
-    sources: impl Iterator<Item = (&'a str, &'a str)>,
-) -> BTreeMap<Row, BTreeSet<Test>> {
+fn rows_of<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Row, BTreeSet<Test>> {
     let mut found: BTreeMap<Row, BTreeSet<Test>> = BTreeMap::new();
     for (path, text) in sources {
         let Some(module) = module(path) else { continue };

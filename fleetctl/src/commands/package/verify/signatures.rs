@@ -115,8 +115,8 @@ impl Trusted {
     fn openpgp(
         &self,
         file: &mut dyn ReadSeek,
-        check: fn(&mut dyn ReadSeek, &Certificates) -> Result<Vec<Found>, openpgp::VerifyError>,
-    ) -> Result<Vec<Check>, openpgp::VerifyError> {
+        check: fn(&mut dyn ReadSeek, &Certificates) -> Result<Vec<Found>, VerifyError>,
+    ) -> Result<Vec<Check>, VerifyError> {
         let nobody = Certificates::default();
         let found = check(file, self.keys.as_ref().unwrap_or(&nobody))?;
         Ok(found.iter().map(|found| self.judged(found)).collect())
@@ -151,16 +151,11 @@ impl Trusted {
                 what: format!("signature by {}", signer(&seal)),
                 outcome: self.believed(&seal),
             },
-            Err(error) => {
-                let outcome = match error {
-                    sign::VerifyError::NotSigned => {
-                        let reason = "it has no message of CMS, which alone is checked";
-                        Outcome::Unchecked(reason.to_owned())
-                    }
-                    error => Outcome::Failed(error.to_string()),
-                };
-                Check { what: "signature".to_owned(), outcome }
+            Err(sign::VerifyError::NotSigned) => {
+                let reason = "it has no message of CMS, which alone is checked";
+                unnamed(Outcome::Unchecked(reason.to_owned()))
             }
+            Err(error) => unnamed(Outcome::Failed(error.to_string())),
         }
     }
 
@@ -211,6 +206,10 @@ impl Trusted {
             None => Outcome::Unchecked("it holds; no --root says whose it may be".to_owned()),
         }
     }
+}
+
+fn unnamed(outcome: Outcome) -> Check {
+    Check { what: "signature".to_owned(), outcome }
 }
 
 /// The signer's name, and when a timestamp that is believed says that it signed.
