@@ -9,6 +9,7 @@ pub mod actor;
 pub mod api_keys;
 pub mod audit;
 mod current_user;
+pub mod device_login;
 pub mod devices;
 pub mod enroll;
 pub mod enroll_secrets;
@@ -19,6 +20,7 @@ mod key_form;
 mod key_use;
 pub mod keys;
 mod limiter;
+pub mod limits;
 pub mod nodes;
 pub mod organizations;
 mod osquery_details;
@@ -50,6 +52,7 @@ use self::{
     key_use::KeyCalls,
     keys::{KeyError, Keys, MasterKeyError},
     limiter::{Gate, Limiter},
+    limits::minute,
     osquery_logs::OsqueryLogs,
     passwords::Passwords,
     standing::Standings,
@@ -57,6 +60,9 @@ use self::{
     tokens::Tokens,
 };
 use crate::{clock::Clock, config::Config};
+
+/// No limit counts what is older.
+const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// The server without HTTP. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -74,8 +80,8 @@ struct Inner {
     osquery_logs: OsqueryLogs,
     desktop_tokens: Gate,
     enrollments: Gate,
-    logins: Limiter,
-    setup_attempts: Limiter,
+    requests: Limiter,
+    anonymous: Limiter,
     key_calls: KeyCalls,
 }
 
@@ -108,7 +114,7 @@ impl Fleet {
         make_data_dir(&config)?;
         make_sqlite_file(&config)?;
         let store = open_store(&config).await?;
-        let minute = SignedDuration::from_mins(1);
+        let failures = config.limits.enroll_failures_per_minute;
         let fleet = Self(Arc::new(Inner {
             store,
             clock,
@@ -120,13 +126,13 @@ impl Fleet {
                 config.data_dir.join("osquery-logs"),
                 &config.osquery.logs,
             ),
-            desktop_tokens: Gate::new(config.limits.enroll_failures_per_minute, minute),
-            enrollments: Gate::new(config.limits.enroll_failures_per_minute, minute),
-            logins: Limiter::new(
-                config.limits.login_attempts,
-                config.limits.login_window.as_signed(),
-            ),
-            setup_attempts: Limiter::new(10, minute * 15),
+            desktop_tokens: Gate::new(minute("desktop-token", failures)),
+            enrollments: Gate::new(minute("enrollment", failures)),
+            requests: Limiter::new(minute("requests", config.limits.requests_per_minute)),
+            anonymous: Limiter::new(minute(
+                "anonymous",
+                config.limits.anonymous_requests_per_minute,
+            )),
             key_calls: KeyCalls::default(),
             config,
         }));
@@ -155,6 +161,8 @@ impl Fleet {
             }
             org.commit().await?;
         }
+        self.0.store.sweep_attempts(now - LONGEST_WINDOW).await?;
+        self.0.store.sweep_device_logins(now).await?;
         self.sweep_signing_keys().await
     }
 

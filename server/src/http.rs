@@ -38,6 +38,11 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::sessions::list, api::sessions::end_all)) //             /auth/sessions
         .routes(routes!(api::sessions::end)) //                DELETE /auth/sessions/{id}
         .routes(routes!(api::sessions::revoke)) //             POST   /auth/revocations
+        .routes(routes!(api::device_login::page, api::device_login::decide)) //      /auth/device
+        .routes(routes!(api::device_login::code)) //           POST   /auth/device/code
+        .routes(routes!(api::device_login::token)) //          POST   /auth/device/token
+        .routes(routes!(api::device_login::approve)) //        POST   /auth/device/approval
+        .routes(routes!(api::device_login::show)) //           GET    /auth/device/{user_code}
         .routes(routes!(api::users::list, api::users::create)) //                    /users
         .routes(routes!(api::users::show, api::users::change, api::users::delete)) // /users/{id}
         .routes(routes!(api::roles::list, api::roles::create)) //                    /roles

@@ -2,6 +2,7 @@
 //!
 //! Times are RFC 3339 in UTC. Lists come in [`Page`]s. Refusals are [`Problem`]s (RFC 9457).
 
+mod device_login;
 mod session;
 
 use std::{collections::BTreeMap, fmt};
@@ -13,8 +14,13 @@ use crate::{
     ApiKeyId, DeviceId, EnrollSecret, EnrollSecretId, OrgId, Permission, RoleName, TeamId, UserId,
 };
 
-pub use self::session::{
-    ACTIVITY_HEADER, BACKGROUND, Revocation, Session, SessionState, SessionTimes, StepUpRequest,
+pub use self::{
+    device_login::{
+        DeviceApproval, DeviceCode, DeviceCodeRequest, DeviceTokenRequest, PendingDeviceLogin,
+    },
+    session::{
+        ACTIVITY_HEADER, BACKGROUND, Revocation, Session, SessionState, SessionTimes, StepUpRequest,
+    },
 };
 
 /// One page of a list.
@@ -48,6 +54,9 @@ pub struct Problem {
     /// Each field that is wrong, where a body is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// What OAuth calls it, where a program of its clients asks (RFC 6749, section 5.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One wrong field of a request body.

@@ -13,6 +13,14 @@ pub struct Limits {
     /// Failed sign-ins per account and address within `login_window`.
     pub login_attempts: u32,
     pub login_window: Period,
+    /// Failed sign-ins of one network (IPv6: /64) within `login_window`, whatever the account.
+    pub login_attempts_per_network: u32,
+    /// Refreshes of one session.
+    pub refreshes_per_minute: u32,
+    /// Requests of one person or API key.
+    pub requests_per_minute: u32,
+    /// Requests of one network that show no good token.
+    pub anonymous_requests_per_minute: u32,
     /// How long a request may take from its first byte to the reply.
     pub request_timeout: Period,
     /// How long a body may take to arrive.
@@ -30,6 +38,10 @@ impl Default for Limits {
             enroll_failures_per_minute: 60,
             login_attempts: 5,
             login_window: Period::seconds(15 * 60),
+            login_attempts_per_network: 50,
+            refreshes_per_minute: 10,
+            requests_per_minute: 100,
+            anonymous_requests_per_minute: 10,
             request_timeout: Period::seconds(60),
             body_timeout: Period::seconds(20),
             header_timeout: Period::seconds(60),
@@ -40,11 +52,17 @@ impl Default for Limits {
 
 impl Limits {
     pub(super) fn check(&self, problems: &mut Vec<String>) {
-        if self.enroll_failures_per_minute == 0 {
-            problems.push("limits.enroll_failures_per_minute: must be at least 1".to_owned());
-        }
-        if self.login_attempts == 0 {
-            problems.push("limits.login_attempts: must be at least 1".to_owned());
+        for (name, limit) in [
+            ("enroll_failures_per_minute", self.enroll_failures_per_minute),
+            ("login_attempts", self.login_attempts),
+            ("login_attempts_per_network", self.login_attempts_per_network),
+            ("refreshes_per_minute", self.refreshes_per_minute),
+            ("requests_per_minute", self.requests_per_minute),
+            ("anonymous_requests_per_minute", self.anonymous_requests_per_minute),
+        ] {
+            if limit == 0 {
+                problems.push(format!("limits.{name}: must be at least 1"));
+            }
         }
         if self.body_timeout > self.request_timeout {
             problems.push("limits.body_timeout: is longer than limits.request_timeout".to_owned());

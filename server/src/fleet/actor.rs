@@ -196,6 +196,14 @@ impl Actor {
         if covered { Ok(()) } else { Err(Forbidden::AboveOwnRole) }
     }
 
+    /// Whom limits count: a person or a key.
+    pub(super) fn principal(&self) -> String {
+        match &self.proof {
+            Proof::Session(_) => format!("user {}", self.user_id),
+            Proof::ApiKey { id, .. } => format!("key {id}"),
+        }
+    }
+
     /// How the audit log names them.
     pub(super) fn label(&self) -> String {
         match &self.proof {

@@ -50,6 +50,7 @@ happenings! {
     ApiKeyUsedFromNewAddress = "api_key.used_from_new_address",
     DeviceDeleted = "device.deleted",
     DeviceEnrollment = "device.enrollment",
+    DeviceLoginDecided = "device_login.decided",
     EnrollSecretCreated = "enroll_secret.created",
     EnrollSecretRevoked = "enroll_secret.revoked",
     OrganizationDeleted = "organization.deleted",

@@ -1,12 +1,12 @@
 //! Why people's requests are refused. Each error says what, [`http`](crate::http) alone says how.
 
-use jiff::SignedDuration;
 use wire::{Permission, api::FieldError};
 
 use super::{
     StoreError,
     actor::Forbidden,
     keys::{KeyError, KeyFailure},
+    limits::{LimitError, Quota},
 };
 
 /// Why something of an organization could not be shown, made, changed or deleted.
@@ -74,6 +74,15 @@ pub enum SignInError {
     Store(#[from] StoreError),
 }
 
+impl From<LimitError> for SignInError {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::TooMany(error) => error.into(),
+            LimitError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<KeyFailure> for SignInError {
     fn from(error: KeyFailure) -> Self {
         Self::Keys(error.into())
@@ -82,10 +91,10 @@ impl From<KeyFailure> for SignInError {
 
 /// Somebody tried too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many attempts; wait {} seconds", .retry_after.as_secs())]
+#[error("too many attempts; wait {} seconds", .quota.resets_after.as_secs())]
 pub struct TooMany {
-    /// When the next attempt will be looked at.
-    pub retry_after: SignedDuration,
+    /// Which limit it was, and when the next attempt will be looked at.
+    pub quota: Quota,
 }
 
 /// More passwords wait to be checked than the server will keep waiting.

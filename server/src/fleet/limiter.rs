@@ -10,7 +10,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use super::errors::TooMany;
+use super::{
+    errors::TooMany,
+    limits::{Policy, Quota},
+};
 
 /// How many callers are remembered. Beyond it the quietest are forgotten first.
 const MAX_KEYS: usize = 50_000;
@@ -18,15 +21,16 @@ const MAX_KEYS: usize = 50_000;
 /// Counts attempts by key.
 #[derive(Debug)]
 pub(super) struct Limiter {
+    policy: Policy,
     limit: usize,
     window: SignedDuration,
     attempts: Mutex<BTreeMap<String, VecDeque<Timestamp>>>,
 }
 
 impl Limiter {
-    pub(super) fn new(limit: u32, window: SignedDuration) -> Self {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
-        Self { limit, window, attempts: Mutex::default() }
+    pub(super) fn new(policy: Policy) -> Self {
+        let limit = usize::try_from(policy.limit).unwrap_or(usize::MAX).max(1);
+        Self { policy, limit, window: policy.window, attempts: Mutex::default() }
     }
 
     /// How many attempts `key` has left at `now`, at least one; takes none.
@@ -39,33 +43,29 @@ impl Limiter {
     }
 
     /// Takes an attempt of `key`, or refuses. Of many at once, exactly `limit` pass.
-    pub(super) fn take(&self, key: &str, now: Timestamp) -> Result<(), TooMany> {
+    pub(super) fn take(&self, key: &str, now: Timestamp) -> Result<Quota, TooMany> {
         let mut attempts = self.attempts();
         self.make_room(&mut attempts, now);
         let times = attempts.entry(key.to_owned()).or_default();
         self.forget_old(times, now);
         self.check_times(times, now)?;
         times.push_back(now);
-        Ok(())
-    }
-
-    /// Gives back the attempt that `key` took at `taken_at`.
-    pub(super) fn give_back(&self, key: &str, taken_at: Timestamp) {
-        let mut attempts = self.attempts();
-        let Some(times) = attempts.get_mut(key) else { return };
-        if let Some(index) = times.iter().position(|time| *time == taken_at) {
-            times.remove(index);
-        }
-        if times.is_empty() {
-            attempts.remove(key);
-        }
+        let oldest = times.front().copied().unwrap_or(now);
+        Ok(Quota {
+            policy: self.policy,
+            remaining: u32::try_from(self.limit - times.len()).unwrap_or(u32::MAX),
+            resets_after: self.window - now.duration_since(oldest),
+        })
     }
 
     fn check_times(&self, times: &VecDeque<Timestamp>, now: Timestamp) -> Result<(), TooMany> {
         let recent = times.iter().filter(|time| now.duration_since(**time) < self.window);
         // Of more than `limit` attempts, the one that has to pass is the `limit`th from the end.
         match recent.rev().nth(self.limit - 1) {
-            Some(time) => Err(TooMany { retry_after: self.window - now.duration_since(*time) }),
+            Some(time) => {
+                let resets_after = self.window - now.duration_since(*time);
+                Err(TooMany { quota: Quota { policy: self.policy, remaining: 0, resets_after } })
+            }
             None => Ok(()),
         }
     }
@@ -114,8 +114,8 @@ pub(super) struct Trial<'a> {
 }
 
 impl Gate {
-    pub(super) fn new(limit: u32, window: SignedDuration) -> Self {
-        let failures = Limiter::new(limit, window);
+    pub(super) fn new(policy: Policy) -> Self {
+        let failures = Limiter::new(policy);
         Self { failures, under_way: Mutex::default(), left: Notify::new() }
     }
 
@@ -184,20 +184,25 @@ pub(super) fn network_of(address: IpAddr) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::limits::minute, *};
 
     proptest! {
+        /// Rows: L6
         #[test]
         fn never_more_than_the_limit_within_any_window(gaps in prop::collection::vec(0_i64..400, 1..200)) {
-            let limiter = Limiter::new(5, SignedDuration::from_millis(1000));
+            let window = SignedDuration::from_millis(1000);
+            let limiter = Limiter::new(Policy { name: "k", limit: 5, window });
             let mut now = Timestamp::UNIX_EPOCH;
             let mut passed: Vec<Timestamp> = Vec::new();
             for gap in gaps {
                 now += SignedDuration::from_millis(gap);
                 match limiter.take("k", now) {
-                    Ok(()) => passed.push(now),
+                    Ok(quota) => {
+                        prop_assert!(quota.remaining < 5 && quota.resets_after <= window);
+                        passed.push(now);
+                    }
                     Err(too_many) => {
-                        let later = now + too_many.retry_after;
+                        let later = now + too_many.quota.resets_after;
                         prop_assert!(limiter.left("k", later).is_ok());
                         prop_assert!(limiter.left("k", later - SignedDuration::from_millis(1)).is_err());
                     }
@@ -211,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_many_trials_at_once_no_more_fail_than_may_and_all_that_succeed_pass() {
-        let gate = Gate::new(5, SignedDuration::from_secs(60));
+        let gate = Gate::new(minute("k", 5));
         let now = Timestamp::UNIX_EPOCH;
         let trial = |fails: bool| {
             let entering = gate.enter("k".to_owned(), now);

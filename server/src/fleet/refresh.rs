@@ -31,6 +31,7 @@ impl Fleet {
         let hash = Hash::of(token);
         let found = self.0.store.credential(CredentialKind::RefreshToken, &hash).await?;
         let Credential { org_id, subject_id } = found.ok_or(SignInError::WrongRefreshToken)?;
+        self.take(&[(self.refresh_policy(), subject_id.clone())]).await?;
         let ring = self.ring().await?;
         let mut org = self.0.store.org(org_id, Access::Note).await?;
         let session = org.session(&subject_id).await?.ok_or(SignInError::WrongRefreshToken)?;

@@ -13,6 +13,8 @@ pub(super) const BASE62: &[u8; 62] =
 /// No I, L, O, 0, 1: nothing that is misread from a screen.
 const UNAMBIGUOUS: &[u8; 31] = b"ABCDEFGHJKMNPQRSTUVWXYZ23456789";
 
+const CONSONANTS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
+
 /// 24 random bytes in base64, as enroll secrets and node keys are.
 pub(super) fn new_key() -> String {
     STANDARD.encode(rand::random::<[u8; 24]>())
@@ -47,6 +49,26 @@ pub(super) fn tidy_setup_code(typed: &str) -> String {
         .collect();
     match (letters.get(..4), letters.get(4..8), letters.get(8..)) {
         (Some(a), Some(b), Some(c)) => format!("{a}-{b}-{c}"),
+        _ => letters,
+    }
+}
+
+/// A new user code of RFC 8628, `XXXX-XXXX` (34 bits): consonants, so that it spells no word.
+pub(super) fn new_user_code() -> String {
+    let letters = pick(CONSONANTS, 8);
+    format!("{}-{}", &letters[..4], &letters[4..])
+}
+
+/// A user code as it was typed, in the form that it was made in.
+pub(super) fn tidy_user_code(typed: &str) -> String {
+    let letters: String = typed
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(64)
+        .map(|letter| letter.to_ascii_uppercase())
+        .collect();
+    match (letters.get(..4), letters.get(4..)) {
+        (Some(a), Some(b)) => format!("{a}-{b}"),
         _ => letters,
     }
 }

@@ -20,6 +20,7 @@ use super::{
     identity::tidy,
     keys::Ring,
     limiter::network_of,
+    limits::LimitError,
     secrets,
     session_life::Life,
     store::{Hash, Login, OrgStore, SessionRow},
@@ -66,25 +67,28 @@ impl Fleet {
         self.begin_session(org, (org_id, user_id), request.client, caller).await
     }
 
-    /// Whose address and password these are. Wrong guesses are limited per account and address.
+    /// Whose address and password these are. Wrong guesses are limited per network, and per account
+    /// and network: whoever guesses elsewhere locks nobody out.
     pub(super) async fn prove(
         &self,
         email: &str,
         password: Hidden,
         address: IpAddr,
     ) -> Result<(UserId, OrgId), SignInError> {
-        let now = self.now();
-        let account = format!("{} from {}", tidy(email), network_of(address));
-        if let Err(too_many) = self.0.logins.take(&account, now) {
-            audit::log_limited(Happening::SessionLogin, address);
-            return Err(too_many.into());
-        }
+        let network = network_of(address);
+        let account = format!("{} from {network}", tidy(email));
+        let limits = [(self.login_policy(), account), (self.login_network_policy(), network)];
+        let taken = self.take(&limits).await.inspect_err(|error| {
+            if matches!(error, LimitError::TooMany(_)) {
+                audit::log_limited(Happening::SessionLogin, address);
+            }
+        })?;
         let outcome = self.check_login(email, password).await;
         if matches!(outcome, Err(SignInError::WrongLogin)) {
             let org_id = self.organization_of(email).await?;
             self.record(org_id, &login_event(email, address, "refused")).await?;
         } else {
-            self.0.logins.give_back(&account, now);
+            self.give_back(taken).await?;
         }
         outcome
     }

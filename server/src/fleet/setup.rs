@@ -44,8 +44,7 @@ impl Fleet {
         if self.0.store.has_users().await? {
             return Err(SignInError::AlreadySetUp);
         }
-        let network = network_of(caller.address);
-        self.0.setup_attempts.take(&network, self.now())?;
+        self.take(&[(Self::setup_policy(), network_of(caller.address))]).await?;
         let code = Hash::of(&secrets::tidy_setup_code(&request.setup_code.0));
         let since = self.now() - SignedDuration::from_hours(SETUP_CODE_HOURS);
         if !self.0.store.is_setup_code(&code, since).await? {

@@ -7,8 +7,10 @@
 //! `$1` of each of its statements is that organization.
 
 mod api_keys;
+mod attempts;
 mod audit;
 mod credentials;
+mod device_logins;
 mod devices;
 mod enroll_secrets;
 mod migrations;
@@ -42,8 +44,10 @@ use wire::{OrgId, audit::AuditEvent};
 
 pub(super) use self::{
     api_keys::{ApiKeyRow, NewApiKeyRow},
+    attempts::{Attempt, Bucket},
     audit::AuditFilter,
     credentials::{Credential, CredentialKind, Hash},
+    device_logins::{Decision, DeviceLoginRow},
     devices::{Details, DeviceFilter},
     enroll_secrets::NewEnrollSecretRow,
     node_keys::{Half, NodeRow, SeenDevice},

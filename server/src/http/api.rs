@@ -3,6 +3,7 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod device_login;
 pub mod devices;
 pub mod enroll_secrets;
 pub mod organization;

@@ -7,7 +7,11 @@ use axum::{
 
 use wire::api::{ACTIVITY_HEADER, BACKGROUND};
 
-use super::{envelope::ClientAddress, error::ApiError, problems};
+use super::{
+    envelope::{ClientAddress, Told},
+    error::ApiError,
+    problems,
+};
 use crate::{
     Fleet,
     fleet::{Actor, fingerprint::ClientHints, sessions, tokens},
@@ -44,13 +48,34 @@ impl FromRequestParts<Fleet> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
         let address = ClientAddress::from_request_parts(parts, fleet).await?;
-        let presented = presented(&parts.headers)?;
-        let presented = presented.ok_or_else(|| ApiError::of(problems::UNAUTHENTICATED))?;
-        let token = presented.token(fleet);
-        let token = token.ok_or_else(|| ApiError::refused_token(problems::UNAUTHENTICATED))?;
-        let is_action = !is_background(&parts.headers);
-        Ok(Self(fleet.authenticate(token, address.0, is_action).await?))
+        let authenticated = authenticate(parts, fleet, address).await;
+        // Signing in and out has limits of its own.
+        if parts.uri.path().starts_with("/auth/") {
+            return authenticated.map(Self);
+        }
+        let quota = match &authenticated {
+            Ok(actor) => fleet.count_request(actor)?,
+            Err(error) if error.status() == 401 => fleet.count_stranger(address.0)?,
+            Err(error) => return Err(error.clone()),
+        };
+        if let Some(told) = parts.extensions.get::<Told>() {
+            told.tell(quota);
+        }
+        authenticated.map(Self)
     }
+}
+
+async fn authenticate(
+    parts: &Parts,
+    fleet: &Fleet,
+    address: ClientAddress,
+) -> Result<Actor, ApiError> {
+    let presented = presented(&parts.headers)?;
+    let presented = presented.ok_or_else(|| ApiError::of(problems::UNAUTHENTICATED))?;
+    let token = presented.token(fleet);
+    let token = token.ok_or_else(|| ApiError::refused_token(problems::UNAUTHENTICATED))?;
+    let is_action = !is_background(&parts.headers);
+    Ok(fleet.authenticate(token, address.0, is_action).await?)
 }
 
 /// A text in the place of a proof.

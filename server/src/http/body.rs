@@ -1,5 +1,7 @@
 //! Request bodies: JSON, of bounded size, arriving in bounded time.
 
+use std::collections::BTreeMap;
+
 use axum::{
     body::{Bytes, to_bytes},
     extract::{FromRequest, Request},
@@ -7,7 +9,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
-use wire::OsqueryNodeKey;
+use wire::{OsqueryNodeKey, api::Hidden};
 
 use super::{error::ApiError, problems};
 use crate::Fleet;
@@ -60,10 +62,42 @@ struct Keyed {
     node_key: OsqueryNodeKey,
 }
 
+/// The fields of an HTML form; of one that comes twice, the last.
+#[derive(Debug)]
+pub struct FormFields(BTreeMap<String, Hidden>);
+
+impl FormFields {
+    /// Takes a field out, or refuses when it is not there.
+    pub(super) fn take(&mut self, name: &str) -> Result<Hidden, ApiError> {
+        let missing =
+            || ApiError::because(problems::INVALID_FIELDS, format_args!("{name}: missing"));
+        self.0.remove(name).ok_or_else(missing)
+    }
+}
+
+impl FromRequest<Fleet> for FormFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, fleet: &Fleet) -> Result<Self, ApiError> {
+        if !is_of_type(request.headers(), "application/x-www-form-urlencoded") {
+            return Err(ApiError::of(problems::UNSUPPORTED_MEDIA_TYPE));
+        }
+        let bytes = read(request, fleet, SMALL).await?;
+        let fields = url::form_urlencoded::parse(&bytes);
+        Ok(Self(
+            fields.map(|(name, text)| (name.into_owned(), Hidden(text.into_owned()))).collect(),
+        ))
+    }
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
+    is_of_type(headers, "application/json")
+}
+
+fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
+    essence.trim().eq_ignore_ascii_case(wanted)
 }
 
 async fn read(request: Request, fleet: &Fleet, limit: usize) -> Result<Bytes, ApiError> {

@@ -4,6 +4,7 @@
 use std::{
     any::Any,
     net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use axum::{
@@ -15,12 +16,33 @@ use axum::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{error::ApiError, problems};
-use crate::{Fleet, config::Proxies, fleet::audit};
+use super::{
+    error::{ApiError, tell_quota},
+    problems,
+};
+use crate::{
+    Fleet,
+    config::Proxies,
+    fleet::{audit, limits::Quota},
+};
 
 /// Where a request comes from, behind however many trusted proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
+
+/// Where a limit that a request counted in is left, to be told with the reply.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Option<Quota>>>);
+
+impl Told {
+    pub(super) fn tell(&self, quota: Quota) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
+    }
+
+    fn take(&self) -> Option<Quota> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// Whose shape a refusal has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +82,8 @@ pub(super) async fn wrap(
     let config = fleet.config();
     let address = client_address(&config.server, peer.ip(), request.headers());
     request.extensions_mut().insert(ClientAddress(address));
+    let told = Told::default();
+    request.extensions_mut().insert(told.clone());
     let allowed = config.tls.is_some()
         || peer.ip().to_canonical().is_loopback()
         || config.server.trusts(peer.ip());
@@ -77,7 +101,11 @@ pub(super) async fn wrap(
     } else {
         ApiError::of(problems::HTTPS_REQUIRED).into_response()
     };
-    finish(response, face, &request_id)
+    let mut response = finish(response, face, &request_id);
+    if let Some(quota) = told.take() {
+        tell_quota(response.headers_mut(), &quota);
+    }
+    response
 }
 
 /// What the audit trail says of a request.

@@ -7,9 +7,10 @@ use std::{error::Error, fmt, sync::Arc};
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use jiff::SignedDuration;
 use wire::{
     api::{FieldError, Problem},
     orbit::AgentError,
@@ -19,9 +20,11 @@ use super::problems::{self, Kind};
 use crate::fleet::{
     StoreError,
     actor::Forbidden,
+    device_login::{ApprovalError, DeviceLoginError},
     enroll::EnrollError,
     errors::{ManageError, SignInError, TooMany},
     keys::KeyError,
+    limits::{Policy, Quota},
     nodes::NodeError,
     proof::ProofError,
     tokens::TokenError,
@@ -40,6 +43,10 @@ struct Refusal {
     token_refused: bool,
     /// Seconds.
     retry_after: Option<i64>,
+    /// The limit that was reached.
+    quota: Option<Quota>,
+    /// What OAuth calls it (RFC 6749, section 5.2).
+    code: Option<&'static str>,
     /// What went wrong inside, for the log alone.
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -54,6 +61,8 @@ impl Refusal {
             errors: Vec::new(),
             token_refused: false,
             retry_after,
+            quota: None,
+            code: None,
             cause: None,
         }
     }
@@ -135,6 +144,7 @@ impl ApiError {
             detail: detail.clone(),
             instance: Some(format!("/requests/{request_id}")),
             errors: errors.clone(),
+            error: self.0.code.map(str::to_owned),
         };
         let mut response = (self.status(), Json(problem)).into_response();
         let headers = response.headers_mut();
@@ -157,7 +167,7 @@ impl ApiError {
         self.add_retry_after((self.status(), Json(error)).into_response())
     }
 
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.0.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
@@ -165,8 +175,30 @@ impl ApiError {
         if let Some(seconds) = self.0.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(quota) = &self.0.quota {
+            tell_quota(response.headers_mut(), quota);
+        }
         response
     }
+}
+
+/// How a caller stands with a limit, as draft-ietf-httpapi-ratelimit-headers-11 has it.
+pub(super) fn tell_quota(headers: &mut HeaderMap, quota: &Quota) {
+    let Policy { name, limit, window } = quota.policy;
+    let (window, reset) = (window.as_secs(), seconds(quota.resets_after));
+    for (header, text) in [
+        ("ratelimit-policy", format!("\"{name}\";q={limit};w={window}")),
+        ("ratelimit", format!("\"{name}\";r={};t={reset}", quota.remaining)),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(header, value);
+        }
+    }
+}
+
+/// Whole seconds, the last one begun counted.
+fn seconds(length: SignedDuration) -> i64 {
+    length.as_secs() + i64::from(length.subsec_nanos() > 0)
 }
 
 /// Carries the error to [`envelope`](super::envelope), which knows how to show it.
@@ -190,11 +222,11 @@ impl From<StoreError> for ApiError {
 
 impl From<TooMany> for ApiError {
     fn from(error: TooMany) -> Self {
-        let wait = error.retry_after;
-        let seconds = wait.as_secs() + i64::from(wait.subsec_nanos() > 0);
+        let seconds = seconds(error.quota.resets_after);
         Self::from(Refusal {
             detail: Some(format!("wait {seconds} seconds")),
             retry_after: Some(seconds.max(1)),
+            quota: Some(error.quota),
             ..Refusal::of(problems::TOO_MANY_ATTEMPTS)
         })
     }
@@ -281,6 +313,32 @@ impl From<ManageError> for ApiError {
             ManageError::ScopeTooWide(_) => Self::because(problems::SCOPE_TOO_WIDE, error),
             ManageError::Busy(_) => Self::of(problems::BUSY),
             ManageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeviceLoginError> for ApiError {
+    fn from(error: DeviceLoginError) -> Self {
+        let (kind, code) = match error {
+            DeviceLoginError::Pending => (problems::AUTHORIZATION_PENDING, "authorization_pending"),
+            DeviceLoginError::SlowDown => (problems::SLOW_DOWN, "slow_down"),
+            DeviceLoginError::Denied => (problems::ACCESS_DENIED, "access_denied"),
+            DeviceLoginError::Expired => (problems::EXPIRED_CODE, "expired_token"),
+            DeviceLoginError::Unknown => (problems::UNKNOWN_CODE, "invalid_grant"),
+            DeviceLoginError::SignIn(error) => return error.into(),
+        };
+        Self::from(Refusal { code: Some(code), ..Refusal::of(kind) })
+    }
+}
+
+impl From<ApprovalError> for ApiError {
+    fn from(error: ApprovalError) -> Self {
+        match error {
+            ApprovalError::Unknown => Self::of(problems::NOT_FOUND),
+            ApprovalError::Forbidden(forbidden) => forbidden.into(),
+            ApprovalError::TooMany(error) => error.into(),
+            ApprovalError::SignIn(error) => error.into(),
+            ApprovalError::Store(error) => error.into(),
         }
     }
 }

@@ -28,6 +28,16 @@ problems! {
         "The body could not be read as JSON in UTF-8, is cut short, or nests deeper than 128 levels. `detail` says where.";
     INVALID_PARAMETER = "invalid-parameter" 400 "A query parameter is wrong":
         "A parameter in the URL is unknown in form or out of range. `detail` names it.";
+    AUTHORIZATION_PENDING = "authorization-pending" 400 "Nobody has approved the code yet":
+        "Ask again after `interval` seconds. `error` is `authorization_pending`, as RFC 8628 has it.";
+    SLOW_DOWN = "slow-down" 400 "The code is asked for too often":
+        "Wait five seconds longer between two questions from here on. `error` is `slow_down`.";
+    ACCESS_DENIED = "access-denied" 400 "The person refused":
+        "Whoever was asked to approve the sign-in denied it. `error` is `access_denied`.";
+    EXPIRED_CODE = "expired-code" 400 "The code has run out":
+        "A code lasts ten minutes. Ask for another. `error` is `expired_token`.";
+    UNKNOWN_CODE = "unknown-code" 400 "There is no such code":
+        "It was never given out, or its tokens were fetched already. `error` is `invalid_grant`.";
     UNAUTHENTICATED = "unauthenticated" 401 "Sign in, or present an API key":
         "No access token or API key was presented, or more than one was, or it is unknown or has ended. Sign in again, or refresh the session. Unknown and wrong are not told apart.";
     TOKEN_EXPIRED = "token-expired" 401 "The access token has ended":
@@ -83,7 +93,7 @@ problems! {
     SCOPE_TOO_WIDE = "scope-too-wide" 422 "The API key would do more than its creator":
         "Each scope must be a permission that you have yourself.";
     TOO_MANY_ATTEMPTS = "too-many-attempts" 429 "Too many attempts":
-        "Wait for as many seconds as `Retry-After` says. Even the right answer is not looked at before.";
+        "Wait for as many seconds as `Retry-After` says; `RateLimit-Policy` names the limit. Even the right answer is not looked at before.";
     INTERNAL = "internal" 500 "The server made a mistake":
         "`instance` names the request; the server's log has the cause under the same id.";
     BUSY = "busy" 503 "The server is busy":

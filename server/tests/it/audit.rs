@@ -82,6 +82,9 @@ async fn emit_sessions(server: &TestServer, owner: &Person) {
     server.pass(60);
     server.post("/auth/refresh").json(refresh).await.expect(401);
     let other = server.login(&owner.email).await;
+    let codes = server.post("/auth/device/code").json(json!({"client": "c"})).await;
+    let approval = json!({"user_code": codes.text("user_code"), "approve": true});
+    server.post("/auth/device/approval").by(&other).json(approval).await.expect(204);
     let password = json!({"password": PASSWORD});
     server.post("/auth/step-up").by(&other).json(password).await.expect(200);
     let token = json!({"what": "token", "jti": "01a00000-0000-7000-8000-000000000000"});

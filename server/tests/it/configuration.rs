@@ -115,3 +115,61 @@ fn what_would_break_later_is_refused_at_once() {
         assert!(status == Some(2) && error.contains(problem), "{text}: {error}");
     }
 }
+
+/// What the check says of a file with `text` when the environment has `JWT_SECRET`, if given.
+fn check_with_secret(text: &str, secret: Option<&str>) -> (Option<i32>, String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.yaml");
+    fs::write(&path, text).unwrap();
+    let mut command = fleet_server();
+    command
+        .args(["config", "check", "--config"])
+        .arg(&path)
+        .envs(secret.map(|it| ("JWT_SECRET", it)));
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Rows: P2, P8
+#[test]
+fn the_master_key_comes_from_the_environment_and_is_masked() {
+    let text = "auth: {provider: built_in, jwt: {secret: '${JWT_SECRET}'}}\n";
+    let secret = "0123456789abcdef0123456789abcdef";
+    let (code, printed, errors) = check_with_secret(text, Some(secret));
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(printed.contains("secret: '***'") && !printed.contains(secret), "{printed}");
+    let (code, _, errors) = check_with_secret(text, None);
+    assert_eq!(code, Some(2));
+    assert!(
+        errors.contains("auth.jwt.secret: the environment variable JWT_SECRET is not set"),
+        "{errors}"
+    );
+    let (code, _, errors) = check_with_secret(text, Some("short"));
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("auth.jwt.secret: must have at least 32 bytes"), "{errors}");
+    assert!(!errors.contains("short"), "{errors}");
+}
+
+/// Rows: P3a, P3b, P6, P7, P8
+#[test]
+fn what_cannot_be_is_refused_for_tokens_and_sessions() {
+    for (text, problem) in [
+        ("auth: {jwt: {access_ttl: '0'}}", "config.yaml:1: "),
+        ("auth: {jwt: {access_ttl: '-1m'}}", "is not a length of time"),
+        ("auth: {jwt: {access_ttl: 2h, refresh_ttl: 1h}}", "auth.jwt.refresh_ttl: is shorter"),
+        ("auth: {jwt: {access_ttl: 25h}}", "auth.jwt.access_ttl: must be at most 24h"),
+        ("auth: {jwt: {alg: none}}", "unknown variant `none`"),
+        ("auth: {jwt: {alg: HS256}}", "auth.jwt.secret: HS256 signs with it"),
+        ("auth: {jwt: {rotation: 5m}}", "auth.jwt.rotation: must be at least 1h"),
+        ("auth: {jwt: {audiense: x}}", "unknown field `audiense`"),
+        ("auth: {provider: auth0}", "unknown variant `auth0`"),
+        ("auth: {session: {timeout: 30m, warn_after: 30m}}", "auth.session.warn_after"),
+        ("auth: {session: {idle_after: 26m}}", "auth.session.idle_after"),
+        ("auth: {session: {max_concurrent: 0}}", "auth.session.max_concurrent: must be at least 1"),
+        ("limits: {requests_per_minute: 0}", "limits.requests_per_minute: must be at least 1"),
+    ] {
+        let (status, _, error) = check(text, &[]);
+        assert!(status == Some(2) && error.contains(problem), "{text}: {error}");
+    }
+}

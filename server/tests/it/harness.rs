@@ -81,6 +81,12 @@ impl TestServer {
         let mut config = Config::in_dir(path);
         // A key of RSA takes longer to make than most tests do.
         config.auth.jwt.alg = Algorithm::EdDSA;
+        // Tests send more from one address than people do; those of limits set them.
+        let limits = &mut config.limits;
+        limits.anonymous_requests_per_minute = 1_000_000;
+        limits.requests_per_minute = 1_000_000;
+        limits.refreshes_per_minute = 1_000_000;
+        limits.login_attempts_per_network = 1_000_000;
         if engine == Engine::Postgres {
             config.database.url = Cluster::shared().new_database().await;
         }

@@ -48,8 +48,12 @@ pub async fn register(
 pub async fn login(
     State(fleet): State<Fleet>,
     caller: Caller,
+    (uri, headers): (Uri, HeaderMap),
     ApiJson(request): ApiJson<LoginRequest>,
 ) -> Result<(CookieJar, Json<SessionTokens>), ApiError> {
+    if is_cross_site(&uri, &headers) {
+        return Err(ApiError::of(problems::CROSS_SITE));
+    }
     Ok(hand_over(fleet.login(request, caller.as_caller()).await?))
 }
 
@@ -155,7 +159,7 @@ pub async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn hand_over(tokens: Tokens) -> (CookieJar, Json<SessionTokens>) {
+pub(super) fn hand_over(tokens: Tokens) -> (CookieJar, Json<SessionTokens>) {
     let (cookies, refresh_token) = match (tokens.client, tokens.refresh) {
         (ClientKind::Browser, Some(refresh)) => {
             let cookie = cookie(&refresh.0, tokens.refresh_ttl.as_secs());
@@ -182,7 +186,7 @@ fn cookie(value: &str, seconds: i64) -> Cookie<'static> {
 
 /// Whether a browser says that another site had it send this. `Sec-Fetch-Site` decides where a
 /// browser sends it, because a proxy may have changed the host; older ones send `Origin` alone.
-fn is_cross_site(uri: &Uri, headers: &HeaderMap) -> bool {
+pub(super) fn is_cross_site(uri: &Uri, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
         return !matches!(site, "same-origin" | "none");

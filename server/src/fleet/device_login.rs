@@ -1,0 +1,266 @@
+//! Signing in where there is no browser (RFC 8628): a program shows a code, and a person who is, or
+//! signs, in elsewhere types it and approves.
+
+use std::net::IpAddr;
+
+use jiff::SignedDuration;
+use serde_json::Value;
+use wire::{
+    OrgId, UserId,
+    api::{
+        ClientKind, DeviceApproval, DeviceCodeRequest, DeviceTokenRequest, Hidden, LoginRequest,
+        PendingDeviceLogin,
+    },
+};
+
+use super::{
+    Access, Actor, Fleet, StoreError,
+    actor::{Forbidden, Proof},
+    audit::{Event, Happening},
+    errors::{FieldErrors, SignInError, TooMany},
+    fingerprint::ClientHints,
+    identity::tidy,
+    limiter::network_of,
+    limits::{LimitError, Policy},
+    secrets,
+    sessions::{Caller, Tokens},
+    store::{Decision, DeviceLoginRow, Hash},
+};
+
+/// How long a code can be approved and redeemed.
+pub const LASTS: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long a program waits between two polls; five seconds longer each time that it does not.
+pub const INTERVAL: SignedDuration = SignedDuration::from_secs(5);
+
+/// Codes asked for from one network, and wrong codes typed by one person.
+const ASKED: Policy =
+    Policy { name: "device-code", limit: 30, window: SignedDuration::from_mins(15) };
+const TYPED: Policy = Policy { name: "user-code", limit: 5, window: SignedDuration::from_mins(15) };
+
+/// The codes of a sign-in just asked for.
+#[derive(Debug)]
+pub struct Codes {
+    pub device_code: Hidden,
+    pub user_code: String,
+}
+
+/// Why there are no tokens for a device code.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceLoginError {
+    #[error("nobody has approved the code yet")]
+    Pending,
+    #[error("polls come too fast; wait five seconds longer from here on")]
+    SlowDown,
+    #[error("the person refused")]
+    Denied,
+    #[error("the code has run out; ask for another")]
+    Expired,
+    /// Never given out, or redeemed before.
+    #[error("there is no such code")]
+    Unknown,
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+}
+
+impl From<StoreError> for DeviceLoginError {
+    fn from(error: StoreError) -> Self {
+        Self::SignIn(error.into())
+    }
+}
+
+/// Why a code could not be approved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApprovalError {
+    /// Mistyped, decided before, or run out.
+    #[error("there is no such code, or it has run out")]
+    Unknown,
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<LimitError> for ApprovalError {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::TooMany(error) => error.into(),
+            LimitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl Fleet {
+    /// Begins a sign-in for a program that calls itself what the request says.
+    pub async fn begin_device_login(
+        &self,
+        request: DeviceCodeRequest,
+        caller: Caller<'_>,
+    ) -> Result<Codes, SignInError> {
+        let mut errors = FieldErrors::default();
+        errors.check_name(&request.client, "/client");
+        errors.into_result().map_err(SignInError::Invalid)?;
+        self.take(&[(ASKED, network_of(caller.address))]).await?;
+        let now = self.now();
+        let codes = Codes {
+            device_code: Hidden(secrets::new_token()),
+            user_code: secrets::new_user_code(),
+        };
+        let login = DeviceLoginRow {
+            client: tidy(&request.client),
+            address: caller.address.to_string(),
+            user_agent: tidy(caller.hints.user_agent),
+            fingerprint: caller.hints.fingerprint(),
+            created_at: now,
+            expires_at: now + LASTS,
+            interval: INTERVAL,
+            polled_at: now - INTERVAL,
+            decision: Decision::Pending,
+        };
+        let hashes = (Hash::of(&codes.device_code.0), hash_of(&codes.user_code));
+        self.0.store.add_device_login((&hashes.0, &hashes.1), &login).await?;
+        Ok(codes)
+    }
+
+    /// The tokens of an approved sign-in. They are given once.
+    pub async fn redeem_device_login(
+        &self,
+        request: DeviceTokenRequest,
+        caller: Caller<'_>,
+    ) -> Result<Tokens, DeviceLoginError> {
+        let now = self.now();
+        let code = Hash::of(&request.device_code.0);
+        let login = self.0.store.device_login(&code).await?.ok_or(DeviceLoginError::Unknown)?;
+        if login.expires_at <= now {
+            return Err(DeviceLoginError::Expired);
+        }
+        let early = now.duration_since(login.polled_at) < login.interval;
+        let interval = if early { login.interval + INTERVAL } else { login.interval };
+        match login.decision {
+            Decision::Approved { org_id, user_id } => {
+                if !self.0.store.redeem_device_login(&code).await? {
+                    return Err(DeviceLoginError::Unknown);
+                }
+                let org = self.0.store.org(org_id, Access::Write).await?;
+                let who = (org_id, user_id);
+                Ok(self.begin_session(org, who, ClientKind::Cli, caller).await?)
+            }
+            Decision::Denied => Err(DeviceLoginError::Denied),
+            Decision::Redeemed => Err(DeviceLoginError::Unknown),
+            Decision::Pending => {
+                self.0.store.note_device_poll(&code, interval, now).await?;
+                Err(if early { DeviceLoginError::SlowDown } else { DeviceLoginError::Pending })
+            }
+        }
+    }
+
+    /// What asks to be signed in with this code, to be shown before it is approved.
+    pub async fn pending_device_login(
+        &self,
+        actor: &Actor,
+        user_code: &str,
+    ) -> Result<PendingDeviceLogin, ApprovalError> {
+        self.find_pending(user_code, &in_person(actor)?).await
+    }
+
+    /// The same for whoever is not signed in, by network.
+    pub async fn device_login_to_show(
+        &self,
+        user_code: &str,
+        caller: Caller<'_>,
+    ) -> Result<PendingDeviceLogin, ApprovalError> {
+        self.find_pending(user_code, &network_of(caller.address)).await
+    }
+
+    async fn find_pending(
+        &self,
+        user_code: &str,
+        whom: &str,
+    ) -> Result<PendingDeviceLogin, ApprovalError> {
+        let taken = self.take(&[(TYPED, whom.to_owned())]).await?;
+        let now = self.now();
+        let found = self.0.store.device_login_by_user_code(&hash_of(user_code)).await?;
+        let pending =
+            |login: &DeviceLoginRow| login.decision == Decision::Pending && login.expires_at > now;
+        let login = found.filter(pending).ok_or(ApprovalError::Unknown)?;
+        self.give_back(taken).await?;
+        let hints = ClientHints { user_agent: &login.user_agent, ..ClientHints::default() };
+        Ok(PendingDeviceLogin {
+            device: hints.describe(),
+            client: login.client,
+            address: login.address,
+            created_at: login.created_at,
+            expires_at: login.expires_at,
+        })
+    }
+
+    /// Lets the person who asks sign in elsewhere, or refuses it.
+    pub async fn decide_device_login(
+        &self,
+        actor: &Actor,
+        approval: DeviceApproval,
+    ) -> Result<(), ApprovalError> {
+        let whom = in_person(actor)?;
+        self.find_pending(&approval.user_code, &whom).await?;
+        let by = approval.approve.then_some((actor.org_id, actor.user_id));
+        self.decide(&approval.user_code, by).await?;
+        let who = actor.label();
+        let event = decision_event(&who, approval.approve, actor.address);
+        Ok(self.record(Some(actor.org_id), &event).await?)
+    }
+
+    /// The same for a person who signs in just for this.
+    pub async fn decide_device_login_with_password(
+        &self,
+        approval: DeviceApproval,
+        login: LoginRequest,
+        caller: Caller<'_>,
+    ) -> Result<(), ApprovalError> {
+        self.device_login_to_show(&approval.user_code, caller).await?;
+        let email = login.email.trim().to_lowercase();
+        let (user_id, org_id) = self.prove(&email, login.password, caller.address).await?;
+        self.decide(&approval.user_code, approval.approve.then_some((org_id, user_id))).await?;
+        let who = format!("user {user_id}");
+        let event = decision_event(&who, approval.approve, caller.address);
+        Ok(self.record(Some(org_id), &event).await?)
+    }
+
+    async fn decide(
+        &self,
+        user_code: &str,
+        by: Option<(OrgId, UserId)>,
+    ) -> Result<(), ApprovalError> {
+        let decided = self.0.store.decide_device_login(&hash_of(user_code), by, self.now()).await?;
+        if decided { Ok(()) } else { Err(ApprovalError::Unknown) }
+    }
+}
+
+fn decision_event(actor: &str, approved: bool, address: IpAddr) -> Event<'_> {
+    Event {
+        name: Happening::DeviceLoginDecided,
+        actor,
+        subject: "session",
+        address,
+        outcome: if approved { "approved" } else { "denied" },
+        changes: Value::Null,
+    }
+}
+
+/// Who may approve: a person who is signed in. An API key is nobody who could be asked.
+fn in_person(actor: &Actor) -> Result<String, Forbidden> {
+    match &actor.proof {
+        Proof::Session(_) => Ok(actor.user_id.to_string()),
+        Proof::ApiKey { .. } => Err(Forbidden::PeopleOnly),
+    }
+}
+
+/// The hash of a user code, however it was typed.
+fn hash_of(user_code: &str) -> Hash {
+    Hash::of(&secrets::tidy_user_code(user_code))
+}

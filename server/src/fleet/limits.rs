@@ -1,0 +1,121 @@
+//! Limits on attempts. Two kinds, by what they cost:
+//!
+//! - What guesses secrets (signing in, refreshing, codes) is counted in the database, so that the
+//!   limits hold across servers and restarts, to the attempt.
+//! - Requests of the API are counted in memory, because a write for each would cost more than the
+//!   request. Servers with one database count apart, and a restart forgets.
+//!
+//! Both are exact sliding windows: never more than the limit within any window. Agents' requests
+//! are in neither: a device behind the same address as a thousand others is not to wait for them.
+
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Actor, Fleet, StoreError,
+    errors::TooMany,
+    limiter::network_of,
+    store::{Attempt, Bucket},
+};
+
+/// One limit, as headers tell it: the name, how many within how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    pub name: &'static str,
+    pub limit: u32,
+    pub window: SignedDuration,
+}
+
+/// How a caller stands with a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    pub policy: Policy,
+    /// How many more are allowed at this moment.
+    pub remaining: u32,
+    /// When there are more, or all again.
+    pub resets_after: SignedDuration,
+}
+
+/// Attempts that count until they are given back.
+#[derive(Debug)]
+pub(super) struct Taken(Vec<String>);
+
+/// Either it was one attempt too many, or the database is away.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitError {
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Policy {
+    /// The limit as it is for `whom`.
+    fn bucket(&self, whom: &str) -> Bucket {
+        let name = format!("{} {whom}", self.name);
+        Bucket { name, limit: self.limit, window: self.window }
+    }
+
+    /// The refusal of whoever has to wait until `until`.
+    fn refuse(self, until: Timestamp, now: Timestamp) -> TooMany {
+        let wait = until.duration_since(now);
+        TooMany { quota: Quota { policy: self, remaining: 0, resets_after: wait } }
+    }
+}
+
+impl Fleet {
+    /// Takes an attempt for each policy and whom it is about, or for none.
+    pub(super) async fn take(&self, limits: &[(Policy, String)]) -> Result<Taken, LimitError> {
+        let now = self.now();
+        let buckets: Vec<_> = limits.iter().map(|(policy, whom)| policy.bucket(whom)).collect();
+        match self.0.store.take_attempt(&buckets, now).await? {
+            Attempt::Taken(ids) => Ok(Taken(ids)),
+            Attempt::Full { bucket, until } => Err(limits[bucket].0.refuse(until, now).into()),
+        }
+    }
+
+    /// What was taken does not count: it was no failure.
+    pub(super) async fn give_back(&self, taken: Taken) -> Result<(), StoreError> {
+        self.0.store.give_back_attempt(&taken.0).await
+    }
+
+    /// Set-up codes that were tried, of one network.
+    pub(super) fn setup_policy() -> Policy {
+        Policy { name: "set-up", limit: 10, window: SignedDuration::from_mins(15) }
+    }
+
+    /// Sign-ins that failed, of one account from one network.
+    pub(super) fn login_policy(&self) -> Policy {
+        let limits = &self.0.config.limits;
+        let (limit, window) = (limits.login_attempts, limits.login_window.as_signed());
+        Policy { name: "login", limit, window }
+    }
+
+    /// Sign-ins that failed from one network, whatever the account.
+    pub(super) fn login_network_policy(&self) -> Policy {
+        let limits = &self.0.config.limits;
+        let (limit, window) = (limits.login_attempts_per_network, limits.login_window.as_signed());
+        Policy { name: "login-network", limit, window }
+    }
+
+    /// Refreshes of one session.
+    pub(super) fn refresh_policy(&self) -> Policy {
+        minute("refresh", self.0.config.limits.refreshes_per_minute)
+    }
+
+    /// Counts a request of somebody who is known.
+    pub fn count_request(&self, actor: &Actor) -> Result<Quota, TooMany> {
+        self.0.requests.take(&actor.principal(), self.now())
+    }
+
+    /// Counts a request that shows no good token.
+    pub fn count_stranger(&self, address: IpAddr) -> Result<Quota, TooMany> {
+        self.0.anonymous.take(&network_of(address), self.now())
+    }
+}
+
+/// `limit` in a minute.
+pub(super) const fn minute(name: &'static str, limit: u32) -> Policy {
+    Policy { name, limit, window: SignedDuration::from_mins(1) }
+}

@@ -1,0 +1,106 @@
+//! Attempts that are limited, counted for all servers with this database.
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::{Access, Store, StoreError, Tx, row::Columns as _};
+
+/// At most `limit` attempts within any `window`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::fleet) struct Bucket {
+    pub name: String,
+    pub limit: u32,
+    pub window: SignedDuration,
+}
+
+/// What became of an attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::fleet) enum Attempt {
+    /// It counts in every bucket, by these ids.
+    Taken(Vec<String>),
+    /// A bucket is full, the one with this index, until then; it counts nowhere.
+    Full { bucket: usize, until: Timestamp },
+}
+
+impl Store {
+    /// Takes an attempt from each bucket, or from none. Of many at once, wherever they come in,
+    /// exactly as many pass as may.
+    pub(in crate::fleet) async fn take_attempt(
+        &self,
+        buckets: &[Bucket],
+        now: Timestamp,
+    ) -> Result<Attempt, StoreError> {
+        let mut tx = self.begin(Access::Note).await?;
+        let mut names: Vec<_> = buckets.iter().map(|bucket| &bucket.name).collect();
+        names.sort();
+        for name in names {
+            tx.lock(&format!("attempts/{name}")).await?;
+        }
+        for (index, bucket) in buckets.iter().enumerate() {
+            if let Some(until) = full_until(&mut tx, bucket, now).await? {
+                tx.commit().await?;
+                return Ok(Attempt::Full { bucket: index, until });
+            }
+        }
+        let mut ids = Vec::new();
+        for bucket in buckets {
+            let id = Uuid::new_v4().to_string();
+            sqlx::query("INSERT INTO attempts (id, bucket, at) VALUES ($1, $2, $3)")
+                .bind(id.clone())
+                .bind(bucket.name.clone())
+                .bind(now.as_millisecond())
+                .execute(&mut *tx.inner)
+                .await?;
+            ids.push(id);
+        }
+        tx.commit().await?;
+        Ok(Attempt::Taken(ids))
+    }
+
+    /// Gives attempts back: they never counted.
+    pub(in crate::fleet) async fn give_back_attempt(
+        &self,
+        ids: &[String],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin(Access::Note).await?;
+        for id in ids {
+            sqlx::query("DELETE FROM attempts WHERE id = $1")
+                .bind(id.clone())
+                .execute(&mut *tx.inner)
+                .await?;
+        }
+        tx.commit().await
+    }
+
+    /// Forgets attempts from before `before`.
+    pub(in crate::fleet) async fn sweep_attempts(
+        &self,
+        before: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin(Access::Note).await?;
+        sqlx::query("DELETE FROM attempts WHERE at <= $1")
+            .bind(before.as_millisecond())
+            .execute(&mut *tx.inner)
+            .await?;
+        tx.commit().await
+    }
+}
+
+/// When the attempt passes that keeps the bucket full; nothing if there is room.
+async fn full_until(
+    tx: &mut Tx,
+    bucket: &Bucket,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let since = now - bucket.window;
+    // Of more than the limit, the one that has to pass is the limit's from the end.
+    let row = sqlx::query(
+        "SELECT at FROM attempts WHERE bucket = $1 AND at > $2 ORDER BY at DESC LIMIT 1 OFFSET $3",
+    )
+    .bind(bucket.name.clone())
+    .bind(since.as_millisecond())
+    .bind(i64::from(bucket.limit.max(1)) - 1)
+    .fetch_optional(&mut *tx.inner)
+    .await?;
+    row.map(|row| Ok(row.time("at")? + bucket.window)).transpose()
+}

@@ -1,0 +1,157 @@
+//! Limits: how many, for whom, across servers, and how callers are told.
+
+use serde_json::json;
+use server::{Config, config::Limits};
+use wire::Role;
+
+use crate::harness::{PASSWORD, Reply, TestServer, machine};
+
+crate::on_both_databases! {
+    wrong_passwords_count_on_every_server_and_over_a_restart,
+    guesses_at_many_accounts_from_one_network_are_limited,
+    five_now_and_five_after_the_window_pass,
+    the_eleventh_refresh_of_a_minute_waits_and_costs_no_token,
+    one_hundred_requests_a_minute_each,
+    ten_requests_a_minute_for_whoever_shows_no_good_token,
+    agents_are_not_limited_by_what_people_do,
+}
+
+/// A server with the limits that it has unless told otherwise.
+async fn strict(server: &TestServer) -> TestServer {
+    let change = |config: &mut Config| config.limits = Limits::default();
+    TestServer::start_with(server.engine, change).await
+}
+
+async fn attempt(server: &TestServer, email: &str, password: &str, from: &str) -> Reply {
+    let login = json!({"email": email, "password": password, "client": "cli"});
+    server.post("/auth/login").json(login).from(from).await
+}
+
+/// Rows: L1, L5, B8
+async fn wrong_passwords_count_on_every_server_and_over_a_restart(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let other = server.second_node().await;
+    for node in [&server, &other, &server, &other, &server] {
+        attempt(node, &owner.email, "wrong", "198.51.100.7").await.expect(401);
+        server.pass(7);
+    }
+    let restarted = server.second_node().await;
+    for node in [&server, &other, &restarted] {
+        let reply = attempt(node, &owner.email, PASSWORD, "198.51.100.7").await;
+        reply.expect(429).problem("too-many-attempts");
+        assert_eq!(reply.header("retry-after"), Some("865"));
+        assert_eq!(reply.header("ratelimit-policy"), Some("\"login\";q=5;w=900"));
+        assert_eq!(reply.header("ratelimit"), Some("\"login\";r=0;t=865"));
+    }
+    attempt(&other, &owner.email, PASSWORD, "203.0.113.9").await.expect(200);
+    server.pass(865);
+    attempt(&restarted, &owner.email, PASSWORD, "198.51.100.7").await.expect(200);
+}
+
+/// Rows: L1, L4
+async fn guesses_at_many_accounts_from_one_network_are_limited(server: TestServer) {
+    let few = |config: &mut Config| {
+        config.limits = Limits { login_attempts_per_network: 3, ..Limits::default() };
+    };
+    let server = TestServer::start_with(server.engine, few).await;
+    let owner = server.owner().await;
+    for (number, from) in ["2001:db8::1", "2001:db8::2", "2001:db8::3:4"].iter().enumerate() {
+        attempt(&server, &format!("{number}@example.com"), "wrong", from).await.expect(401);
+    }
+    let reply = attempt(&server, &owner.email, PASSWORD, "2001:db8::5").await;
+    assert_eq!(reply.expect(429).header("ratelimit-policy"), Some("\"login-network\";q=3;w=900"));
+    attempt(&server, &owner.email, PASSWORD, "2001:db8:0:1::5").await.expect(200);
+}
+
+/// Rows: L6
+async fn five_now_and_five_after_the_window_pass(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    for _ in 0..2 {
+        for _ in 0..5 {
+            attempt(&server, &owner.email, "wrong", "198.51.100.7").await.expect(401);
+        }
+        attempt(&server, &owner.email, "wrong", "198.51.100.7").await.expect(429);
+        server.pass(901);
+    }
+}
+
+/// Rows: L2, B1
+async fn the_eleventh_refresh_of_a_minute_waits_and_costs_no_token(server: TestServer) {
+    let server = strict(&server).await;
+    let other = server.second_node().await;
+    let mut token = server.owner().await.refresh;
+    let mut seen = std::collections::BTreeSet::from([token.clone()]);
+    for number in 0..10 {
+        let node = if number % 2 == 0 { &server } else { &other };
+        let reply = node.post("/auth/refresh").json(json!({"refresh_token": token})).await;
+        token = reply.expect(200).text("refresh_token");
+        seen.insert(token.clone());
+    }
+    let refresh = json!({"refresh_token": token});
+    let reply = other.post("/auth/refresh").json(refresh.clone()).await;
+    assert_eq!(reply.expect(429).header("retry-after"), Some("60"));
+    server.pass(60);
+    let mut token =
+        server.post("/auth/refresh").json(refresh).await.expect(200).text("refresh_token");
+    for _ in 0..90 {
+        seen.insert(token.clone());
+        server.pass(6);
+        let reply = server.post("/auth/refresh").json(json!({"refresh_token": token})).await;
+        token = reply.expect(200).text("refresh_token");
+    }
+    assert_eq!(seen.len(), 101, "every rotation gives another token");
+    assert_eq!(server.sql("SELECT id FROM sessions").await.len(), 1, "all in one family");
+}
+
+/// Rows: L3, L5, T8
+async fn one_hundred_requests_a_minute_each(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let viewer = server.person(&owner, Role::Viewer).await;
+    server.pass(60);
+    for number in 0..100 {
+        let reply = server.get("/devices").by(&owner).await;
+        let told = format!("\"requests\";r={};t=60", 99 - number);
+        assert_eq!(reply.expect(200).header("ratelimit"), Some(told.as_str()));
+        assert_eq!(reply.header("ratelimit-policy"), Some("\"requests\";q=100;w=60"));
+    }
+    let reply = server.get("/devices").by(&owner).from("203.0.113.9").await;
+    assert_eq!(reply.expect(429).problem("too-many-attempts").header("retry-after"), Some("60"));
+    server.get("/devices").by(&viewer).await.expect(200);
+    server.get("/auth/user").by(&owner).await.expect(200);
+    server.pass(60);
+    server.get("/devices").by(&owner).await.expect(200);
+}
+
+/// Rows: L4, L5, T7
+async fn ten_requests_a_minute_for_whoever_shows_no_good_token(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let forged = format!("{}AAAA", &owner.access[..owner.access.len() - 4]);
+    for number in 0..10 {
+        let call = server.get("/devices").from(&format!("2001:db8::{number}"));
+        let call = if number % 2 == 0 { call.bearer(&forged) } else { call };
+        assert!(call.await.expect(401).header("ratelimit").unwrap().starts_with("\"anonymous\";"));
+    }
+    let reply = server.get("/devices").from("2001:db8::ffff").await;
+    assert_eq!(reply.expect(429).header("ratelimit-policy"), Some("\"anonymous\";q=10;w=60"));
+    server.get("/devices").from("2001:db8:0:1::1").await.expect(401);
+    let reply = server.get("/devices").by(&owner).from("2001:db8::1").await;
+    // Neither the forged tokens nor the neighbours' requests counted against the owner.
+    assert_eq!(reply.expect(200).header("ratelimit"), Some("\"requests\";r=99;t=60"));
+}
+
+async fn agents_are_not_limited_by_what_people_do(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let key = server.enroll(&secret, machine("a")).await.text("orbit_node_key");
+    for _ in 0..12 {
+        server.get("/devices").await;
+    }
+    for _ in 0..150 {
+        assert!(server.orbit_works(&key).await);
+    }
+}

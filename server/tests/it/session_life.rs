@@ -1,0 +1,251 @@
+//! The life of a session as its person sees it: states, several at once, moving, stepping up.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use server::{
+    Config,
+    config::auth::{IpBinding, OnLimit},
+};
+
+use crate::harness::{PASSWORD, Person, Reply, TestServer, text};
+
+crate::on_both_databases! {
+    a_session_idles_warns_and_runs_out,
+    an_action_wakes_a_session_and_a_poll_does_not,
+    a_session_that_ran_out_stays_so,
+    the_sixth_session_ends_the_oldest,
+    where_it_is_configured_the_sixth_is_refused,
+    of_twenty_sign_ins_at_once_five_sessions_remain,
+    sessions_are_listed_and_ended,
+    what_is_sensitive_needs_a_recent_password_from_the_same_network,
+    another_program_is_noted_and_in_another_network_ends_the_session,
+    a_sign_in_from_another_site_is_refused,
+}
+
+async fn state(server: &TestServer, person: &Person) -> Value {
+    let call = server.get("/auth/user").by(person).header("x-fleetd-activity", "background");
+    call.await.expect(200).json()["session"].clone()
+}
+
+async fn renew(server: &TestServer, person: &Person) -> Person {
+    let refresh = json!({"refresh_token": person.refresh});
+    Person::from(&server.post("/auth/refresh").json(refresh).await.expect(200).json())
+}
+
+/// Rows: E4, S1, S3, S5, S7, S9, S11, S12, P6
+async fn a_session_idles_warns_and_runs_out(server: TestServer) {
+    let owner = server.owner().await;
+    let begun = state(&server, &owner).await;
+    assert_eq!(begun["state"], "authenticated");
+    assert_eq!(begun["idle_at"], "2026-03-01T12:05:00Z");
+    assert_eq!(begun["warn_at"], "2026-03-01T12:25:00Z");
+    assert_eq!(begun["expires_at"], "2026-03-01T12:30:00Z");
+    server.get("/devices").by(&owner).await.expect(200);
+    assert_eq!(state(&server, &owner).await["state"], "active");
+    server.pass(300);
+    assert_eq!(state(&server, &owner).await["state"], "idle");
+    server.pass(599);
+    let owner = renew(&server, &owner).await;
+    server.pass(601);
+    let owner = renew(&server, &owner).await;
+    assert_eq!(state(&server, &owner).await["state"], "warning");
+    server.pass(300);
+    server.get("/auth/user").by(&owner).await.expect(401).problem("session-expired");
+    let refresh = json!({"refresh_token": owner.refresh});
+    server.post("/auth/refresh").json(refresh).await.expect(401).problem("session-expired");
+    let again = server.login(&owner.email).await;
+    assert_eq!(state(&server, &again).await["state"], "authenticated");
+}
+
+/// Rows: S6, S8, S10
+async fn an_action_wakes_a_session_and_a_poll_does_not(server: TestServer) {
+    let owner = server.owner().await;
+    for (seconds, before) in [(10, "active"), (400, "idle"), (880, "idle"), (1500, "warning")] {
+        server
+            .get("/devices")
+            .by(&renew(&server, &server.login(&owner.email).await).await)
+            .await
+            .expect(200);
+        let mut person = server.login(&owner.email).await;
+        server.get("/devices").by(&person).await.expect(200);
+        let begun = state(&server, &person).await;
+        server.pass(seconds / 2);
+        person = renew(&server, &person).await;
+        server
+            .get("/devices")
+            .by(&person)
+            .header("x-fleetd-activity", "background")
+            .await
+            .expect(200);
+        server.pass(seconds - seconds / 2);
+        person = renew(&server, &person).await;
+        let seen = state(&server, &person).await;
+        assert_eq!((&seen["state"], &seen["expires_at"]), (&json!(before), &begun["expires_at"]));
+        server.get("/devices").by(&person).await.expect(200);
+        let woken = state(&server, &person).await;
+        assert_eq!(woken["state"], "active");
+        assert!(text(&woken, "idle_at") > text(&begun, "idle_at"));
+    }
+}
+
+async fn a_session_that_ran_out_stays_so(server: TestServer) {
+    let owner = server.owner().await;
+    let other = server.second_node().await;
+    server.pass(890);
+    let owner = renew(&server, &owner).await;
+    other.get("/auth/user").by(&owner).header("x-fleetd-activity", "background").await.expect(200);
+    server.pass(1800 - 890);
+    for node in [&server, &other] {
+        node.get("/devices").by(&owner).await.expect(401);
+        node.get("/devices").by(&owner).await.expect(401);
+    }
+}
+
+/// Rows: P7, S17
+async fn the_sixth_session_ends_the_oldest(server: TestServer) {
+    let mut people = vec![server.owner().await];
+    for _ in 0..5 {
+        server.pass(1);
+        people.push(server.login(&people[0].email).await);
+    }
+    for (number, person) in people.iter().enumerate() {
+        let expected = if number == 0 { 401 } else { 200 };
+        server.get("/auth/user").by(person).await.expect(expected);
+    }
+}
+
+/// Rows: P7
+async fn where_it_is_configured_the_sixth_is_refused(server: TestServer) {
+    let reject = |config: &mut Config| {
+        config.auth.session.on_limit = OnLimit::Reject;
+        config.auth.session.max_concurrent = 2;
+    };
+    let server = TestServer::start_with(server.engine, reject).await;
+    let owner = server.owner().await;
+    server.login(&owner.email).await;
+    let login = json!({"email": owner.email, "password": PASSWORD});
+    server.post("/auth/login").json(login).await.expect(403).problem("too-many-sessions");
+    server.post("/auth/logout").by(&owner).await.expect(204);
+    server.login(&owner.email).await;
+    server.pass(1800);
+    server.login(&owner.email).await;
+}
+
+/// Rows: P7, S17
+async fn of_twenty_sign_ins_at_once_five_sessions_remain(server: TestServer) {
+    let many = |config: &mut Config| config.limits.login_attempts = 20;
+    let server = TestServer::start_with(server.engine, many).await;
+    let owner = server.owner().await;
+    let login = json!({"email": owner.email, "password": PASSWORD, "client": "cli"});
+    let calls = (0..20).map(|_| server.post("/auth/login").json(login.clone()).into_future());
+    let people: Vec<_> = join_all(calls)
+        .await
+        .iter()
+        .map(|reply: &Reply| Person::from(&reply.expect(200).json()))
+        .collect();
+    let mut alive = 0;
+    for person in &people {
+        alive += usize::from(server.get("/auth/user").by(person).await.status == 200);
+    }
+    assert_eq!(alive, 5);
+}
+
+/// Rows: E13, F5
+async fn sessions_are_listed_and_ended(server: TestServer) {
+    let owner = server.owner().await;
+    let login = json!({"email": owner.email, "password": PASSWORD, "client": "cli"});
+    let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    let call = server.post("/auth/login").json(login).from("198.51.100.7");
+    let other = Person::from(&call.header("user-agent", agent).await.expect(200).json());
+    let listed = server.get("/auth/sessions").by(&owner).await.expect(200).json();
+    let items = listed["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2);
+    assert_eq!((&items[0]["current"], &items[1]["current"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&items[1]["device"], &items[1]["address"]),
+        (&json!("Firefox on Linux"), &json!("198.51.100.7"))
+    );
+    let path = format!("/auth/sessions/{}", text(&items[1], "id"));
+    let stranger = server.other_organization().await;
+    server.delete(&path).by(&stranger).await.expect(404);
+    server.get("/auth/user").by(&other).await.expect(200);
+    server.delete(&path).by(&owner).await.expect(204);
+    server.get("/auth/user").by(&other).await.expect(401);
+    server.delete(&path).by(&owner).await.expect(404);
+    let third = server.login(&owner.email).await;
+    server.delete("/auth/sessions").by(&owner).await.expect(204);
+    for person in [&owner, &third] {
+        server.get("/auth/user").by(person).await.expect(401);
+    }
+    server.get("/auth/user").by(&stranger).await.expect(200);
+}
+
+/// Rows: M4, K2
+async fn what_is_sensitive_needs_a_recent_password_from_the_same_network(server: TestServer) {
+    let owner = server.owner().await;
+    let make = |person: &Person, from: &str| {
+        let new = json!({"name": "k", "scopes": ["devices:read"]});
+        server.post("/api-keys").by(person).json(new).from(from).into_future()
+    };
+    make(&owner, "192.0.2.1").await.expect(201);
+    make(&owner, "198.51.100.7").await.expect(403).problem("step-up-required");
+    let step_up = |person: &Person, password: &str, from: &str| {
+        let call = server.post("/auth/step-up").by(person).from(from);
+        call.json(json!({"password": password})).into_future()
+    };
+    step_up(&owner, "wrong", "198.51.100.7").await.expect(401);
+    make(&owner, "198.51.100.7").await.expect(403);
+    step_up(&owner, PASSWORD, "198.51.100.7").await.expect(200);
+    make(&owner, "198.51.100.7").await.expect(201);
+    server.pass(890);
+    let owner = renew(&server, &owner).await;
+    server.pass(11);
+    make(&owner, "198.51.100.7").await.expect(403).problem("step-up-required");
+    let stepped = step_up(&owner, PASSWORD, "198.51.100.7").await;
+    let claims = crate::tokens::part(&stepped.expect(200).text("access_token"), 1);
+    assert_eq!(claims["auth_time"], claims["iat"]);
+    make(&owner, "198.51.100.7").await.expect(201);
+    assert!(stepped.json().get("refresh_token").is_none(), "the refresh token stays as it is");
+
+    let bound = |config: &mut Config| config.auth.session.ip_binding = IpBinding::Always;
+    let server = TestServer::start_with(server.engine, bound).await;
+    let owner = server.owner().await;
+    server.get("/devices").by(&owner).await.expect(200);
+    server.get("/devices").by(&owner).from("198.51.100.7").await.expect(401);
+}
+
+/// Rows: M3, M5
+async fn another_program_is_noted_and_in_another_network_ends_the_session(server: TestServer) {
+    let refresh = async |person: &Person, agent: &str, from: &str| {
+        let call = server.post("/auth/refresh").json(json!({"refresh_token": person.refresh}));
+        call.header("user-agent", agent).from(from).await
+    };
+    let owner = server.owner().await;
+    let moved = refresh(&owner, "", "198.51.100.7").await;
+    let moved = Person::from(&moved.expect(200).json());
+    let changed = refresh(&moved, "curl/8.1", "192.0.2.99").await;
+    changed.expect(401).problem("wrong-refresh-token");
+    server.get("/auth/user").by(&moved).await.expect(401);
+    let owner = server.login(&owner.email).await;
+    let changed = refresh(&owner, "curl/8.1", "192.0.2.1").await;
+    let changed = Person::from(&changed.expect(200).json());
+    let listed = server.get("/auth/sessions").by(&changed).await.json();
+    assert_eq!(listed["items"][0]["device"], "curl");
+}
+
+/// Rows: B6
+async fn a_sign_in_from_another_site_is_refused(server: TestServer) {
+    let owner = server.owner().await;
+    let login = json!({"email": owner.email, "password": PASSWORD});
+    let call = || server.post("/auth/login").header("host", "fleet.example.com");
+    let other = call().header("origin", "https://evil.test").json(login.clone()).await;
+    other.expect(403).problem("cross-site");
+    call().header("sec-fetch-site", "same-site").json(login.clone()).await.expect(403);
+    call().header("origin", "https://fleet.example.com").json(login).await.expect(200);
+    let form = format!("email={}&password={PASSWORD}", owner.email);
+    for path in ["/auth/login", "/auth/refresh"] {
+        let call = server.post(path).header("content-type", "application/x-www-form-urlencoded");
+        call.bytes(form.clone()).await.expect(415);
+    }
+    server.post("/auth/logout").header("cookie", "__Host-fleetd_rt=x").await.expect(401);
+}
