@@ -60,6 +60,8 @@ pub(crate) struct Memory {
     pub(crate) issued: Vec<String>,
     /// The desktop tokens that were set, the last one good.
     pub(crate) tokens: Vec<String>,
+    /// What was reported of updates.
+    pub(crate) updates: Vec<Value>,
     /// Whether a request to set one is never answered.
     pub(crate) silent_about_tokens: bool,
     /// Each device's valid key, by hardware UUID and machine id.
@@ -192,6 +194,7 @@ impl Memory {
             user_agents: Vec::new(),
             issued: Vec::new(),
             tokens: Vec::new(),
+            updates: Vec::new(),
             silent_about_tokens: false,
             valid: BTreeMap::new(),
         }
@@ -226,6 +229,7 @@ fn router(memory: Arc<Mutex<Memory>>) -> Router {
         .route("/api/fleet/orbit/enroll", post(enroll))
         .route("/api/fleet/orbit/config", post(config))
         .route("/api/fleet/orbit/device_token", post(device_token))
+        .route("/api/fleet/orbit/updates", post(updates))
         .route("/api/latest/fleet/device/{token}/desktop", get(summary));
     // The same below a path, as behind a reverse proxy.
     routes.clone().nest("/base", routes).with_state(memory)
@@ -267,6 +271,11 @@ async fn device_token(
         return refuse("unknown node key");
     }
     memory.tokens.push(text("device_auth_token"));
+    Json(json!({})).into_response()
+}
+
+async fn updates(State(memory): State<Arc<Mutex<Memory>>>, Json(body): Json<Value>) -> Response {
+    memory.lock().unwrap().updates.push(body);
     Json(json!({})).into_response()
 }
 

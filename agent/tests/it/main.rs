@@ -23,5 +23,7 @@ mod settings;
 mod story;
 /// Forward proxies.
 mod tunnel;
+/// Updates of the agent and what it starts.
+mod updates;
 /// A random walk of the state machine.
 mod walk;

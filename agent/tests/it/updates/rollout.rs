@@ -1,0 +1,177 @@
+use std::collections::BTreeMap;
+
+use agent::updater::{
+    judge::{Subject, Verdict, Wait, judge},
+    ledger::{Entry, Fault, Start},
+};
+use jiff::{SignedDuration, Timestamp};
+use update::{release::Wave, repository::Offer};
+use wire::orbit::Tally;
+
+use super::judgement::{at, installed, offer, subject};
+
+/// A device that looks for updates four times an hour, and the last that it said.
+struct Device {
+    name: String,
+    version: String,
+    entry: Entry,
+    next_look: Timestamp,
+    verdict: Option<Verdict>,
+    has_tried: bool,
+}
+
+/// Devices, and a server that counts what they report.
+struct Fleet {
+    devices: Vec<Device>,
+    dice: fastrand::Rng,
+    tally: Tally,
+}
+
+impl Fleet {
+    fn of(size: usize) -> Self {
+        let mut dice = fastrand::Rng::with_seed(7);
+        let devices = (0..size)
+            .map(|number| Device {
+                name: format!("device {number}"),
+                version: "1.0.0".to_owned(),
+                entry: Entry::default(),
+                next_look: at(0) + SignedDuration::from_secs(dice.i64(0..900)),
+                verdict: None,
+                has_tried: false,
+            })
+            .collect();
+        Self { devices, dice, tally: Tally::default() }
+    }
+
+    /// Lets `hours` pass. `works` tells which devices the version works on.
+    fn run(&mut self, offer: &Offer, hours: i64, works: impl Fn(usize) -> bool) {
+        let mut now = at(0);
+        while now < at(hours) {
+            for number in 0..self.devices.len() {
+                if self.devices[number].next_look <= now {
+                    self.look(number, offer, now, works(number));
+                }
+            }
+            now += SignedDuration::from_mins(1);
+        }
+    }
+
+    fn look(&mut self, number: usize, offer: &Offer, now: Timestamp, works: bool) {
+        let device = &mut self.devices[number];
+        device.entry.offered(&offer.file.sha256);
+        let verdict = {
+            let subject = Subject {
+                device: &device.name,
+                installed: Some(&device.version),
+                tally: Some(self.tally),
+                ..subject(&device.entry)
+            };
+            judge(offer, &subject, now)
+        };
+        if verdict == Verdict::Begin {
+            device.has_tried = true;
+            self.tally.attempts += 1;
+            if !device.try_out(&offer.release.version, works) {
+                self.tally.failures += 1;
+            }
+        }
+        device.verdict = Some(verdict);
+        device.next_look = now + SignedDuration::from_secs(self.dice.i64(720..1080));
+    }
+
+    fn running(&self) -> BTreeMap<&str, usize> {
+        let mut running = BTreeMap::new();
+        for device in &self.devices {
+            *running.entry(device.version.as_str()).or_default() += 1;
+        }
+        running
+    }
+
+    fn tried(&self) -> usize {
+        self.devices.iter().filter(|device| device.has_tried).count()
+    }
+}
+
+impl Device {
+    /// As the service manager has it: started until it has proven itself, or its starts are used up.
+    fn try_out(&mut self, version: &str, works: bool) -> bool {
+        self.entry.stage(installed(version));
+        while let Start::OnTrial(started) = self.entry.start() {
+            if works {
+                self.version = started.version;
+                self.entry.prove();
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn in_waves() -> Offer {
+    let mut offer = offer("1.1.0");
+    offer.release.max_failure_percent = Some(5);
+    offer.release.waves = vec![
+        Wave { seeds: 21, start: at(0) },
+        Wave { seeds: 205, start: at(24) },
+        Wave { seeds: 2048, start: at(72) },
+    ];
+    offer
+}
+
+#[test]
+fn a_bad_release_stops_itself_in_its_first_wave_and_every_device_is_back() {
+    let mut fleet = Fleet::of(1_000);
+    fleet.run(&in_waves(), 24 * 5, |_| false);
+    assert_eq!(fleet.running(), BTreeMap::from([("1.0.0", 1_000)]));
+    assert_eq!(fleet.tried(), 2, "two failures are more than five percent of twenty");
+    for device in &fleet.devices {
+        let expected = if device.has_tried {
+            Wait::Blocked(Fault::Ended)
+        } else {
+            Wait::Failing(fleet.tally)
+        };
+        assert_eq!(device.verdict, Some(Verdict::Wait(expected)), "{}", device.name);
+    }
+}
+
+#[test]
+fn a_release_that_fails_on_a_tenth_of_the_devices_stops_before_everybody_has_it() {
+    let mut fleet = Fleet::of(1_000);
+    fleet.run(&in_waves(), 24 * 5, |number| number % 10 != 0);
+    let with_it = fleet.running()["1.1.0"];
+    assert!(with_it < 300, "{with_it} devices have it");
+    let Tally { attempts, failures } = fleet.tally;
+    assert!(failures * 100 > attempts.max(20) * 5, "{failures} of {attempts}");
+}
+
+#[test]
+fn a_release_that_fails_here_and_there_goes_on() {
+    let mut fleet = Fleet::of(1_000);
+    fleet.run(&in_waves(), 24 * 5, |number| number % 100 != 0);
+    assert_eq!(fleet.running(), BTreeMap::from([("1.0.0", 10), ("1.1.0", 990)]));
+}
+
+#[test]
+fn a_good_release_reaches_each_wave_when_it_starts() {
+    for (hours, least, most) in [(1, 4, 20), (25, 70, 130), (73, 1_000, 1_000)] {
+        let mut fleet = Fleet::of(1_000);
+        fleet.run(&in_waves(), hours, |_| true);
+        let with_it = fleet.running()["1.1.0"];
+        assert!((least..=most).contains(&with_it), "{with_it} devices after {hours} hours");
+    }
+}
+
+#[test]
+fn another_file_is_tried_by_those_who_were_let_down() {
+    let mut fleet = Fleet::of(1_000);
+    fleet.run(&in_waves(), 24, |_| false);
+    fleet.tally = Tally::default();
+    for device in &mut fleet.devices {
+        device.next_look = at(0);
+    }
+    let mut fixed = in_waves();
+    fixed.release.version = "1.1.1".to_owned();
+    fixed.file.sha256 = "sha256 of 1.1.1".to_owned();
+    fleet.run(&fixed, 24 * 5, |_| true);
+    assert_eq!(fleet.running(), BTreeMap::from([("1.1.1", 1_000)]));
+}
