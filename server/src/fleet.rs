@@ -30,6 +30,7 @@ mod passwords;
 pub mod proof;
 mod refresh;
 pub mod roles;
+pub mod rollouts;
 mod secrets;
 pub mod session_life;
 pub mod session_list;

@@ -88,6 +88,7 @@ fn orbit_routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(agent::orbit_enroll)) //               POST   enroll
         .routes(routes!(agent::orbit_config)) //               POST   config
         .routes(routes!(agent::device_token)) //               POST   device_token
+        .routes(routes!(agent::orbit_updates)) //              POST   updates
 }
 
 fn osquery_routes() -> OpenApiRouter<Fleet> {

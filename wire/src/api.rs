@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiKeyId, DeviceId, EnrollSecret, EnrollSecretId, OrgId, Permission, RoleName, TeamId, UserId,
+    orbit::ComponentUpdate,
 };
 
 pub use self::{
@@ -471,6 +472,9 @@ pub struct Device {
     pub last_seen_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen_ip: Option<String>,
+    /// How updates of its components stand, once its agent has told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub updates: Vec<ComponentUpdate>,
 }
 
 /// Whether a device was heard of lately.

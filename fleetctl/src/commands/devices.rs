@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use wire::{DeviceId, TeamId, api::Device};
+use wire::{
+    DeviceId, TeamId,
+    api::Device,
+    orbit::{ComponentUpdate, UpdateState},
+};
 
 use super::{find, teams};
 use crate::{
@@ -136,13 +140,14 @@ async fn team_names(client: &mut Client, format: Format) -> BTreeMap<TeamId, Str
 
 fn table(devices: &[Device], teams: &BTreeMap<TeamId, String>) -> Table {
     Table::list(
-        ["hostname", "status", "os", "agent", "team", "last seen", "id"],
+        ["hostname", "status", "os", "agent", "updates", "team", "last seen", "id"],
         devices.iter().map(|device| {
             [
                 device.hostname.clone(),
                 device.status.as_str().to_owned(),
                 system(device),
                 device.orbit_version.clone(),
+                worst(device).to_owned(),
                 teams::shown(teams, device.team_id),
                 time(Some(device.last_seen_at)),
                 device.id.to_string(),
@@ -152,7 +157,15 @@ fn table(devices: &[Device], teams: &BTreeMap<TeamId, String>) -> Table {
 }
 
 fn details(device: &Device, teams: &BTreeMap<TeamId, String>) -> Table {
-    Table::properties([
+    let updates = device.updates.iter().map(|update| {
+        let name = match update.component.as_str() {
+            "orbit" => "Updates of orbit",
+            "osqueryd" => "Updates of osqueryd",
+            _ => "Updates of desktop",
+        };
+        (name, stands(update))
+    });
+    let known = [
         ("Id", device.id.to_string()),
         ("Hostname", device.hostname.clone()),
         ("Computer name", device.computer_name.clone()),
@@ -172,7 +185,38 @@ fn details(device: &Device, teams: &BTreeMap<TeamId, String>) -> Table {
         ("osquery enrolled", time(device.osquery_enrolled_at)),
         ("Last seen", time(Some(device.last_seen_at))),
         ("Last address", device.last_seen_ip.clone().unwrap_or_default()),
-    ])
+    ];
+    Table::properties(known.into_iter().chain(updates))
+}
+
+/// What most needs looking at of a device's updates; empty where nothing is known of them.
+fn worst(device: &Device) -> &'static str {
+    let state = |state: &UpdateState| match state {
+        UpdateState::Current => 0,
+        UpdateState::Waiting => 1,
+        UpdateState::Trying => 2,
+        UpdateState::Unreachable => 3,
+        UpdateState::Failing => 4,
+        UpdateState::Expired => 5,
+        UpdateState::RolledBack => 6,
+    };
+    let states = device.updates.iter().map(|update| update.state);
+    states.max_by_key(state).map_or("", UpdateState::as_str)
+}
+
+/// e.g. `rolled_back, runs 1.1.0, stable offers 1.2.0: it did not reach the server`.
+fn stands(update: &ComponentUpdate) -> String {
+    let mut text = update.state.as_str().to_owned();
+    let mut add = |what: &str, value: &Option<String>| {
+        if let Some(value) = value {
+            text.push_str(what);
+            text.push_str(value);
+        }
+    };
+    add(", runs ", &update.version);
+    add(&format!(", {} offers ", update.channel), &update.offered_version);
+    add(": ", &update.detail);
+    text
 }
 
 fn system(device: &Device) -> String {

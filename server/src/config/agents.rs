@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use wire::orbit::UpdateChannels;
 
 use super::Period;
 
@@ -13,6 +14,8 @@ use super::Period;
 pub struct OrbitAgents {
     /// osqueryd flags by name, without dashes. Agents restart osqueryd when they change.
     pub command_line_startup_flags: BTreeMap<String, Value>,
+    /// The channels that agents follow, by component, whatever their packages say.
+    pub update_channels: UpdateChannels,
 }
 
 /// `osquery:`

@@ -54,9 +54,9 @@ pub enum NodeError {
 }
 
 /// A device that showed a good key.
-struct Node {
-    org_id: OrgId,
-    device: SeenDevice,
+pub(super) struct Node {
+    pub(super) org_id: OrgId,
+    pub(super) device: SeenDevice,
     now: Timestamp,
 }
 
@@ -69,8 +69,11 @@ impl Fleet {
     ) -> Result<AgentConfig, NodeError> {
         let version = tidy_optional(request.orbit_version.as_deref());
         self.orbit(&request.orbit_node_key, version, address).await?;
-        let flags = self.0.config.orbit.command_line_startup_flags.clone();
-        Ok(AgentConfig { command_line_startup_flags: flags, ..AgentConfig::default() })
+        let orbit = self.0.config.orbit.clone();
+        Ok(AgentConfig {
+            command_line_startup_flags: orbit.command_line_startup_flags,
+            update_channels: orbit.update_channels,
+        })
     }
 
     /// Takes the token that opens the end user's page of this device.
@@ -192,7 +195,7 @@ impl Fleet {
         self.0.osquery_logs.append(request.log_type, lines).await.map_err(NodeError::Log)
     }
 
-    async fn orbit(
+    pub(super) async fn orbit(
         &self,
         key: &NodeKey,
         version: Option<String>,

@@ -22,6 +22,7 @@ mod sessions;
 mod signing_keys;
 mod teams;
 mod tenants;
+mod updates;
 mod users;
 
 use std::{

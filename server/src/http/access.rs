@@ -96,6 +96,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/api/fleet/orbit/enroll", Agent),
     ("POST", "/api/fleet/orbit/config", Agent),
     ("POST", "/api/fleet/orbit/device_token", Agent),
+    ("POST", "/api/fleet/orbit/updates", Agent),
     ("POST", "/api/osquery/enroll", Agent),
     ("POST", "/api/osquery/config", Agent),
     ("POST", "/api/osquery/distributed/read", Agent),

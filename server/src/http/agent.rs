@@ -7,7 +7,10 @@ use axum::{
 };
 use serde_json::{Map, Value};
 use wire::{
-    orbit::{AgentConfig, ConfigRequest, DesktopTokenRequest, Empty, EnrollReply, EnrollRequest},
+    orbit::{
+        AgentConfig, ConfigRequest, DesktopTokenRequest, Empty, EnrollReply, EnrollRequest,
+        UpdateReport, UpdateReportReply,
+    },
     osquery::{self, DistributedQueries, DistributedResults, LogRequest, NodeRequest},
 };
 
@@ -64,6 +67,18 @@ pub async fn device_token(
     let DesktopTokenRequest { orbit_node_key, device_auth_token } = request;
     fleet.set_desktop_token(&orbit_node_key, &device_auth_token, address).await?;
     Ok(Json(Empty {}))
+}
+
+/// Takes how updates of a device's components stand, and tells how what they are offered fares on
+/// the organization's other devices.
+#[utoipa::path(post, path = "/updates", tag = "agents", request_body = UpdateReport,
+    responses((status = 200, body = UpdateReportReply)))]
+pub async fn orbit_updates(
+    State(fleet): State<Fleet>,
+    ClientAddress(address): ClientAddress,
+    AgentJson(report): AgentJson<UpdateReport>,
+) -> Result<Json<UpdateReportReply>, ApiError> {
+    Ok(Json(fleet.take_updates(report, address).await?))
 }
 
 /// Admits a device's osqueryd and gives it a node key of its own.

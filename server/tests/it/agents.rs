@@ -12,6 +12,7 @@ crate::on_both_databases! {
     osquery_config_is_what_the_operator_set,
     log_lines_are_kept_in_files,
     a_log_of_countless_lines_is_refused,
+    updates_are_shown_and_counted_where_they_belong,
     a_desktop_token_belongs_to_one_device,
     a_desktop_token_shows_its_device_until_it_is_replaced_or_old,
     guessing_desktop_tokens_is_slowed_down,
@@ -152,6 +153,48 @@ async fn a_log_of_countless_lines_is_refused(server: TestServer) {
     log(10_001).await.expect(413);
     assert!(!server.dir.path().join("data/osquery-logs").exists());
     log(10_000).await.expect(200);
+}
+
+async fn updates_are_shown_and_counted_where_they_belong(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let key = async |name: &str| {
+        server.enroll(&secret, machine(name)).await.text("orbit_node_key")
+    };
+    let (one, two, three) = (key("one").await, key("two").await, key("three").await);
+    let tell = async |key: &str, component: Value| {
+        let request = json!({"orbit_node_key": key, "components": [component]});
+        let reply = server.post("/api/fleet/orbit/updates").json(request).await;
+        reply.expect(200).json()["tallies"]["orbit"].clone()
+    };
+    let offered = |state: &str, version: &str| {
+        json!({"component": "orbit", "channel": "stable", "state": state, "version": version,
+            "offered_version": "1.1.0", "failures": 0})
+    };
+    let mut failed = offered("rolled_back", "1.0.0");
+    failed["blocked_version"] = "1.1.0".into();
+    failed["detail"] = "it ended\nthree times".into();
+    assert_eq!(tell(&one, offered("waiting", "1.0.0")).await, json!({"attempts": 0, "failures": 0}));
+    assert_eq!(tell(&one, offered("trying", "1.0.0")).await, json!({"attempts": 1, "failures": 0}));
+    assert_eq!(tell(&two, offered("current", "1.1.0")).await, json!({"attempts": 2, "failures": 0}));
+    assert_eq!(tell(&one, failed).await, json!({"attempts": 2, "failures": 1}));
+    assert_eq!(tell(&three, offered("waiting", "1.0.0")).await, json!({"attempts": 2, "failures": 1}));
+    let other = json!({"component": "other", "channel": "", "state": "current"});
+    assert_eq!(tell(&three, other).await, Value::Null);
+
+    let devices = server.devices(&owner).await;
+    let shown = |name: &str| {
+        let wanted = &machine(name)["hardware_uuid"];
+        devices.iter().find(|it| it["hardware_uuid"] == *wanted).unwrap()
+    };
+    assert_eq!(shown("one")["updates"][0]["state"], "rolled_back");
+    assert_eq!(shown("one")["updates"][0]["detail"], "it endedthree times");
+    assert_eq!(shown("two")["updates"][0]["version"], "1.1.0");
+    assert!(shown("three").get("updates").is_none());
+
+    let id = shown("one")["id"].as_str().unwrap().to_owned();
+    server.delete(&format!("/devices/{id}")).by(&owner).await.expect(204);
+    assert_eq!(tell(&three, offered("waiting", "1.0.0")).await, json!({"attempts": 1, "failures": 0}));
 }
 
 async fn a_desktop_token_belongs_to_one_device(server: TestServer) {

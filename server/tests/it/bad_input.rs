@@ -91,6 +91,13 @@ async fn routes(server: &TestServer) -> (Person, Vec<Route>) {
         SMALL,
         json!({"orbit_node_key": orbit, "device_auth_token": "t"}),
     );
+    add(
+        "/api/fleet/orbit/updates",
+        SMALL,
+        json!({"orbit_node_key": orbit, "components": [
+            {"component": "orbit", "channel": "stable", "state": "current"}
+        ]}),
+    );
     for prefix in wire::osquery::PREFIXES {
         let mut add = |path: &str, limit, body| add(&format!("{prefix}/{path}"), limit, body);
         add(

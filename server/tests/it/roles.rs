@@ -85,6 +85,7 @@ fn body(path: &str) -> Value {
         "/api/fleet/orbit/device_token" => {
             json!({"orbit_node_key": "wrong", "device_auth_token": "t"})
         }
+        "/api/fleet/orbit/updates" => json!({"orbit_node_key": "wrong", "components": []}),
         "/api/fleet/orbit/config" => json!({"orbit_node_key": "wrong"}),
         _ if path.ends_with("osquery/enroll") => {
             json!({"enroll_secret": "wrong", "host_identifier": "u"})

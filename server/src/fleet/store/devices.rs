@@ -7,7 +7,10 @@ use wire::{
     api::{Device, DeviceStatus, ONLINE_WITHIN_SECONDS},
 };
 
-use super::{Keyset, OrgStore, StoreError, row::Columns as _};
+use super::{
+    Keyset, OrgStore, StoreError,
+    row::{Columns as _, corrupt},
+};
 
 /// Which devices a list shows.
 #[derive(Debug, Default)]
@@ -177,6 +180,8 @@ fn device(row: &AnyRow, now: Timestamp) -> Result<Device, StoreError> {
         osquery_enrolled_at: row.optional_time("osquery_enrolled_at")?,
         last_seen_at,
         last_seen_ip: row.optional_text("last_seen_ip")?,
+        updates: serde_json::from_str(&row.text("updates")?)
+            .map_err(|error| corrupt("updates", error))?,
     })
 }
 
