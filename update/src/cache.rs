@@ -12,7 +12,7 @@ use std::{
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::disk::{self, Access};
@@ -49,7 +49,10 @@ impl Cache {
         let path = self.path(sha256);
         let found = match fs::File::open(&path) {
             Ok(mut file) => {
-                hash(&mut file).map_err(|source| CacheError { path: path.clone(), source })?
+                let mut hasher = Hasher::of(sha256);
+                hash_into(&mut hasher, &mut file)
+                    .map_err(|source| CacheError { path: path.clone(), source })?;
+                hasher.finish()
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CacheError { path, source }),
@@ -70,7 +73,7 @@ impl Cache {
     pub(crate) fn create(&self) -> Result<CacheWriter, CacheError> {
         let file = tempfile::Builder::new().prefix(LEFTOVER_PREFIX).tempfile_in(&self.dir);
         let file = file.map_err(|source| CacheError { path: self.dir.clone(), source })?;
-        Ok(CacheWriter { cache: self.clone(), file, hasher: Sha256::new(), length: 0 })
+        Ok(CacheWriter { cache: self.clone(), file, hasher: Hasher::default(), length: 0 })
     }
 
     /// Goes on with a file that is to hash to `sha256`, where an earlier attempt has ended. While
@@ -83,10 +86,10 @@ impl Cache {
         }
         let mut options = fs::File::options();
         let mut file = options.read(true).append(true).create(true).open(&path).map_err(failed)?;
+        let mut hasher = Hasher::of(sha256);
         if file.try_lock().is_err() {
-            return self.create();
+            return Ok(CacheWriter { hasher, ..self.create()? });
         }
-        let mut hasher = Sha256::new();
         let length = hash_into(&mut hasher, &mut file).map_err(failed)?;
         let place = TempPath::try_from_path(path.as_std_path()).map_err(failed)?;
         let mut file = NamedTempFile::from_parts(file, place);
@@ -118,7 +121,7 @@ impl Cache {
 pub(crate) struct CacheWriter {
     cache: Cache,
     file: NamedTempFile,
-    hasher: Sha256,
+    hasher: Hasher,
     length: u64,
 }
 
@@ -139,12 +142,12 @@ impl CacheWriter {
 
     /// The hash of the bytes so far, in hexadecimal.
     pub(crate) fn sha256(&self) -> String {
-        hex::encode(self.hasher.clone().finalize())
+        self.hasher.clone().finish()
     }
 
     /// Begins anew, with what is there thrown away.
     pub(crate) fn restart(&mut self) -> Result<(), CacheError> {
-        (self.hasher, self.length) = (Sha256::new(), 0);
+        (self.hasher, self.length) = (self.hasher.anew(), 0);
         let emptied = self.file.as_file().set_len(0).and_then(|()| self.file.rewind());
         emptied.map_err(|source| CacheError { path: self.cache.dir.clone(), source })
     }
@@ -164,6 +167,48 @@ impl CacheWriter {
     }
 }
 
+/// SHA-256, or SHA-512 for the files of publishers who give nothing else.
+#[derive(Debug, Clone)]
+enum Hasher {
+    Sha256(Sha256),
+    Sha512(Box<Sha512>),
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::Sha256(Sha256::new())
+    }
+}
+
+impl Hasher {
+    /// The one that gives `hash`, in hexadecimal.
+    fn of(hash: &str) -> Self {
+        if hash.len() == 128 { Self::Sha512(Box::default()) } else { Self::default() }
+    }
+
+    fn anew(&self) -> Self {
+        match self {
+            Self::Sha256(_) => Self::default(),
+            Self::Sha512(_) => Self::Sha512(Box::default()),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// In hexadecimal.
+    fn finish(self) -> String {
+        match self {
+            Self::Sha256(hasher) => hex::encode(hasher.finalize()),
+            Self::Sha512(hasher) => hex::encode(hasher.finalize()),
+        }
+    }
+}
+
 /// The cache cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("could not use the cached file `{path}`")]
@@ -176,13 +221,13 @@ pub struct CacheError {
 
 /// The SHA-256 of what is left to read of `file`, in hexadecimal.
 pub(crate) fn hash(file: &mut dyn Read) -> io::Result<String> {
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::default();
     hash_into(&mut hasher, file)?;
-    Ok(hex::encode(hasher.finalize()))
+    Ok(hasher.finish())
 }
 
 /// Gives the number of bytes.
-fn hash_into(hasher: &mut Sha256, file: &mut dyn Read) -> io::Result<u64> {
+fn hash_into(hasher: &mut Hasher, file: &mut dyn Read) -> io::Result<u64> {
     let mut buffer = vec![0; 256 * 1024];
     let mut total = 0;
     loop {

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use camino::Utf8PathBuf;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use reqwest::{RequestBuilder, Response, StatusCode, header};
+use reqwest::{Response, StatusCode, header};
 use tokio::io::AsyncSeekExt as _;
 use tokio_util::io::ReaderStream;
 use url::Url;
@@ -31,11 +31,24 @@ const LONGEST_REMEMBERED: usize = 64 << 10;
 /// A place that has a repository's files.
 #[derive(Debug, Clone)]
 pub(crate) enum Transport {
-    /// A server, and the URL that file names are appended to. It ends in a slash.
-    Http { client: reqwest::Client, base: Url, polled: Polled },
+    /// A server.
+    Http(Http),
     /// A directory.
     Directory(Utf8PathBuf),
 }
+
+/// A server, and the URL that file names are appended to.
+#[derive(Debug, Clone)]
+pub(crate) struct Http {
+    pub(crate) client: reqwest::Client,
+    pub(crate) base: Url,
+    /// Where targets are; none: in a directory beside the metadata.
+    pub(crate) targets: Option<Url>,
+    pub(crate) polled: Polled,
+}
+
+/// The directory of targets.
+const TARGETS: &str = "targets/";
 
 /// The polled file as it last came, and what the server calls this state of it: asked whether it has
 /// changed, the server need not send it again.
@@ -62,10 +75,8 @@ impl Transport {
         let timed_out = |_| TransportError::Slow { at: self.locate(name), limit: METADATA_TIMEOUT };
         let reading = async {
             match self {
-                Self::Http { client, base, polled } if name == POLLED => {
-                    self.poll(client.get(join(base, name)), polled, limit).await
-                }
-                Self::Http { .. } | Self::Directory(_) => match self.open(name, 0).await? {
+                Self::Http(http) if name == POLLED => self.poll(http, limit).await,
+                Self::Http(_) | Self::Directory(_) => match self.open(name, 0).await? {
                     Some(opened) => self.collect(name, opened.stream, limit).await.map(Some),
                     None => Ok(None),
                 },
@@ -74,13 +85,9 @@ impl Transport {
         tokio::time::timeout(METADATA_TIMEOUT, reading).await.map_err(timed_out)?
     }
 
-    async fn poll(
-        &self,
-        request: RequestBuilder,
-        polled: &Polled,
-        limit: u64,
-    ) -> Result<Option<Vec<u8>>, TransportError> {
+    async fn poll(&self, http: &Http, limit: u64) -> Result<Option<Vec<u8>>, TransportError> {
         let at = self.locate(POLLED);
+        let (polled, request) = (&http.polled, http.client.get(http.url(POLLED)));
         let known = polled.take();
         let request = match &known {
             Some((tag, _)) => request.header(header::IF_NONE_MATCH, tag),
@@ -124,7 +131,7 @@ impl Transport {
         offset: u64,
     ) -> Result<Option<Opened>, TransportError> {
         match self {
-            Self::Http { client, base, .. } => get(client, join(base, name), offset).await,
+            Self::Http(http) => get(&http.client, http.url(name), offset).await,
             Self::Directory(dir) => open_file(dir.join(name), offset).await,
         }
     }
@@ -132,7 +139,7 @@ impl Transport {
     /// The URL or path of a file, as errors show it.
     pub(crate) fn locate(&self, name: &str) -> String {
         match self {
-            Self::Http { base, .. } => shown(&join(base, name)),
+            Self::Http(http) => shown(&http.url(name)),
             Self::Directory(dir) => dir.join(name).into_string(),
         }
     }
@@ -182,6 +189,17 @@ pub enum TransportError {
         /// How long was waited.
         limit: Duration,
     },
+}
+
+impl Http {
+    /// The URL of a file. Names of metadata are quoted already, as roles may be called anything.
+    fn url(&self, name: &str) -> Url {
+        match (&self.targets, name.strip_prefix(TARGETS)) {
+            (Some(targets), Some(name)) => join(targets, name),
+            (None, Some(_)) => join(&self.base, name),
+            (Some(_) | None, None) => join_quoted(&self.base, name),
+        }
+    }
 }
 
 impl Polled {
@@ -261,6 +279,13 @@ fn join(base: &Url, name: &str) -> Url {
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().extend(name.split('/'));
     }
+    url
+}
+
+/// `base` with `name` appended as it is.
+fn join_quoted(base: &Url, name: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{name}", base.path().trim_end_matches('/')));
     url
 }
 

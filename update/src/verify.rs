@@ -45,7 +45,7 @@ pub(crate) trait Verifier {
 pub(crate) struct SignedTarget {
     /// In bytes.
     pub(crate) length: u64,
-    /// In lower-case hexadecimal.
+    /// In lower-case hexadecimal; a SHA-512 where the publisher gives nothing else.
     pub(crate) sha256: String,
     /// Where its file is, relative to the directory of targets.
     pub(crate) file: String,
@@ -104,8 +104,8 @@ pub enum VerifyError {
     /// Metadata, or a key in it, that makes no sense.
     #[error("the metadata cannot be read")]
     Malformed(#[source] Box<TufError>),
-    /// A target without a SHA-256.
-    #[error("`{target}` is signed for without a SHA-256")]
+    /// A target without a SHA-256 or SHA-512.
+    #[error("`{target}` is signed for without a SHA-256 or SHA-512")]
     NoSha256 {
         /// The target's name.
         target: String,
@@ -178,12 +178,11 @@ impl Verifier for SigstoreVerifier {
     ) -> Result<Option<SignedTarget>, VerifyError> {
         let Some(found) = self.0.get_target_info(target, now).await? else { return Ok(None) };
         let no_sha256 = || VerifyError::NoSha256 { target: target.to_owned() };
-        let sha256 = found
-            .hashes
-            .get("sha256")
-            .filter(|it| is_sha256(it))
-            .ok_or_else(no_sha256)?
-            .to_lowercase();
+        let hash = |name, length| {
+            found.hashes.get(name).filter(|it: &&String| is_hash(it, length))
+        };
+        let sha256 = hash("sha256", 64).or_else(|| hash("sha512", 128));
+        let sha256 = sha256.ok_or_else(no_sha256)?.to_lowercase();
         let custom = |key| found.custom.as_ref().and_then(|it: &Value| it.get(key)?.as_str());
         Ok(Some(SignedTarget {
             length: found.length,
@@ -284,8 +283,8 @@ fn limits() -> UpdaterConfig {
     limits
 }
 
-fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+fn is_hash(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Where metadata is read from.

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     connection::{Connection, ConnectionError},
-    transport::{self, Polled, Transport},
+    transport::{self, Http, Polled, Transport},
 };
 
 /// The directory that holds `timestamp.json`, on a server or on this machine.
@@ -24,7 +24,8 @@ impl Location {
         match self {
             Self::Url(url) => {
                 let (client, base) = (connection.client()?, url.clone());
-                Ok(Transport::Http { client, base, polled: Polled::default() })
+                let (targets, polled) = (connection.targets.clone(), Polled::default());
+                Ok(Transport::Http(Http { client, base, targets, polled }))
             }
             Self::Directory(dir) => Ok(Transport::Directory(dir.clone())),
         }

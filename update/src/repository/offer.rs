@@ -86,6 +86,21 @@ impl Repository {
             .ok_or_else(|| OfferError::Unlisted { target: file.target.clone() })
     }
 
+    /// What the metadata says of a target of any name; none: nothing. Needs a
+    /// [`refresh`](Self::refresh) before.
+    pub async fn find(
+        &mut self,
+        target: &str,
+        now: Timestamp,
+    ) -> Result<Option<ReleaseFile>, OfferError> {
+        let found = self.verifier.resolve(target, now).await?;
+        Ok(found.map(|it| ReleaseFile {
+            target: target.to_owned(),
+            length: it.length,
+            sha256: it.sha256,
+        }))
+    }
+
     /// How many bytes have to be downloaded for `file`; none if it is here.
     pub async fn missing_bytes(
         &mut self,

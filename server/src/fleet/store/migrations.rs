@@ -33,6 +33,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0004_people.sql"),
         include_str!("../../../migrations/postgres/0004_people.sql"),
     ),
+    (
+        5,
+        "updates",
+        include_str!("../../../migrations/sqlite/0005_updates.sql"),
+        include_str!("../../../migrations/postgres/0005_updates.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.
