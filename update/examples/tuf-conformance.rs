@@ -39,8 +39,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
     match call.command.as_str() {
         "init" => call.init(),
         "refresh" | "download" => {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let outcome = runtime.block_on(call.fetch());
             // Whatever was verified before something failed is trusted all the same.
             call.show()?;

@@ -178,9 +178,7 @@ impl Verifier for SigstoreVerifier {
     ) -> Result<Option<SignedTarget>, VerifyError> {
         let Some(found) = self.0.get_target_info(target, now).await? else { return Ok(None) };
         let no_sha256 = || VerifyError::NoSha256 { target: target.to_owned() };
-        let hash = |name, length| {
-            found.hashes.get(name).filter(|it: &&String| is_hash(it, length))
-        };
+        let hash = |name, length| found.hashes.get(name).filter(|it: &&String| is_hash(it, length));
         let sha256 = hash("sha256", 64).or_else(|| hash("sha512", 128));
         let sha256 = sha256.ok_or_else(no_sha256)?.to_lowercase();
         let custom = |key| found.custom.as_ref().and_then(|it: &Value| it.get(key)?.as_str());

@@ -158,9 +158,7 @@ async fn a_log_of_countless_lines_is_refused(server: TestServer) {
 async fn updates_are_shown_and_counted_where_they_belong(server: TestServer) {
     let owner = server.owner().await;
     let (_, secret) = server.secret(&owner, json!({})).await;
-    let key = async |name: &str| {
-        server.enroll(&secret, machine(name)).await.text("orbit_node_key")
-    };
+    let key = async |name: &str| server.enroll(&secret, machine(name)).await.text("orbit_node_key");
     let (one, two, three) = (key("one").await, key("two").await, key("three").await);
     let tell = async |key: &str, component: Value| {
         let request = json!({"orbit_node_key": key, "components": [component]});
@@ -174,11 +172,20 @@ async fn updates_are_shown_and_counted_where_they_belong(server: TestServer) {
     let mut failed = offered("rolled_back", "1.0.0");
     failed["blocked_version"] = "1.1.0".into();
     failed["detail"] = "it ended\nthree times".into();
-    assert_eq!(tell(&one, offered("waiting", "1.0.0")).await, json!({"attempts": 0, "failures": 0}));
+    assert_eq!(
+        tell(&one, offered("waiting", "1.0.0")).await,
+        json!({"attempts": 0, "failures": 0})
+    );
     assert_eq!(tell(&one, offered("trying", "1.0.0")).await, json!({"attempts": 1, "failures": 0}));
-    assert_eq!(tell(&two, offered("current", "1.1.0")).await, json!({"attempts": 2, "failures": 0}));
+    assert_eq!(
+        tell(&two, offered("current", "1.1.0")).await,
+        json!({"attempts": 2, "failures": 0})
+    );
     assert_eq!(tell(&one, failed).await, json!({"attempts": 2, "failures": 1}));
-    assert_eq!(tell(&three, offered("waiting", "1.0.0")).await, json!({"attempts": 2, "failures": 1}));
+    assert_eq!(
+        tell(&three, offered("waiting", "1.0.0")).await,
+        json!({"attempts": 2, "failures": 1})
+    );
     let other = json!({"component": "other", "channel": "", "state": "current"});
     assert_eq!(tell(&three, other).await, Value::Null);
 
@@ -194,7 +201,10 @@ async fn updates_are_shown_and_counted_where_they_belong(server: TestServer) {
 
     let id = shown("one")["id"].as_str().unwrap().to_owned();
     server.delete(&format!("/devices/{id}")).by(&owner).await.expect(204);
-    assert_eq!(tell(&three, offered("waiting", "1.0.0")).await, json!({"attempts": 1, "failures": 0}));
+    assert_eq!(
+        tell(&three, offered("waiting", "1.0.0")).await,
+        json!({"attempts": 1, "failures": 0})
+    );
 }
 
 async fn a_desktop_token_belongs_to_one_device(server: TestServer) {

@@ -135,7 +135,10 @@ fn a_version_is_started_three_times_and_then_blocked_until_another_is_offered() 
         assert_eq!(wait(&judge(&offer("1.1.0"), &subject(&entry), at(0))), &Wait::OnTrial);
     }
     assert_eq!(entry.start(), Start::Proven);
-    assert_eq!(wait(&judge(&offer("1.1.0"), &subject(&entry), at(0))), &Wait::Blocked(Fault::Ended));
+    assert_eq!(
+        wait(&judge(&offer("1.1.0"), &subject(&entry), at(0))),
+        &Wait::Blocked(Fault::Ended)
+    );
     assert_eq!(judge(&offer("1.1.1"), &subject(&entry), at(0)), Verdict::Begin);
     entry.offered("sha256 of 1.1.0");
     assert!(entry.blocked.is_some());

@@ -125,11 +125,8 @@ fn a_bad_release_stops_itself_in_its_first_wave_and_every_device_is_back() {
     assert_eq!(fleet.running(), BTreeMap::from([("1.0.0", 1_000)]));
     assert_eq!(fleet.tried(), 2, "two failures are more than five percent of twenty");
     for device in &fleet.devices {
-        let expected = if device.has_tried {
-            Wait::Blocked(Fault::Ended)
-        } else {
-            Wait::Failing(fleet.tally)
-        };
+        let expected =
+            if device.has_tried { Wait::Blocked(Fault::Ended) } else { Wait::Failing(fleet.tally) };
         assert_eq!(device.verdict, Some(Verdict::Wait(expected)), "{}", device.name);
     }
 }
