@@ -1,7 +1,7 @@
 //! Signing keys: ed25519, in files encrypted with a passphrase.
 //!
 //! A key file is PKCS#8 PEM encrypted with scrypt and AES-256-CBC (RFC 5958, RFC 7914), which
-//! `openssl pkey` reads. A P-256 key in such a file signs as well.
+//! `openssl pkey` reads. A P-256 or RSA key in such a file signs as well.
 
 use std::{fmt, io};
 
@@ -9,7 +9,9 @@ use camino::Utf8PathBuf;
 use tough::sign::Sign;
 
 mod dir;
+mod gotuf;
 mod public;
+mod remote;
 
 pub use dir::{Algorithm, KeyDir, KeyFile, KeyName, KeyNameError, NewKey, is_encrypted};
 pub use public::{PublicKey, PublicKeyError};
@@ -136,6 +138,12 @@ pub enum KeyError {
     /// A private key that everybody who has the file can use.
     #[error("the key `{path}` is not encrypted")]
     Unencrypted {
+        /// The key file.
+        path: Utf8PathBuf,
+    },
+    /// A file with more than one key, where one was asked for.
+    #[error("`{path}` holds several keys")]
+    Several {
         /// The key file.
         path: Utf8PathBuf,
     },

@@ -15,11 +15,13 @@ use std::{collections::BTreeSet, io};
 use jiff::Timestamp;
 use serde_json::Value;
 use sigstore_tuf::{
-    Error as TufError, TrustedMetadataSet, Updater, UpdaterConfig, transport::FetchFuture,
+    Error as TufError, MetadataStore as _, Repository as _, TrustedMetadataSet, Updater,
+    UpdaterConfig, metadata::TargetFile, transport::FetchFuture,
 };
 
 use sigstore_types::SignatureBytes;
 
+use self::succinct::Bin;
 use crate::{
     audit::Listed,
     store::Store,
@@ -124,9 +126,16 @@ pub enum VerifyError {
     Transport(#[from] TransportError),
 }
 
+mod succinct;
+
 /// `sigstore-tuf`'s client over our transport and store.
 #[derive(Debug)]
-pub(crate) struct SigstoreVerifier(Updater);
+pub(crate) struct SigstoreVerifier {
+    updater: Updater,
+    /// For the bins, which the client does not know of.
+    source: MetadataSource,
+    store: Store,
+}
 
 impl SigstoreVerifier {
     /// Starts from `pinned_root` and the newest stored root that chains from it.
@@ -135,12 +144,13 @@ impl SigstoreVerifier {
         source: MetadataSource,
         store: Store,
     ) -> Result<Self, VerifyError> {
-        Ok(Self(Updater::new(source, pinned_root)?.with_config(limits()).with_store(store)))
+        let updater = Updater::new(source.clone(), pinned_root)?.with_config(limits());
+        Ok(Self { updater: updater.with_store(store.clone()), source, store })
     }
 
     /// The roles that the verified snapshot and targets metadata name. Needs a refresh before.
     pub(crate) fn listed(&self) -> Listed {
-        let trusted = self.0.trusted();
+        let trusted = self.updater.trusted();
         let targets = trusted.targets_role("targets");
         let delegations = targets.and_then(|it| it.delegations.as_ref());
         let delegated = delegations.map(|it| it.roles.iter().map(|role| role.name.clone()));
@@ -154,9 +164,29 @@ impl SigstoreVerifier {
         Listed { roles: named.collect(), delegated }
     }
 
+    /// What the bin of `target` says of it, if there are bins.
+    async fn in_bin(
+        &self,
+        target: &str,
+        now: Timestamp,
+    ) -> Result<Option<TargetFile>, VerifyError> {
+        let trusted = self.updater.trusted();
+        let bin = Bin::of(trusted, target);
+        let listed = bin.and_then(|bin| bin.listed(trusted).map(|it| it.version).zip(Some(bin)));
+        let Some((version, bin)) = listed else { return Ok(None) };
+        let plain = format!("{}.json", bin.role);
+        let is_consistent = trusted.root().consistent_snapshot;
+        let name = if is_consistent { format!("{version}.{plain}") } else { plain.clone() };
+        let bytes = self.source.fetch_metadata(&name, limits().targets_max_length).await?;
+        let bytes = bytes.ok_or(VerifyError::Missing { name })?;
+        let found = bin.look_up(trusted, &bytes, (target, now))?;
+        self.store.store(&plain, &bytes)?;
+        Ok(found)
+    }
+
     /// The name a target's file is published under.
     fn file_of(&self, target: &str, sha256: &str) -> String {
-        if !self.0.trusted().root().consistent_snapshot {
+        if !self.updater.trusted().root().consistent_snapshot {
             return target.to_owned();
         }
         match target.rsplit_once('/') {
@@ -168,7 +198,7 @@ impl SigstoreVerifier {
 
 impl Verifier for SigstoreVerifier {
     async fn refresh(&mut self, now: Timestamp) -> Result<(), VerifyError> {
-        Ok(self.0.refresh(now).await?)
+        Ok(self.updater.refresh(now).await?)
     }
 
     async fn resolve(
@@ -176,7 +206,11 @@ impl Verifier for SigstoreVerifier {
         target: &str,
         now: Timestamp,
     ) -> Result<Option<SignedTarget>, VerifyError> {
-        let Some(found) = self.0.get_target_info(target, now).await? else { return Ok(None) };
+        let found = match self.updater.get_target_info(target, now).await? {
+            None => self.in_bin(target, now).await?,
+            found => found,
+        };
+        let Some(found) = found else { return Ok(None) };
         let no_sha256 = || VerifyError::NoSha256 { target: target.to_owned() };
         let hash = |name, length| found.hashes.get(name).filter(|it: &&String| is_hash(it, length));
         let sha256 = hash("sha256", 64).or_else(|| hash("sha512", 128));
@@ -286,7 +320,7 @@ fn is_hash(text: &str, length: usize) -> bool {
 }
 
 /// Where metadata is read from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum MetadataSource {
     /// Where the repository is published.
     Published(Transport),

@@ -2,6 +2,7 @@
 
 mod change;
 mod keys;
+mod migrate;
 mod passphrases;
 mod publish;
 mod roles;
@@ -15,6 +16,7 @@ use clap::{Args, Subcommand};
 use update::{Expiries, Founding};
 
 use self::{
+    migrate::MigrateArgs,
     passphrases::PassphraseArgs,
     publish::{AddArgs, PauseArgs, PromoteArgs, PublishArgs, RemoveArgs, RenewArgs, RenewOneArgs},
     roles::RotateArgs,
@@ -47,6 +49,15 @@ Examples:
   fleetctl updates init --path tuf
   fleetctl updates init --path tuf --root-keys 3 --root-threshold 2"))]
     Init(InitArgs),
+    /// Goes on with a repository of Fleet's `fleetctl updates`, of tuftool or of another TUF tool
+    ///
+    /// Who trusts its root goes on trusting it: the next root is signed with its keys. The other
+    /// repository stays as it is; publish the new one in its place.
+    #[command(after_help = format!("{ENVIRONMENT}\n\n\
+Examples:
+  fleetctl updates migrate --path tuf --from old-tuf
+  fleetctl updates migrate --path tuf --from tuf-repo --key root.pem --key targets.pem"))]
+    Migrate(MigrateArgs),
     /// Publishes a component
     #[command(after_help = format!("{ENVIRONMENT}\n\n\
 Examples:
@@ -65,7 +76,7 @@ Examples:
   fleetctl updates promote --path tuf --name orbit --version edge --to stable --platform linux
   fleetctl updates promote --path tuf --name orbit --version 1.2.3 --to stable --waves 1%,10%@24h,100%@3d")]
     Promote(PromoteArgs),
-    /// Lets no more devices begin with what is current on a channel
+    /// Tells devices not to begin with what is current on a channel
     #[command(after_help = "\
 Examples:
   fleetctl updates pause --path tuf --name orbit --channel stable")]
@@ -174,6 +185,7 @@ pub(crate) struct InitArgs {
 pub(crate) async fn run(command: UpdatesCommand, session: &Session) -> anyhow::Result<()> {
     match command {
         UpdatesCommand::Init(args) => init(args, session).await,
+        UpdatesCommand::Migrate(args) => migrate::run(args, session).await,
         UpdatesCommand::Add(args) => publish::add(args, session).await,
         UpdatesCommand::Remove(args) => publish::remove(args, session).await,
         UpdatesCommand::Promote(args) => publish::promote(args, session).await,

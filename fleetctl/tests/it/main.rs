@@ -19,6 +19,7 @@ mod served;
 mod server;
 mod session;
 mod sheet;
+mod signers;
 mod signing;
 mod transcripts;
 mod updates;

@@ -93,6 +93,13 @@ impl Document {
         Ok(())
     }
 
+    /// Gives the signature of the key `id` under the id that the key has elsewhere, too.
+    pub(super) fn sign_again(&mut self, id: &str, elsewhere: String) {
+        if let Some(signature) = self.signatures.get(id).cloned() {
+            self.signatures.insert(elsewhere, signature);
+        }
+    }
+
     /// Takes over the valid signatures of `other`, the same metadata, by keys of `authority`;
     /// returns the ids of the keys whose signatures are new here.
     pub(super) fn take_signatures(&mut self, other: &Self, authority: &Authority) -> Vec<String> {

@@ -5,10 +5,15 @@ use std::{fmt, fs, str::FromStr};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use camino::{Utf8Path, Utf8PathBuf};
 use pkcs8::{
-    EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef, SecretDocument, der::Decode as _,
+    EncryptedPrivateKeyInfoRef, LineEnding, ObjectIdentifier, PrivateKeyInfoRef, SecretDocument,
+    der::{
+        Decode as _,
+        asn1::{AnyRef, OctetStringRef},
+    },
+    spki::AlgorithmIdentifierRef,
 };
 
-use super::{KeyError, Passphrase, PublicKey, SigningKey};
+use super::{KeyError, Passphrase, PublicKey, SigningKey, gotuf};
 use crate::disk::{self, Access};
 
 /// What a key file is called without its ending: small letters, digits and hyphens.
@@ -152,12 +157,30 @@ impl KeyDir {
         from: &Utf8Path,
         (opens, passphrase): (Option<&Passphrase>, &Passphrase),
     ) -> Result<SigningKey, KeyError> {
-        let plain = match opens {
-            Some(opens) => open(from, opens)?,
-            None => plain_key(from)?,
+        let [key] = <[_; 1]>::try_from(self.take(name, from, opens)?)
+            .map_err(|_| KeyError::Several { path: from.to_owned() })?;
+        key.keep(passphrase)
+    }
+
+    /// The keys in the file `from`, to be called `name`, `name-2` and so on here; `opens` decrypts it,
+    /// if it is encrypted. Only key files of go-tuf hold several.
+    pub fn take(
+        &self,
+        name: &KeyName,
+        from: &Utf8Path,
+        opens: Option<&Passphrase>,
+    ) -> Result<Vec<NewKey>, KeyError> {
+        let all = match opens {
+            _ if gotuf::is_sealed(from).is_some() => gotuf::open(from, opens)?,
+            Some(opens) => vec![open(from, opens)?],
+            None => vec![plain_key(from)?],
         };
-        let key = signing_key(&plain, from.to_owned())?;
-        NewKey { dir: self.clone(), name: name.to_string(), plain, key }.keep(passphrase)
+        let named = all.into_iter().zip(1_u32..).map(|(plain, number)| {
+            let key = signing_key(&plain, from.to_owned())?;
+            let name = if number == 1 { name.to_string() } else { format!("{name}-{number}") };
+            Ok(NewKey { dir: self.clone(), name, plain, key })
+        });
+        named.collect()
     }
 
     /// Encrypts the key called `name` anew: `old` opens it, `new` opens it from then on.
@@ -189,6 +212,15 @@ impl NewKey {
     /// Its public half.
     pub fn public(&self) -> PublicKey {
         self.key.public()
+    }
+
+    /// The same in another directory.
+    pub(crate) fn keep_in(
+        self,
+        dir: &KeyDir,
+        passphrase: &Passphrase,
+    ) -> Result<SigningKey, KeyError> {
+        Self { dir: dir.clone(), ..self }.keep(passphrase)
     }
 
     /// Writes its files, the private one encrypted and for the owner alone. Nothing replaces a key.
@@ -224,6 +256,12 @@ const SEALED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 /// The same of one that is not encrypted.
 const PLAIN_LABEL: &str = "PRIVATE KEY";
 
+/// The same of one in the form that RSA keys had before (PKCS#1).
+const RSA_LABEL: &str = "RSA PRIVATE KEY";
+
+/// RFC 8017, appendix C.
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
 fn signing_key(plain: &SecretDocument, path: Utf8PathBuf) -> Result<SigningKey, KeyError> {
     let unknown = || KeyError::UnknownKind { path: path.clone() };
     if let Ok(signer) = tough::sign::parse_keypair(plain.as_bytes()) {
@@ -252,12 +290,25 @@ fn open(path: &Utf8Path, passphrase: &Passphrase) -> Result<SecretDocument, KeyE
 fn plain_key(path: &Utf8Path) -> Result<SecretDocument, KeyError> {
     match read_pem(path)? {
         (label, plain) if label == PLAIN_LABEL => Ok(plain),
+        (label, plain) if label == RSA_LABEL => {
+            wrap_rsa(&plain).ok_or_else(|| KeyError::UnknownKind { path: path.to_owned() })
+        }
         _ => Err(KeyError::UnknownKind { path: path.to_owned() }),
     }
 }
 
+/// PKCS#1 as PKCS#8 (RFC 5208, appendix A.1 of RFC 8017).
+fn wrap_rsa(plain: &SecretDocument) -> Option<SecretDocument> {
+    let algorithm = AlgorithmIdentifierRef { oid: RSA, parameters: Some(AnyRef::NULL) };
+    let key = OctetStringRef::new(plain.as_bytes()).ok()?;
+    SecretDocument::encode_msg(&PrivateKeyInfoRef::new(algorithm, key)).ok()
+}
+
 /// Whether the key in the file at `path` is encrypted.
 pub fn is_encrypted(path: &Utf8Path) -> Result<bool, KeyError> {
+    if let Some(is_sealed) = gotuf::is_sealed(path) {
+        return Ok(is_sealed);
+    }
     Ok(read_pem(path)?.0 == SEALED_LABEL)
 }
 

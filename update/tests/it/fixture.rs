@@ -112,13 +112,7 @@ impl Fixture {
     /// An orbit for Linux, tagged `stable`.
     pub(crate) fn orbit(&self, version: &str, content: &[u8]) -> Addition {
         let file = self.write(&format!("orbit-{version}"), content);
-        Addition {
-            file,
-            component: Component::Orbit,
-            platform: UpdatePlatform::Linux,
-            version: version.parse().unwrap(),
-            tags: vec![Channel::stable()],
-        }
+        orbit_addition(&file, version)
     }
 
     pub(crate) fn keys(&self) -> Arc<Vec<SigningKey>> {
@@ -160,6 +154,17 @@ impl Fixture {
             connection: Connection::default(),
             offline: false,
         }
+    }
+}
+
+/// An orbit for Linux, tagged `stable`.
+pub(crate) fn orbit_addition(file: &Utf8Path, version: &str) -> Addition {
+    Addition {
+        file: file.to_owned(),
+        component: Component::Orbit,
+        platform: UpdatePlatform::Linux,
+        version: version.parse().unwrap(),
+        tags: vec![Channel::stable()],
     }
 }
 

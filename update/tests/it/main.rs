@@ -8,6 +8,7 @@ mod fixture;
 mod interop;
 mod keys;
 mod local;
+mod migrate;
 mod mirror;
 mod names;
 mod publishing;

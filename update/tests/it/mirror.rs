@@ -118,7 +118,8 @@ async fn a_damaged_file_of_a_copy_is_replaced_and_one_of_ours_goes_nowhere() {
     let good = fs::read(www.join(name)).unwrap();
     let bad = vec![b'x'; good.len()];
     fs::write(www.join(name), &bad).unwrap();
-    assert_eq!(fixture.editor.mirror(&www, now()).unwrap().copy_all().unwrap(), [name.clone()]);
+    let again = fixture.editor.mirror(&www, now()).unwrap().copy_all().unwrap();
+    assert_eq!((again.len(), &again[0]), (1, name));
     assert_eq!(fs::read(www.join(name)).unwrap(), good);
 
     let ours = fixture.editor.repository_dir().join(name);

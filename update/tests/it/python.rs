@@ -4,7 +4,8 @@ use std::{fs, process::Command, sync::OnceLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-const PACKAGES: [&str; 3] = ["tuf==7.0.1", "securesystemslib==1.6.0", "cryptography==50.0.2"];
+const PACKAGES: [&str; 4] =
+    ["tuf==7.0.1", "securesystemslib==1.6.0", "cryptography==50.0.2", "pynacl==1.6.2"];
 
 /// Runs `tests/it/<script>` with `args`; returns what it printed.
 pub(crate) async fn run(script: &str, args: &[&str]) -> Result<String, String> {

@@ -148,6 +148,18 @@ def custom(value):
     return lambda it: it.targets["targets"].update(another=other)
 
 
+def bins(repository, bits=8, **about):
+    """The target is in one of many bins (TAP 15); nobody needs the others."""
+    number = int.from_bytes(hashlib.sha256(TARGET.encode()).digest()[:4], "big") >> (32 - bits)
+    name = f"bin-{number:0{len(f'{(1 << bits) - 1:x}')}x}"
+    role = repository.hand_over(name=name)
+    succinct = {"keyids": role["keyids"], "threshold": 1, "bit_length": bits, "name_prefix": "bin", **about}
+    delegations = repository.targets["delegations"]
+    del delegations["roles"]
+    delegations["succinct_roles"] = succinct
+    return name
+
+
 def sha512_only(repository):
     digest = hashlib.sha512(b"another").hexdigest()
     repository.targets["targets"]["another"] = {"length": 7, "hashes": {"sha512": digest}}
@@ -175,6 +187,10 @@ VARIANTS = {
     "delegated": lambda it: it.hand_over(paths=["orbit/*/*/*"]),
     "delegated, terminating": lambda it: it.hand_over(paths=["orbit/*/*/*"], terminating=True),
     "delegated by hash": lambda it: it.hand_over(path_hash_prefixes=list("0123456789abcdef")),
+    "in bins": bins,
+    "in bins that are half a digit": lambda it: bins(it, bits=10),
+    "in bins without consistent snapshots": lambda it: (
+        bins(it), it.root.update(consistent_snapshot=False)),
     "empty custom": custom({}),
     "null custom": custom(None),
     "expiry with offset": field(lambda it: it.targets, {"expires": LATER[:-1] + "+00:00"}),
@@ -200,6 +216,10 @@ VARIANTS = {
     "refused: expired targets": field(lambda it: it.targets, {"expires": EARLIER}),
     "refused: role with another's signature": lambda it: (
         it.hand_over(paths=["orbit/*/*/*"]), it.forged.add("orbit")),
+    "refused: bin with another's signature": lambda it: it.forged.add(bins(it)),
+    "refused: expired bin": lambda it: it.delegated[bins(it)].update(expires=EARLIER),
+    "refused: bin that the snapshot does not list": lambda it: it.unlisted.add(bins(it)),
+    "refused: more signatures than a bin has": lambda it: bins(it, threshold=2),
     "refused: expired role": lambda it: (
         it.hand_over(paths=["orbit/*/*/*"]), it.delegated["orbit"].update(expires=EARLIER)),
     "refused: one star for two levels": lambda it: it.hand_over(paths=["orbit/*/orbit"]),

@@ -1,7 +1,7 @@
-"""Makes a repository as python-tuf does: write_repository.py DIR NOW [rotate].
+"""Makes a repository as python-tuf does: write_repository.py DIR NOW [rotate] [keys].
 
 It has orbit/linux/stable/orbit in a delegated role, in a sub-directory, with consistent snapshots. With `rotate`, root
-version 2 replaces the root and timestamp keys.
+version 2 replaces the root and timestamp keys. With `keys`, the root's is RSA, and all are in `keys` beside DIR.
 """
 
 import datetime
@@ -9,6 +9,8 @@ import pathlib
 import shutil
 import sys
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import (
     DelegatedRole, Delegations, Key, Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp,
@@ -19,6 +21,13 @@ out = pathlib.Path(out)
 expires = datetime.datetime.fromisoformat(now).replace(microsecond=0) + datetime.timedelta(days=7)
 signers = {role: CryptoSigner.generate_ed25519() for role in ["root", "targets", "snapshot", "timestamp", "linux"]}
 signers["snapshot"] = CryptoSigner.generate_ecdsa()
+if "keys" in flags:
+    private = rsa.generate_private_key(65537, 2048)
+    signers["root"] = CryptoSigner(private)
+    for role in ["targets", "snapshot", "timestamp"]:
+        (out.parent / "keys" / f"{role}.pem").write_bytes(signers[role].private_bytes)
+    old = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    (out.parent / "keys/root.pem").write_bytes(private.private_bytes(*old))
 
 
 def publish(name, metadata, *keys):

@@ -138,8 +138,8 @@ async fn sign(args: SignArgs, session: &Session) -> anyhow::Result<()> {
     let missing = pending.summary().signatures.into_iter().flat_map(|it| it.missing);
     let mut keys = Vec::new();
     for id in missing.collect::<std::collections::BTreeSet<_>>() {
-        if let Some((folder, name)) = at_hand.get(&id) {
-            keys.push(args.keys.passphrases.unlock(folder, name)?);
+        if let Some(key) = at_hand.get(&id) {
+            keys.push(key.open(&args.keys.passphrases)?);
         }
     }
     if keys.is_empty() {

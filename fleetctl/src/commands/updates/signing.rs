@@ -5,16 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use jiff::Timestamp;
+use packager::sign::{Scheme, Signer as _};
 use serde::Serialize;
 use update::{
-    Edit, Editor, Expiries, KeyDir, KeyName, SigningKey, Terms,
+    Edit, Editor, Expiries, KeyDir, KeyName, PublicKey, SigningKey, Terms,
     editor::{ChangeError, Done, Need, OpenError, PendingSummary},
     keys::NewKey,
 };
 
 use super::passphrases::PassphraseArgs;
 use crate::{
-    commands::expiry::now, config::user_name, exit::Stop, flags::Output, output::Table,
+    commands::{expiry::now, package::signing::Command},
+    config::user_name,
+    exit::Stop,
+    flags::Output,
+    output::Table,
     session::Session,
 };
 
@@ -31,6 +36,10 @@ pub(crate) struct KeyArgs {
     /// Folder with more keys, e.g. on a USB stick; may be repeated
     #[arg(long = "keys", value_name = "DIR")]
     folders: Vec<Utf8PathBuf>,
+    /// Public key (a file, PEM) whose private half a program has, and that program:
+    /// ann.pub=exec:/usr/local/bin/sign; may be repeated
+    #[arg(long = "signer", value_name = "FILE=exec:PROGRAM", value_parser = parse_signer)]
+    signers: Vec<(Utf8PathBuf, Utf8PathBuf)>,
     #[command(flatten)]
     pub(crate) passphrases: PassphraseArgs,
     /// Who you are, for the log [default: your user name]
@@ -127,11 +136,7 @@ impl KeyArgs {
             let count = usize::try_from(need.threshold).unwrap_or(usize::MAX);
             wanted.extend(ids.into_iter().take(count.saturating_sub(brought)).cloned());
         }
-        let keys = wanted.iter().map(|id| {
-            let (folder, name) = &at_hand[id];
-            self.passphrases.unlock(folder, name)
-        });
-        keys.collect()
+        wanted.iter().map(|id| at_hand[id].open(&self.passphrases)).collect()
     }
 
     /// Writes new keys, each with a passphrase of its own.
@@ -143,21 +148,62 @@ impl KeyArgs {
         kept.collect()
     }
 
-    /// The keys in all folders, by id.
-    pub(crate) fn at_hand(
-        &self,
-        own: Option<&KeyDir>,
-    ) -> anyhow::Result<BTreeMap<String, (KeyDir, KeyName)>> {
+    /// The keys in all folders and those that programs have, by id.
+    pub(crate) fn at_hand(&self, own: Option<&KeyDir>) -> anyhow::Result<BTreeMap<String, AtHand>> {
         let mut found = BTreeMap::new();
+        for (file, program) in &self.signers {
+            let public = PublicKey::read(file)?;
+            found.insert(public.id(), AtHand::Program(public, program.clone()));
+        }
         for folder in self.folders(own) {
             for key in folder.list()? {
                 if folder.file(&key.name).is_file() {
-                    found.entry(key.public.id()).or_insert_with(|| (folder.clone(), key.name));
+                    let at_hand = || AtHand::File(folder.clone(), key.name);
+                    found.entry(key.public.id()).or_insert_with(at_hand);
                 }
             }
         }
         Ok(found)
     }
+}
+
+/// Where a key is that can sign.
+#[derive(Debug)]
+pub(crate) enum AtHand {
+    /// In a folder.
+    File(KeyDir, KeyName),
+    /// Where a program can ask for signatures.
+    Program(PublicKey, Utf8PathBuf),
+}
+
+impl AtHand {
+    pub(crate) fn open(&self, passphrases: &PassphraseArgs) -> anyhow::Result<SigningKey> {
+        let (public, program) = match self {
+            Self::File(folder, name) => return passphrases.unlock(folder, name),
+            Self::Program(public, program) => (public, program),
+        };
+        let scheme = match public.kind() {
+            "ed25519" => Scheme::Ed25519,
+            "ecdsa" => Scheme::EcdsaP256Sha256,
+            kind => {
+                let problem =
+                    format!("a program is asked for keys of ed25519 and P-256, not {kind}");
+                return Err(Stop::usage(problem).into());
+            }
+        };
+        let command = Command::of_key(program.as_std_path(), scheme, public.id());
+        let ask = move |message: &[u8]| Ok(command.sign(message)?);
+        Ok(SigningKey::elsewhere(public.clone(), ask))
+    }
+}
+
+fn parse_signer(text: &str) -> Result<(Utf8PathBuf, Utf8PathBuf), String> {
+    let wanted = "it is not FILE=exec:PROGRAM, the file of a public key and what signs with it";
+    let (file, program) = text.split_once("=exec:").ok_or(wanted)?;
+    if file.is_empty() || program.is_empty() {
+        return Err(wanted.to_owned());
+    }
+    Ok((file.into(), program.into()))
 }
 
 fn not_at_hand(need: &Need, found: usize) -> Stop {
@@ -166,7 +212,8 @@ fn not_at_hand(need: &Need, found: usize) -> Stop {
         format!(
             "the {role} metadata needs {threshold} signatures, and {found} of its keys are here"
         ),
-        "--keys DIR names a folder with more keys; --stage keeps the change for those who have them",
+        "--keys DIR names a folder with more keys, --signer a program that has one; --stage keeps the \
+         change for those who have them",
     )
 }
 
