@@ -87,6 +87,7 @@ fn orbit_routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(agent::ping)) //                       GET, HEAD ping
         .routes(routes!(agent::orbit_enroll)) //               POST   enroll
         .routes(routes!(agent::orbit_config)) //               POST   config
+        .routes(routes!(agent::token)) //                      POST   token
         .routes(routes!(agent::device_token)) //               POST   device_token
         .routes(routes!(agent::orbit_updates)) //              POST   updates
 }

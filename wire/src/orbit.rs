@@ -221,6 +221,25 @@ pub struct Tally {
     pub failures: u64,
 }
 
+/// Body of `POST token`: the agent asks for a short proof of which device it is, to show to others than
+/// the server (ours, not Fleet's).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenRequest {
+    pub orbit_node_key: NodeKey,
+}
+
+/// Reply to `POST token`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenReply {
+    /// A JSON Web Token, signed with a key of `/.well-known/jwks.json`. Its audience is not the
+    /// server's own: it opens no route for people.
+    pub token: crate::api::Hidden,
+    /// Seconds.
+    pub expires_in: u64,
+}
+
 /// Body of `POST device_token`: the agent tells which token its user's "My device" page carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

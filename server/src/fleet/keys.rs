@@ -24,7 +24,7 @@ pub use self::{
     pair::KeyFailure,
     schedule::{JWKS_MAX_AGE, KeyState},
 };
-use super::{Fleet, StoreError, store::SigningKeyRow};
+use super::{Fleet, StoreError, store::SigningKeyRow, tokens::DEVICE_TTL};
 use crate::config::{Config, auth::Algorithm};
 
 /// How old what is known of the keys may be. A key dropped by another server, or by the command
@@ -101,7 +101,7 @@ impl Keys {
             secret: secret.map(|secret| Arc::new(Ring::of_secret(secret.expose().as_bytes()))),
             succession: Succession {
                 rotation: jwt.rotation.as_signed(),
-                outlives: jwt.access_ttl.as_signed() + SKEW,
+                outlives: jwt.access_ttl.as_signed().max(DEVICE_TTL) + SKEW,
             },
             ring: RwLock::default(),
         })

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use wire::{
     DesktopToken, NodeKey, OrgId, OsqueryNodeKey,
-    api::Device,
+    api::{Device, Hidden},
     orbit::{AgentConfig, ConfigRequest, DeviceSummary},
     osquery::{DistributedQueries, DistributedResults, LogRequest},
 };
@@ -15,9 +15,11 @@ use super::{
     Access, Fleet, StoreError,
     errors::TooMany,
     identity::tidy_optional,
+    keys::KeyError,
     limiter::network_of,
     osquery_details::{detail_queries, details_in},
     store::{Credential, CredentialKind, Half, Hash, SeenDevice},
+    tokens::DEVICE_TTL,
 };
 
 /// How old the last sighting of a device is before it is written down anew, in milliseconds.
@@ -43,6 +45,8 @@ pub enum NodeError {
     UnknownToken,
     #[error(transparent)]
     TooMany(#[from] TooMany),
+    #[error("could not sign a token")]
+    Keys(#[from] KeyError),
     #[error("the desktop token is another device's")]
     TokenTaken,
     #[error("a request may log at most {MAX_LOG_LINES} lines")]
@@ -74,6 +78,21 @@ impl Fleet {
             command_line_startup_flags: orbit.command_line_startup_flags,
             update_channels: orbit.update_channels,
         })
+    }
+
+    /// A short proof of which device an agent speaks for, to be checked by others with the published
+    /// keys alone.
+    pub async fn device_token(
+        &self,
+        key: &NodeKey,
+        address: IpAddr,
+    ) -> Result<(Hidden, SignedDuration), NodeError> {
+        let node = self.orbit(key, None, address).await?;
+        let ring = self.ring().await?;
+        let device = (node.device.id, node.org_id);
+        let token =
+            self.0.tokens.issue_to_device(&ring, device, self.now()).map_err(KeyError::from)?;
+        Ok((Hidden(token), DEVICE_TTL))
     }
 
     /// Takes the token that opens the end user's page of this device.

@@ -12,7 +12,7 @@ use jsonwebtoken::{
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use wire::{OrgId, Permission, UserId};
+use wire::{DeviceId, OrgId, Permission, UserId};
 
 use super::keys::{KeyFailure, Ring};
 use crate::config::auth::{Algorithm, Jwt};
@@ -23,8 +23,15 @@ pub const MAX_TOKEN: usize = 8 << 10;
 /// How far in the future a token of another server may have been made.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(10);
 
+/// How long a device's token lasts.
+pub const DEVICE_TTL: SignedDuration = SignedDuration::from_hours(1);
+
+/// How far a device's own clock may be behind.
+const DEVICE_SKEW: SignedDuration = SignedDuration::from_mins(5);
+
 /// Before every id in `sub`: what kind it is of.
 const USER: &str = "user_";
+const DEVICE: &str = "device_";
 const ORGANIZATION: &str = "org_";
 
 /// Why a token proves nothing.
@@ -90,6 +97,21 @@ struct Claims<'a> {
     amr: Vec<&'a str>,
 }
 
+/// What a device's token says.
+#[derive(Serialize)]
+struct DeviceClaims<'a> {
+    sub: String,
+    org_id: String,
+    role: &'a str,
+    permissions: [Permission; 0],
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    iss: &'a str,
+    aud: &'a str,
+    jti: Uuid,
+}
+
 /// What is read back. `iss` and `aud` are compared by the library.
 #[derive(Deserialize)]
 struct Presented {
@@ -109,6 +131,7 @@ pub(super) struct Tokens {
     typ: &'static str,
     issuer: String,
     audience: String,
+    device_audience: String,
     ttl: SignedDuration,
     validation: Validation,
 }
@@ -131,6 +154,7 @@ impl Tokens {
             typ: jwt.typ.as_str(),
             issuer: jwt.issuer.clone(),
             audience: jwt.audience.clone(),
+            device_audience: jwt.device_audience.clone(),
             ttl: jwt.access_ttl.as_signed(),
             validation,
         }
@@ -159,7 +183,38 @@ impl Tokens {
             auth_time: grant.authenticated_at.as_second(),
             amr: grant.methods.split_whitespace().collect(),
         };
-        let claims = part(&claims)?;
+        self.sign(ring, &claims, now)
+    }
+
+    /// Signs a token that says which device its bearer is, for whoever has the published keys.
+    pub(super) fn issue_to_device(
+        &self,
+        ring: &Ring,
+        (device_id, org_id): (DeviceId, OrgId),
+        now: Timestamp,
+    ) -> Result<String, KeyFailure> {
+        let claims = DeviceClaims {
+            sub: format!("{DEVICE}{device_id}"),
+            org_id: format!("{ORGANIZATION}{org_id}"),
+            role: "device",
+            permissions: [],
+            iat: now.as_second(),
+            nbf: (now - DEVICE_SKEW).as_second(),
+            exp: (now + DEVICE_TTL).as_second(),
+            iss: &self.issuer,
+            aud: &self.device_audience,
+            jti: Uuid::new_v4(),
+        };
+        self.sign(ring, &claims, now)
+    }
+
+    fn sign(
+        &self,
+        ring: &Ring,
+        claims: &impl Serialize,
+        now: Timestamp,
+    ) -> Result<String, KeyFailure> {
+        let claims = part(claims)?;
         let (message, signature) = ring.sign(now, |kid| {
             let header = Header { alg: self.alg.as_str(), typ: self.typ, kid };
             let header = part(&header).expect("three texts are JSON");

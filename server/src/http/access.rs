@@ -95,6 +95,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/api/fleet/orbit/ping", Public),
     ("POST", "/api/fleet/orbit/enroll", Agent),
     ("POST", "/api/fleet/orbit/config", Agent),
+    ("POST", "/api/fleet/orbit/token", Agent),
     ("POST", "/api/fleet/orbit/device_token", Agent),
     ("POST", "/api/fleet/orbit/updates", Agent),
     ("POST", "/api/osquery/enroll", Agent),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use wire::{
     orbit::{
         AgentConfig, ConfigRequest, DesktopTokenRequest, Empty, EnrollReply, EnrollRequest,
-        UpdateReport, UpdateReportReply,
+        TokenReply, TokenRequest, UpdateReport, UpdateReportReply,
     },
     osquery::{self, DistributedQueries, DistributedResults, LogRequest, NodeRequest},
 };
@@ -54,6 +54,18 @@ pub async fn orbit_config(
     AgentJson(request): AgentJson<ConfigRequest>,
 ) -> Result<Json<AgentConfig>, ApiError> {
     Ok(Json(fleet.agent_config(request, address).await?))
+}
+
+/// Gives a device a short proof of which one it is, for others than this server.
+#[utoipa::path(post, path = "/token", tag = "agents", request_body = TokenRequest,
+    responses((status = 200, body = TokenReply)))]
+pub async fn token(
+    State(fleet): State<Fleet>,
+    ClientAddress(address): ClientAddress,
+    AgentJson(request): AgentJson<TokenRequest>,
+) -> Result<Json<TokenReply>, ApiError> {
+    let (token, lasts) = fleet.device_token(&request.orbit_node_key, address).await?;
+    Ok(Json(TokenReply { token, expires_in: lasts.as_secs().unsigned_abs() }))
 }
 
 /// Takes the token that opens the end user's page of the device.

@@ -360,6 +360,7 @@ impl From<NodeError> for ApiError {
             NodeError::UnknownKey | NodeError::UnknownToken => {
                 Self::because(problems::UNAUTHENTICATED, error)
             }
+            NodeError::Keys(error) => error.into(),
             NodeError::TooMany(error) => error.into(),
             NodeError::TokenTaken => Self::because(problems::CONFLICT, error),
             NodeError::TooManyLines => Self::because(problems::BODY_TOO_LARGE, error),

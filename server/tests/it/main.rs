@@ -12,6 +12,7 @@ mod bad_input;
 mod binary;
 mod configuration;
 mod crash;
+mod crash_sessions;
 mod device_login;
 mod devices;
 mod documents;

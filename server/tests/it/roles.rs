@@ -86,6 +86,7 @@ fn body(path: &str) -> Value {
             json!({"orbit_node_key": "wrong", "device_auth_token": "t"})
         }
         "/api/fleet/orbit/updates" => json!({"orbit_node_key": "wrong", "components": []}),
+        "/api/fleet/orbit/token" => json!({"orbit_node_key": "wrong"}),
         "/api/fleet/orbit/config" => json!({"orbit_node_key": "wrong"}),
         _ if path.ends_with("osquery/enroll") => {
             json!({"enroll_secret": "wrong", "host_identifier": "u"})
@@ -98,6 +99,7 @@ fn body(path: &str) -> Value {
     }
 }
 
+/// Rows: F1
 async fn every_route_asks_for_its_proof(server: TestServer) {
     server.owner().await;
     for (method, path, proof) in ROUTES {

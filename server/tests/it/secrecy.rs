@@ -11,6 +11,7 @@ use crate::{
 
 crate::on_both_databases! { a_dump_of_the_database_holds_no_secret }
 
+/// Rows: F3, K10, T6
 async fn a_dump_of_the_database_holds_no_secret(server: TestServer) {
     let code = server.fleet.new_setup_code().await.unwrap().unwrap().0.clone();
     let owner = server.owner().await;

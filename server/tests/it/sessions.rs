@@ -31,7 +31,7 @@ async fn refresh(server: &TestServer, token: &str) -> crate::harness::Reply {
     server.post("/auth/refresh").json(json!({"refresh_token": token})).await
 }
 
-/// Rows: T1, S13, S14
+/// Rows: F11, M1, S13, S14, T1
 async fn an_access_token_ends_after_fifteen_minutes(server: TestServer) {
     let owner = server.owner().await;
     server.pass(899);

@@ -13,7 +13,7 @@ use server::{
 };
 use wire::Role;
 
-use crate::harness::{Engine, PASSWORD, Person, TestServer, runtime, text};
+use crate::harness::{Engine, PASSWORD, Person, TestServer, machine, runtime, text};
 
 crate::on_both_databases! {
     a_token_says_what_the_table_says,
@@ -25,6 +25,7 @@ crate::on_both_databases! {
     another_server_notices_within_a_second,
     two_servers_with_one_database_sign_with_one_key,
     a_lost_master_key_costs_a_new_signing_key_and_nothing_else,
+    a_device_gets_a_short_token_for_others,
 }
 
 /// The JSON of one part of a token.
@@ -40,7 +41,7 @@ fn with_part(token: &str, index: usize, json: &Value) -> String {
     parts.join(".")
 }
 
-/// Rows: F5, F6, C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C14, T1, E16
+/// Rows: F5, F6, C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C14, T1
 async fn a_token_says_what_the_table_says(server: TestServer) {
     let rsa = |config: &mut Config| config.auth.jwt = server::config::auth::Jwt::default();
     let server = TestServer::start_with(server.engine, rsa).await;
@@ -154,7 +155,6 @@ async fn published(server: &TestServer) -> Vec<Value> {
         .collect()
 }
 
-/// Rows: E16
 async fn keys_come_and_go_and_nobody_is_signed_out(server: TestServer) {
     let patient = |config: &mut Config| {
         config.auth.jwt.alg = Algorithm::EdDSA;
@@ -290,6 +290,32 @@ async fn a_lost_master_key_costs_a_new_signing_key_and_nothing_else(server: Test
     assert_ne!(part(&renewed.access, 0)["kid"], part(&owner.access, 0)["kid"]);
     server.pass(1);
     server.get("/auth/user").by(&renewed).await.expect(200);
+}
+
+/// Rows: V6, R18
+async fn a_device_gets_a_short_token_for_others(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let key = server.enroll(&secret, machine("a")).await.text("orbit_node_key");
+    let id = text(&server.devices(&owner).await[0], "id");
+    let request = json!({"orbit_node_key": key});
+    let reply = server.post("/api/fleet/orbit/token").json(request.clone()).await;
+    assert_eq!(reply.expect(200).json()["expires_in"], 3600);
+    let token = reply.text("token");
+    let claims = part(&token, 1);
+    let time = |name: &str| claims[name].as_i64().unwrap();
+    assert_eq!(
+        (&claims["sub"], &claims["role"]),
+        (&json!(format!("device_{id}")), &json!("device"))
+    );
+    assert_eq!((&claims["aud"], &claims["permissions"]), (&json!("fleetd-device"), &json!([])));
+    assert_eq!((time("exp") - time("iat"), time("iat") - time("nbf")), (3600, 300));
+    assert!(published(&server).await.contains(&part(&token, 0)["kid"]));
+    for path in ["/devices", "/auth/user", "/users"] {
+        server.get(path).bearer(&token).await.expect(401);
+    }
+    server.delete(&format!("/devices/{id}")).by(&owner).await.expect(204);
+    server.post("/api/fleet/orbit/token").json(request).await.expect(401);
 }
 
 /// Rows: P2

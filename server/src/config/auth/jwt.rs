@@ -23,6 +23,8 @@ pub struct Jwt {
     pub secret: Option<Secret>,
     pub issuer: String,
     pub audience: String,
+    /// `aud` of the tokens that devices get, which others check.
+    pub device_audience: String,
     pub typ: TokenType,
     /// How long an access token lasts.
     pub access_ttl: Period,
@@ -84,6 +86,7 @@ impl Default for Jwt {
             secret: None,
             issuer: "fleetd.sh".to_owned(),
             audience: "fleetd-api".to_owned(),
+            device_audience: "fleetd-device".to_owned(),
             typ: TokenType::default(),
             access_ttl: Period::seconds(15 * 60),
             refresh_ttl: Period::seconds(7 * 24 * 60 * 60),
@@ -122,5 +125,9 @@ impl Jwt {
         refuse(self.rotation > MAX_REFRESH_TTL, "rotation: must be at most 3650d");
         refuse(self.issuer.is_empty(), "issuer: must not be empty");
         refuse(self.audience.is_empty(), "audience: must not be empty");
+        refuse(
+            self.device_audience.is_empty() || self.device_audience == self.audience,
+            "device_audience: must not be empty, nor the same as auth.jwt.audience",
+        );
     }
 }
