@@ -72,7 +72,7 @@ struct Driver {
     desktop: Option<Arc<Desktop>>,
     tending_desktop: bool,
     updating: Updating,
-    /// The node key that the server has accepted.
+    /// The node key that the server has accepted, in an earlier run at least.
     accepted: Option<NodeKey>,
     complaint: Complaint,
     record: Record,
@@ -131,7 +131,7 @@ impl Agent {
 
 impl Driver {
     fn new(agent: Agent, osqueryd_installed: bool) -> Self {
-        let Agent { config, home, identity, lock, updater, node_key: _, flags: _ } = agent;
+        let Agent { config, home, identity, lock, updater, node_key, flags: _ } = agent;
         let record = Record {
             orbit_version: VERSION.to_owned(),
             server_url: config.connection.url.clone(),
@@ -156,7 +156,7 @@ impl Driver {
             desktop,
             tending_desktop: false,
             updating,
-            accepted: None,
+            accepted: node_key,
             complaint: Complaint::default(),
             record,
             told: String::new(),

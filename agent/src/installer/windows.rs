@@ -15,8 +15,8 @@ use windows_service::{
     service_manager::{ServiceManager, ServiceManagerAccess},
 };
 use wire::{
-    EnrollSecret, settings,
-    settings::{files, vars},
+    EnrollSecret,
+    settings::{self, vars},
 };
 
 use super::{
