@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        api_keys, audit, context, debug, devices, enroll_secrets, generate, login, logout, package,
-        repo, roles, setup, teams, updates, users, verify_release, version,
+        account, api_keys, audit, context, debug, devices, enroll_secrets, generate, login, logout,
+        orgs, package, repo, roles, setup, teams, updates, users, verify_release, version,
     },
     flags::Global,
 };
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Login(login::LoginArgs),
     Logout(logout::LogoutArgs),
     #[command(subcommand)]
+    Account(Box<account::AccountCommand>),
+    #[command(subcommand)]
     Context(context::ContextCommand),
     #[command(subcommand)]
     EnrollSecrets(enroll_secrets::EnrollSecretsCommand),
@@ -70,6 +72,8 @@ pub(crate) enum Command {
     Teams(teams::TeamsCommand),
     #[command(subcommand)]
     Users(users::UsersCommand),
+    #[command(subcommand)]
+    Orgs(orgs::OrgsCommand),
     #[command(subcommand)]
     Roles(roles::RolesCommand),
     #[command(subcommand)]

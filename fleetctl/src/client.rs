@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 use wire::{
-    api::{MAX_PAGE, Page},
+    api::{MAX_PAGE, Page, Problem},
     settings::endpoint,
 };
 
@@ -111,6 +111,22 @@ impl Client {
     ) -> anyhow::Result<T> {
         let reply = self.exchange(&self.post(path, body)?).await?;
         parsed(&reply)
+    }
+
+    /// Why `POST path` is refused; `None` when it is not.
+    pub(crate) async fn refused(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<Option<Problem>> {
+        let reply = send(&self.http, &self.post(path, body)?, None).await?;
+        if reply.status.is_success() {
+            return Ok(None);
+        }
+        match serde_json::from_slice(&reply.body) {
+            Ok(problem) => Ok(Some(problem)),
+            Err(_) => Err(refusal(&reply).into()),
+        }
     }
 
     /// `POST path` whose reply does not matter.

@@ -1,5 +1,6 @@
 //! What each command does: one module a command, with its flags and a `run`.
 
+pub(crate) mod account;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod context;
@@ -11,6 +12,7 @@ mod find;
 pub(crate) mod generate;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod orgs;
 pub(crate) mod package;
 pub(crate) mod repo;
 pub(crate) mod roles;
@@ -32,12 +34,14 @@ pub(crate) fn run(command: Command, session: &Session) -> anyhow::Result<()> {
         Command::Setup(args) => session.wait(setup::run(args, session)),
         Command::Login(args) => session.wait(login::run(args, session)),
         Command::Logout(args) => session.wait(logout::run(args, session)),
+        Command::Account(command) => session.wait(account::run(*command, session)),
         Command::Context(command) => context::run(command, session),
         Command::EnrollSecrets(command) => session.wait(enroll_secrets::run(command, session)),
         Command::ApiKeys(command) => session.wait(api_keys::run(command, session)),
         Command::Devices(command) => session.wait(devices::run(command, session)),
         Command::Teams(command) => session.wait(teams::run(command, session)),
         Command::Users(command) => session.wait(users::run(command, session)),
+        Command::Orgs(command) => session.wait(orgs::run(command, session)),
         Command::Roles(command) => session.wait(roles::run(command, session)),
         Command::Audit(command) => session.wait(audit::run(command, session)),
         Command::Updates(command) => session.wait(updates::run(command, session)),

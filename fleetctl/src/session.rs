@@ -79,6 +79,12 @@ impl Session {
         Client::new(way.server, &way.trust, way.access).map(Some)
     }
 
+    /// The server that the environment or the context names, and how it is believed.
+    pub(crate) fn server(&self) -> anyhow::Result<(Url, Trust)> {
+        let way = self.way()?;
+        Ok((way.server, way.trust))
+    }
+
     fn way(&self) -> anyhow::Result<Way> {
         let environment = Environment::read()?;
         let environment = Environment { api_key: api_key(environment.api_key)?, ..environment };

@@ -10,6 +10,8 @@ pub mod auth;
 pub mod database;
 pub mod limits;
 pub mod listen;
+pub mod mail;
+pub mod password;
 mod period;
 pub mod secret;
 pub mod updates;
@@ -28,6 +30,8 @@ pub use self::{
     database::Database,
     limits::Limits,
     listen::{Listen, Proxies, Tls},
+    mail::{Mail, Smtp, SmtpTls},
+    password::{HashKind, Password, Preset},
     period::{Lifetime, Period},
     secret::Secret,
     updates::Updates,
@@ -46,6 +50,8 @@ pub struct Config {
     pub auth: Auth,
     pub audit: Audit,
     pub api_keys: ApiKeys,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<Mail>,
     pub osquery: OsqueryAgents,
     pub orbit: OrbitAgents,
     pub updates: Updates,
@@ -64,6 +70,7 @@ struct File {
     auth: Auth,
     audit: Audit,
     api_keys: ApiKeys,
+    mail: Option<Mail>,
     osquery: OsqueryAgents,
     orbit: OrbitAgents,
     updates: Updates,
@@ -76,6 +83,8 @@ pub struct Overrides {
     pub data_dir: Option<Utf8PathBuf>,
     /// `postgres://…`, or `sqlite:` and a path.
     pub database: Option<String>,
+    /// `postgres://…`, of the database's owner.
+    pub migrate_database: Option<String>,
     pub tls_certificate: Option<Utf8PathBuf>,
     pub tls_key: Option<Utf8PathBuf>,
 }
@@ -119,7 +128,8 @@ impl Config {
         let data_dir = overrides.data_dir.or(file.data_dir).unwrap_or(default_data_dir);
         let tls =
             listen::resolve_tls(file.tls, overrides.tls_certificate, overrides.tls_key, problems);
-        let database = file.database.resolve(overrides.database, &data_dir);
+        let database =
+            file.database.resolve((overrides.database, overrides.migrate_database), &data_dir);
         let listen = match overrides.listen {
             Some(address) => Listen { address },
             None => file.listen,
@@ -134,6 +144,7 @@ impl Config {
             auth: file.auth,
             audit: file.audit,
             api_keys: file.api_keys,
+            mail: file.mail,
             osquery: file.osquery,
             orbit: file.orbit,
             updates: file.updates,
@@ -153,6 +164,9 @@ impl Config {
         self.limits.check(problems);
         self.auth.check(problems);
         self.api_keys.check(problems);
+        if let Some(mail) = &self.mail {
+            mail.check(problems);
+        }
         self.osquery.check(problems);
         self.updates.check(problems);
     }

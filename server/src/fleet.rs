@@ -5,6 +5,7 @@
 //! who asks, [`proof`] how they show it: with an access token of [`tokens`], signed with one of
 //! [`keys`], or with an API key; [`audit`] keeps what they did.
 
+pub mod accounts;
 pub mod actor;
 pub mod api_keys;
 pub mod audit;
@@ -16,16 +17,19 @@ pub mod enroll_secrets;
 pub mod errors;
 pub mod fingerprint;
 mod identity;
+pub mod invitations;
 mod key_form;
 mod key_use;
 pub mod keys;
 mod limiter;
 pub mod limits;
+pub mod mail;
 pub mod nodes;
 pub mod organizations;
 mod osquery_details;
 mod osquery_logs;
 pub mod page;
+mod password_rules;
 mod passwords;
 pub mod proof;
 mod refresh;
@@ -54,6 +58,7 @@ use self::{
     keys::{KeyError, Keys, MasterKeyError},
     limiter::{Gate, Limiter},
     limits::minute,
+    mail::{Bell, Outbox, OutboxError},
     osquery_logs::OsqueryLogs,
     passwords::Passwords,
     standing::Standings,
@@ -84,6 +89,8 @@ struct Inner {
     requests: Limiter,
     anonymous: Limiter,
     key_calls: KeyCalls,
+    outbox: Outbox,
+    bell: Bell,
 }
 
 /// Why the server could not start its work.
@@ -98,19 +105,26 @@ pub enum OpenError {
     MasterKey(#[source] MasterKeyError),
     #[error("could not make a key to sign access tokens with")]
     SigningKey(#[source] KeyError),
+    #[error("could not prepare for mail")]
+    Mail(#[source] OutboxError),
     #[error("could not open the database")]
     Database(#[source] StoreError),
     #[error(
-        "the PostgreSQL role `{role}` has {attribute}, so row-level security would not keep \
-         organizations apart; connect as a role made with NOSUPERUSER NOBYPASSRLS that owns the \
-         database"
+        "the PostgreSQL role `{role}` {exemption}, so row-level security would not keep organizations \
+         apart; connect as a role made with NOSUPERUSER NOBYPASSRLS that owns nothing, and give the \
+         owner's URL as database.migrate_url"
     )]
-    ExemptRole { role: String, attribute: String },
+    ExemptRole { role: String, exemption: String },
+    #[error(
+        "the database's schema is not up to date; run `fleet-server migrate` as its owner, or give \
+         the owner's URL as database.migrate_url"
+    )]
+    OldSchema,
 }
 
 impl Fleet {
-    /// Makes the data directory (0700), opens the database and brings its schema up to date. A
-    /// PostgreSQL role that row-level security does not bind is refused.
+    /// Makes the data directory (0700), opens the database and brings its schema up to date, as the
+    /// owner on PostgreSQL. A role that row-level security does not bind is refused.
     pub async fn open(config: Config, clock: Clock) -> Result<Self, OpenError> {
         make_data_dir(&config)?;
         make_sqlite_file(&config)?;
@@ -122,7 +136,7 @@ impl Fleet {
             keys: Keys::new(&config).map_err(OpenError::MasterKey)?,
             tokens: Tokens::new(&config.auth.jwt),
             standings: Standings::default(),
-            passwords: Passwords::new(),
+            passwords: Passwords::new(&config.auth.password),
             osquery_logs: OsqueryLogs::new(
                 config.data_dir.join("osquery-logs"),
                 &config.osquery.logs,
@@ -135,10 +149,24 @@ impl Fleet {
                 config.limits.anonymous_requests_per_minute,
             )),
             key_calls: KeyCalls::default(),
+            outbox: Outbox::open(config.mail.as_ref()).map_err(OpenError::Mail)?,
+            bell: Bell::default(),
             config,
         }));
         fleet.ring().await.map_err(OpenError::SigningKey)?;
         Ok(fleet)
+    }
+
+    /// Brings the schema up to date without serving anything.
+    pub async fn migrate(config: &Config) -> Result<(), OpenError> {
+        make_data_dir(config)?;
+        make_sqlite_file(config)?;
+        let store = Store::connect(&config.database).await.map_err(OpenError::Database)?;
+        refuse_exempt(&store).await?;
+        if config.database.is_postgres() && config.database.migrate_url.is_none() {
+            return Err(OpenError::OldSchema);
+        }
+        store.migrate(&config.database).await.map_err(OpenError::Database)
     }
 
     /// Whether the database answers.
@@ -154,6 +182,9 @@ impl Fleet {
     /// Deletes what ended long ago. To be called once in a while.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let now = self.now();
+        let mut tx = self.0.store.apart().await?;
+        tx.sweep_accounts(now, now - SignedDuration::from_hours(7 * 24)).await?;
+        tx.keep().await?;
         for org_id in self.0.store.organizations().await? {
             let mut org = self.0.store.org(org_id, Access::Note).await?;
             org.sweep_sessions(now).await?;
@@ -165,6 +196,14 @@ impl Fleet {
         self.0.store.sweep_attempts(now - LONGEST_WINDOW).await?;
         self.0.store.sweep_device_logins(now).await?;
         self.sweep_signing_keys().await
+    }
+
+    /// Drops the condition that keeps organizations apart from every statement: for the test that
+    /// sees whether the tests of tenancy would notice. Release builds have no such thing.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    pub fn forget_tenants(&self) {
+        self.0.store.forget_tenants();
     }
 
     /// What the operator set.
@@ -180,12 +219,24 @@ impl Fleet {
 
 async fn open_store(config: &Config) -> Result<Store, OpenError> {
     let store = Store::connect(&config.database).await.map_err(OpenError::Database)?;
-    if let Some(exempt) = store.exempt_role().await.map_err(OpenError::Database)? {
-        let (role, attribute) = (exempt.name, exempt.attribute);
-        return Err(OpenError::ExemptRole { role, attribute });
+    refuse_exempt(&store).await?;
+    if config.database.migrate_url.is_some() || !config.database.is_postgres() {
+        store.migrate(&config.database).await.map_err(OpenError::Database)?;
     }
-    store.migrate().await.map_err(OpenError::Database)?;
+    if !store.is_up_to_date().await.map_err(OpenError::Database)? {
+        return Err(OpenError::OldSchema);
+    }
     Ok(store)
+}
+
+async fn refuse_exempt(store: &Store) -> Result<(), OpenError> {
+    match store.exempt_role().await.map_err(OpenError::Database)? {
+        Some(exempt) => {
+            let (role, exemption) = (exempt.name, exempt.exemption);
+            Err(OpenError::ExemptRole { role, exemption })
+        }
+        None => Ok(()),
+    }
 }
 
 fn make_data_dir(config: &Config) -> Result<(), OpenError> {

@@ -43,6 +43,17 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::device_login::token)) //          POST   /auth/device/token
         .routes(routes!(api::device_login::approve)) //        POST   /auth/device/approval
         .routes(routes!(api::device_login::show)) //           GET    /auth/device/{user_code}
+        .routes(routes!(api::sessions::memberships)) //        GET    /auth/orgs
+        .routes(routes!(api::sessions::switch)) //             POST   /auth/org/switch
+        .routes(routes!(api::accounts::verify_email)) //       POST   /auth/verify-email
+        .routes(routes!(api::accounts::resend_verification)) // POST  /auth/verify-email/resend
+        .routes(routes!(api::accounts::forgot_password)) //    POST   /auth/forgot-password
+        .routes(routes!(api::accounts::reset_password)) //     POST   /auth/reset-password
+        .routes(routes!(api::accounts::accept_invitation)) //  POST   /auth/accept-invitation
+        .routes(routes!(api::accounts::change_password)) //    POST   /auth/password
+        .routes(routes!(api::accounts::change_email)) //       POST   /auth/email
+        .routes(routes!(api::invitations::list, api::invitations::create)) //        /invitations
+        .routes(routes!(api::invitations::delete)) //          DELETE /invitations/{id}
         .routes(routes!(api::users::list, api::users::create)) //                    /users
         .routes(routes!(api::users::show, api::users::change, api::users::delete)) // /users/{id}
         .routes(routes!(api::roles::list, api::roles::create)) //                    /roles
@@ -57,7 +68,8 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::enroll_secrets::list, api::enroll_secrets::create)) //  /enroll-secrets
         .routes(routes!(api::enroll_secrets::show, api::enroll_secrets::revoke)) //  /enroll-secrets/{id}
         .routes(routes!(api::devices::list)) //                GET    /devices
-        .routes(routes!(api::devices::show, api::devices::delete)) //                /devices/{id}
+        .routes(routes!(api::devices::decommission)) //        POST   /devices/decommission
+        .routes(routes!(api::devices::show, api::devices::change, api::devices::delete)) // /devices/{id}
         .routes(routes!(
             api::organization::show,
             api::organization::rename,

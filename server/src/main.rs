@@ -40,6 +40,11 @@ enum LogFormat {
 enum Command {
     /// Serve until SIGTERM or SIGINT.
     Serve(ServeArgs),
+    /// Bring the database's schema up to date, and end.
+    ///
+    /// On PostgreSQL as the role of --migrate-database, which owns the database; the role of
+    /// --database gets the rights that serving needs.
+    Migrate(ServeArgs),
     /// Ask the server that runs here with this configuration whether it is ready.
     ///
     /// Exit code 0: it is. 1: it is not, or it shows another certificate than the configured one.
@@ -99,6 +104,9 @@ struct ServeArgs {
     /// `postgres://…`, or `sqlite:` and a path [default: fleet.db in the data directory].
     #[arg(long, env = "FLEET_SERVER_DATABASE", hide_env_values = true, value_name = "URL")]
     database: Option<String>,
+    /// `postgres://…` of the role that owns the database, to bring the schema up to date with.
+    #[arg(long, env = "FLEET_SERVER_MIGRATE_DATABASE", hide_env_values = true, value_name = "URL")]
+    migrate_database: Option<String>,
     /// The server's certificate and chain.
     #[arg(long, value_name = "PEM")]
     tls_certificate: Option<Utf8PathBuf>,
@@ -133,6 +141,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => serve(args.load()?),
+        Command::Migrate(args) => migrate(&args.load()?),
         Command::Health(args) => health(&args.load()?),
         Command::Cert(args) => make_certificate(&args),
         Command::Openapi => {
@@ -167,6 +176,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let fleet = Fleet::open(config, Clock::System).await?;
     let stop = stop_requested().context("could not watch for signals")?;
     let code = fleet.new_setup_code().await.context("could not make a set-up code")?;
+    if let Some(unmet) = fleet.config().auth.password.unmet() {
+        tracing::warn!("{unmet}");
+    }
     let bound = Bound::new(fleet.clone())?;
     let url = bound.url();
     say(&format!("listening on {url}"));
@@ -198,6 +210,13 @@ async fn rotate_keys(config: Config, now: bool) -> anyhow::Result<()> {
     let fleet = Fleet::open(config, Clock::System).await?;
     fleet.rotate_signing_key(now).await.context("could not rotate the keys")?;
     say(if now { "another key signs now" } else { "another key will sign in five minutes" });
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn migrate(config: &Config) -> anyhow::Result<()> {
+    Fleet::migrate(config).await?;
+    say("the schema is up to date");
     Ok(())
 }
 
@@ -236,6 +255,7 @@ impl ServeArgs {
             listen: self.listen,
             data_dir: self.data_dir,
             database: self.database,
+            migrate_database: self.migrate_database,
             tls_certificate: self.tls_certificate,
             tls_key: self.tls_key,
         };

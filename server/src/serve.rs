@@ -87,6 +87,7 @@ impl Bound {
             stopping.graceful_shutdown(Some(patience));
         });
         let sweeper = tokio::spawn(sweep(fleet.clone()));
+        let postman = tokio::spawn(send_mail(fleet.clone()));
         let service = app(fleet.clone()).into_make_service_with_connect_info::<SocketAddr>();
         let headers = fleet.config().limits.header_timeout.as_duration();
         let served = match tls {
@@ -105,6 +106,7 @@ impl Bound {
             }
         };
         sweeper.abort();
+        postman.abort();
         fleet.close().await;
         served.map_err(ServeError::Serve)
     }
@@ -120,6 +122,17 @@ fn limit<A: Address, Acceptor>(server: &mut Server<A, Acceptor>, headers: Durati
         .keep_alive_interval(headers)
         .keep_alive_timeout(headers)
         .max_concurrent_streams(MAX_STREAMS);
+}
+
+/// Sends mail as it is queued, here or by another process, or left by one before.
+async fn send_mail(fleet: Fleet) {
+    while fleet.has_mail() {
+        if let Err(error) = fleet.deliver_mail().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "could not look for mail to be sent");
+        }
+        fleet.await_mail().await;
+    }
 }
 
 async fn sweep(fleet: Fleet) {

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiKeyId, DeviceId, EnrollSecret, EnrollSecretId, OrgId, Permission, RoleName, TeamId, UserId,
-    orbit::ComponentUpdate,
+    ApiKeyId, DeviceId, EnrollSecret, EnrollSecretId, InvitationId, OrgId, Permission, RoleName,
+    TeamId, UserId, orbit::ComponentUpdate,
 };
 
 pub use self::{
@@ -52,6 +52,10 @@ pub struct Problem {
     /// The request's id, `/requests/<id>`; the server's log names it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// Of `password-expired`: takes another password at `POST /auth/reset-password`, within ten
+    /// minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_token: Option<Hidden>,
     /// Each field that is wrong, where a body is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -67,6 +71,9 @@ pub struct FieldError {
     /// JSON pointer (RFC 6901) into the body, e.g. `/password`.
     pub pointer: String,
     pub detail: String,
+    /// Of a password: the rule that it breaks, as the configuration names it, e.g. `min_length`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }
 
 /// A text that must not be printed: a password, a refresh token, a set-up code.
@@ -88,13 +95,15 @@ impl Drop for Hidden {
     }
 }
 
-/// `POST /auth/register`: the first person of an empty server, who becomes its owner.
+/// `POST /auth/register`: with a set-up code, the first person of an empty server, who becomes its
+/// owner; without, somebody who wants an account and an organization of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RegisterRequest {
     /// Printed by the server when it first starts; good once.
-    pub setup_code: Hidden,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup_code: Option<Hidden>,
     pub email: String,
     pub name: String,
     pub password: Hidden,
@@ -102,6 +111,99 @@ pub struct RegisterRequest {
     pub organization: String,
     #[serde(default)]
     pub client: ClientKind,
+}
+
+/// `POST /auth/forgot-password` and `POST /auth/verify-email/resend`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EmailRequest {
+    pub email: String,
+}
+
+/// `POST /auth/verify-email`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct VerifyEmail {
+    /// From a mail.
+    pub token: Hidden,
+}
+
+/// `POST /auth/reset-password`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ResetPassword {
+    /// From a mail, or `change_token` of a refused sign-in.
+    pub token: Hidden,
+    pub new_password: Hidden,
+}
+
+/// `POST /auth/password`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChangePassword {
+    pub current_password: Hidden,
+    pub new_password: Hidden,
+    /// Whether every other session of this person ends.
+    #[serde(default)]
+    pub end_other_sessions: bool,
+}
+
+/// `POST /auth/email`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChangeEmail {
+    pub email: String,
+    pub current_password: Hidden,
+}
+
+/// An invitation that nobody has accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Invitation {
+    pub id: InvitationId,
+    pub email: String,
+    pub role: RoleName,
+    pub invited_by: UserId,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// `POST /invitations`. Nobody invites to a role above their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewInvitation {
+    pub email: String,
+    pub role: RoleName,
+}
+
+/// An invitation just made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CreatedInvitation {
+    #[serde(flatten)]
+    pub invitation: Invitation,
+    /// What accepts it, to be passed on. Absent where the server sends mail: it is in the mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Hidden>,
+}
+
+/// `POST /auth/accept-invitation`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AcceptInvitation {
+    pub token: Hidden,
+    /// For who has no account yet; and the same for the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Hidden>,
 }
 
 /// `POST /auth/login`.
@@ -262,6 +364,27 @@ pub struct Organization {
     pub created_at: Timestamp,
 }
 
+/// An organization that one belongs to, as `GET /auth/orgs` lists them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Membership {
+    pub org_id: OrgId,
+    pub organization: String,
+    pub role: RoleName,
+    /// Whether the request is for this one.
+    pub current: bool,
+}
+
+/// `POST /auth/org/switch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SwitchOrganization {
+    pub org_id: OrgId,
+    #[serde(default)]
+    pub client: ClientKind,
+}
+
 /// `PATCH /organization`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -403,6 +526,9 @@ pub struct EnrollSecretInfo {
     /// How many enrollments it admits; any number when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_uses: Option<u32>,
+    /// Whether devices that it admits wait until somebody approves of them.
+    #[serde(default)]
+    pub needs_approval: bool,
     /// How many it has admitted. orbit and osqueryd of one device count once.
     pub use_count: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -420,8 +546,8 @@ pub struct NewEnrollSecret {
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team_id: Option<TeamId>,
-    /// Chosen by the administrator, at least 16 bytes; made by the server when absent (24 random
-    /// bytes in base64).
+    /// Chosen by the administrator, at least 16 bytes; made by the server when absent:
+    /// `fleetd_ek_live_` and 32 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<EnrollSecret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -429,6 +555,9 @@ pub struct NewEnrollSecret {
     /// At least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_uses: Option<u32>,
+    /// Whether devices that it admits wait until somebody approves of them.
+    #[serde(default)]
+    pub needs_approval: bool,
 }
 
 /// An enroll secret just made: the only time that its value is told.
@@ -461,6 +590,12 @@ pub struct Device {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_user_email: Option<String>,
     pub status: DeviceStatus,
+    /// Whether it may be here.
+    #[serde(default)]
+    pub state: DeviceState,
+    /// Sorted.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// When it first enrolled.
     pub enrolled_at: Timestamp,
     /// When its agent last enrolled, if an agent did.
@@ -475,6 +610,81 @@ pub struct Device {
     /// How updates of its components stand, once its agent has told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<ComponentUpdate>,
+}
+
+/// Whether a device may be here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceState {
+    /// It asked to enroll with a secret that needs approval. It has no key, and asks again.
+    Pending,
+    #[default]
+    Accepted,
+    /// It was pending, and somebody said no.
+    Rejected,
+    /// It was accepted. Its keys are gone, and it gets none.
+    Decommissioned,
+}
+
+impl DeviceState {
+    /// Every state.
+    pub const ALL: [Self; 4] =
+        [Self::Pending, Self::Accepted, Self::Rejected, Self::Decommissioned];
+
+    /// As it is written everywhere, e.g. `pending`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::Decommissioned => "decommissioned",
+        }
+    }
+}
+
+impl std::str::FromStr for DeviceState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        known.ok_or_else(|| format!("unknown device state `{text}`"))
+    }
+}
+
+/// `PATCH /devices/{id}`: what is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChangeDevice {
+    /// `accepted`, `rejected` or `decommissioned`; takes `devices:write`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<DeviceState>,
+    /// All of its tags: 1 to 40 of letters, digits, `.`, `-` and `_`, at most 20; takes `devices:configure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+}
+
+/// `POST /devices/decommission`: those that match, and exactly one field is to be given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DecommissionDevices {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team_id: Option<TeamId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Admitted by this secret, the last time that they enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enroll_secret_id: Option<EnrollSecretId>,
+}
+
+/// How many devices lost their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Decommissioned {
+    pub devices: u64,
 }
 
 /// Whether a device was heard of lately.

@@ -55,6 +55,10 @@ id! {
     ApiKeyId
 }
 id! {
+    /// An invitation to an organization.
+    InvitationId
+}
+id! {
     /// An enroll secret's row, not its value.
     EnrollSecretId
 }

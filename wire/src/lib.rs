@@ -30,7 +30,7 @@ pub mod secret;
 pub mod settings;
 pub mod updates;
 
-pub use ids::{ApiKeyId, DeviceId, EnrollSecretId, OrgId, SessionId, TeamId, UserId};
+pub use ids::{ApiKeyId, DeviceId, EnrollSecretId, InvitationId, OrgId, SessionId, TeamId, UserId};
 pub use role::{Permission, Role, RoleName};
 pub use secret::{DesktopToken, EnrollSecret, NodeKey, OsqueryNodeKey};
 pub use settings::{AgentSettings, HostIdentifier};

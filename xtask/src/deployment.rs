@@ -127,7 +127,7 @@ impl Deployment {
         let url = server.wait_for("its address", |log| word_after(log, "listening on "))?;
         let code = server.wait_for("its set-up code", |log| word_after(log, "--code "))?;
         desk.show(&server.output());
-        desk.run("openssl rand -base64 18 > password.txt")?;
+        desk.run("printf 'Aa1-%s' \"$(openssl rand -base64 18)\" > password.txt")?;
         desk.run(&format!(
             "fleetctl setup --url {url} --fleet-certificate tls/ca.pem --code {code} --email ann@example.com --name Ann --organization Example --password-stdin < password.txt"
         ))?;

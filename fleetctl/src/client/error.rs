@@ -43,6 +43,9 @@ fn stranger(reply: &Reply) -> String {
 
 fn advice(reply: &Reply) -> Option<&'static str> {
     match reply.status {
+        StatusCode::FORBIDDEN if is_problem(reply, "/problems/password-expired") => {
+            Some("set another with `fleetctl account renew-password`")
+        }
         StatusCode::UNAUTHORIZED if !reply.url.path().contains("/auth/") => {
             Some("sign in with `fleetctl login`, or set FLEET_API_KEY")
         }
@@ -50,6 +53,10 @@ fn advice(reply: &Reply) -> Option<&'static str> {
         StatusCode::TOO_MANY_REQUESTS => Some("wait a minute and try again"),
         _ => None,
     }
+}
+
+fn is_problem(reply: &Reply, kind: &str) -> bool {
+    serde_json::from_slice(&reply.body).is_ok_and(|problem: Problem| problem.kind == kind)
 }
 
 /// Why no answer came.

@@ -44,7 +44,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   fleetctl audit verify
-  fleetctl audit verify --head 1200:7d1c…")]
+  fleetctl audit verify --head 1200:7d1c83aa0b")]
     Verify(VerifyArgs),
 }
 

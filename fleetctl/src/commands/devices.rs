@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
+use reqwest::Method;
 use wire::{
     DeviceId, TeamId,
-    api::Device,
+    api::{ChangeDevice, DecommissionDevices, Decommissioned, Device, DeviceState},
     orbit::{ComponentUpdate, UpdateState},
 };
 
-use super::{find, teams};
+use super::{enroll_secrets, find, teams};
 use crate::{
     client::Client,
     flags::Output,
@@ -18,7 +19,7 @@ use crate::{
     session::Session,
 };
 
-/// Lists, shows and deletes devices
+/// Lists, shows, approves, tags, decommissions and deletes devices
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -38,6 +39,25 @@ Examples:
     /// Shows all that is known of a device
     #[command(after_help = "Examples:\n  fleetctl devices show laptop-17")]
     Show(ShowArgs),
+    /// Lets a device in that waits, was rejected or decommissioned
+    #[command(after_help = "\
+Examples:
+  fleetctl devices list --state pending
+  fleetctl devices approve laptop-17")]
+    Approve(NamedArgs),
+    /// Keeps a device out that waits for approval
+    #[command(after_help = "Examples:\n  fleetctl devices reject laptop-17")]
+    Reject(NamedArgs),
+    /// Takes a device's keys, or those of many; they get no others until they are approved
+    #[command(after_help = "\
+Examples:
+  fleetctl devices decommission laptop-17
+  fleetctl devices decommission --tag kiosk --yes
+  fleetctl devices decommission --enroll-secret old-image --yes")]
+    Decommission(DecommissionArgs),
+    /// Gives a device tags, instead of those that it has
+    #[command(after_help = "Examples:\n  fleetctl devices tag laptop-17 kiosk lab")]
+    Tag(TagArgs),
     /// Deletes a device: its agent must enroll again
     #[command(
         visible_alias = "rm",
@@ -54,6 +74,9 @@ pub(crate) struct ListArgs {
     /// Only devices of this team (name or id)
     #[arg(long)]
     team: Option<String>,
+    /// Only devices in this state: pending, accepted, rejected or decommissioned
+    #[arg(long)]
+    state: Option<DeviceState>,
     #[command(flatten)]
     output: Output,
 }
@@ -64,6 +87,39 @@ pub(crate) struct ShowArgs {
     device: String,
     #[command(flatten)]
     output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NamedArgs {
+    /// Device's id, hostname, serial or hardware UUID
+    device: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecommissionArgs {
+    /// Device's id, hostname, serial or hardware UUID
+    #[arg(required_unless_present_any = ["team", "tag", "enroll_secret"])]
+    device: Option<String>,
+    /// Every device of this team (name or id)
+    #[arg(long, conflicts_with_all = ["device", "tag", "enroll_secret"])]
+    team: Option<String>,
+    /// Every device with this tag
+    #[arg(long, conflicts_with_all = ["device", "enroll_secret"])]
+    tag: Option<String>,
+    /// Every device that this enroll secret admitted (name or id)
+    #[arg(long, conflicts_with = "device")]
+    enroll_secret: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TagArgs {
+    /// Device's id, hostname, serial or hardware UUID
+    device: String,
+    /// Tags; none takes all away
+    tags: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +140,31 @@ pub(crate) async fn run(command: DevicesCommand, session: &Session) -> anyhow::R
             let teams = team_names(&mut client, args.output.format).await;
             session.shell.data(args.output.format, &device, |device| details(device, &teams))
         }
+        DevicesCommand::Approve(args) => {
+            let state = DeviceState::Accepted;
+            let device = set_state(&mut client, &args.device, state).await?;
+            session.shell.done(format!("device `{}` may enroll", device.hostname));
+            Ok(())
+        }
+        DevicesCommand::Reject(args) => {
+            let state = DeviceState::Rejected;
+            let device = set_state(&mut client, &args.device, state).await?;
+            session.shell.done(format!("device `{}` stays out", device.hostname));
+            Ok(())
+        }
+        DevicesCommand::Decommission(args) => decommission(session, &mut client, args).await,
+        DevicesCommand::Tag(args) => {
+            let device = named(&mut client, &args.device).await?;
+            let change = ChangeDevice { state: None, tags: Some(args.tags) };
+            let path = format!("/devices/{}", device.id);
+            let device: Device = client.change(Method::PATCH, &path, &change).await?;
+            session.shell.done(format!(
+                "tags of `{}`: {}",
+                device.hostname,
+                device.tags.join(", ")
+            ));
+            Ok(())
+        }
         DevicesCommand::Delete(args) => {
             let device = named(&mut client, &args.device).await?;
             let question = format!("Delete device `{}` ({})?", device.hostname, device.id);
@@ -100,10 +181,11 @@ async fn list(session: &Session, client: &mut Client, args: &ListArgs) -> anyhow
         Some(team) => Some(teams::named(client, team).await?.id.to_string()),
         None => None,
     };
-    let filters: Vec<_> = [("query", args.query.as_deref()), ("team_id", team.as_deref())]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect();
+    let state = args.state.map(DeviceState::as_str);
+    let filters =
+        [("query", args.query.as_deref()), ("team_id", team.as_deref()), ("state", state)];
+    let filters: Vec<_> =
+        filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let devices: Vec<Device> = client.list("/devices", &filters).await?;
     let teams = if devices.iter().any(|device| device.team_id.is_some()) {
         team_names(client, args.output.format).await
@@ -111,6 +193,43 @@ async fn list(session: &Session, client: &mut Client, args: &ListArgs) -> anyhow
         BTreeMap::new()
     };
     session.shell.data(args.output.format, &devices, |devices| table(devices, &teams))
+}
+
+async fn set_state(
+    client: &mut Client,
+    wanted: &str,
+    state: DeviceState,
+) -> anyhow::Result<Device> {
+    let device = named(client, wanted).await?;
+    let change = ChangeDevice { state: Some(state), tags: None };
+    client.change(Method::PATCH, &format!("/devices/{}", device.id), &change).await
+}
+
+async fn decommission(
+    session: &Session,
+    client: &mut Client,
+    args: DecommissionArgs,
+) -> anyhow::Result<()> {
+    if let Some(device) = args.device {
+        let device = named(client, &device).await?;
+        prompt::confirm(args.yes, &format!("Take the keys of `{}`?", device.hostname))?;
+        set_state(client, &device.id.to_string(), DeviceState::Decommissioned).await?;
+        session.shell.done(format!("device `{}` is decommissioned", device.hostname));
+        return Ok(());
+    }
+    let team_id = match &args.team {
+        Some(team) => Some(teams::named(client, team).await?.id),
+        None => None,
+    };
+    let enroll_secret_id = match &args.enroll_secret {
+        Some(secret) => Some(enroll_secrets::named(client, secret).await?.id),
+        None => None,
+    };
+    let which = DecommissionDevices { team_id, tag: args.tag, enroll_secret_id };
+    prompt::confirm(args.yes, "Take the keys of all of these devices?")?;
+    let done: Decommissioned = client.create("/devices/decommission", &which).await?;
+    session.shell.done(format!("{} devices are decommissioned", done.devices));
+    Ok(())
 }
 
 /// The device that `wanted` is the id or a unique name of.
@@ -140,11 +259,12 @@ async fn team_names(client: &mut Client, format: Format) -> BTreeMap<TeamId, Str
 
 fn table(devices: &[Device], teams: &BTreeMap<TeamId, String>) -> Table {
     Table::list(
-        ["hostname", "status", "os", "agent", "updates", "team", "last seen", "id"],
+        ["hostname", "status", "state", "os", "agent", "updates", "team", "last seen", "id"],
         devices.iter().map(|device| {
             [
                 device.hostname.clone(),
                 device.status.as_str().to_owned(),
+                device.state.as_str().to_owned(),
                 system(device),
                 device.orbit_version.clone(),
                 worst(device).to_owned(),
@@ -170,6 +290,8 @@ fn details(device: &Device, teams: &BTreeMap<TeamId, String>) -> Table {
         ("Hostname", device.hostname.clone()),
         ("Computer name", device.computer_name.clone()),
         ("Status", device.status.as_str().to_owned()),
+        ("State", device.state.as_str().to_owned()),
+        ("Tags", device.tags.join(", ")),
         ("Operating system", system(device)),
         ("Platform", device.platform.clone()),
         ("CPU", device.cpu_type.clone()),

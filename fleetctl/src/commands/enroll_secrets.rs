@@ -63,6 +63,9 @@ pub(crate) struct CreateArgs {
     /// How many devices it admits; any number unless given
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     max_uses: Option<u32>,
+    /// Devices that it admits wait until `fleetctl devices approve`
+    #[arg(long)]
+    needs_approval: bool,
     /// Read the secret from standard input instead of having one made; at least 16 bytes
     #[arg(long)]
     secret_stdin: bool,
@@ -109,8 +112,14 @@ async fn create(session: &Session, client: &mut Client, args: CreateArgs) -> any
         Some(team) => Some(teams::named(client, team).await?.id),
         None => None,
     };
-    let new =
-        NewEnrollSecret { name: args.name, team_id, secret, expires_at, max_uses: args.max_uses };
+    let new = NewEnrollSecret {
+        name: args.name,
+        team_id,
+        secret,
+        expires_at,
+        max_uses: args.max_uses,
+        needs_approval: args.needs_approval,
+    };
     let created: CreatedEnrollSecret = client.create("/enroll-secrets", &new).await?;
     if session.shell.is_quiet() {
         return session.shell.line(created.secret.expose());
@@ -133,7 +142,7 @@ fn given() -> anyhow::Result<EnrollSecret> {
         .map_err(|reason| Stop::usage(format!("the secret cannot be used: {reason}")).into())
 }
 
-async fn named(client: &mut Client, wanted: &str) -> anyhow::Result<EnrollSecretInfo> {
+pub(crate) async fn named(client: &mut Client, wanted: &str) -> anyhow::Result<EnrollSecretInfo> {
     let secrets: Vec<EnrollSecretInfo> = client.list("/enroll-secrets", &[]).await?;
     let live = secrets
         .into_iter()

@@ -42,7 +42,7 @@ pub(crate) struct SetupArgs {
 pub(crate) async fn run(args: SetupArgs, session: &Session) -> anyhow::Result<()> {
     let (server, trust) = args.reach.resolve(session)?;
     let request = RegisterRequest {
-        setup_code: args.code,
+        setup_code: Some(args.code),
         email: prompt::text(args.email, "Email: ", "--email")?,
         name: prompt::text(args.name, "Your name: ", "--name")?,
         organization: prompt::text(args.organization, "Organization: ", "--organization")?,

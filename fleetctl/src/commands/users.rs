@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use wire::{
     RoleName,
-    api::{ChangeUser, NewUser, User},
+    api::{ChangeUser, CreatedInvitation, Invitation, NewInvitation, NewUser, User},
 };
 
 use super::find;
@@ -33,6 +33,15 @@ Examples:
   fleetctl users create --email bob@example.com --name Bob --role operator
   fleetctl users create --email bob@example.com --name Bob --role viewer --password-stdin < password.txt")]
     Create(CreateArgs),
+    /// Invites somebody; by mail where the server sends mail
+    #[command(after_help = "Examples:\n  fleetctl users invite bob@example.com --role operator")]
+    Invite(InviteArgs),
+    /// Lists invitations that nobody has accepted
+    #[command(after_help = "Examples:\n  fleetctl users invitations --output json")]
+    Invitations(Output),
+    /// Takes an invitation back
+    #[command(after_help = "Examples:\n  fleetctl users uninvite bob@example.com")]
+    Uninvite(NamedArgs),
     /// Gives a person another role
     #[command(after_help = "Examples:\n  fleetctl users set-role bob@example.com admin")]
     SetRole(SetRoleArgs),
@@ -64,6 +73,17 @@ pub(crate) struct CreateArgs {
     /// Read the password from standard input instead of asking
     #[arg(long)]
     password_stdin: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InviteArgs {
+    /// Email address
+    email: String,
+    /// What they may do: viewer, operator, admin, owner or a role of the organization's own
+    #[arg(long)]
+    role: RoleName,
     #[command(flatten)]
     output: Output,
 }
@@ -107,6 +127,21 @@ pub(crate) async fn run(command: UsersCommand, session: &Session) -> anyhow::Res
             }
             session.shell.data(args.output.format, &user, |user| table(std::slice::from_ref(user)))
         }
+        UsersCommand::Invite(args) => invite(&mut client, args, session).await,
+        UsersCommand::Invitations(output) => {
+            let open: Vec<Invitation> = client.list("/invitations", &[]).await?;
+            session.shell.data(output.format, &open, |open| invitation_table(open))
+        }
+        UsersCommand::Uninvite(args) => {
+            let open: Vec<Invitation> = client.list("/invitations", &[]).await?;
+            let describe = |invitation: &Invitation| invitation.id.to_string();
+            let invitation = find::only("invitation", &args.user, open, |invitation| {
+                (describe(invitation), vec![&invitation.email])
+            })?;
+            client.delete(&format!("/invitations/{}", invitation.id)).await?;
+            session.shell.done(format!("{} is no longer invited", invitation.email));
+            Ok(())
+        }
         UsersCommand::SetRole(args) => {
             let change = ChangeUser { role: Some(args.role), disabled: None };
             let user = changed(&mut client, &args.user, &change).await?;
@@ -133,6 +168,37 @@ pub(crate) async fn run(command: UsersCommand, session: &Session) -> anyhow::Res
             Ok(())
         }
     }
+}
+
+async fn invite(client: &mut Client, args: InviteArgs, session: &Session) -> anyhow::Result<()> {
+    let new = NewInvitation { email: args.email, role: args.role };
+    let made: CreatedInvitation = client.create("/invitations", &new).await?;
+    let Some(token) = &made.token else {
+        session.shell.done(format!("a mail to {} is on its way", made.invitation.email));
+        return Ok(());
+    };
+    if session.shell.is_quiet() {
+        return session.shell.line(&token.0);
+    }
+    session.shell.data(args.output.format, &made, |made| {
+        Table::properties([
+            ("Email", made.invitation.email.clone()),
+            ("Role", made.invitation.role.to_string()),
+            ("Expires", time(Some(made.invitation.expires_at))),
+            ("Token", token.0.clone()),
+        ])
+    })?;
+    session.shell.note("pass the token on: `fleetctl account accept-invitation` takes it");
+    Ok(())
+}
+
+fn invitation_table(open: &[Invitation]) -> Table {
+    Table::list(
+        ["email", "role", "expires", "id"],
+        open.iter().map(|it| {
+            [it.email.clone(), it.role.to_string(), time(Some(it.expires_at)), it.id.to_string()]
+        }),
+    )
 }
 
 /// The person whose address or id `wanted` is.

@@ -11,7 +11,6 @@ mod limits;
 #[path = "../../../packager/tests/it/macho/program.rs"]
 mod macho;
 mod mistakes;
-mod notarize;
 mod openpgp;
 mod package;
 mod reading;
@@ -22,7 +21,6 @@ mod session;
 mod sheet;
 mod signers;
 mod signing;
-mod tokens;
 mod transcripts;
 mod updates;
 mod verify_release;

@@ -9,7 +9,6 @@ mod blob;
 mod directory;
 mod entitlements;
 mod image;
-mod join;
 mod requirement;
 mod slices;
 mod verify;
@@ -32,7 +31,6 @@ use self::{
 };
 pub use self::{
     entitlements::EntitlementsError,
-    join::{JoinError, join},
     verify::{Sealed, read, verify},
 };
 use super::{

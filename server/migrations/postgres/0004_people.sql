@@ -78,3 +78,76 @@ ALTER TABLE team_members FORCE ROW LEVEL SECURITY;
 CREATE POLICY organization ON team_members
     USING (org_id = NULLIF(current_setting('app.org_id', true), ''))
     WITH CHECK (org_id = NULLIF(current_setting('app.org_id', true), ''));
+
+-- Whether devices that it admits wait until somebody approves of them.
+ALTER TABLE enroll_secrets ADD COLUMN needs_approval BIGINT NOT NULL DEFAULT 0;
+
+-- `pending`, `accepted`, `rejected` or `decommissioned`: only accepted devices have keys. The tags are
+-- separated by commas, with one at each end.
+ALTER TABLE devices ADD COLUMN state TEXT NOT NULL DEFAULT 'accepted';
+ALTER TABLE devices ADD COLUMN tags TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE users ADD COLUMN password_changed_at BIGINT NOT NULL DEFAULT 0;
+UPDATE users SET password_changed_at = created_at;
+
+-- Passwords that somebody had before the present one.
+CREATE TABLE password_history (
+    user_id       TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    password_hash TEXT NOT NULL,
+    used_until    BIGINT NOT NULL
+);
+CREATE INDEX password_history_by_user ON password_history (user_id, used_until);
+
+-- What a person may do once who shows the token: its row goes with its use.
+CREATE TABLE one_time_tokens (
+    hash       TEXT PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    user_id    TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    email      TEXT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX one_time_tokens_by_user ON one_time_tokens (user_id, kind);
+
+-- People who asked for an account and have not shown yet that the address is theirs. The hash is
+-- that of the token that was mailed last.
+CREATE TABLE registrations (
+    id            TEXT PRIMARY KEY,
+    hash          TEXT UNIQUE,
+    email         TEXT NOT NULL,
+    name          TEXT NOT NULL,
+    password_hash TEXT NOT NULL,
+    organization  TEXT NOT NULL,
+    created_at    BIGINT NOT NULL,
+    expires_at    BIGINT
+);
+CREATE INDEX registrations_by_email ON registrations (email, created_at);
+
+-- Mail to be sent. It holds no token: one is made when the mail is.
+CREATE TABLE mails (
+    id         TEXT PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    recipient  TEXT NOT NULL,
+    data       TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    due_at     BIGINT NOT NULL,
+    attempts   BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX mails_by_due ON mails (due_at);
+
+CREATE TABLE invitations (
+    org_id     TEXT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
+    id         TEXT NOT NULL UNIQUE,
+    email      TEXT NOT NULL,
+    role       TEXT NOT NULL,
+    invited_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (org_id, id),
+    UNIQUE (org_id, email)
+);
+
+ALTER TABLE invitations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE invitations FORCE ROW LEVEL SECURITY;
+CREATE POLICY organization ON invitations
+    USING (org_id = NULLIF(current_setting('app.org_id', true), ''))
+    WITH CHECK (org_id = NULLIF(current_setting('app.org_id', true), ''));

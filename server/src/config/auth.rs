@@ -5,6 +5,8 @@ mod session;
 
 use serde::{Deserialize, Serialize};
 
+use super::Password;
+
 pub use self::{
     jwt::{Algorithm, Jwt, TokenType},
     session::{IpBinding, OnLimit, Session, Timers},
@@ -18,6 +20,8 @@ pub struct Auth {
     pub jwt: Jwt,
     pub session: Session,
     pub password: Password,
+    /// Whether anybody may ask for an account and an organization of their own. Needs mail.
+    pub registration: bool,
 }
 
 /// Who knows people's passwords.
@@ -29,35 +33,11 @@ pub enum Provider {
     BuiltIn,
 }
 
-/// `auth.password:`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Password {
-    /// In characters.
-    pub min_length: usize,
-    /// In characters; no password is cut.
-    pub max_length: usize,
-}
-
-impl Default for Password {
-    fn default() -> Self {
-        Self { min_length: 12, max_length: 128 }
-    }
-}
-
 impl Auth {
     /// Takes what the environment has, and notes what is wrong.
     pub(super) fn check(&mut self, problems: &mut Vec<String>) {
         self.jwt.check(problems);
         self.session.check(problems);
-        if self.password.min_length < 8 {
-            problems.push("auth.password.min_length: must be at least 8".to_owned());
-        }
-        if self.password.max_length < self.password.min_length || self.password.max_length > 1024 {
-            problems.push(
-                "auth.password.max_length: must be between auth.password.min_length and 1024"
-                    .to_owned(),
-            );
-        }
+        self.password.check(problems);
     }
 }

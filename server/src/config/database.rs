@@ -9,6 +9,7 @@ use url::Url;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DatabaseFile {
     url: Option<String>,
+    migrate_url: Option<String>,
     max_connections: Option<u32>,
 }
 
@@ -18,6 +19,10 @@ pub struct Database {
     /// `sqlite:` and a path, or `postgres://…`. It may hold a password, which is shown as `***`.
     #[serde(serialize_with = "masked")]
     pub url: String,
+    /// PostgreSQL: as whom the schema is brought up to date at start: the owner of the database.
+    /// Without it, `fleet-server migrate` has to have done so.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "masked_optional")]
+    pub migrate_url: Option<String>,
     /// At least 1. SQLite writes on one at a time, whatever this says.
     pub max_connections: u32,
 }
@@ -26,10 +31,15 @@ pub struct Database {
 const SQLITE_FILE: &str = "fleet.db";
 
 impl DatabaseFile {
-    pub(super) fn resolve(self, flag: Option<String>, data_dir: &Utf8Path) -> Database {
+    pub(super) fn resolve(
+        self,
+        (flag, migrate_flag): (Option<String>, Option<String>),
+        data_dir: &Utf8Path,
+    ) -> Database {
         let url =
             flag.or(self.url).unwrap_or_else(|| format!("sqlite:{}", data_dir.join(SQLITE_FILE)));
-        Database { url, max_connections: self.max_connections.unwrap_or(10) }
+        let migrate_url = migrate_flag.or(self.migrate_url);
+        Database { url, migrate_url, max_connections: self.max_connections.unwrap_or(10) }
     }
 }
 
@@ -61,6 +71,13 @@ impl Database {
         if self.is_postgres() && self.url.parse::<Url>().is_err() {
             problems.push("database.url: is not a URL".to_owned());
         }
+        if let Some(url) = &self.migrate_url {
+            if !self.is_postgres() || url.parse::<Url>().is_err() {
+                problems.push(
+                    "database.migrate_url: must be `postgres://…`, and database.url too".to_owned(),
+                );
+            }
+        }
         if self.max_connections == 0 {
             problems.push("database.max_connections: must be at least 1".to_owned());
         }
@@ -70,6 +87,13 @@ impl Database {
 /// Whether the driver takes `path` for what it says: it decodes `%`, and reads parameters from `?`.
 fn is_plain(path: &Utf8Path) -> bool {
     path != ":memory:" && !path.as_str().contains(['?', '%'])
+}
+
+fn masked_optional<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    match url {
+        Some(url) => masked(url, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn masked<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {

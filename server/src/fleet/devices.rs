@@ -1,9 +1,11 @@
 //! Devices, as people see them.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 use wire::{
     DeviceId, Permission, TeamId,
-    api::{Device, FieldError},
+    api::{ChangeDevice, DecommissionDevices, Decommissioned, Device, DeviceState, FieldError},
 };
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
     audit::Happening,
     errors::ManageError,
     page::{Listed, Page},
-    store::{DeviceFilter, OrgStore},
+    store::{DeviceFilter, DeviceGroup, OrgStore},
 };
 
 impl Fleet {
@@ -20,7 +22,7 @@ impl Fleet {
     pub async fn devices(
         &self,
         actor: &Actor,
-        (text, team_id): (Option<String>, Option<TeamId>),
+        (text, team_id, state): (Option<String>, Option<TeamId>, Option<DeviceState>),
         page: Page,
     ) -> Result<Listed<Device>, ManageError> {
         let reach = actor.reach(Permission::DevicesRead)?;
@@ -29,9 +31,10 @@ impl Fleet {
             return Err(ManageError::Invalid(vec![FieldError {
                 pointer: "query".to_owned(),
                 detail: "must have at most 255 bytes, none of them zero".to_owned(),
+                rule: None,
             }]));
         }
-        let filter = DeviceFilter { text, team_id, within: reach.as_filter() };
+        let filter = DeviceFilter { text, team_id, within: reach.as_filter(), state };
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
         let devices = org.devices(&filter, &page.keyset(), self.now()).await?;
         org.commit().await?;
@@ -60,6 +63,58 @@ impl Fleet {
         Ok(())
     }
 
+    /// Approves of a device or rejects it, decommissions it, or gives it tags.
+    pub async fn change_device(
+        &self,
+        actor: &Actor,
+        id: DeviceId,
+        change: ChangeDevice,
+    ) -> Result<Device, ManageError> {
+        let tags = change.tags.map(tidy_tags).transpose()?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let before = self.visible_device(&mut org, actor, id).await?;
+        let subject = format!("device {id}");
+        if let Some(state) = change.state {
+            actor.require_in(Permission::DevicesWrite, before.team_id)?;
+            let name = moved(before.state, state)?;
+            org.set_device_state(id, state).await?;
+            let changes = json!({"before": before.state, "after": state});
+            self.record_deed(&mut org, actor, (name, subject.clone()), changes).await?;
+        }
+        if let Some(tags) = tags {
+            actor.require_in(Permission::DevicesConfigure, before.team_id)?;
+            org.set_device_tags(id, &tags).await?;
+            let changes = json!({"before": before.tags, "after": tags});
+            let deed = (Happening::DeviceTagged, subject);
+            self.record_deed(&mut org, actor, deed, changes).await?;
+        }
+        let after = org.device(id, self.now()).await?.ok_or(ManageError::Unknown("device"))?;
+        org.commit().await?;
+        Ok(after)
+    }
+
+    /// Takes the keys of every device of a team, with a tag, or admitted by an enroll secret.
+    pub async fn decommission_devices(
+        &self,
+        actor: &Actor,
+        which: DecommissionDevices,
+    ) -> Result<Decommissioned, ManageError> {
+        let within = actor.reach(Permission::DevicesWrite)?.as_filter();
+        let group = match (which.team_id, which.tag.clone(), which.enroll_secret_id) {
+            (Some(id), None, None) => DeviceGroup::Team(id),
+            (None, Some(tag), None) if is_tag(&tag) => DeviceGroup::Tag(tag),
+            (None, None, Some(id)) => DeviceGroup::Secret(id),
+            _ => return Err(wrong("", "needs one of team_id, tag and enroll_secret_id")),
+        };
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let devices = org.decommission(&group, &within).await?;
+        let deed = (Happening::DeviceDecommissioned, "devices".to_owned());
+        let changes = json!({"which": which, "devices": devices});
+        self.record_deed(&mut org, actor, deed, changes).await?;
+        org.commit().await?;
+        Ok(Decommissioned { devices })
+    }
+
     /// The device, if it exists where `actor` may see devices.
     async fn visible_device(
         &self,
@@ -72,4 +127,42 @@ impl Fleet {
         let device = device.filter(|device| reach.covers(device.team_id));
         device.ok_or(ManageError::Unknown("device"))
     }
+}
+
+/// What it is called when a device goes from one state to another; refuses what makes no sense.
+fn moved(before: DeviceState, after: DeviceState) -> Result<Happening, ManageError> {
+    use DeviceState::{Accepted, Decommissioned, Pending, Rejected};
+    match (before, after) {
+        (Pending | Rejected | Decommissioned, Accepted) => Ok(Happening::DeviceAccepted),
+        (Pending, Rejected) => Ok(Happening::DeviceRejected),
+        (Accepted, Decommissioned) => Ok(Happening::DeviceDecommissioned),
+        (Accepted, Accepted | Rejected | Pending)
+        | (Pending, Pending | Decommissioned)
+        | (Rejected, Rejected | Pending | Decommissioned)
+        | (Decommissioned, Decommissioned | Pending | Rejected) => {
+            Err(ManageError::DeviceState { before: before.as_str(), after: after.as_str() })
+        }
+    }
+}
+
+/// Tags to keep: sorted, each once.
+fn tidy_tags(tags: Vec<String>) -> Result<Vec<String>, ManageError> {
+    let tags: BTreeSet<String> = tags.into_iter().collect();
+    if tags.len() > 20 || !tags.iter().all(|tag| is_tag(tag)) {
+        return Err(wrong(
+            "/tags",
+            "must be at most 20, of 1 to 40 letters, digits, `.`, `-` and `_`",
+        ));
+    }
+    Ok(tags.into_iter().collect())
+}
+
+fn is_tag(tag: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (1..=40).contains(&tag.len()) && tag.bytes().all(plain)
+}
+
+fn wrong(pointer: &str, detail: &str) -> ManageError {
+    let (pointer, detail) = (pointer.to_owned(), detail.to_owned());
+    ManageError::Invalid(vec![FieldError { pointer, detail, rule: None }])
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 use wire::{
     DeviceId, EnrollSecret, EnrollSecretId, NodeKey, OrgId, OsqueryNodeKey,
-    api::{EnrollSecretInfo, FieldError},
+    api::{DeviceState, EnrollSecretInfo, FieldError},
     orbit::DeviceIdentity,
     osquery,
 };
@@ -31,6 +31,9 @@ pub enum EnrollError {
     /// Unknown, expired, revoked, used up: the caller is not told which.
     #[error("the enroll secret is not valid (unknown, expired, revoked or used up)")]
     Refused,
+    /// Somebody has to approve of it, or did not.
+    #[error("the device waits for approval, or is not admitted any more")]
+    NotAccepted,
     #[error("{}", .0.iter().map(|error| format!("{} {}", error.pointer, error.detail)).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<FieldError>),
     #[error(transparent)]
@@ -38,6 +41,9 @@ pub enum EnrollError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// What is recorded of devices whose secret is good and that may not be here.
+const STATES: [&str; 3] = ["waits for approval", "rejected", "decommissioned"];
 
 /// Why, as the audit trail has it, and whose secret it was, if anybody's.
 struct Refusal {
@@ -98,6 +104,10 @@ impl Fleet {
         let application = Application { half, device, address, now };
         match self.admit_application(secret, &application).await? {
             Ok(key) => Ok(key),
+            Err(Refusal { org_id, why }) if STATES.contains(&why) => {
+                self.record(org_id, &application.event(why)).await?;
+                Err(EnrollError::NotAccepted)
+            }
             Err(Refusal { org_id, why }) => {
                 trial.failed();
                 self.record(org_id, &application.event(why)).await?;
@@ -124,6 +134,10 @@ impl Fleet {
             return refused("unknown secret");
         };
         let row = application.find(&mut org).await?;
+        if let Some(why) = application.wait_for_approval(&mut org, row.as_ref(), &secret).await? {
+            org.commit().await?;
+            return refused(why);
+        }
         if let Err(refusal) = application.use_secret(&mut org, row.as_ref(), &secret).await? {
             return refused(refusal);
         }
@@ -179,6 +193,38 @@ impl Application<'_> {
         }
     }
 
+    /// Why the device has to wait, if it has to. One that nobody knows yet becomes one that waits, if
+    /// the secret is good.
+    async fn wait_for_approval(
+        &self,
+        org: &mut OrgStore,
+        row: Option<&NodeRow>,
+        secret: &EnrollSecretInfo,
+    ) -> Result<Option<&'static str>, StoreError> {
+        let state = match row {
+            Some(row) => row.state,
+            None if secret.needs_approval && self.is_good(secret) => {
+                let id = DeviceId(Uuid::now_v7());
+                let about = (secret.team_id, DeviceState::Pending, &*self.address.to_string());
+                org.add_device(id, self.device, about, self.now).await?;
+                DeviceState::Pending
+            }
+            None => return Ok(None),
+        };
+        Ok(match state {
+            DeviceState::Accepted => None,
+            DeviceState::Pending => Some(STATES[0]),
+            DeviceState::Rejected => Some(STATES[1]),
+            DeviceState::Decommissioned => Some(STATES[2]),
+        })
+    }
+
+    fn is_good(&self, secret: &EnrollSecretInfo) -> bool {
+        secret.revoked_at.is_none()
+            && secret.expires_at.is_none_or(|end| end > self.now)
+            && secret.max_uses.is_none_or(|most| secret.use_count < most)
+    }
+
     /// Counts a use of the secret, unless the device's other half was admitted by the same.
     async fn use_secret(
         &self,
@@ -216,7 +262,8 @@ impl Application<'_> {
             None => {
                 let id = DeviceId(Uuid::now_v7());
                 let address = self.address.to_string();
-                org.add_device(id, self.device, (secret.team_id, &address), self.now).await?;
+                let about = (secret.team_id, DeviceState::Accepted, address.as_str());
+                org.add_device(id, self.device, about, self.now).await?;
                 id
             }
         };

@@ -11,8 +11,8 @@ use super::{
     Access, Actor, Fleet,
     audit::Happening,
     errors::{FieldErrors, ManageError, taken},
+    key_form::{self, KeyKind},
     page::{Listed, Page},
-    secrets,
     store::{Hash, NewEnrollSecretRow},
 };
 
@@ -46,7 +46,7 @@ impl Fleet {
         secret.ok_or(ManageError::Unknown("enroll secret"))
     }
 
-    /// Makes an enroll secret, of 24 random bytes unless a value is given. The value is told here
+    /// Makes an enroll secret, of 154 random bits unless a value is given. The value is told here
     /// and never again: only its hash is kept.
     pub async fn add_enroll_secret(
         &self,
@@ -58,7 +58,10 @@ impl Fleet {
         self.check_enroll_secret(&new)?;
         let secret = match &new.secret {
             Some(secret) => secret.clone(),
-            None => EnrollSecret::new(secrets::new_key()).expect("base64 of 24 bytes is a secret"),
+            None => {
+                let value = key_form::new_key(&self.0.config.api_keys, KeyKind::Enroll);
+                EnrollSecret::new(value.0.clone()).expect("a key is a secret")
+            }
         };
         let id = EnrollSecretId(Uuid::now_v7());
         let row = NewEnrollSecretRow {
@@ -67,6 +70,7 @@ impl Fleet {
             team_id: new.team_id,
             expires_at: new.expires_at,
             max_uses: new.max_uses,
+            needs_approval: new.needs_approval,
         };
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         if let Some(team_id) = new.team_id {

@@ -1,6 +1,9 @@
 //! Why people's requests are refused. Each error says what, [`http`](crate::http) alone says how.
 
-use wire::{Permission, api::FieldError};
+use wire::{
+    Permission,
+    api::{FieldError, Hidden},
+};
 
 use super::{
     StoreError,
@@ -26,6 +29,8 @@ pub enum ManageError {
     TeamInUse,
     #[error("an organization keeps at least one owner")]
     LastOwner,
+    #[error("a device that is {before} does not become {after}")]
+    DeviceState { before: &'static str, after: &'static str },
     #[error("somebody has the role; give them another first")]
     RoleInUse,
     #[error("every organization has this role")]
@@ -64,6 +69,12 @@ pub enum SignInError {
     AlreadySetUp,
     #[error("{}", first_detail(.0))]
     Invalid(Vec<FieldError>),
+    /// They do not belong to the organization that they want to switch to, or it does not exist.
+    #[error("you do not belong to this organization")]
+    NotAMember,
+    /// The password was right, but something is to be done first.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error(transparent)]
     TooMany(#[from] TooMany),
     #[error(transparent)]
@@ -81,6 +92,42 @@ impl From<LimitError> for SignInError {
             LimitError::Store(error) => error.into(),
         }
     }
+}
+
+impl From<LimitError> for AccountError {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::TooMany(error) => error.into(),
+            LimitError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Why nothing was done about somebody's account.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// The operator does not want it, or no mail can be sent.
+    #[error("this server does not do that")]
+    Off,
+    /// Unknown, used, too old, or for an address that is taken: the same for all.
+    #[error("the token is unknown, used, or has run out")]
+    WrongToken,
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// The right password, but too old; what sets another is in it.
+    #[error("the password is too old; set another")]
+    PasswordExpired(Hidden),
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("{}", first_detail(.0))]
+    Invalid(Vec<FieldError>),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl From<KeyFailure> for SignInError {
@@ -124,7 +171,21 @@ impl FieldErrors {
     /// Notes `detail` against `pointer` when `wrong`.
     pub(super) fn refuse_if(&mut self, wrong: bool, pointer: &str, detail: impl Into<String>) {
         if wrong {
-            self.0.push(FieldError { pointer: pointer.to_owned(), detail: detail.into() });
+            let (pointer, detail) = (pointer.to_owned(), detail.into());
+            self.0.push(FieldError { pointer, detail, rule: None });
+        }
+    }
+
+    /// The same, with the name of the rule that is broken.
+    pub(super) fn refuse_rule_if(
+        &mut self,
+        wrong: bool,
+        (pointer, rule): (&str, &str),
+        detail: String,
+    ) {
+        if wrong {
+            let (pointer, rule) = (pointer.to_owned(), Some(rule.to_owned()));
+            self.0.push(FieldError { pointer, detail, rule });
         }
     }
 

@@ -85,6 +85,16 @@ impl Fleet {
         Policy { name: "set-up", limit: 10, window: SignedDuration::from_mins(15) }
     }
 
+    /// Accounts that were asked for from one network.
+    pub(super) fn registration_policy() -> Policy {
+        Policy { name: "registration", limit: 10, window: SignedDuration::from_mins(15) }
+    }
+
+    /// Mails of one kind that strangers have sent to one address.
+    pub(super) fn mail_policy() -> Policy {
+        Policy { name: "mail", limit: 3, window: SignedDuration::from_hours(1) }
+    }
+
     /// Sign-ins that failed, of one account from one network.
     pub(super) fn login_policy(&self) -> Policy {
         let limits = &self.0.config.limits;

@@ -3,20 +3,63 @@
 use serde_json::json;
 use uuid::Uuid;
 use wire::{
-    OrgId, Permission, Role, UserId,
-    api::{Billing, NewUser, Organization, RenameOrganization},
+    OrgId, Permission, Role, RoleName, UserId,
+    api::{Billing, Membership, NewUser, Organization, RenameOrganization, SwitchOrganization},
 };
 
 use super::{
     Access, Actor, Fleet,
+    actor::Proof,
     audit::Happening,
-    errors::{FieldErrors, ManageError},
+    errors::{FieldErrors, ManageError, SignInError},
     identity::tidy_email,
-    passwords::check_password,
+    password_rules::check_password,
+    sessions::{Caller, Tokens},
     store::NewUserRow,
 };
 
 impl Fleet {
+    /// The organizations that the person who asks belongs to, longest first. An API key is for one.
+    pub async fn memberships(&self, actor: &Actor) -> Result<Vec<Membership>, ManageError> {
+        let orgs = match actor.proof {
+            Proof::Session(_) => self.0.store.organizations_of(actor.user_id).await?,
+            Proof::ApiKey { .. } => vec![actor.org_id],
+        };
+        let mut found = Vec::new();
+        for org_id in orgs {
+            let mut org = self.0.store.org(org_id, Access::Read).await?;
+            let (user, organization) =
+                (org.user(actor.user_id).await?, org.organization_name().await?);
+            org.commit().await?;
+            let role = user.map_or_else(service_role, |user| user.role);
+            found.push(Membership { org_id, organization, role, current: org_id == actor.org_id });
+        }
+        Ok(found)
+    }
+
+    /// Ends the session, and begins one in another organization of the same person.
+    pub async fn switch_organization(
+        &self,
+        actor: &Actor,
+        SwitchOrganization { org_id, client }: SwitchOrganization,
+        caller: Caller<'_>,
+    ) -> Result<Tokens, SignInError> {
+        let Proof::Session(session) = &actor.proof else {
+            return Err(SignInError::PeopleOnly);
+        };
+        if !self.0.store.organizations_of(actor.user_id).await?.contains(&org_id) {
+            return Err(SignInError::NotAMember);
+        }
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.end_session(&session.id, self.now()).await?;
+        let deed = (Happening::SessionEnded, format!("session {}", session.id));
+        self.record_deed(&mut org, actor, deed, json!({"switched_to": org_id})).await?;
+        let mut org = org.leave().within(org_id).await?;
+        let deed = (Happening::SessionSwitched, format!("user {}", actor.user_id));
+        self.record_deed(&mut org, actor, deed, json!({"from": actor.org_id})).await?;
+        self.begin_session(org, (org_id, actor.user_id), client, caller).await
+    }
+
     /// The organization that `actor` is signed in to. Whoever belongs to it may know its name.
     pub async fn organization(&self, actor: &Actor) -> Result<Organization, ManageError> {
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
@@ -78,7 +121,9 @@ impl Fleet {
         errors.check_name(name, "/organization");
         errors.check_name(&owner.name, "/name");
         let email = tidy_email(&mut errors, &owner.email);
-        check_password(&mut errors, &owner.password.0, &self.0.config.auth.password);
+        let names = [email.as_str(), &owner.name, name];
+        let password = ("/password", owner.password.0.as_str());
+        check_password(&mut errors, password, &names, &self.0.config.auth.password);
         errors.into_result().map_err(ManageError::Invalid)?;
         let password_hash = self.0.passwords.hash(owner.password.clone()).await?;
         let (org_id, user_id) = (OrgId(Uuid::now_v7()), UserId(Uuid::now_v7()));
@@ -87,4 +132,9 @@ impl Fleet {
         tracing::info!(org.id = %org_id, role = %Role::Owner, "founded organization `{name}`");
         Ok((org_id, user_id))
     }
+}
+
+/// What a service's key has for a role: it is no person's.
+fn service_role() -> RoleName {
+    "service".parse().expect("it is short and plain")
 }

@@ -1,7 +1,8 @@
-//! Hashing passwords (argon2id) without letting it take the server down: as many at a time as
-//! there are cores, a short queue, and a refusal beyond it.
+//! Hashing passwords without letting it take the server down: as many at a time as there are cores,
+//! a short queue, and a refusal beyond it.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -13,57 +14,96 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use tokio::sync::Semaphore;
 use wire::api::Hidden;
 
-use super::errors::{Busy, FieldErrors};
-use crate::config::auth::Password;
+use super::{errors::Busy, password_rules::normal};
+use crate::config::{HashKind, Password};
 
 /// How many may wait for each core. A hash takes some tens of milliseconds, so the last in the
-/// queue waits about a second.
+/// queue waits about a second; with bcrypt at cost 12, eight.
 const WAITING_PER_CORE: usize = 32;
+
+/// What bcrypt looks at, in bytes; its own terminator is one more.
+const BCRYPT_MAX: usize = 71;
 
 #[derive(Debug)]
 pub(super) struct Passwords {
+    method: Method,
+    dummy: Arc<OnceLock<String>>,
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
     max_waiting: usize,
 }
 
+/// How new passwords are hashed.
+#[derive(Debug, Clone, Copy)]
+struct Method {
+    kind: HashKind,
+    bcrypt_cost: u32,
+}
+
 impl Passwords {
     /// To be called within a runtime: the hash for people who do not exist is made at once, so that
     /// the first of them does not wait for it.
-    pub(super) fn new() -> Self {
-        tokio::task::spawn_blocking(dummy);
+    pub(super) fn new(config: &Password) -> Self {
+        let method = Method { kind: config.hash, bcrypt_cost: config.bcrypt_cost };
+        let dummy = Arc::new(OnceLock::new());
+        let made = Arc::clone(&dummy);
+        tokio::task::spawn_blocking(move || method.dummy(&made).len());
         let cores = available_parallelism().map_or(2, usize::from);
         Self {
+            method,
+            dummy,
             slots: Arc::new(Semaphore::new(cores)),
             waiting: AtomicUsize::new(0),
             max_waiting: cores * WAITING_PER_CORE,
         }
     }
 
-    /// Hashes a password for keeping (PHC string).
+    /// Hashes a password for keeping: `$argon2id$…` or `$2b$…`.
     pub(super) async fn hash(&self, password: Hidden) -> Result<String, Busy> {
-        self.work(move || hash_now(&password.0)).await
+        let method = self.method;
+        self.work(move || method.hash(&normal(&password.0))).await
     }
 
-    /// Whether `password` is the one that `hash` was made from. Without a hash it takes as long,
-    /// and the answer is no.
+    /// Whether `password` is the one that `hash` was made from. Without a hash it takes as long as
+    /// with one of today, and the answer is no.
     pub(super) async fn verify(
         &self,
         password: Hidden,
         hash: Option<String>,
     ) -> Result<bool, Busy> {
+        let (method, dummy) = (self.method, Arc::clone(&self.dummy));
         self.work(move || {
             let known = hash.is_some();
-            let hash = hash.unwrap_or_else(|| dummy().to_owned());
-            let matches = PasswordHash::new(&hash).is_ok_and(|hash| {
-                Argon2::default().verify_password(password.0.as_bytes(), &hash).is_ok()
-            });
-            known && matches
+            let hash = hash.unwrap_or_else(|| method.dummy(&dummy).to_owned());
+            matches(&normal(&password.0), &hash) && known
         })
         .await
+    }
+
+    /// Whether any of `hashes` was made from `password`.
+    pub(super) async fn is_one_of(
+        &self,
+        password: Hidden,
+        hashes: Vec<String>,
+    ) -> Result<bool, Busy> {
+        self.work(move || {
+            let password = normal(&password.0);
+            hashes.iter().any(|hash| matches(&password, hash))
+        })
+        .await
+    }
+
+    /// Whether `hash` was made otherwise than hashes are made now.
+    pub(super) fn is_outdated(&self, hash: &str) -> bool {
+        !match self.method.kind {
+            HashKind::Argon2id => hash.starts_with(ARGON2_NOW),
+            HashKind::Bcrypt => hash.starts_with(&format!("$2b${:02}$", self.method.bcrypt_cost)),
+        }
     }
 
     async fn work<T: Send + 'static>(
@@ -79,6 +119,50 @@ impl Passwords {
         });
         done.await.map_err(|_| Busy)
     }
+}
+
+/// How today's argon2id hashes begin.
+const ARGON2_NOW: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
+
+impl Method {
+    fn hash(self, password: &str) -> String {
+        match self.kind {
+            HashKind::Argon2id => {
+                let salt: [u8; 16] = rand::random();
+                Argon2::default()
+                    .hash_password_with_salt(password.as_bytes(), &salt)
+                    .expect("the default parameters are valid and the salt is long enough")
+                    .to_string()
+            }
+            HashKind::Bcrypt => {
+                bcrypt::non_truncating_hash(for_bcrypt(password).as_ref(), self.bcrypt_cost)
+                    .expect("the cost was checked, and what is longer was shortened")
+            }
+        }
+    }
+
+    /// The hash of a password that nobody has.
+    fn dummy(self, made: &OnceLock<String>) -> &str {
+        made.get_or_init(|| self.hash(&super::secrets::new_token()))
+    }
+}
+
+fn matches(password: &str, hash: &str) -> bool {
+    if hash.starts_with("$2") {
+        return bcrypt::verify(for_bcrypt(password).as_ref(), hash).unwrap_or(false);
+    }
+    PasswordHash::new(hash)
+        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+}
+
+/// What bcrypt hashes: the password, or a digest in base64 of one that it would cut.
+fn for_bcrypt(password: &str) -> Cow<'_, [u8]> {
+    if password.len() <= BCRYPT_MAX {
+        return Cow::Borrowed(password.as_bytes());
+    }
+    let key = hmac::Key::new(hmac::HMAC_SHA384, b"fleetd password of more than 71 bytes");
+    let digest = hmac::sign(&key, password.as_bytes());
+    Cow::Owned(STANDARD_NO_PAD.encode(digest).into_bytes())
 }
 
 /// A place in the queue, given up when dropped.
@@ -98,48 +182,47 @@ impl Drop for Place<'_> {
     }
 }
 
-fn hash_now(password: &str) -> String {
-    let salt: [u8; 16] = rand::random();
-    Argon2::default()
-        .hash_password_with_salt(password.as_bytes(), &salt)
-        .expect("the default parameters are valid and the salt is long enough")
-        .to_string()
-}
-
-/// The hash of a password that nobody has.
-fn dummy() -> &'static str {
-    static DUMMY: OnceLock<String> = OnceLock::new();
-    DUMMY.get_or_init(|| hash_now(&super::secrets::new_token()))
-}
-
-/// Refuses passwords that the rules do not allow.
-pub(super) fn check_password(errors: &mut FieldErrors, password: &str, rules: &Password) {
-    let length = password.chars().count();
-    errors.refuse_if(
-        length < rules.min_length,
-        "/password",
-        format!("must have at least {} characters", rules.min_length),
-    );
-    errors.refuse_if(
-        length > rules.max_length,
-        "/password",
-        format!("must have at most {} characters", rules.max_length),
-    );
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn word() -> Hidden {
+        Hidden("correct horse".to_owned())
+    }
+
     #[tokio::test]
     async fn a_full_queue_refuses_and_an_empty_one_admits_again() {
-        let passwords = Passwords { max_waiting: 1, ..Passwords::new() };
-        let word = || Hidden("correct horse".to_owned());
+        let passwords = Passwords { max_waiting: 1, ..Passwords::new(&Password::default()) };
         let (first, second) = tokio::join!(passwords.hash(word()), passwords.hash(word()));
         assert_eq!((first.is_ok(), second), (true, Err(Busy)));
         let hash = passwords.hash(word()).await.unwrap();
-        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(hash.starts_with(ARGON2_NOW), "{hash}");
+        assert!(!passwords.is_outdated(&hash));
         assert_eq!(passwords.verify(word(), Some(hash)).await, Ok(true));
         assert_eq!(passwords.verify(word(), None).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn bcrypt_cuts_nothing_and_tells_its_cost() {
+        let cheap = Password { hash: HashKind::Bcrypt, bcrypt_cost: 4, ..Password::default() };
+        let passwords = Passwords::new(&cheap);
+        for length in [1, 70, 71, 72, 73, 128] {
+            let password = "ä".repeat(length);
+            let hash = passwords.hash(Hidden(password.clone())).await.unwrap();
+            assert!(hash.starts_with("$2b$04$") && !passwords.is_outdated(&hash), "{hash}");
+            let check = async |text: String| {
+                passwords.verify(Hidden(text), Some(hash.clone())).await.unwrap()
+            };
+            assert!(check(password.clone()).await);
+            assert!(!check(format!("{password}x")).await);
+            assert!(!check(password[2..].to_owned()).await);
+        }
+        let dearer = Passwords::new(&Password { bcrypt_cost: 5, ..cheap });
+        let old = passwords.hash(word()).await.unwrap();
+        assert!(dearer.is_outdated(&old));
+        assert_eq!(dearer.verify(word(), Some(old)).await, Ok(true));
+        let argon2 = Passwords::new(&Password::default()).hash(word()).await.unwrap();
+        assert!(dearer.is_outdated(&argon2));
+        assert_eq!(dearer.verify(word(), Some(argon2)).await, Ok(true));
     }
 }

@@ -123,6 +123,7 @@ impl Fleet {
     ) -> Result<(), SignInError> {
         let mut org = self.0.store.org(org_id, Access::Write).await?;
         org.end_session(&session.id, self.now()).await?;
+        self.tell_of_refresh_reuse(org.apart(), session.user_id, caller.address).await?;
         let event = Recorded {
             name,
             actor: &format!("user {}", session.user_id),

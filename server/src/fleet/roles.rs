@@ -163,5 +163,5 @@ fn of_teams(permissions: BTreeSet<Permission>) -> BTreeSet<Permission> {
 }
 
 fn wrong_role(detail: String) -> ManageError {
-    ManageError::Invalid(vec![FieldError { pointer: "/role".to_owned(), detail }])
+    ManageError::Invalid(vec![FieldError { pointer: "/role".to_owned(), detail, rule: None }])
 }

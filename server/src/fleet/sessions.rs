@@ -106,9 +106,12 @@ impl Fleet {
     ) -> Result<(UserId, OrgId), SignInError> {
         let found = if email.contains('\0') { None } else { self.0.store.login(email).await? };
         let hash = found.as_ref().map(|login| login.password_hash.clone());
-        let matches = self.0.passwords.verify(password, hash).await?;
+        let matches = self.0.passwords.verify(password.clone(), hash).await?;
         match found {
-            Some(Login { user_id, org_id: Some(org_id), .. }) if matches => Ok((user_id, org_id)),
+            Some(Login { user_id, org_id: Some(org_id), .. }) if matches => {
+                self.accept_password(user_id, &password).await?;
+                Ok((user_id, org_id))
+            }
             Some(_) | None => Err(SignInError::WrongLogin),
         }
     }

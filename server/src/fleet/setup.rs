@@ -15,7 +15,7 @@ use super::{
     errors::{FieldErrors, SignInError},
     identity::tidy_email,
     limiter::network_of,
-    passwords::check_password,
+    password_rules::check_password,
     secrets,
     sessions::{Caller, Tokens},
     store::{Hash, NewUserRow},
@@ -38,6 +38,7 @@ impl Fleet {
     /// Makes the first organization and its owner, and signs them in. The code works once.
     pub async fn register(
         &self,
+        code: &Hidden,
         request: RegisterRequest,
         caller: Caller<'_>,
     ) -> Result<Tokens, SignInError> {
@@ -45,14 +46,14 @@ impl Fleet {
             return Err(SignInError::AlreadySetUp);
         }
         self.take(&[(Self::setup_policy(), network_of(caller.address))]).await?;
-        let code = Hash::of(&secrets::tidy_setup_code(&request.setup_code.0));
+        let code = Hash::of(&secrets::tidy_setup_code(&code.0));
         let since = self.now() - SignedDuration::from_hours(SETUP_CODE_HOURS);
         if !self.0.store.is_setup_code(&code, since).await? {
             self.record(None, &setup_event(caller, "refused")).await?;
             return Err(SignInError::WrongSetupCode);
         }
         let email = self.check_registration(&request)?;
-        let password_hash = self.0.passwords.hash(request.password).await?;
+        let password_hash = self.0.passwords.hash(request.password.clone()).await?;
         let (org_id, user_id) = (OrgId(Uuid::now_v7()), UserId(Uuid::now_v7()));
         let now = self.now();
         let founded =
@@ -69,7 +70,9 @@ impl Fleet {
         let email = tidy_email(&mut errors, &request.email);
         errors.check_name(&request.name, "/name");
         errors.check_name(&request.organization, "/organization");
-        check_password(&mut errors, &request.password.0, &self.0.config.auth.password);
+        let names = [email.as_str(), &request.name, &request.organization];
+        let password = ("/password", request.password.0.as_str());
+        check_password(&mut errors, password, &names, &self.0.config.auth.password);
         errors.into_result().map_err(SignInError::Invalid)?;
         Ok(email)
     }

@@ -6,6 +6,7 @@
 //! **Invariant:** what belongs to an organization is reached through an [`OrgStore`] alone, and
 //! `$1` of each of its statements is that organization.
 
+mod accounts;
 mod api_keys;
 mod attempts;
 mod audit;
@@ -13,9 +14,12 @@ mod credentials;
 mod device_logins;
 mod devices;
 mod enroll_secrets;
+mod invitations;
+mod mails;
 mod migrations;
 mod node_keys;
 mod postgres;
+mod registrations;
 mod roles;
 mod row;
 mod sessions;
@@ -28,31 +32,35 @@ mod users;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use sqlx::{
-    Any, AnyPool, Executor as _, Transaction,
+    Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _, Transaction,
     any::{AnyArguments, AnyPoolOptions},
     error::DatabaseError,
-    migrate::Migrator,
+    migrate::{MigrateError, Migrator},
     query::Query,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::{OrgId, audit::AuditEvent};
 
+use self::row::Columns as _;
 pub(super) use self::{
+    accounts::{AccountRow, NewToken, TokenKind},
     api_keys::{ApiKeyRow, NewApiKeyRow},
     attempts::{Attempt, Bucket},
     audit::AuditFilter,
     credentials::{Credential, CredentialKind, Hash},
     device_logins::{Decision, DeviceLoginRow},
-    devices::{Details, DeviceFilter},
+    devices::{Details, DeviceFilter, DeviceGroup},
     enroll_secrets::NewEnrollSecretRow,
+    mails::MailRow,
     node_keys::{Half, NodeRow, SeenDevice},
     postgres::ExemptRole,
+    registrations::RegistrationRow,
     row::Keyset,
     sessions::{Rotation, SessionRow},
     signing_keys::SigningKeyRow,
@@ -135,6 +143,9 @@ pub(super) struct Store {
     writers: Arc<Semaphore>,
     /// How often something was written that rights may depend on.
     changes: Arc<AtomicU64>,
+    /// Set by a test alone, to see whether the other tests would notice: statements are sent
+    /// without the condition that keeps organizations apart. Release builds never set it.
+    forgets_tenants: Arc<AtomicBool>,
 }
 
 /// A transaction, and on SQLite the turn to write.
@@ -144,6 +155,9 @@ pub(super) struct Tx {
     turn: Option<OwnedSemaphorePermit>,
     /// Counted up by the commit, when rights may depend on it.
     changes: Option<Arc<AtomicU64>>,
+    /// What was appended to audit trails, to be logged once it is kept.
+    recorded: Vec<(OrgId, AuditEvent)>,
+    forgets_tenants: bool,
 }
 
 /// One organization's part of the database, inside one transaction: nothing is kept unless
@@ -151,8 +165,6 @@ pub(super) struct Tx {
 pub(super) struct OrgStore {
     tx: Tx,
     org_id: OrgId,
-    /// What was appended to the audit trail, to be logged once it is kept.
-    recorded: Vec<AuditEvent>,
 }
 
 impl Store {
@@ -174,7 +186,7 @@ impl Store {
             .connect(&database.url)
             .await?;
         let (writers, changes) = (Arc::new(Semaphore::new(1)), Arc::default());
-        Ok(Self { pool, engine, writers, changes })
+        Ok(Self { pool, engine, writers, changes, forgets_tenants: Arc::default() })
     }
 
     /// The role that the server connects as, if row-level security does not bind it.
@@ -185,15 +197,47 @@ impl Store {
         }
     }
 
-    /// Brings the schema up to date.
-    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
+    /// Brings the schema up to date: on PostgreSQL as the role that owns the database, and gives
+    /// this one the rights that it needs.
+    pub(super) async fn migrate(&self, database: &Database) -> Result<(), StoreError> {
         let migrator = Migrator::with_migrations(migrations::of(self.engine));
-        migrator.run(&self.pool).await.map_err(|error| StoreError::Statement(error.into()))
+        let failed = |error: MigrateError| StoreError::Statement(error.into());
+        let Some(url) = &database.migrate_url else {
+            return migrator.run(&self.pool).await.map_err(failed);
+        };
+        let role = postgres::current_role(&self.pool).await?;
+        let mut owner = AnyConnection::connect(url).await?;
+        migrator.run(&mut owner).await.map_err(failed)?;
+        postgres::grant(&mut owner, &role).await?;
+        owner.close().await?;
+        Ok(())
+    }
+
+    /// Whether every migration that this version knows was applied.
+    pub(super) async fn is_up_to_date(&self) -> Result<bool, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        let applied = sqlx::query("SELECT version FROM _sqlx_migrations WHERE success")
+            .fetch_all(&mut *tx.inner)
+            .await;
+        // The table is made by the first migration.
+        let Ok(applied) = applied else { return Ok(false) };
+        tx.commit().await?;
+        let applied: Vec<i64> =
+            applied.iter().map(|row| row.number("version")).collect::<Result<_, _>>()?;
+        let known = migrations::of(self.engine);
+        Ok(known.iter().all(|migration| applied.contains(&migration.version)))
+    }
+
+    /// From here on, statements are sent without their organization.
+    #[cfg(debug_assertions)]
+    pub(super) fn forget_tenants(&self) {
+        self.forgets_tenants.store(true, Ordering::SeqCst);
     }
 
     /// Whether the database answers.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        // As a simple query: a pooler between may give its parts to two connections otherwise.
+        self.pool.execute("SELECT 1").await?;
         Ok(())
     }
 
@@ -219,7 +263,9 @@ impl Store {
             (Engine::Sqlite | Engine::Postgres, _) => (None, "BEGIN"),
         };
         let changes = (access == Access::Write).then(|| Arc::clone(&self.changes));
-        Ok(Tx { inner: self.pool.begin_with(statement).await?, engine: self.engine, turn, changes })
+        let inner = self.pool.begin_with(statement).await?;
+        let forgets_tenants = self.forgets_tenants.load(Ordering::SeqCst);
+        Ok(Tx { inner, engine: self.engine, turn, changes, recorded: Vec::new(), forgets_tenants })
     }
 
     /// Counts up whenever this server has written what somebody's rights may depend on. What was
@@ -236,7 +282,7 @@ impl Tx {
     /// Goes on within one organization.
     async fn enter(mut self, org_id: OrgId) -> Result<OrgStore, StoreError> {
         self.set("app.org_id", &org_id.to_string()).await?;
-        Ok(OrgStore { tx: self, org_id, recorded: Vec::new() })
+        Ok(OrgStore { tx: self, org_id })
     }
 
     /// Tells row-level security about a value, for the rest of this transaction.
@@ -256,28 +302,41 @@ impl Tx {
     }
 
     async fn commit(self) -> Result<(), StoreError> {
-        let Self { inner, turn, changes, engine: _ } = self;
+        let Self { inner, turn, changes, recorded, .. } = self;
         let committed = inner.commit().await;
         // Also when it failed: the database may have done it all the same.
         if let Some(changes) = changes {
             changes.fetch_add(1, Ordering::SeqCst);
         }
         drop(turn);
-        Ok(committed?)
+        committed?;
+        recorded.iter().for_each(|(org_id, event)| log(*org_id, event));
+        Ok(())
     }
 }
 
 impl OrgStore {
     /// Keeps what was written.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        self.tx.commit().await?;
-        self.recorded.iter().for_each(|event| log(self.org_id, event));
-        Ok(())
+        self.tx.commit().await
+    }
+
+    /// Goes on in the same transaction outside the organization.
+    pub(super) fn leave(self) -> Tx {
+        self.tx
+    }
+
+    /// The transaction, for what belongs to no organization.
+    pub(super) fn apart(&mut self) -> &mut Tx {
+        &mut self.tx
     }
 
     /// A statement about this organization, which is its `$1`; bind from `$2` on.
     fn query(&self, sql: &'static str) -> Query<'static, Any, AnyArguments> {
         debug_assert!(sql.contains("$1"), "a statement without its organization: {sql}");
+        if self.tx.forgets_tenants {
+            return sqlx::query(AssertSqlSafe(without_filter(sql))).bind(self.org_id.to_string());
+        }
         sqlx::query(sql).bind(self.org_id.to_string())
     }
 
@@ -291,6 +350,13 @@ impl OrgStore {
         let name = format!("{}/{name}", self.org_id);
         self.tx.lock(&name).await
     }
+}
+
+/// `sql` with a condition in place of each that names the organization, which is always true.
+fn without_filter(sql: &str) -> String {
+    ["m.", "t.", "d.", "s.", ""]
+        .iter()
+        .fold(sql.to_owned(), |sql, table| sql.replace(&format!("{table}org_id = $1"), "$1 = $1"))
 }
 
 /// An event of the audit trail as a log line.

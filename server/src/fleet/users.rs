@@ -14,7 +14,7 @@ use super::{
     errors::{FieldErrors, ManageError, taken},
     identity::tidy_email,
     page::{Listed, Page},
-    passwords::check_password,
+    password_rules::check_password,
     roles::known_role,
     store::{NewUserRow, OrgStore},
 };
@@ -43,7 +43,9 @@ impl Fleet {
         let mut errors = FieldErrors::default();
         let email = tidy_email(&mut errors, &new.email);
         errors.check_name(&new.name, "/name");
-        check_password(&mut errors, &new.password.0, &self.0.config.auth.password);
+        let names = [email.as_str(), &new.name];
+        let password = ("/password", new.password.0.as_str());
+        check_password(&mut errors, password, &names, &self.0.config.auth.password);
         errors.into_result().map_err(ManageError::Invalid)?;
         let password_hash = self.0.passwords.hash(new.password.clone()).await?;
         let id = UserId(Uuid::now_v7());

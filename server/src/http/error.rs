@@ -12,7 +12,7 @@ use axum::{
 };
 use jiff::SignedDuration;
 use wire::{
-    api::{FieldError, Problem},
+    api::{FieldError, Hidden, Problem},
     orbit::AgentError,
 };
 
@@ -22,7 +22,7 @@ use crate::fleet::{
     actor::Forbidden,
     device_login::{ApprovalError, DeviceLoginError},
     enroll::EnrollError,
-    errors::{ManageError, SignInError, TooMany},
+    errors::{AccountError, ManageError, SignInError, TooMany},
     keys::KeyError,
     limits::{Policy, Quota},
     nodes::NodeError,
@@ -39,6 +39,7 @@ struct Refusal {
     kind: &'static Kind,
     detail: Option<String>,
     errors: Vec<FieldError>,
+    change_token: Option<Hidden>,
     /// A token was presented, and is no good (RFC 6750, section 3).
     token_refused: bool,
     /// Seconds.
@@ -59,6 +60,7 @@ impl Refusal {
             kind,
             detail: None,
             errors: Vec::new(),
+            change_token: None,
             token_refused: false,
             retry_after,
             quota: None,
@@ -136,13 +138,14 @@ impl ApiError {
 
     /// The problem that people and scripts get.
     pub(super) fn as_problem(&self, request_id: &str) -> Response {
-        let Refusal { kind, detail, errors, .. } = &*self.0;
+        let Refusal { kind, detail, errors, change_token, .. } = &*self.0;
         let problem = Problem {
             kind: kind.uri(),
             title: kind.title.to_owned(),
             status: kind.status,
             detail: detail.clone(),
             instance: Some(format!("/requests/{request_id}")),
+            change_token: change_token.clone(),
             errors: errors.clone(),
             error: self.0.code.map(str::to_owned),
         };
@@ -287,10 +290,31 @@ impl From<SignInError> for ApiError {
             SignInError::WrongSetupCode => Self::of(problems::WRONG_SETUP_CODE),
             SignInError::AlreadySetUp => Self::of(problems::NOT_FOUND),
             SignInError::Invalid(errors) => Self::invalid(errors),
+            SignInError::NotAMember => Self::because(problems::FORBIDDEN, error),
+            SignInError::Account(error) => error.into(),
             SignInError::TooMany(error) => error.into(),
             SignInError::Busy(_) => Self::of(problems::BUSY),
             SignInError::Keys(error) => error.into(),
             SignInError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Off => Self::of(problems::NOT_FOUND),
+            AccountError::WrongToken => Self::of(problems::TOKEN_INVALID),
+            AccountError::WrongPassword => Self::of(problems::WRONG_PASSWORD),
+            AccountError::PasswordExpired(token) => Self::from(Refusal {
+                change_token: Some(token),
+                ..Refusal::of(problems::PASSWORD_EXPIRED)
+            }),
+            AccountError::Forbidden(forbidden) => Self::because(problems::FORBIDDEN, forbidden),
+            AccountError::Invalid(errors) => Self::invalid(errors),
+            AccountError::TooMany(error) => error.into(),
+            AccountError::Busy(_) => Self::of(problems::BUSY),
+            AccountError::Store(error) => error.into(),
         }
     }
 }
@@ -301,9 +325,9 @@ impl From<ManageError> for ApiError {
             ManageError::Forbidden(forbidden) => forbidden.into(),
             ManageError::Unknown(_) => Self::of(problems::NOT_FOUND),
             ManageError::Invalid(errors) => Self::invalid(errors),
-            ManageError::Duplicate(_) | ManageError::KeyRotated => {
-                Self::because(problems::CONFLICT, error)
-            }
+            ManageError::Duplicate(_)
+            | ManageError::KeyRotated
+            | ManageError::DeviceState { .. } => Self::because(problems::CONFLICT, error),
             ManageError::TeamInUse => Self::of(problems::TEAM_IN_USE),
             ManageError::RoleInUse | ManageError::BuiltInRole => {
                 Self::because(problems::ROLE_IN_USE, error)
@@ -346,7 +370,9 @@ impl From<ApprovalError> for ApiError {
 impl From<EnrollError> for ApiError {
     fn from(error: EnrollError) -> Self {
         match error {
-            EnrollError::Refused => Self::because(problems::UNAUTHENTICATED, error),
+            EnrollError::Refused | EnrollError::NotAccepted => {
+                Self::because(problems::UNAUTHENTICATED, error)
+            }
             EnrollError::Invalid(errors) => Self::invalid(errors),
             EnrollError::TooMany(error) => error.into(),
             EnrollError::Store(error) => error.into(),

@@ -38,6 +38,8 @@ problems! {
         "A code lasts ten minutes. Ask for another. `error` is `expired_token`.";
     UNKNOWN_CODE = "unknown-code" 400 "There is no such code":
         "It was never given out, or its tokens were fetched already. `error` is `invalid_grant`.";
+    TOKEN_INVALID = "token-invalid" 400 "The token is not good":
+        "A token from a mail works once and for a while. It is unknown, was used, has run out, or was replaced by a newer one. Ask for another.";
     UNAUTHENTICATED = "unauthenticated" 401 "Sign in, or present an API key":
         "No access token or API key was presented, or more than one was, or it is unknown or has ended. Sign in again, or refresh the session. Unknown and wrong are not told apart.";
     TOKEN_EXPIRED = "token-expired" 401 "The access token has ended":
@@ -56,6 +58,10 @@ problems! {
         "It is unknown, was used before, or its session has ended. A refresh token works once; within seconds it gives the same new tokens again, after that using it ends the session. Sign in again.";
     FORBIDDEN = "forbidden" 403 "You may not do this":
         "The role, or the scopes of the API key, do not allow it. `detail` names the permission that is missing. API keys cannot manage API keys, nor make or remove people whose role can; nobody grants a role above their own, or rotates a key that may do more than they.";
+    WRONG_PASSWORD = "wrong-password" 403 "The present password is wrong":
+        "It is asked for again where something changes that it protects.";
+    PASSWORD_EXPIRED = "password-expired" 403 "The password is too old":
+        "It was right, but is older than `auth.password.max_age`. Set another at `POST /auth/reset-password` with `change_token`, which works for ten minutes, and sign in again.";
     WRONG_KEY = "wrong-key" 403 "The key is for something else":
         "Its form says so: `dk` and `ek` keys are devices', `test` keys are for an installation whose `api_keys.environment` is `test`, `live` keys for one where it is `live`.";
     STEP_UP_REQUIRED = "step-up-required" 403 "Show your password once more":
@@ -75,7 +81,7 @@ problems! {
     BODY_TIMEOUT = "body-timeout" 408 "The body took too long":
         "The body did not arrive within `limits.body_timeout`.";
     CONFLICT = "conflict" 409 "Something like it exists already":
-        "A name, an e-mail address, an enroll secret or a token that must be unique is taken, or somebody else changed the same thing at the same moment.";
+        "A name, an e-mail address, an enroll secret or a token that must be unique is taken, somebody else changed the same thing at the same moment, or a device is not in the state that the change begins with.";
     KEY_IS_REVOKED = "key-is-revoked" 409 "A revoked API key cannot be rotated":
         "Create another key.";
     LAST_OWNER = "last-owner" 409 "An organization keeps at least one owner":

@@ -50,7 +50,7 @@ async fn routes(server: &TestServer) -> (Person, Vec<Route>) {
         "/auth/register",
         SMALL,
         json!({"setup_code": "AAAA-BBBB-CCCC", "email": "a@x.org", "name": "A",
-        "password": "long enough password", "organization": "O", "client": "cli"}),
+        "password": "Long enough, 1 password", "organization": "O", "client": "cli"}),
     );
     add("/auth/login", SMALL, json!({"email": "a@x.org", "password": "p", "client": "cli"}));
     add("/auth/refresh", SMALL, json!({"refresh_token": "x"}));

@@ -327,7 +327,7 @@ fn logs_hold_no_secret_even_when_they_tell_everything_else() {
     };
     let told = |reply: &serde_json::Value, field: &str| crate::harness::text(reply, field);
     let code = server.code.clone().unwrap();
-    let password = "a password that nobody logs";
+    let password = "A password that nobody logs, 1";
     let owner = post(
         "/auth/register",
         "",

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     binary::Running,
     harness::{Engine, PASSWORD, runtime},
-    postgres::Cluster,
+    postgres::{Cluster, owner_of},
 };
 
 const WORKERS: usize = 16;
@@ -37,7 +37,12 @@ async fn survive(engine: Engine) {
         Engine::Sqlite => None,
         Engine::Postgres => Some(Cluster::shared().new_database().await),
     };
-    let more: Vec<&str> = database.iter().flat_map(|url| ["--database", url.as_str()]).collect();
+    let owner = database.as_deref().map(owner_of);
+    let more: Vec<&str> = [("--database", &database), ("--migrate-database", &owner)]
+        .iter()
+        .filter_map(|(flag, url)| Some([*flag, url.as_deref()?]))
+        .flatten()
+        .collect();
     let client = reqwest::Client::new();
 
     let mut server = Running::start(&data, &more);

@@ -13,7 +13,7 @@ use wire::audit::{AuditEvent, TrailCheck};
 use crate::{
     binary::Running,
     harness::{Engine, PASSWORD, runtime, text},
-    postgres::Cluster,
+    postgres::{Cluster, owner_of},
 };
 
 const WORKERS: usize = 4;
@@ -48,7 +48,9 @@ fn start(dir: &Path, name: &str, database: Option<&str>) -> Running {
     let config = dir.join("config.yaml");
     std::fs::write(&config, CONFIG).unwrap();
     let mut more = vec!["--config", config.to_str().unwrap()];
+    let owner = database.map(owner_of);
     more.extend(database.iter().flat_map(|url| ["--database", *url]));
+    more.extend(owner.iter().flat_map(|url| ["--migrate-database", url.as_str()]));
     Running::start(&dir.join(name), &more)
 }
 

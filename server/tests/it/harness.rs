@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 use wire::Role;
 
-use crate::postgres::Cluster;
+use crate::postgres::{Cluster, owner_of};
 
 /// Which database a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
 }
 
-pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "Copper walrus, 7 ledgers";
 
 pub(crate) struct TestServer {
     pub(crate) fleet: Fleet,
@@ -89,6 +89,7 @@ impl TestServer {
         limits.login_attempts_per_network = 1_000_000;
         if engine == Engine::Postgres {
             config.database.url = Cluster::shared().new_database().await;
+            config.database.migrate_url = Some(owner_of(&config.database.url));
         }
         // The router believes that TLS ended here; nothing reads the files.
         let (certificate, key) = ("server.pem".into(), "server.key".into());

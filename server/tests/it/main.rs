@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod accounts;
 mod agents;
 mod api_keys;
 mod audit;
@@ -14,10 +15,12 @@ mod configuration;
 mod crash;
 mod crash_sessions;
 mod device_login;
+mod device_states;
 mod devices;
 mod documents;
 mod enroll;
 mod limits;
+mod mail;
 mod management;
 mod migration;
 mod postgres;

@@ -11,7 +11,7 @@ use sqlx::{
 
 use crate::{
     harness::{Engine, TestServer, runtime},
-    postgres::Cluster,
+    postgres::{Cluster, owner_of},
 };
 
 const ORG: &str = "01900000-0000-7000-8000-000000000001";
@@ -79,8 +79,13 @@ async fn comes_up_to_date(engine: Engine) {
         }
         Engine::Postgres => Cluster::shared().new_database().await,
     };
-    made_by_the_first_version(engine, &url).await;
-    let server = TestServer::start_with(engine, |config| config.database.url = url.clone()).await;
+    let owner = (engine == Engine::Postgres).then(|| owner_of(&url));
+    made_by_the_first_version(engine, owner.as_ref().unwrap_or(&url)).await;
+    let server = TestServer::start_with(engine, |config| {
+        config.database.url.clone_from(&url);
+        config.database.migrate_url.clone_from(&owner);
+    })
+    .await;
     assert!(server.orbit_works(KEY).await, "the device's key is as good as before");
     let found = server.sql("SELECT id FROM devices WHERE search_text LIKE '%kiosk%'").await;
     let applied = server.sql("SELECT version FROM _sqlx_migrations WHERE success").await;

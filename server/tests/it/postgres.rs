@@ -39,7 +39,7 @@ impl Cluster {
     }
 
     fn start() -> Self {
-        let mut keeper = keeper_command()
+        let mut keeper = shell(KEEPER, &[])
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -55,14 +55,16 @@ impl Cluster {
         Self { socket_dir, _keeper: keeper }
     }
 
-    /// A new, empty database owned by a role that is no superuser; its URL for the server.
+    /// A new, empty database; its URL for the server, whose role owns nothing. The owner's URL is
+    /// [`owner_of`] that.
     pub(crate) async fn new_database(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("fleet_{}", NEXT.fetch_add(1, Ordering::SeqCst));
         let mut admin = self.admin("postgres").await;
         for sql in [
             format!("CREATE ROLE {name} LOGIN NOSUPERUSER NOBYPASSRLS"),
-            format!("CREATE DATABASE {name} OWNER {name}"),
+            format!("CREATE ROLE {name}_owner LOGIN NOSUPERUSER NOBYPASSRLS"),
+            format!("CREATE DATABASE {name} OWNER {name}_owner"),
         ] {
             sqlx::query(AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
         }
@@ -84,17 +86,84 @@ impl Cluster {
     }
 }
 
-/// PostgreSQL refuses to run as root.
+/// A script with arguments. PostgreSQL and PgBouncer refuse to run as root.
 #[expect(clippy::disallowed_methods, reason = "tests start programs")]
-fn keeper_command() -> Command {
-    if rustix::process::geteuid().is_root() {
+fn shell(script: &str, args: &[&str]) -> Command {
+    let mut command = if rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]);
-        command.args(["sh", "-c", KEEPER]);
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--", "sh"]);
         command
     } else {
-        let mut command = Command::new("sh");
-        command.args(["-c", KEEPER]);
-        command
+        Command::new("sh")
+    };
+    command.args(["-c", script, "sh"]).args(args);
+    command
+}
+
+/// The URL of the role that owns the database of `url`.
+pub(crate) fn owner_of(url: &str) -> String {
+    format!("{url}_owner")
+}
+
+/// PgBouncer in transaction mode before one database, with two connections to it.
+pub(crate) struct Bouncer {
+    socket_dir: String,
+    _keeper: Child,
+}
+
+const BOUNCER: &str = r#"
+set -eu
+trap '' INT TERM
+dir=$(mktemp -d /tmp/fleetd-pgbouncer.XXXXXX)
+cat >"$dir/ini" <<END
+[databases]
+* = host=$1 user=$2
+[pgbouncer]
+unix_socket_dir = $dir
+listen_port = 6432
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+max_client_conn = 100
+ignore_startup_parameters = extra_float_digits
+logfile = $dir/log
+pidfile = $dir/pid
+END
+/usr/sbin/pgbouncer -q "$dir/ini" &
+pid=$!
+stop() { kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -rf "$dir"; }
+trap stop EXIT
+until [ -S "$dir/.s.PGSQL.6432" ]; do kill -0 "$pid"; sleep 0.1; done
+echo "$dir"
+read -r _ || true
+"#;
+
+impl Bouncer {
+    /// One before the database of `url`, as that URL's role.
+    pub(crate) fn before(url: &str) -> Self {
+        let name = url.split(['/', '?']).nth(3).unwrap();
+        let mut keeper = shell(BOUNCER, &[Cluster::shared().socket_dir(), name])
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("could not start the shell that keeps PgBouncer");
+        let mut line = String::new();
+        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let socket_dir = line.trim().to_owned();
+        assert!(
+            !socket_dir.is_empty(),
+            "PgBouncer did not start; is the package pgbouncer installed?"
+        );
+        Self { socket_dir, _keeper: keeper }
+    }
+
+    /// The same database, through it.
+    pub(crate) fn url(&self, url: &str) -> String {
+        let name = url.split(['/', '?']).nth(3).unwrap();
+        format!(
+            "postgres://localhost:6432/{name}?host={}&user={name}&statement-cache-capacity=0",
+            self.socket_dir
+        )
     }
 }

@@ -87,7 +87,7 @@ async fn wrong_fields_do_not_use_the_code_up(server: TestServer) {
     let code = server.fleet.new_setup_code().await.unwrap().unwrap();
     let mut bad = registration(&code.0);
     bad["email"] = "nobody".into();
-    bad["password"] = "short".into();
+    bad["password"] = "Short-1".into();
     bad["name"] = "\u{0}".into();
     let reply = server.post("/auth/register").json(bad).await;
     let problem = reply.expect(422).problem("invalid-fields").json();

@@ -4,9 +4,13 @@
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
+use server::http::access::ROUTES;
+use wire::Role;
+
 use crate::{
-    harness::{Engine, TestServer, machine, text},
-    postgres::Cluster,
+    harness::{Engine, Person, TestServer, machine, runtime, text},
+    postgres::{Bouncer, Cluster, owner_of},
+    roles,
 };
 
 crate::on_both_databases! {
@@ -14,8 +18,11 @@ crate::on_both_databases! {
     lists_show_the_own_organization_alone,
     an_enroll_secret_leads_to_its_own_organization,
     a_team_of_another_organization_cannot_be_used,
+    no_route_tells_another_organizations_id_from_a_random_one,
+    two_organizations_over_a_pool_of_two_never_mix,
 }
 
+/// Rows: O5, O6
 async fn what_belongs_to_another_organization_is_not_found(server: TestServer) {
     let ours = server.owner().await;
     let theirs = server.other_organization().await;
@@ -53,6 +60,7 @@ async fn what_belongs_to_another_organization_is_not_found(server: TestServer) {
     server.get(&format!("/devices/{device}")).by(&theirs).await.expect(200);
 }
 
+/// Rows: O1, O6
 async fn lists_show_the_own_organization_alone(server: TestServer) {
     let ours = server.owner().await;
     let theirs = server.other_organization().await;
@@ -92,14 +100,16 @@ async fn a_team_of_another_organization_cannot_be_used(server: TestServer) {
     assert_eq!(filtered.expect(200).json()["items"].as_array().unwrap().len(), 0);
 }
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 13] = [
     "api_keys",
     "audit_events",
     "audit_heads",
     "credentials",
     "devices",
     "enroll_secrets",
+    "invitations",
     "memberships",
+    "revoked_tokens",
     "roles",
     "sessions",
     "team_members",
@@ -119,6 +129,10 @@ async fn two_organizations(server: &TestServer) -> (PgConnection, [String; 2]) {
         server.post("/roles").by(person).json(role).await.expect(201);
         let member = format!("/teams/{team}/members/{}", person.id);
         server.call("PUT", &member).by(person).json(json!({"role": "r"})).await.expect(200);
+        let token = json!({"what": "token", "jti": "01a00000-0000-7000-8000-000000000000"});
+        server.post("/auth/revocations").by(person).json(token).await.expect(204);
+        let invited = json!({"email": "bob@x.org", "role": "viewer"});
+        server.post("/invitations").by(person).json(invited).await.expect(201);
         let key = json!({"name": "k", "scopes": ["devices:read"]});
         server.post("/api-keys").by(person).json(key).await.expect(201);
         ids.push(server.get("/auth/user").by(person).await.text("org_id"));
@@ -132,6 +146,7 @@ async fn count(connection: &mut PgConnection, table: &str) -> i64 {
     sqlx::query(sql).fetch_one(connection).await.unwrap().get(0)
 }
 
+/// Rows: O2
 #[test]
 fn a_query_that_forgets_the_organization_sees_no_foreign_row() {
     crate::harness::runtime().block_on(async {
@@ -155,6 +170,7 @@ fn a_query_that_forgets_the_organization_sees_no_foreign_row() {
     });
 }
 
+/// Rows: O2
 #[test]
 fn a_row_cannot_be_written_into_another_organization() {
     crate::harness::runtime().block_on(async {
@@ -172,6 +188,7 @@ fn a_row_cannot_be_written_into_another_organization() {
     });
 }
 
+/// Rows: O2
 #[test]
 fn row_level_security_is_forced_on_every_table_with_an_organization() {
     crate::harness::runtime().block_on(async {
@@ -195,6 +212,7 @@ fn row_level_security_is_forced_on_every_table_with_an_organization() {
     });
 }
 
+/// Rows: O4
 #[test]
 fn a_role_that_row_level_security_does_not_bind_is_refused_by_name() {
     crate::harness::runtime().block_on(async {
@@ -203,9 +221,11 @@ fn a_role_that_row_level_security_does_not_bind_is_refused_by_name() {
         let mut admin = Cluster::shared().admin(&name).await;
         let exempt = format!("CREATE ROLE {name}_exempt LOGIN BYPASSRLS");
         sqlx::query(sqlx::AssertSqlSafe(exempt)).execute(&mut admin).await.unwrap();
-        for (role, why) in
-            [("postgres".to_owned(), "SUPERUSER"), (format!("{name}_exempt"), "BYPASSRLS")]
-        {
+        for (role, why) in [
+            ("postgres".to_owned(), "SUPERUSER"),
+            (format!("{name}_exempt"), "BYPASSRLS"),
+            (format!("{name}_owner"), "owns the database"),
+        ] {
             let dir = tempfile::tempdir().unwrap();
             let path = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
             let mut config = server::Config::in_dir(path);
@@ -225,7 +245,9 @@ fn a_role_that_row_level_security_does_not_bind_is_refused_by_name() {
 fn a_migration_that_lifts_the_force_changes_rows_of_every_organization() {
     crate::harness::runtime().block_on(async {
         let server = TestServer::start(Engine::Postgres).await;
-        let (mut connection, _) = two_organizations(&server).await;
+        two_organizations(&server).await;
+        let owner = owner_of(&server.database);
+        let mut connection = PgConnection::connect(&owner).await.unwrap();
         let rename = "UPDATE teams SET name = 'renamed'";
         let forced = sqlx::query(rename).execute(&mut connection).await.unwrap();
         assert_eq!(forced.rows_affected(), 0);
@@ -238,5 +260,136 @@ fn a_migration_that_lifts_the_force_changes_rows_of_every_organization() {
         sqlx::query(restore).execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(count(&mut connection, "teams").await, 0);
+    });
+}
+
+/// Every route with an id, as the owner of another organization.
+///
+/// Rows: F10, O5, O6
+async fn no_route_tells_another_organizations_id_from_a_random_one(server: TestServer) {
+    let ours = server.owner().await;
+    let theirs = server.other_organization().await;
+    compare_ids(&server, &ours, &theirs).await;
+}
+
+async fn compare_ids(server: &TestServer, ours: &Person, theirs: &Person) {
+    let mut tried = 0;
+    for (n, (method, path, access)) in ROUTES.iter().enumerate() {
+        if access.admits(Role::Owner).is_none() || !path.contains('{') {
+            continue;
+        }
+        let foreign = roles::make(server, theirs, path, n).await;
+        let random = if path.contains("{name}") {
+            "no-such".to_owned()
+        } else {
+            "01a00000-0000-7000-8000-000000000000".to_owned()
+        };
+        let ask = async |id: &str| {
+            let path = path.replace("{id}", id).replace("{name}", id);
+            let path = path.replace("{user_id}", &theirs.id);
+            let reply = server.call(method, &path).by(ours).json(roles::body(&path)).await;
+            let mut body = reply.expect(404).json();
+            body.as_object_mut().unwrap().remove("instance");
+            body
+        };
+        assert_eq!(ask(&foreign).await, ask(&random).await, "{method} {path}");
+        tried += 1;
+    }
+    assert!(tried > 15, "{tried}");
+}
+
+/// On SQLite the condition in each statement is all that keeps organizations apart, so without it
+/// the tests above must fail; on PostgreSQL row-level security is there still.
+///
+/// Rows: O6
+#[test]
+fn without_the_condition_the_tests_fail_on_sqlite_and_pass_on_postgres() {
+    for (engine, holds) in [(Engine::Sqlite, false), (Engine::Postgres, true)] {
+        let outcome = runtime().block_on(async {
+            let server = TestServer::start(engine).await;
+            let ours = server.owner().await;
+            let theirs = server.other_organization().await;
+            server.fleet.forget_tenants();
+            tokio::spawn(async move { compare_ids(&server, &ours, &theirs).await }).await
+        });
+        assert_eq!(outcome.is_ok(), holds, "{engine:?}: {outcome:?}");
+    }
+}
+
+/// Lists of two organizations, asked for at once.
+async fn interleave(server: &TestServer) {
+    let ours = server.owner().await;
+    let theirs = server.other_organization().await;
+    for (person, name) in [(&ours, "ours"), (&theirs, "theirs")] {
+        server.post("/teams").by(person).json(json!({"name": name})).await.expect(201);
+    }
+    let calls = (0..200).map(|n| {
+        let (person, name) = if n % 2 == 0 { (&ours, "ours") } else { (&theirs, "theirs") };
+        let call = server.get("/teams").by(person);
+        async move { (call.await, name) }
+    });
+    for (reply, name) in futures_util::future::join_all(calls).await {
+        let listed = reply.expect(200).json();
+        let names: Vec<_> =
+            listed["items"].as_array().unwrap().iter().map(|team| text(team, "name")).collect();
+        assert_eq!(names, [name]);
+    }
+}
+
+/// Rows: O3
+async fn two_organizations_over_a_pool_of_two_never_mix(server: TestServer) {
+    let narrow = TestServer::start_with(server.engine, |config| {
+        config.database.max_connections = 2;
+    })
+    .await;
+    interleave(&narrow).await;
+}
+
+/// Rows: O3
+#[test]
+fn two_organizations_through_pgbouncer_never_mix() {
+    runtime().block_on(async {
+        let mut bouncer = None;
+        let server = TestServer::start_with(Engine::Postgres, |config| {
+            let before = Bouncer::before(&config.database.url);
+            config.database.url = before.url(&config.database.url);
+            bouncer = Some(before);
+        })
+        .await;
+        interleave(&server).await;
+        let mut connection = PgConnection::connect(&server.database).await.unwrap();
+        for table in TABLES {
+            assert_eq!(count(&mut connection, table).await, 0, "{table} without an organization");
+        }
+    });
+}
+
+/// Rows: O4
+#[test]
+fn a_schema_that_is_behind_is_refused_until_its_owner_migrates() {
+    runtime().block_on(async {
+        let url = Cluster::shared().new_database().await;
+        let dir = tempfile::tempdir().unwrap();
+        let path = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        let mut config = server::Config::in_dir(path);
+        config.database.url.clone_from(&url);
+        let open = async |config: &server::Config| {
+            server::Fleet::open(config.clone(), server::Clock::System).await
+        };
+        let error = open(&config).await.unwrap_err().to_string();
+        assert!(error.contains("fleet-server migrate"), "{error}");
+        config.database.migrate_url = Some(owner_of(&url));
+        server::Fleet::migrate(&config).await.unwrap();
+        config.database.migrate_url = None;
+        open(&config).await.unwrap().ready().await.unwrap();
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        for forbidden in [
+            "UPDATE audit_events SET actor = 'nobody'",
+            "DELETE FROM _sqlx_migrations",
+            "ALTER TABLE devices NO FORCE ROW LEVEL SECURITY",
+            "CREATE TABLE mine (id TEXT)",
+        ] {
+            assert!(sqlx::query(forbidden).execute(&mut connection).await.is_err(), "{forbidden}");
+        }
     });
 }

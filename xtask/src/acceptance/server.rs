@@ -144,7 +144,7 @@ fn set_up(stage: &Stage<'_>) -> anyhow::Result<()> {
     let (_, line) = log.split_once("set it up with: ").context("the log has no such line")?;
     let line = line.lines().next().unwrap_or_default();
     let who = "--email ann@example.com --name Ann --organization Example --password-stdin";
-    stage.run(&format!("echo correct-horse-battery | {line} {who}")).map(|_| ())
+    stage.run(&format!("echo Copper-walrus-7-ledgers | {line} {who}")).map(|_| ())
 }
 
 fn expect(stage: &Stage<'_>, line: &str, expected: &str) -> anyhow::Result<()> {

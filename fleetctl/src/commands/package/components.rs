@@ -1,7 +1,5 @@
 //! The programs that go into packages: found in a folder, or fetched from a repository.
 
-mod universal;
-
 use std::{collections::BTreeMap, fs, sync::Mutex};
 
 use anyhow::Context as _;
@@ -40,7 +38,7 @@ pub(crate) fn payloads(
 ) -> anyhow::Result<Vec<(Payload, SourceDate)>> {
     let platforms = order.platforms();
     let programs = match &order.origin {
-        Origin::Folder(folder) => local(order, &platforms, [folder, scratch], session)?,
+        Origin::Folder(folder) => local(order, &platforms, folder, session)?,
         Origin::Repository(config) => session.wait(remote(order, &platforms, config, session))?,
     };
     platforms
@@ -114,7 +112,7 @@ fn source_date(at: Timestamp) -> SourceDate {
 fn local(
     order: &Order,
     platforms: &[Platform],
-    [folder, scratch]: [&Utf8Path; 2],
+    folder: &Utf8Path,
     session: &Session,
 ) -> anyhow::Result<Vec<Vec<Program>>> {
     let own = wire::VERSION;
@@ -123,53 +121,35 @@ fn local(
         default_version: order.version.as_ref().map_or_else(|| own.to_owned(), Version::to_string),
     };
     let programs = platforms.iter();
-    let all =
-        programs.map(|&platform| local_programs(order, (&components, scratch), platform, session));
-    all.collect()
+    programs.map(|&platform| local_programs(order, &components, platform, session)).collect()
 }
 
 /// What the folder has for one platform. A folder without osqueryd gives the agent alone.
 fn local_programs(
     order: &Order,
-    (components, scratch): (&LocalComponents, &Utf8Path),
+    components: &LocalComponents,
     platform: Platform,
     session: &Session,
 ) -> anyhow::Result<Vec<Program>> {
     let place = |kind| (component(kind), update_platform(platform, kind));
-    let has = |kind| {
-        let (component, platform) = place(kind);
-        components.has(component, platform)
-    };
-    let parts = |kind| {
-        let may = platform.os == Os::Macos && !has(kind);
-        may.then(|| universal::parts(&components.dir, kind)).flatten()
-    };
     let mut kinds = kinds(order);
-    let osqueryd = ComponentKind::Osqueryd;
-    if kinds.contains(&osqueryd) && !has(osqueryd) && parts(osqueryd).is_none() {
+    let (osqueryd, its_platform) = place(ComponentKind::Osqueryd);
+    if kinds.contains(&ComponentKind::Osqueryd) && !components.has(osqueryd, its_platform) {
         session.shell.note(format!("`{}` has no osqueryd: the agent goes alone", components.dir));
-        kinds.retain(|kind| *kind != osqueryd);
+        kinds.retain(|kind| *kind != ComponentKind::Osqueryd);
     }
-    let told = |error| Stop::usage(format!("--components {:#}", anyhow::Error::new(error)));
-    let whole: Vec<_> = kinds.iter().copied().filter(|kind| parts(*kind).is_none()).collect();
-    let wanted: Vec<_> = whole.iter().map(|&kind| place(kind)).collect();
-    let mut found = components.locate(&wanted).map_err(told)?.into_iter();
-    let programs = kinds.into_iter().map(|kind| {
-        let (path, version, newest) = match parts(kind) {
-            Some(parts) => {
-                let newest = modified(&parts[0])?.max(modified(&parts[1])?);
-                let version = components.version_of(&parts[0]).map_err(told)?;
-                (universal::join(&parts, kind, scratch)?, version, newest)
-            }
-            None => {
-                let (path, version) = found.next().expect("all that is whole was found");
-                let newest = modified(&path)?;
-                (path, version, newest)
-            }
-        };
-        Ok(Program { kind, version, path, modified: newest })
-    });
-    programs.collect()
+    let wanted: Vec<_> = kinds.iter().map(|&kind| place(kind)).collect();
+    let found = components
+        .locate(&wanted)
+        .map_err(|error| Stop::usage(format!("--components {:#}", anyhow::Error::new(error))))?;
+    kinds
+        .into_iter()
+        .zip(found)
+        .map(|(kind, (path, version))| {
+            let modified = modified(&path)?;
+            Ok(Program { kind, version, path, modified })
+        })
+        .collect()
 }
 
 fn modified(path: &Utf8Path) -> anyhow::Result<Option<Timestamp>> {

@@ -38,7 +38,7 @@ impl OrgStore {
             .bind(event.hash.clone())
             .execute(self.connection())
             .await?;
-        self.recorded.push(event);
+        self.tx.recorded.push((self.org_id, event));
         Ok(())
     }
 

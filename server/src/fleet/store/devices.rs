@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use wire::{
-    DeviceId, TeamId,
-    api::{Device, DeviceStatus, ONLINE_WITHIN_SECONDS},
+    DeviceId, EnrollSecretId, TeamId,
+    api::{Device, DeviceState, DeviceStatus, ONLINE_WITHIN_SECONDS},
 };
 
 use super::{
@@ -20,6 +20,16 @@ pub(in crate::fleet) struct DeviceFilter {
     pub team_id: Option<TeamId>,
     /// `*`, or the ids of the teams whose devices may be seen, separated by commas.
     pub within: String,
+    pub state: Option<DeviceState>,
+}
+
+/// Which devices lose their keys at once.
+#[derive(Debug, Clone)]
+pub(in crate::fleet) enum DeviceGroup {
+    Team(TeamId),
+    Tag(String),
+    /// Admitted by it the last time that they enrolled, one half or the other.
+    Secret(EnrollSecretId),
 }
 
 impl DeviceFilter {
@@ -59,6 +69,7 @@ impl OrgStore {
                  AND ($4 = '' OR team_id = $4)
                  AND ($5 = '%%' OR search_text LIKE $5 ESCAPE '\\')
                  AND ($6 = '*' OR $6 LIKE '%' || team_id || '%')
+                 AND ($7 = '' OR state = $7)
                  ORDER BY id LIMIT $3",
             )
             .bind(page.after.clone())
@@ -66,6 +77,7 @@ impl OrgStore {
             .bind(filter.team_id.map(|id| id.to_string()).unwrap_or_default())
             .bind(filter.pattern())
             .bind(filter.within.clone())
+            .bind(filter.state.map_or("", DeviceState::as_str))
             .fetch_all(self.connection())
             .await?;
         rows.iter().map(|row| device(row, now)).collect()
@@ -101,6 +113,86 @@ impl OrgStore {
             .execute(self.connection())
             .await?;
         Ok(removed.rows_affected() == 1)
+    }
+
+    /// Changes whether a device may be here. Who may not loses its keys.
+    pub(in crate::fleet) async fn set_device_state(
+        &mut self,
+        id: DeviceId,
+        state: DeviceState,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE devices SET state = $3 WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .bind(state.as_str())
+            .execute(self.connection())
+            .await?;
+        if state == DeviceState::Accepted {
+            return Ok(());
+        }
+        self.query(
+            "UPDATE devices SET orbit_key_hash = NULL, osquery_key_hash = NULL,
+             desktop_token_hash = NULL WHERE org_id = $1 AND id = $2",
+        )
+        .bind(id.to_string())
+        .execute(self.connection())
+        .await?;
+        self.query("DELETE FROM credentials WHERE org_id = $1 AND subject_id = $2")
+            .bind(id.to_string())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    pub(in crate::fleet) async fn set_device_tags(
+        &mut self,
+        id: DeviceId,
+        tags: &[String],
+    ) -> Result<(), StoreError> {
+        let tags = if tags.is_empty() { String::new() } else { format!(",{},", tags.join(",")) };
+        self.query("UPDATE devices SET tags = $3 WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .bind(tags)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// Takes the keys of every device of a group, as far as they are within `within` (`*`, or ids of
+    /// teams); says how many. A few statements, however many devices there are.
+    pub(in crate::fleet) async fn decommission(
+        &mut self,
+        group: &DeviceGroup,
+        within: &str,
+    ) -> Result<u64, StoreError> {
+        let (team, tag, secret) = match group {
+            DeviceGroup::Team(id) => (id.to_string(), String::new(), String::new()),
+            DeviceGroup::Tag(tag) => (String::new(), tag.clone(), String::new()),
+            DeviceGroup::Secret(id) => (String::new(), String::new(), id.to_string()),
+        };
+        let taken = self
+            .query(
+                "UPDATE devices SET state = 'decommissioned', orbit_key_hash = NULL,
+                 osquery_key_hash = NULL, desktop_token_hash = NULL
+                 WHERE org_id = $1 AND state <> 'decommissioned'
+                 AND ($2 = '' OR team_id = $2)
+                 AND ($3 = '' OR tags LIKE '%,' || $3 || ',%' ESCAPE '\\')
+                 AND ($4 = '' OR orbit_secret_id = $4 OR osquery_secret_id = $4)
+                 AND ($5 = '*' OR $5 LIKE '%' || team_id || '%')",
+            )
+            .bind(team)
+            .bind(tag.replace('_', "\\_"))
+            .bind(secret)
+            .bind(within.to_owned())
+            .execute(self.connection())
+            .await?;
+        self.query(
+            "DELETE FROM credentials WHERE org_id = $1
+             AND kind IN ('node_key', 'osquery_node_key', 'desktop_token')
+             AND subject_id IN (SELECT id FROM devices WHERE org_id = $1 AND state = 'decommissioned')",
+        )
+        .execute(self.connection())
+        .await?;
+        Ok(taken.rows_affected())
     }
 
     /// Keeps what detail queries found out.
@@ -175,6 +267,13 @@ fn device(row: &AnyRow, now: Timestamp) -> Result<Device, StoreError> {
         team_id: row.optional_parsed("team_id")?,
         end_user_email: row.optional_text("end_user_email")?,
         status: status(last_seen_at, now),
+        state: row.parsed("state")?,
+        tags: row
+            .text("tags")?
+            .split(',')
+            .filter(|tag| !tag.is_empty())
+            .map(str::to_owned)
+            .collect(),
         enrolled_at: row.time("enrolled_at")?,
         orbit_enrolled_at: row.optional_time("orbit_enrolled_at")?,
         osquery_enrolled_at: row.optional_time("osquery_enrolled_at")?,

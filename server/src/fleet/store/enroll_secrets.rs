@@ -14,6 +14,7 @@ pub(in crate::fleet) struct NewEnrollSecretRow<'a> {
     pub team_id: Option<TeamId>,
     pub expires_at: Option<Timestamp>,
     pub max_uses: Option<u32>,
+    pub needs_approval: bool,
 }
 
 impl OrgStore {
@@ -26,8 +27,8 @@ impl OrgStore {
     ) -> Result<(), StoreError> {
         self.add_credential(CredentialKind::EnrollSecret, hash, &secret.id.to_string()).await?;
         self.query(
-            "INSERT INTO enroll_secrets (org_id, id, name, team_id, created_at, expires_at, max_uses)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO enroll_secrets (org_id, id, name, team_id, created_at, expires_at, max_uses,
+             needs_approval) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(secret.id.to_string())
         .bind(secret.name.to_owned())
@@ -35,6 +36,7 @@ impl OrgStore {
         .bind(now.as_millisecond())
         .bind(secret.expires_at.map(Timestamp::as_millisecond))
         .bind(secret.max_uses.map(i64::from))
+        .bind(i64::from(secret.needs_approval))
         .execute(self.connection())
         .await?;
         Ok(())
@@ -142,6 +144,7 @@ fn enroll_secret(row: &AnyRow) -> Result<EnrollSecretInfo, StoreError> {
             .map(u32::try_from)
             .transpose()
             .map_err(|error| super::row::corrupt("max_uses", error))?,
+        needs_approval: row.number("needs_approval")? != 0,
         use_count: row.count("use_count")?,
         last_used_at: row.optional_time("last_used_at")?,
         revoked_at: row.optional_time("revoked_at")?,

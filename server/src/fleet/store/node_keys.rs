@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use wire::{DeviceId, EnrollSecretId, TeamId, orbit::DeviceIdentity};
+use wire::{DeviceId, EnrollSecretId, TeamId, api::DeviceState, orbit::DeviceIdentity};
 
 use super::{CredentialKind, Hash, OrgStore, StoreError, row::Columns as _};
 
@@ -28,6 +28,7 @@ pub(in crate::fleet) struct NodeRow {
     pub id: DeviceId,
     pub orbit_secret_id: Option<EnrollSecretId>,
     pub osquery_secret_id: Option<EnrollSecretId>,
+    pub state: DeviceState,
 }
 
 /// A device that showed a key.
@@ -63,7 +64,7 @@ impl OrgStore {
     ) -> Result<Option<NodeRow>, StoreError> {
         let row = self
             .query(
-                "SELECT id, orbit_secret_id, osquery_secret_id FROM devices
+                "SELECT id, orbit_secret_id, osquery_secret_id, state FROM devices
                  WHERE org_id = $1 AND lower(hardware_uuid) = lower($2)
                  AND (osquery_identifier = '' OR lower(osquery_identifier) = lower($2))
                  AND ($3 = '' OR machine_id IS NULL OR machine_id = $3)
@@ -85,7 +86,7 @@ impl OrgStore {
     ) -> Result<Option<NodeRow>, StoreError> {
         let row = self
             .query(
-                "SELECT id, orbit_secret_id, osquery_secret_id FROM devices
+                "SELECT id, orbit_secret_id, osquery_secret_id, state FROM devices
                  WHERE org_id = $1 AND (lower(osquery_identifier) = lower($2)
                        OR (osquery_identifier = '' AND lower(hardware_uuid) = lower($2)))
                  ORDER BY COALESCE(orbit_enrolled_at, 0) DESC, id DESC LIMIT 1",
@@ -113,16 +114,16 @@ impl OrgStore {
         &mut self,
         id: DeviceId,
         device: &DeviceIdentity,
-        (team_id, address): (Option<TeamId>, &str),
+        (team_id, state, address): (Option<TeamId>, DeviceState, &str),
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.query(
             "INSERT INTO devices (org_id, id, team_id, hardware_uuid, machine_id, osquery_identifier,
              hostname, computer_name, platform, platform_like, os_version, cpu_type, hardware_serial,
              hardware_model, orbit_version, osquery_version, end_user_email, enrolled_at,
-             last_seen_at, last_seen_ip)
+             last_seen_at, last_seen_ip, state)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, '', $16, $17,
-             $17, $18)",
+             $18, $19, $20)",
         )
         .bind(id.to_string())
         .bind(team_id.map(|id| id.to_string()))
@@ -142,6 +143,7 @@ impl OrgStore {
         .bind(now.as_millisecond())
         .bind(now.as_millisecond())
         .bind(address.to_owned())
+        .bind(state.as_str())
         .execute(self.connection())
         .await?;
         self.note_search_text(id).await
@@ -306,5 +308,6 @@ fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
         id: row.parsed("id")?,
         orbit_secret_id: row.optional_parsed("orbit_secret_id")?,
         osquery_secret_id: row.optional_parsed("osquery_secret_id")?,
+        state: row.parsed("state")?,
     })
 }

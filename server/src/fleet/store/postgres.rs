@@ -1,27 +1,60 @@
 //! What only PostgreSQL knows: settings that last one transaction, advisory locks, and roles.
 
-use sqlx::{AnyConnection, AnyPool};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor as _};
 
 use super::{StoreError, row::Columns as _};
 
-/// A role that row-level security does not bind, `FORCE` or not.
+/// A role that row-level security does not bind, or that could lift it.
 #[derive(Debug)]
 pub(in crate::fleet) struct ExemptRole {
     pub name: String,
-    /// `SUPERUSER` or `BYPASSRLS`.
-    pub attribute: String,
+    /// `has SUPERUSER`, `has BYPASSRLS`, `owns the database` or `owns its tables`.
+    pub exemption: String,
 }
 
-/// The role of this pool's connections, if it is exempt from row-level security.
+/// The role of this pool's connections, if it is exempt from row-level security or could exempt
+/// itself: an owner's rights reach to `NO FORCE`.
 pub(super) async fn exempt_role(pool: &AnyPool) -> Result<Option<ExemptRole>, StoreError> {
-    let row = sqlx::query(
-        "SELECT rolname::text AS name, CASE WHEN rolsuper THEN 'SUPERUSER' ELSE 'BYPASSRLS' END
-         AS attribute FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)",
-    )
-    .fetch_optional(pool)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(Some(ExemptRole { name: row.text("name")?, attribute: row.text("attribute")? }))
+    let row = pool
+        .fetch_one(
+            "SELECT rolname::text AS name, CASE
+             WHEN rolsuper THEN 'has SUPERUSER'
+             WHEN rolbypassrls THEN 'has BYPASSRLS'
+             WHEN EXISTS (SELECT 1 FROM pg_database d WHERE d.datname = current_database()
+                 AND pg_has_role(current_user, d.datdba, 'USAGE')) THEN 'owns the database'
+             WHEN EXISTS (SELECT 1 FROM pg_class c WHERE c.relkind = 'r'
+                 AND c.relnamespace = current_schema()::regnamespace
+                 AND pg_has_role(current_user, c.relowner, 'USAGE')) THEN 'owns its tables'
+             END AS exemption FROM pg_roles WHERE rolname = current_user",
+        )
+        .await?;
+    let Some(exemption) = row.optional_text("exemption")? else { return Ok(None) };
+    Ok(Some(ExemptRole { name: row.text("name")?, exemption }))
+}
+
+/// The role of this pool's connections.
+pub(super) async fn current_role(pool: &AnyPool) -> Result<String, StoreError> {
+    pool.fetch_one("SELECT current_user::text AS name").await?.text("name")
+}
+
+/// Gives `role` what serving needs: every row's four verbs, but the audit trail's rows stay as they
+/// are, and the list of migrations is only read.
+pub(super) async fn grant(owner: &mut AnyConnection, role: &str) -> Result<(), StoreError> {
+    for template in [
+        "GRANT USAGE ON SCHEMA %I TO %I",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO %I",
+        "REVOKE UPDATE ON %I.audit_events FROM %I",
+        "REVOKE INSERT, UPDATE, DELETE ON %I._sqlx_migrations FROM %I",
+    ] {
+        let row = sqlx::query("SELECT format($1, current_schema(), $2) AS statement")
+            .bind(template)
+            .bind(role.to_owned())
+            .fetch_one(&mut *owner)
+            .await?;
+        let statement = row.text("statement")?;
+        owner.execute(AssertSqlSafe(statement)).await?;
+    }
+    Ok(())
 }
 
 /// Sets what the policies of row-level security read. `SET` takes no parameter; this does, and it

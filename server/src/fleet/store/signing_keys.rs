@@ -1,7 +1,7 @@
 //! Keys that sign access tokens. They are the server's, not an organization's.
 
 use jiff::Timestamp;
-use sqlx::any::AnyRow;
+use sqlx::{Executor as _, any::AnyRow};
 
 use super::{Access, Store, StoreError, Tx, row::Columns as _};
 
@@ -31,7 +31,7 @@ const COLUMNS: &str =
 impl Store {
     /// Every key, gone ones too until they are swept, the oldest first.
     pub(in crate::fleet) async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
-        let rows = sqlx::query(COLUMNS).fetch_all(&self.pool).await?;
+        let rows = self.pool.fetch_all(COLUMNS).await?;
         rows.iter().map(key).collect()
     }
 

@@ -1,28 +1,27 @@
 //! Organizations, and the set-up code that makes the first.
 
 use jiff::Timestamp;
+use sqlx::Executor as _;
 use wire::{OrgId, Role, UserId, api::Organization};
 
-use super::{Access, Hash, NewUserRow, OrgStore, Store, StoreError, row::Columns as _};
+use super::{Access, Hash, NewUserRow, OrgStore, Store, StoreError, Tx, row::Columns as _};
 
 impl Store {
     /// Whether anybody can sign in yet.
     pub(in crate::fleet) async fn has_users(&self) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT COUNT(*) AS n FROM users").fetch_one(&self.pool).await?;
+        let row = self.pool.fetch_one("SELECT COUNT(*) AS n FROM users").await?;
         Ok(row.number("n")? > 0)
     }
 
     /// Every organization's id, for work that goes through all of them.
     pub(in crate::fleet) async fn organizations(&self) -> Result<Vec<OrgId>, StoreError> {
-        let rows =
-            sqlx::query("SELECT id FROM organizations ORDER BY id").fetch_all(&self.pool).await?;
+        let rows = self.pool.fetch_all("SELECT id FROM organizations ORDER BY id").await?;
         rows.iter().map(|row| row.parsed("id")).collect()
     }
 
     /// The organization, if there is exactly one.
     pub(in crate::fleet) async fn only_organization(&self) -> Result<Option<OrgId>, StoreError> {
-        let rows =
-            sqlx::query("SELECT id FROM organizations LIMIT 2").fetch_all(&self.pool).await?;
+        let rows = self.pool.fetch_all("SELECT id FROM organizations LIMIT 2").await?;
         match rows.as_slice() {
             [row] => row.parsed("id").map(Some),
             _ => Ok(None),
@@ -54,11 +53,13 @@ impl Store {
         since: Timestamp,
     ) -> Result<bool, StoreError> {
         let sql = "SELECT COUNT(*) AS n FROM setup_code WHERE code_hash = $1 AND created_at > $2";
+        let mut tx = self.begin(Access::Read).await?;
         let row = sqlx::query(sql)
             .bind(code.as_text())
             .bind(since.as_millisecond())
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *tx.inner)
             .await?;
+        tx.commit().await?;
         Ok(row.number("n")? > 0)
     }
 
@@ -78,12 +79,7 @@ impl Store {
         if spent.rows_affected() != 1 {
             return Ok(None);
         }
-        sqlx::query("INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)")
-            .bind(org_id.to_string())
-            .bind(name.to_owned())
-            .bind(now.as_millisecond())
-            .execute(&mut *tx.inner)
-            .await?;
+        tx.add_organization_row((org_id, name), now).await?;
         tx.enter(org_id).await.map(Some)
     }
 
@@ -95,15 +91,27 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin(Access::Write).await?;
+        tx.add_organization_row((org_id, name), now).await?;
+        let mut org = tx.enter(org_id).await?;
+        org.add_user(owner.0, owner.1, &Role::Owner.into(), now).await?;
+        org.commit().await
+    }
+}
+
+impl Tx {
+    /// Makes an organization that nobody belongs to yet.
+    pub(in crate::fleet) async fn add_organization_row(
+        &mut self,
+        (org_id, name): (OrgId, &str),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         sqlx::query("INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)")
             .bind(org_id.to_string())
             .bind(name.to_owned())
             .bind(now.as_millisecond())
-            .execute(&mut *tx.inner)
+            .execute(&mut *self.inner)
             .await?;
-        let mut org = tx.enter(org_id).await?;
-        org.add_user(owner.0, owner.1, &Role::Owner.into(), now).await?;
-        org.commit().await
+        Ok(())
     }
 }
 

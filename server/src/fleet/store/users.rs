@@ -63,8 +63,8 @@ impl OrgStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO users (id, email, name, password_hash, created_at)
-             VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO users (id, email, name, password_hash, created_at, password_changed_at)
+             VALUES ($1, $2, $3, $4, $5, $5)",
         )
         .bind(id.to_string())
         .bind(user.email.to_owned())
@@ -73,15 +73,7 @@ impl OrgStore {
         .bind(now.as_millisecond())
         .execute(self.connection())
         .await?;
-        self.query(
-            "INSERT INTO memberships (org_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)",
-        )
-        .bind(id.to_string())
-        .bind(role.to_string())
-        .bind(now.as_millisecond())
-        .execute(self.connection())
-        .await?;
-        Ok(())
+        self.add_member(id, role, now).await
     }
 
     /// A page of this organization's people.
@@ -111,6 +103,22 @@ impl OrgStore {
             .fetch_optional(self.connection())
             .await?;
         row.as_ref().map(user).transpose()
+    }
+
+    /// The person with that address, in lower case.
+    pub(in crate::fleet) async fn user_by_email(
+        &mut self,
+        email: &str,
+    ) -> Result<Option<UserId>, StoreError> {
+        let row = self
+            .query(
+                "SELECT u.id FROM memberships m JOIN users u ON u.id = m.user_id
+                 WHERE m.org_id = $1 AND u.email = $2",
+            )
+            .bind(email.to_owned())
+            .fetch_optional(self.connection())
+            .await?;
+        row.map(|row| row.parsed("id")).transpose()
     }
 
     /// What this organization is called.
@@ -158,6 +166,35 @@ impl OrgStore {
             .bind(since.map(Timestamp::as_millisecond))
             .execute(self.connection())
             .await?;
+        Ok(())
+    }
+
+    /// Ends the sessions that a person has in this organization, but for `kept`.
+    pub(in crate::fleet) async fn end_other_sessions(
+        &mut self,
+        id: UserId,
+        kept: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        // The sessions' rows first, as refreshing does: this waits for a refresh, and then finds the
+        // tokens that it made.
+        self.query(
+            "UPDATE sessions SET ended_at = COALESCE(ended_at, $3)
+             WHERE org_id = $1 AND user_id = $2 AND id <> $4",
+        )
+        .bind(id.to_string())
+        .bind(now.as_millisecond())
+        .bind(kept.to_owned())
+        .execute(self.connection())
+        .await?;
+        self.query(
+            "DELETE FROM credentials WHERE org_id = $1 AND kind = 'refresh_token' AND subject_id IN
+             (SELECT id FROM sessions WHERE org_id = $1 AND user_id = $2 AND id <> $3)",
+        )
+        .bind(id.to_string())
+        .bind(kept.to_owned())
+        .execute(self.connection())
+        .await?;
         Ok(())
     }
 

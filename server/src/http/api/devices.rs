@@ -5,7 +5,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use wire::{
     DeviceId, TeamId,
-    api::{Device, Page as ListPage},
+    api::{
+        ChangeDevice, DecommissionDevices, Decommissioned, Device, DeviceState, Page as ListPage,
+    },
 };
 
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
     fleet::page::Page,
     http::{
         auth::SignedIn,
+        body::ApiJson,
         error::ApiError,
         pagination::{Id, PageQuery, Parameters},
     },
@@ -27,6 +30,8 @@ pub struct DeviceQuery {
     query: Option<String>,
     /// Only members of this team.
     team_id: Option<TeamId>,
+    /// Only those in this state.
+    state: Option<DeviceState>,
 }
 
 /// Lists devices.
@@ -39,7 +44,8 @@ pub async fn list(
     Parameters(filter): Parameters<DeviceQuery>,
     page: Page,
 ) -> Result<Json<ListPage<Device>>, ApiError> {
-    Ok(Json(fleet.devices(&actor, (filter.query, filter.team_id), page).await?))
+    let filter = (filter.query, filter.team_id, filter.state);
+    Ok(Json(fleet.devices(&actor, filter, page).await?))
 }
 
 /// Shows a device.
@@ -65,4 +71,29 @@ pub async fn delete(
 ) -> Result<StatusCode, ApiError> {
     fleet.remove_device(&actor, id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Approves of a device or rejects it, decommissions it, or gives it tags.
+#[utoipa::path(patch, path = "/devices/{id}", tag = "devices", params(("id" = DeviceId, Path)),
+    request_body = ChangeDevice, security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = Device), (status = 409, body = wire::api::Problem)))]
+pub async fn change(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    Id(id): Id<DeviceId>,
+    ApiJson(change): ApiJson<ChangeDevice>,
+) -> Result<Json<Device>, ApiError> {
+    Ok(Json(fleet.change_device(&actor, id, change).await?))
+}
+
+/// Takes the keys of every device of a team, with a tag, or admitted by an enroll secret.
+#[utoipa::path(post, path = "/devices/decommission", tag = "devices", request_body = DecommissionDevices,
+    security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = Decommissioned)))]
+pub async fn decommission(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    ApiJson(which): ApiJson<DecommissionDevices>,
+) -> Result<Json<Decommissioned>, ApiError> {
+    Ok(Json(fleet.decommission_devices(&actor, which).await?))
 }

@@ -5,13 +5,14 @@ use axum::{
     Json,
     extract::State,
     http::{HeaderMap, StatusCode, Uri, uri::Authority},
+    response::{IntoResponse as _, Response},
 };
 use axum_extra::extract::cookie::{Cookie, CookieJar};
 use wire::{
     SessionId,
     api::{
-        ClientKind, CurrentUser, LoginRequest, Page as ListPage, RefreshRequest, RegisterRequest,
-        Revocation, Session, SessionTokens, StepUpRequest,
+        ClientKind, CurrentUser, LoginRequest, Membership, Page as ListPage, RefreshRequest,
+        RegisterRequest, Revocation, Session, SessionTokens, StepUpRequest, SwitchOrganization,
     },
 };
 
@@ -19,6 +20,7 @@ use crate::{
     Fleet,
     fleet::sessions::Tokens,
     http::{
+        api::accounts::mail_will_tell,
         auth::{Caller, SignedIn},
         body::ApiJson,
         error::ApiError,
@@ -30,16 +32,21 @@ use crate::{
 /// The refresh token's cookie. `__Host-` pins it to this host, `Secure` and `Path=/`.
 const COOKIE: &str = "__Host-fleetd_rt";
 
-/// Makes the first organization and its owner, with the set-up code that the server printed.
+/// With the set-up code that the server printed, makes the first organization and its owner. Without
+/// one, and where that is allowed, asks for an account and an organization of one's own.
 #[utoipa::path(post, path = "/auth/register", tag = "sessions", request_body = RegisterRequest,
-    responses((status = 201, body = SessionTokens), (status = 403, body = wire::api::Problem), (status = 404, body = wire::api::Problem), (status = 429, body = wire::api::Problem)))]
+    responses((status = 201, body = SessionTokens), (status = 202, description = "Mail will tell.", body = Object), (status = 403, body = wire::api::Problem), (status = 404, body = wire::api::Problem), (status = 429, body = wire::api::Problem)))]
 pub async fn register(
     State(fleet): State<Fleet>,
     caller: Caller,
-    ApiJson(request): ApiJson<RegisterRequest>,
-) -> Result<(StatusCode, CookieJar, Json<SessionTokens>), ApiError> {
-    let (cookies, body) = hand_over(fleet.register(request, caller.as_caller()).await?);
-    Ok((StatusCode::CREATED, cookies, body))
+    ApiJson(mut request): ApiJson<RegisterRequest>,
+) -> Result<Response, ApiError> {
+    let Some(code) = request.setup_code.take() else {
+        fleet.ask_for_account(request, caller.as_caller().address).await?;
+        return Ok(mail_will_tell().into_response());
+    };
+    let (cookies, body) = hand_over(fleet.register(&code, request, caller.as_caller()).await?);
+    Ok((StatusCode::CREATED, cookies, body).into_response())
 }
 
 /// Signs a person in.
@@ -157,6 +164,29 @@ pub async fn revoke(
 ) -> Result<StatusCode, ApiError> {
     fleet.revoke(&actor, revocation).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The organizations that one belongs to. There is one page.
+#[utoipa::path(get, path = "/auth/orgs", tag = "sessions", security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = ListPage<Membership>)))]
+pub async fn memberships(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+) -> Result<Json<ListPage<Membership>>, ApiError> {
+    Ok(Json(ListPage { items: fleet.memberships(&actor).await?, next: None }))
+}
+
+/// Ends the session, and begins one in another organization that one belongs to.
+#[utoipa::path(post, path = "/auth/org/switch", tag = "sessions", request_body = SwitchOrganization,
+    security(("access_token" = [])),
+    responses((status = 200, body = SessionTokens)))]
+pub async fn switch(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    caller: Caller,
+    ApiJson(request): ApiJson<SwitchOrganization>,
+) -> Result<(CookieJar, Json<SessionTokens>), ApiError> {
+    Ok(hand_over(fleet.switch_organization(&actor, request, caller.as_caller()).await?))
 }
 
 pub(super) fn hand_over(tokens: Tokens) -> (CookieJar, Json<SessionTokens>) {
