@@ -100,11 +100,12 @@ async fn a_team_of_another_organization_cannot_be_used(server: TestServer) {
     assert_eq!(filtered.expect(200).json()["items"].as_array().unwrap().len(), 0);
 }
 
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "api_keys",
     "audit_events",
     "audit_heads",
     "credentials",
+    "device_updates",
     "devices",
     "enroll_secrets",
     "invitations",
@@ -137,6 +138,8 @@ async fn two_organizations(server: &TestServer) -> (PgConnection, [String; 2]) {
         server.post("/api-keys").by(person).json(key).await.expect(201);
         ids.push(server.get("/auth/user").by(person).await.text("org_id"));
     }
+    let updates = "INSERT INTO device_updates SELECT org_id, id, 'orbit', '1.0.0', '' FROM devices";
+    server.sql(updates).await;
     let connection = PgConnection::connect(&server.database).await.unwrap();
     (connection, [ids.remove(0), ids.remove(0)])
 }
