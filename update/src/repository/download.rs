@@ -98,7 +98,7 @@ impl Download<'_> {
         match outcome {
             Ok(()) => Ok(writer.keep()?),
             Err(error) => {
-                if error.is_about_content() {
+                if error.is_about_content() || writer.length() == 0 {
                     writer.discard();
                 }
                 Err(error)

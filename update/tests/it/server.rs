@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use camino::Utf8PathBuf;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use tokio::task::JoinHandle;
 use update::Location;
 
@@ -132,10 +132,13 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Answer::Endless) => endless().into_response(),
         Some(Answer::CutOff(bytes)) => {
             let promised = bytes.len() + 100;
-            let body = Body::from_stream(stream::iter([
-                Ok(Bytes::from(bytes)),
-                Err(std::io::Error::other("cut off")),
-            ]));
+            // What comes before the end is sent before the end is known.
+            let sent = stream::once(async move { Ok(Bytes::from(bytes)) });
+            let end = stream::once(async {
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("cut off"))
+            });
+            let body = Body::from_stream(sent.chain(end));
             ([(header::CONTENT_LENGTH, promised)], body).into_response()
         }
         None => match fs::read(shared.dir.lock().unwrap().join(path)) {
