@@ -188,11 +188,9 @@ impl Fleet {
         for org_id in self.0.store.organizations().await? {
             let mut org = self.0.store.org(org_id, Access::Note).await?;
             org.sweep_sessions(now).await?;
-            if let Some(before) = self.0.config.audit.kept_since(now) {
-                org.sweep_audit(before).await?;
-            }
             org.commit().await?;
         }
+        self.sweep_audit().await?;
         self.0.store.sweep_attempts(now - LONGEST_WINDOW).await?;
         self.0.store.sweep_device_logins(now).await?;
         self.sweep_signing_keys().await

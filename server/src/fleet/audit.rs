@@ -185,6 +185,17 @@ impl Fleet {
         org.commit().await
     }
 
+    /// Deletes events that are kept no longer, the server's own too.
+    pub(super) async fn sweep_audit(&self) -> Result<(), StoreError> {
+        let Some(before) = self.0.config.audit.kept_since(self.now()) else { return Ok(()) };
+        for org_id in self.0.store.organizations().await?.into_iter().chain([SERVER]) {
+            let mut org = self.0.store.org(org_id, Access::Note).await?;
+            org.sweep_audit(before).await?;
+            org.commit().await?;
+        }
+        Ok(())
+    }
+
     /// Records that the person or key behind the request under way may not do what they asked.
     pub async fn record_refusal(&self, why: &str) -> Result<(), StoreError> {
         let asker = REQUEST.try_with(|request| {

@@ -123,6 +123,7 @@ unix_socket_dir = $dir
 listen_port = 6432
 auth_type = any
 pool_mode = transaction
+server_reset_query_always = 1
 default_pool_size = 2
 max_client_conn = 100
 ignore_startup_parameters = extra_float_digits

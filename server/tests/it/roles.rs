@@ -183,6 +183,10 @@ pub(crate) async fn make(server: &TestServer, owner: &Person, path: &str, n: usi
             server.enroll(&secret, machine(&format!("made-{n}"))).await.expect(200);
             text(server.devices(owner).await.last().unwrap(), "id")
         }
+        "auth" => {
+            let sessions = server.get("/auth/sessions").by(owner).await.expect(200).json();
+            text(&sessions["items"][0], "id")
+        }
         other => panic!("what is in {other}?"),
     }
 }

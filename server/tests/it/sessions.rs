@@ -213,7 +213,8 @@ async fn tokens_of_the_wrong_kind_prove_nothing(server: TestServer) {
     let (_, secret) = server.secret(&owner, json!({})).await;
     let node_key = server.enroll(&secret, crate::harness::machine("a")).await;
     let node_key = text(&node_key.json(), "orbit_node_key");
-    for token in [owner.refresh.as_str(), &secret, &node_key, "", " ", "a b", &"x".repeat(9000)] {
+    server.get("/devices").bearer(&secret).await.expect(403).problem("wrong-key");
+    for token in [owner.refresh.as_str(), &node_key, "", " ", "a b", &"x".repeat(9000)] {
         server.get("/devices").bearer(token).await.expect(401);
     }
     server.get(&format!("/devices?access_token={}", owner.access)).await.expect(401);

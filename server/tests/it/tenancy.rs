@@ -2,7 +2,7 @@
 //! where a query forgets to ask.
 
 use serde_json::json;
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
 use server::http::access::ROUTES;
 use wire::Role;
@@ -146,7 +146,8 @@ async fn two_organizations(server: &TestServer) -> (PgConnection, [String; 2]) {
 
 async fn count(connection: &mut PgConnection, table: &str) -> i64 {
     let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
-    sqlx::query(sql).fetch_one(connection).await.unwrap().get(0)
+    // As a simple query, which a pooler cannot tear apart.
+    connection.fetch_one(sql).await.unwrap().get(0)
 }
 
 /// Rows: O2
@@ -278,7 +279,9 @@ async fn no_route_tells_another_organizations_id_from_a_random_one(server: TestS
 async fn compare_ids(server: &TestServer, ours: &Person, theirs: &Person) {
     let mut tried = 0;
     for (n, (method, path, access)) in ROUTES.iter().enumerate() {
-        if access.admits(Role::Owner).is_none() || !path.contains('{') {
+        // A code is asked for by nobody in particular: it belongs to no organization.
+        let by_id = path.contains('{') && !path.contains("{user_code}");
+        if access.admits(Role::Owner).is_none() || !by_id {
             continue;
         }
         let foreign = roles::make(server, theirs, path, n).await;

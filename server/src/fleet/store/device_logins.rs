@@ -75,7 +75,10 @@ impl Store {
         code: &Hash,
     ) -> Result<Option<DeviceLoginRow>, StoreError> {
         let query = sqlx::query(select!("WHERE code_hash = $1")).bind(code.as_text());
-        query.fetch_optional(&self.pool).await?.as_ref().map(login).transpose()
+        let mut tx = self.begin(Access::Read).await?;
+        let row = query.fetch_optional(&mut *tx.inner).await?;
+        tx.commit().await?;
+        row.as_ref().map(login).transpose()
     }
 
     pub(in crate::fleet) async fn device_login_by_user_code(
@@ -83,7 +86,10 @@ impl Store {
         user_code: &Hash,
     ) -> Result<Option<DeviceLoginRow>, StoreError> {
         let query = sqlx::query(select!("WHERE user_code_hash = $1")).bind(user_code.as_text());
-        query.fetch_optional(&self.pool).await?.as_ref().map(login).transpose()
+        let mut tx = self.begin(Access::Read).await?;
+        let row = query.fetch_optional(&mut *tx.inner).await?;
+        tx.commit().await?;
+        row.as_ref().map(login).transpose()
     }
 
     /// Notes a poll, and how long to wait for the next.
