@@ -71,12 +71,12 @@ impl Database {
         if self.is_postgres() && self.url.parse::<Url>().is_err() {
             problems.push("database.url: is not a URL".to_owned());
         }
-        if let Some(url) = &self.migrate_url {
-            if !self.is_postgres() || url.parse::<Url>().is_err() {
-                problems.push(
-                    "database.migrate_url: must be `postgres://…`, and database.url too".to_owned(),
-                );
-            }
+        if let Some(url) = &self.migrate_url
+            && (!self.is_postgres() || url.parse::<Url>().is_err())
+        {
+            problems.push(
+                "database.migrate_url: must be `postgres://…`, and database.url too".to_owned(),
+            );
         }
         if self.max_connections == 0 {
             problems.push("database.max_connections: must be at least 1".to_owned());

@@ -1,3 +1,5 @@
+//! What is decided about an offer: taken, waited for, refused.
+
 use agent::updater::{
     judge::{Subject, Verdict, Wait, judge},
     ledger::{Entry, Fault, Installed, Ledger, STARTS, Start},

@@ -1,3 +1,5 @@
+//! The power goes before, amid and after every operation on the disk; the next start runs what is verified.
+
 use std::{
     cell::Cell,
     collections::BTreeSet,

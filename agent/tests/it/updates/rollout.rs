@@ -1,3 +1,5 @@
+//! A release in waves on a thousand devices, and one that fails on them.
+
 use std::collections::BTreeMap;
 
 use agent::updater::{

@@ -1,3 +1,5 @@
+//! The real `orbit` under a stand-in for a service manager, with a real repository.
+
 use std::{
     fs::{self, File},
     os::unix::{fs::symlink, process::ExitStatusExt as _},
