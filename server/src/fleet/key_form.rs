@@ -124,6 +124,7 @@ mod tests {
         }
     }
 
+    /// Rows: K6
     #[test]
     fn kinds_and_environments_are_told_apart() {
         let live = ApiKeys::default();

@@ -35,7 +35,7 @@ async fn mint(server: &TestServer, by: &Person, more: Value) -> Reply {
     server.post("/api-keys").by(by).json(new).await
 }
 
-/// Rows: K1, K2, K5, K6, K7
+/// Rows: K1, K2, K5, K7
 async fn a_key_has_its_form_and_is_shown_once(server: TestServer) {
     let owner = server.owner().await;
     let made = mint(&server, &owner, json!({})).await.expect(201).json();

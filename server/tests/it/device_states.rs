@@ -87,7 +87,6 @@ async fn a_decommissioned_device_loses_its_keys_at_once(server: TestServer) {
     server.enroll(&secret, machine("a")).await.expect(200);
 }
 
-/// Rows: V4
 async fn many_devices_lose_their_keys_in_one_call(server: TestServer) {
     let owner = server.owner().await;
     let team = server.post("/teams").by(&owner).json(json!({"name": "T"})).await.text("id");
@@ -174,7 +173,7 @@ async fn fifty_parallel_enrollments_that_wait_make_one_row(server: TestServer) {
     assert_eq!(server.devices(&owner).await.len(), 1);
 }
 
-/// Rows: K7, V1
+/// Rows: K7
 async fn a_made_secret_has_its_form(server: TestServer) {
     let owner = server.owner().await;
     let (_, secret) = server.secret(&owner, json!({})).await;

@@ -395,7 +395,7 @@ async fn team_with_device(server: &TestServer, owner: &Person, name: &str) -> (S
     (team, text(device, "id"))
 }
 
-/// Rows: R14, R15, R16
+/// Rows: R14, R15
 async fn a_role_in_a_team_reaches_what_the_team_has(server: TestServer) {
     let owner = server.owner().await;
     let (one, device_one) = team_with_device(&server, &owner, "one").await;
