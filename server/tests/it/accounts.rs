@@ -75,8 +75,8 @@ fn unfolded(mail: &str) -> String {
 
 /// The token in a mail: the last line that is indented.
 pub(crate) fn token(mail: &str) -> String {
-    let lines = mail.lines().filter(|line| line.starts_with("    "));
-    lines.last().unwrap_or_else(|| panic!("no token in {mail}")).trim().to_owned()
+    let mut lines = mail.lines().filter(|line| line.starts_with("    "));
+    lines.next_back().unwrap_or_else(|| panic!("no token in {mail}")).trim().to_owned()
 }
 
 fn subject(mail: &str) -> &str {
