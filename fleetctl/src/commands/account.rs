@@ -3,10 +3,10 @@
 use clap::{Args, Subcommand};
 use wire::api::{
     AcceptInvitation, ChangeEmail, ChangePassword, ClientKind, CurrentUser, EmailRequest, Hidden,
-    LoginRequest, RegisterRequest, ResetPassword, VerifyEmail,
+    LoginRequest, ResetPassword, VerifyEmail,
 };
 
-use super::login::Reach;
+use super::{login::Reach, setup::OwnerArgs};
 use crate::{
     client::{Access, Client},
     exit::Stop,
@@ -130,18 +130,8 @@ pub(crate) struct TokenArgs {
 pub(crate) struct RegisterArgs {
     #[command(flatten)]
     reach: Reach,
-    /// Email address to sign in with; asked for unless given
-    #[arg(long)]
-    email: Option<String>,
-    /// Your name; asked for unless given
-    #[arg(long)]
-    name: Option<String>,
-    /// Name of the organization; asked for unless given
-    #[arg(long)]
-    organization: Option<String>,
-    /// Read the password from standard input instead of asking
-    #[arg(long)]
-    password_stdin: bool,
+    #[command(flatten)]
+    owner: OwnerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -255,15 +245,7 @@ async fn reset_password(args: TokenArgs, session: &Session) -> anyhow::Result<()
 
 async fn register(args: RegisterArgs, session: &Session) -> anyhow::Result<()> {
     let mut client = stranger(&args.reach, session)?;
-    let request = RegisterRequest {
-        setup_code: None,
-        email: prompt::text(args.email, "Email: ", "--email")?,
-        name: prompt::text(args.name, "Your name: ", "--name")?,
-        organization: prompt::text(args.organization, "Organization: ", "--organization")?,
-        password: prompt::new_password(args.password_stdin)?,
-        client: ClientKind::Cli,
-    };
-    client.tell("/auth/register", &request).await?;
+    client.tell("/auth/register", &args.owner.request(None)?).await?;
     session.shell.done("a mail is on its way; what it says confirms your address");
     Ok(())
 }

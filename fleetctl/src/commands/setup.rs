@@ -25,6 +25,14 @@ pub(crate) struct SetupArgs {
     /// Set-up code that the server printed
     #[arg(long, value_parser = prompt::hidden)]
     code: Hidden,
+    #[command(flatten)]
+    owner: OwnerArgs,
+}
+
+/// Whose organization is made.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct OwnerArgs {
     /// Email address to sign in with; asked for unless given
     #[arg(long)]
     email: Option<String>,
@@ -39,16 +47,23 @@ pub(crate) struct SetupArgs {
     password_stdin: bool,
 }
 
+impl OwnerArgs {
+    /// Asks for what was not given.
+    pub(crate) fn request(self, setup_code: Option<Hidden>) -> anyhow::Result<RegisterRequest> {
+        Ok(RegisterRequest {
+            setup_code,
+            email: prompt::text(self.email, "Email: ", "--email")?,
+            name: prompt::text(self.name, "Your name: ", "--name")?,
+            organization: prompt::text(self.organization, "Organization: ", "--organization")?,
+            password: prompt::new_password(self.password_stdin)?,
+            client: ClientKind::Cli,
+        })
+    }
+}
+
 pub(crate) async fn run(args: SetupArgs, session: &Session) -> anyhow::Result<()> {
     let (server, trust) = args.reach.resolve(session)?;
-    let request = RegisterRequest {
-        setup_code: Some(args.code),
-        email: prompt::text(args.email, "Email: ", "--email")?,
-        name: prompt::text(args.name, "Your name: ", "--name")?,
-        organization: prompt::text(args.organization, "Organization: ", "--organization")?,
-        password: prompt::new_password(args.password_stdin)?,
-        client: ClientKind::Cli,
-    };
+    let request = args.owner.request(Some(args.code))?;
     let mut client = Client::new(server.clone(), &trust, Access::Nobody)?;
     let tokens: SessionTokens = client.create("/auth/register", &request).await?;
     sign_in_as(session, server, &trust, tokens)

@@ -42,14 +42,7 @@ impl Fleet {
             return Err(AccountError::Off);
         }
         self.take(&[(Self::registration_policy(), network_of(address))]).await?;
-        let mut errors = FieldErrors::default();
-        let email = tidy_email(&mut errors, &request.email);
-        errors.check_name(&request.name, "/name");
-        errors.check_name(&request.organization, "/organization");
-        let names = [email.as_str(), &request.name, &request.organization];
-        let password = ("/password", request.password.0.as_str());
-        check_password(&mut errors, password, &names, &self.0.config.auth.password);
-        errors.into_result().map_err(AccountError::Invalid)?;
+        let email = self.check_registration(&request).map_err(AccountError::Invalid)?;
         let registration = RegistrationRow {
             id: Uuid::now_v7().to_string(),
             password_hash: self.0.passwords.hash(request.password.clone()).await?,

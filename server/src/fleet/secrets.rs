@@ -41,12 +41,7 @@ pub(super) fn new_setup_code() -> Hidden {
 
 /// A set-up code as it was typed, in the form that it was made in.
 pub(super) fn tidy_setup_code(typed: &str) -> String {
-    let letters: String = typed
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(64)
-        .map(|letter| letter.to_ascii_uppercase())
-        .collect();
+    let letters = letters_of(typed);
     match (letters.get(..4), letters.get(4..8), letters.get(8..)) {
         (Some(a), Some(b), Some(c)) => format!("{a}-{b}-{c}"),
         _ => letters,
@@ -59,14 +54,15 @@ pub(super) fn new_user_code() -> String {
     format!("{}-{}", &letters[..4], &letters[4..])
 }
 
+/// What counts of a code that a person typed.
+fn letters_of(typed: &str) -> String {
+    let letters = typed.chars().filter(char::is_ascii_alphanumeric).take(64);
+    letters.map(|letter| letter.to_ascii_uppercase()).collect()
+}
+
 /// A user code as it was typed, in the form that it was made in.
 pub(super) fn tidy_user_code(typed: &str) -> String {
-    let letters: String = typed
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(64)
-        .map(|letter| letter.to_ascii_uppercase())
-        .collect();
+    let letters = letters_of(typed);
     match (letters.get(..4), letters.get(4..)) {
         (Some(a), Some(b)) => format!("{a}-{b}"),
         _ => letters,

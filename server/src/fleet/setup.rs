@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 use wire::{
     OrgId, Role, UserId,
-    api::{Hidden, RegisterRequest},
+    api::{FieldError, Hidden, RegisterRequest},
 };
 
 use super::{
@@ -52,7 +52,7 @@ impl Fleet {
             self.record(None, &setup_event(caller, "refused")).await?;
             return Err(SignInError::WrongSetupCode);
         }
-        let email = self.check_registration(&request)?;
+        let email = self.check_registration(&request).map_err(SignInError::Invalid)?;
         let password_hash = self.0.passwords.hash(request.password.clone()).await?;
         let (org_id, user_id) = (OrgId(Uuid::now_v7()), UserId(Uuid::now_v7()));
         let now = self.now();
@@ -65,7 +65,11 @@ impl Fleet {
         self.begin_session(org, (org_id, user_id), request.client, caller).await
     }
 
-    fn check_registration(&self, request: &RegisterRequest) -> Result<String, SignInError> {
+    /// The address, in the form in which it is kept, of who registers; or all that is wrong.
+    pub(super) fn check_registration(
+        &self,
+        request: &RegisterRequest,
+    ) -> Result<String, Vec<FieldError>> {
         let mut errors = FieldErrors::default();
         let email = tidy_email(&mut errors, &request.email);
         errors.check_name(&request.name, "/name");
@@ -73,7 +77,7 @@ impl Fleet {
         let names = [email.as_str(), &request.name, &request.organization];
         let password = ("/password", request.password.0.as_str());
         check_password(&mut errors, password, &names, &self.0.config.auth.password);
-        errors.into_result().map_err(SignInError::Invalid)?;
+        errors.into_result()?;
         Ok(email)
     }
 }

@@ -1,6 +1,6 @@
 """Makes one repository for each thing that repositories may do differently: variants.py DIR NOW.
 
-Written from the specification, with no TUF library. Every repository has orbit/linux/stable/orbit. Prints the names.
+Written from the specification, with no TUF library, canonical JSON excepted. Every repository has orbit/linux/stable/orbit. Prints the names.
 """
 
 import datetime
@@ -11,6 +11,7 @@ import sys
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from securesystemslib.formats import encode_canonical as canonical
 
 out, now = pathlib.Path(sys.argv[1]), datetime.datetime.fromisoformat(sys.argv[2])
 TARGET = "orbit/linux/stable/orbit"
@@ -19,17 +20,6 @@ LATER = (now + datetime.timedelta(days=7)).strftime("%Y-%m-%dT%H:%M:%SZ")
 EARLIER = (now - datetime.timedelta(days=7)).strftime("%Y-%m-%dT%H:%M:%SZ")
 PEM = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-
-
-def canonical(value):
-    """OLPC canonical JSON."""
-    if isinstance(value, dict):
-        return "{" + ",".join(canonical(key) + ":" + canonical(value[key]) for key in sorted(value)) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(canonical, value)) + "]"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return json.dumps(value)
 
 
 class Key:

@@ -1,6 +1,6 @@
 """Makes a repository as go-tuf 0.7 and Fleet's `fleetctl updates` do: write_gotuf.py DIR NOW PASSPHRASE [old] [plain] [zone].
 
-Written from their formats, with no TUF library: no consistent snapshots, SHA-512 alone, keys with more fields than the
+Written from their formats, with no TUF library, canonical JSON excepted: no consistent snapshots, SHA-512 alone, keys with more fields than the
 specification has, private keys sealed with NaCl's secretbox. With `old`, all of it
 expired a year ago; with `plain`, keys are not sealed; with `zone`, expiry is in the zone of whoever signed.
 """
@@ -16,6 +16,7 @@ import sys
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from nacl.secret import SecretBox
+from securesystemslib.formats import encode_canonical as canonical
 
 dir, now, passphrase, *flags = sys.argv[1:]
 dir, zone = pathlib.Path(dir), datetime.timezone(datetime.timedelta(hours=2))
@@ -23,17 +24,6 @@ until = datetime.timedelta(days=-365 if "old" in flags else 365)
 EXPIRES = (datetime.datetime.fromisoformat(now).astimezone(zone) + until).strftime("%Y-%m-%dT%H:%M:%S+02:00")
 if "zone" not in flags:
     EXPIRES = (datetime.datetime.fromisoformat(now) + until).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def canonical(value):
-    """OLPC canonical JSON."""
-    if isinstance(value, dict):
-        return "{" + ",".join(canonical(key) + ":" + canonical(value[key]) for key in sorted(value)) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(canonical, value)) + "]"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return json.dumps(value)
 
 
 class Key:

@@ -235,13 +235,13 @@ fn rpmbuild(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<C
         .arg(spec))
 }
 
-/// wixl chooses the level itself.
+/// wixl chooses the level itself. It finds files by paths relative to its source alone.
 fn wixl(payload: &Payload, out: &Path) -> anyhow::Result<Contender> {
     let files: String = (payload.files(Format::Msi).enumerate())
         .map(|(number, path)| {
             format!(
                 "<Component Id='C{number}' Guid='*'><File Id='F{number}' Source='{}'/></Component>",
-                path.display()
+                path.strip_prefix(&payload.dir).unwrap_or(&path).display()
             )
         })
         .collect();

@@ -108,11 +108,16 @@ impl OrgStore {
             .bind(id.to_string())
             .execute(self.connection())
             .await?;
+        self.forget_credentials(id).await?;
+        Ok(removed.rows_affected() == 1)
+    }
+
+    async fn forget_credentials(&mut self, id: DeviceId) -> Result<(), StoreError> {
         self.query("DELETE FROM credentials WHERE org_id = $1 AND subject_id = $2")
             .bind(id.to_string())
             .execute(self.connection())
             .await?;
-        Ok(removed.rows_affected() == 1)
+        Ok(())
     }
 
     /// Changes whether a device may be here. Who may not loses its keys.
@@ -136,10 +141,7 @@ impl OrgStore {
         .bind(id.to_string())
         .execute(self.connection())
         .await?;
-        self.query("DELETE FROM credentials WHERE org_id = $1 AND subject_id = $2")
-            .bind(id.to_string())
-            .execute(self.connection())
-            .await?;
+        self.forget_credentials(id).await?;
         Ok(())
     }
 
