@@ -9,7 +9,10 @@ use std::{
 use clap::Args;
 use packager::{
     SourceDate,
-    sign::openpgp::{KeyError, SigningKey, needs_passphrase},
+    sign::{
+        Scheme, Signer,
+        openpgp::{KeyError, SigningKey, needs_passphrase},
+    },
 };
 use wire::api::Hidden;
 
@@ -18,7 +21,7 @@ use crate::{
         expiry::now,
         package::{
             files::{read_text, unreadable},
-            signing::Command,
+            signing::{Command, KeyRef, Token},
         },
     },
     config::{OPENPGP_KEY, OPENPGP_PASSPHRASE, OpenPgpVariables},
@@ -38,7 +41,8 @@ pub(crate) struct OpenPgpArgs {
     /// File with its passphrase on the only line; - for standard input
     #[arg(long, value_name = "FILE")]
     pub openpgp_passphrase_file: Option<PathBuf>,
-    /// Program that signs with the secret part of a public --openpgp-key, in a cloud for example
+    /// Program that signs with the secret part of a public --openpgp-key, in a cloud for example;
+    /// or pkcs11:KEY
     #[arg(long, value_name = "PROGRAM")]
     pub openpgp_sign_command: Option<PathBuf>,
 }
@@ -53,13 +57,13 @@ impl OpenPgpArgs {
         };
         let told = |error: KeyError| format!("{named} cannot be used: {error}");
         let now = SourceDate::from_unix(u32::try_from(now().as_second()).unwrap_or(u32::MAX));
-        if let Some(program) = &self.openpgp_sign_command {
-            if self.openpgp_passphrase_file.is_some() {
-                let both =
-                    "--openpgp-passphrase-file and --openpgp-sign-command contradict each other";
-                return Err(both.to_owned());
-            }
-            return self.elsewhere(&file, program, now).map(Some).map_err(told);
+        if let Some(command) = &self.openpgp_sign_command {
+            let flag = "--openpgp-sign-command";
+            let key = KeyRef::parse_command(command);
+            let key = key.map_err(|problem| format!("{flag} cannot be used: {problem}"))?;
+            let wanted = SigningKey::wanted(&file, now).map_err(told)?;
+            let signer = self.signer(&key, wanted, variables)?;
+            return SigningKey::from_signer(&file, signer, now).map(Some).map_err(told);
         }
         let open = |passphrase: Option<&str>| SigningKey::from_secret_key(&file, passphrase, now);
         if !needs_passphrase(&file) {
@@ -82,16 +86,34 @@ impl OpenPgpArgs {
         open(Some(&asked(&named)?.0)).map(Some).map_err(told)
     }
 
-    /// The key whose public part is `file`, and whose secret part `program` has.
-    fn elsewhere(
+    /// Who has the secret part of a key that signs as `scheme` has it.
+    fn signer(
         &self,
-        file: &[u8],
-        program: &Path,
-        now: SourceDate,
-    ) -> Result<SigningKey, KeyError> {
-        let (scheme, fingerprint) = SigningKey::wanted(file, now)?;
-        let signer = Command::of_key(program, scheme, fingerprint);
-        SigningKey::from_signer(file, Arc::new(signer), now)
+        key: &KeyRef,
+        (scheme, fingerprint): (Scheme, String),
+        variables: &OpenPgpVariables,
+    ) -> Result<Arc<dyn Signer>, String> {
+        let flag = "--openpgp-sign-command";
+        match key {
+            KeyRef::Program(_) | KeyRef::File(_) if self.openpgp_passphrase_file.is_some() => {
+                Err(format!("--openpgp-passphrase-file and {flag} contradict each other"))
+            }
+            KeyRef::Program(path) | KeyRef::File(path) => {
+                Ok(Arc::new(Command::of_key(path, scheme, fingerprint)))
+            }
+            KeyRef::Token(uri) => {
+                let given = self.passphrase(variables)?;
+                let asked = || asked("the token").ok();
+                let pin = || {
+                    uri.pin()
+                        .or_else(|| given.clone().or_else(asked).map(|hidden| hidden.0.clone()))
+                };
+                let token = Token::open(uri, scheme, &pin);
+                token
+                    .map(|token| Arc::new(token) as Arc<dyn Signer>)
+                    .map_err(|problem| format!("{flag} cannot be used: {problem}"))
+            }
+        }
     }
 
     /// A flag that says more of a key, if one is given.

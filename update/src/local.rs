@@ -92,7 +92,9 @@ impl LocalComponents {
         Ok(FetchedComponent { component, platform, version, sha256, length, modified, path })
     }
 
-    fn version_of(&self, program: &Utf8PathBuf) -> Result<String, LocalError> {
+    /// The version of the program at a path: what the file beside it with `.version` at its end says, else the
+    /// folder's.
+    pub fn version_of(&self, program: &Utf8PathBuf) -> Result<String, LocalError> {
         let path = Utf8PathBuf::from(format!("{program}.version"));
         match fs::read_to_string(&path) {
             Ok(text) => Ok(text.trim().to_owned()),

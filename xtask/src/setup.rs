@@ -47,6 +47,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("wixl", "peer in the benchmark"),
     ("cabextract", "reads the cabinets in them"),
     ("osslsigncode", "judges signatures for Windows"),
+    ("softhsm2", "a token whose keys sign"),
     ("postgresql-15", "the server's tests run on it, too"),
     ("pgbouncer", "the server's tests put it before PostgreSQL"),
     ("python3-aiosmtpd", "a mail server for the server's tests"),

@@ -14,6 +14,7 @@ pub(crate) mod files;
 mod flags;
 mod inspect;
 mod macos;
+mod notarize;
 mod order;
 mod plan;
 mod reading;
@@ -24,7 +25,7 @@ mod staged;
 mod verify;
 mod windows;
 
-use std::{collections::BTreeSet, path::PathBuf, thread};
+use std::{collections::BTreeSet, fs::File, path::PathBuf, thread};
 
 use anyhow::Context as _;
 use camino::Utf8Path;
@@ -49,6 +50,7 @@ use self::{
 };
 use crate::{
     config::Environment,
+    digest::sha256,
     exit::Stop,
     flags::Output,
     output::{self, Steps, Table},
@@ -71,6 +73,19 @@ struct Artifact {
     /// Its bill of materials, if one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     sbom: Option<PathBuf>,
+}
+
+impl Artifact {
+    /// A ticket makes the file longer.
+    fn read_again(&mut self) -> anyhow::Result<()> {
+        let problem = || format!("could not read `{}` back", self.path.display());
+        let mut file = File::open(&self.path).with_context(problem)?;
+        self.size = file.metadata().with_context(problem)?.len();
+        if self.sha256.is_some() {
+            self.sha256 = Some(sha256(&mut file).with_context(problem)?);
+        }
+        Ok(())
+    }
 }
 
 /// A package in one of the formats it is wanted in.
@@ -114,6 +129,7 @@ pub(crate) fn run(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
         Some(PackageCommand::Inspect(args)) => inspect::run(&args, session),
         Some(PackageCommand::Verify(args)) => verify::run(&args, session),
         Some(PackageCommand::Diff(args)) => diff::run(&args, session),
+        Some(PackageCommand::Notarize(args)) => notarize::run(&args, session),
     }
 }
 
@@ -205,11 +221,18 @@ fn make(packed: &[Packed], output: Output, session: &Session) -> anyhow::Result<
     refuse_same_paths(&jobs)?;
     let unfinished = Unfinished::watched()?;
     let staged = build_all(&jobs, (&unfinished, digest(output)), session)?;
-    let artifacts: Vec<_> =
+    let mut artifacts: Vec<_> =
         jobs.iter().zip(&staged).map(|(job, files)| job.artifact(&files[0])).collect();
     let paths: Vec<_> = jobs.iter().flat_map(Job::paths).collect();
     unfinished
         .keep_all(staged.into_iter().flatten().collect(), paths.iter().map(PathBuf::as_path))?;
+    for (job, artifact) in jobs.iter().zip(&mut artifacts) {
+        let notary = job.order.notary.as_ref().filter(|_| job.kind == Type::Pkg);
+        if let Some(notary) = notary {
+            notarize::notarize_made(notary, &job.path, session)?;
+            artifact.read_again()?;
+        }
+    }
     session.shell.data(output.format, &artifacts, |artifacts| table(artifacts))
 }
 

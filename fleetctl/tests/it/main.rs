@@ -11,6 +11,7 @@ mod limits;
 #[path = "../../../packager/tests/it/macho/program.rs"]
 mod macho;
 mod mistakes;
+mod notarize;
 mod openpgp;
 mod package;
 mod reading;
@@ -21,6 +22,7 @@ mod session;
 mod sheet;
 mod signers;
 mod signing;
+mod tokens;
 mod transcripts;
 mod updates;
 mod verify_release;

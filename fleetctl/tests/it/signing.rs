@@ -35,7 +35,7 @@ fn home() -> Home {
     home
 }
 
-fn certify(home: &Home, name: &str, usage: &str) {
+pub(crate) fn certify(home: &Home, name: &str, usage: &str) {
     openssl(
         home,
         &format!(
@@ -46,7 +46,7 @@ fn certify(home: &Home, name: &str, usage: &str) {
     );
 }
 
-fn openssl(home: &Home, args: &str) -> String {
+pub(crate) fn openssl(home: &Home, args: &str) -> String {
     let folder = home.path("");
     let env = ["-C", folder.to_str().unwrap(), "openssl"];
     tool("env", env.into_iter().chain(args.split_whitespace()))
@@ -58,7 +58,7 @@ fn package(home: &Home, flags: &[&str]) -> Ended {
 }
 
 /// What osslsigncode says of a file.
-fn judge(home: &Home, file: &Path) -> String {
+pub(crate) fn judge(home: &Home, file: &Path) -> String {
     let mut command = program(Path::new("osslsigncode"));
     command.args(["verify", "-CAfile"]).arg(home.path("code.crt"));
     command.arg("-TSA-CAfile").arg(home.path("time.crt")).arg("-in").arg(file);
@@ -197,6 +197,22 @@ fn the_programs_in_a_pkg_are_signed_and_verify_tells_by_whom() {
 }
 
 #[test]
+fn programs_for_one_processor_each_make_a_universal_package() {
+    let home = Home::new();
+    home.write("bin/orbit/macos-amd64/orbit", macho::thin(macho::X86_64, 1_000));
+    home.write("bin/orbit/macos-arm64/orbit", macho::thin(macho::ARM64, 1_000));
+    package(&home, &["--type=pkg"]).ok();
+    let listed = home.fleetctl(["package", "inspect", "fleetd-1.2.3.pkg"]).ok();
+    assert!(listed.contains("/opt/orbit/bin/orbit/packaged/orbit"), "{listed}");
+    home.write("bin/orbit/macos-arm64/orbit", macho::thin(macho::X86_64, 9));
+    let said = package(&home, &["--type=pkg"]).fails(2);
+    assert!(said.contains("cannot be one program: two of the programs are for the same"), "{said}");
+    home.write("bin/orbit/macos-arm64/orbit", crate::package::windows_program(0xaa64));
+    let said = package(&home, &["--type=pkg"]).fails(2);
+    assert!(said.contains("none for a single processor of a Mac"), "{said}");
+}
+
+#[test]
 fn what_cannot_sign_is_told_before_any_work() {
     let home = home();
     certify(&home, "server", "serverAuth");
@@ -264,22 +280,12 @@ fn expired(home: &Home) {
 #[test]
 fn an_authority_tells_the_time_and_without_it_nothing_is_made() {
     let home = home();
-    certify(&home, "time", "timeStamping");
-    home.write(
-        "ts.conf",
-        "[tsa]\nserial=serial\nsigner_digest=sha256\ndefault_policy=1.2.3.4.1\ndigests=sha256\n",
-    );
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("--timestamp-url=http://{}/", listener.local_addr().unwrap());
-    let flags = ["--type=msi", "--windows-certificate=code.crt", "--windows-key=code.key", &url];
-    let made = thread::scope(|scope| {
-        scope.spawn(|| while answer(&home, &listener) {});
-        let made = package(&home, &flags);
-        // Whoever says nothing ends it.
-        TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        made
+    let flags = ["--type=msi", "--windows-certificate=code.crt", "--windows-key=code.key"];
+    let mut gone = String::new();
+    with_authority(&home, |url| {
+        package(&home, &[&flags[..], &[url]].concat()).ok();
+        url.clone_into(&mut gone);
     });
-    made.ok();
     let msi = "fleetd-1.2.3-x64.msi";
     let said = judge(&home, &home.path(msi));
     assert!(said.contains("Succeeded") && said.contains("Timestamp"), "{said}");
@@ -289,11 +295,27 @@ fn an_authority_tells_the_time_and_without_it_nothing_is_made() {
         let shown = verify(&home, msi, flags).stdout;
         assert!(!shown.contains("there since"), "nobody named that authority: {shown}");
     }
-    drop(listener);
     std::fs::remove_file(home.path("fleetd-1.2.3-x64.msi")).unwrap();
-    let said = package(&home, &flags).fails(1);
+    let said = package(&home, &[&flags[..], &[&gone]].concat()).fails(1);
     assert!(said.contains("no timestamp to be had"), "{said}");
     assert!(!home.path("fleetd-1.2.3-x64.msi").exists());
+}
+
+/// Does `work` while an authority of timestamps, whose flag it is given, is there.
+pub(crate) fn with_authority(home: &Home, work: impl FnOnce(&str)) {
+    certify(home, "time", "timeStamping");
+    home.write(
+        "ts.conf",
+        "[tsa]\nserial=serial\nsigner_digest=sha256\ndefault_policy=1.2.3.4.1\ndigests=sha256\n",
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("--timestamp-url=http://{}/", listener.local_addr().unwrap());
+    thread::scope(|scope| {
+        scope.spawn(|| while answer(home, &listener) {});
+        work(&url);
+        // Whoever says nothing ends it.
+        TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    });
 }
 
 fn verify(home: &Home, file: &str, flags: &[&str]) -> Ended {

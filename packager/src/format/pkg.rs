@@ -11,8 +11,10 @@
 mod documents;
 mod identifier;
 mod seal;
+mod ticket;
 
 pub use identifier::Identifier;
+pub use ticket::{is_signed, staple, ticket, ticket_name};
 
 use std::{borrow::Cow, collections::BTreeMap, io::Write, num::NonZeroUsize};
 

@@ -9,6 +9,7 @@ mod blob;
 mod directory;
 mod entitlements;
 mod image;
+mod join;
 mod requirement;
 mod slices;
 mod verify;
@@ -31,6 +32,7 @@ use self::{
 };
 pub use self::{
     entitlements::EntitlementsError,
+    join::{JoinError, join},
     verify::{Sealed, read, verify},
 };
 use super::{

@@ -196,6 +196,30 @@ fn what_cannot_be_signed_is_told() {
     }
 }
 
+#[test]
+fn programs_for_one_processor_each_are_joined_and_keep_their_signatures() {
+    let pki = Pki::new();
+    pki.certify("code", "rsa:2048", "code");
+    let by = pki.signer("code");
+    let thin = [X86_64, ARM64].map(|cpu| sign(&thin(cpu, 700), &details(), &by).unwrap());
+    let join = |parts: [&[u8]; 2]| {
+        let [one, other] = &mut parts.map(Cursor::new);
+        let mut out = Vec::new();
+        macho::join(&mut [one, other], &mut out).map(|()| out).map_err(|error| error.to_string())
+    };
+    let joined = join([&thin[0], &thin[1]]).unwrap();
+    assert_eq!(joined, universal(&[(X86_64, thin[0].clone()), (ARM64, thin[1].clone())]));
+    assert_eq!(verify(&joined, &pki.trust()).unwrap().len(), 2);
+    assert_eq!(judge(&pki, &joined).len(), 2);
+    assert_eq!(
+        join([&thin[0], &thin[0]]).unwrap_err(),
+        "two of the programs are for the same processor"
+    );
+    for other in [joined.as_slice(), b"#!/bin/sh\n", &thin[0][..100]] {
+        assert!(join([&thin[1], other]).unwrap_err().contains("none for a single processor"));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

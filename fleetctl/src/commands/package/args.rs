@@ -7,7 +7,13 @@ use clap::{ArgAction, Args, Subcommand, builder::BoolishValueParser};
 use packager::spec::DEFAULT_MAINTAINER;
 use wire::api::Hidden;
 
-use super::{diff::DiffArgs, inspect::InspectArgs, signing::CodeArgs, verify::VerifyArgs};
+use super::{
+    diff::DiffArgs,
+    inspect::InspectArgs,
+    notarize::{NotarizeArgs, NotaryArgs},
+    signing::CodeArgs,
+    verify::VerifyArgs,
+};
 use crate::{flags::Output, openpgp::OpenPgpArgs, prompt::hidden};
 
 const AFTER_HELP: &str = "\
@@ -23,6 +29,8 @@ Environment:
   FLEETCTL_OPENPGP_KEY         Secret key to sign deb and rpm with, armored,
                                unless --openpgp-key names a file
   FLEETCTL_OPENPGP_PASSPHRASE  Passphrase of the key; asked for unless given
+  FLEETCTL_APP_STORE_CONNECT_API_KEY_ID, _ISSUER, _CONTENT
+                               Key for --notarize, unless flags name it
   FLEETCTL_WINDOWS_PASSPHRASE, FLEETCTL_MACOS_PASSPHRASE,
   FLEETCTL_MACOS_INSTALLER_PASSPHRASE
                                Passphrases of the keys that sign msi and pkg, if no
@@ -83,6 +91,11 @@ pub(crate) struct PackageArgs {
     pub openpgp: OpenPgpArgs,
     #[command(flatten)]
     pub code: CodeArgs,
+    /// Have packages of type pkg notarized by Apple
+    #[arg(long, help_heading = "Notarization (pkg)", value_parser = BoolishValueParser::new())]
+    pub notarize: bool,
+    #[command(flatten)]
+    pub notary: NotaryArgs,
     #[command(flatten)]
     pub artifact: ArtifactArgs,
     #[command(flatten)]
@@ -97,6 +110,7 @@ pub(crate) enum PackageCommand {
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Diff(DiffArgs),
+    Notarize(Box<NotarizeArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -290,19 +304,6 @@ pub(crate) struct RefusedArgs {
     #[arg(long, hide = true)]
     pub sign_identity: Option<String>,
     #[arg(long, hide = true)]
-    pub notarize: bool,
-    #[arg(long, hide = true, env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_ID")]
-    pub app_store_connect_api_key_id: Option<String>,
-    #[arg(long, hide = true, env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_ISSUER")]
-    pub app_store_connect_api_key_issuer: Option<String>,
-    #[arg(
-        long,
-        hide = true,
-        env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_CONTENT",
-        hide_env_values = true
-    )]
-    pub app_store_connect_api_key_content: Option<String>,
-    #[arg(long, hide = true)]
     pub local_wix_dir: Option<PathBuf>,
     #[arg(long, hide = true, env = "FLEETCTL_DISABLE_KEYSTORE", value_parser = BoolishValueParser::new())]
     pub disable_keystore: bool,
@@ -314,27 +315,13 @@ impl RefusedArgs {
     /// Each flag given, with the reason why it cannot be used.
     pub(crate) fn reasons(&self) -> Vec<String> {
         const IDENTITY: &str = "is refused: fleetctl reads no keychain; export the certificate and \
-            give --macos-installer-certificate";
-        const NOTARY: &str = "is refused: fleetctl sends nothing to Apple; notarize the package \
-            with `xcrun notarytool` or `rcodesign notary-submit`";
+            give --macos-certificate and --macos-installer-certificate";
         const MSI: &str = "is not needed: fleetctl makes packages of type msi by itself";
         const KEYSTORE: &str =
             "is refused: the agent keeps its secrets in files that the system alone can read";
         const TPM: &str = "is refused: fleetctl builds no packages whose keys a TPM holds";
         [
             (self.sign_identity.is_some(), "--sign-identity", IDENTITY),
-            (self.notarize, "--notarize", NOTARY),
-            (self.app_store_connect_api_key_id.is_some(), "--app-store-connect-api-key-id", NOTARY),
-            (
-                self.app_store_connect_api_key_issuer.is_some(),
-                "--app-store-connect-api-key-issuer",
-                NOTARY,
-            ),
-            (
-                self.app_store_connect_api_key_content.is_some(),
-                "--app-store-connect-api-key-content",
-                NOTARY,
-            ),
             (self.local_wix_dir.is_some(), "--local-wix-dir", MSI),
             (self.disable_keystore, "--disable-keystore", KEYSTORE),
             (

@@ -68,6 +68,7 @@ fn order(args: &PackageArgs, environment: &Environment) -> Result<Order, Stop> {
     check.macos(args, &types, compression);
     check.windows(&types, compression);
     check.exposed(&types, spec.as_ref());
+    let notary = check.notary(args, &types);
     let keys = check.keys(args, &types, environment);
     match (spec, origin, channels, check.problems.is_empty()) {
         (Some(spec), Some(origin), Some(channels), true) => Ok(Order {
@@ -84,6 +85,7 @@ fn order(args: &PackageArgs, environment: &Environment) -> Result<Order, Stop> {
             identifier: identifier.unwrap_or_default(),
             date,
             keys,
+            notary,
         }),
         _ => Err(Stop::Usage { problems: check.problems, help: None }),
     }

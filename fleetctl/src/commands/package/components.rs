@@ -1,5 +1,7 @@
 //! The programs that go into packages: found in a folder, or fetched from a repository.
 
+mod universal;
+
 use std::{collections::BTreeMap, fs, sync::Mutex};
 
 use anyhow::Context as _;
@@ -38,7 +40,7 @@ pub(crate) fn payloads(
 ) -> anyhow::Result<Vec<(Payload, SourceDate)>> {
     let platforms = order.platforms();
     let programs = match &order.origin {
-        Origin::Folder(folder) => local(order, &platforms, folder, session)?,
+        Origin::Folder(folder) => local(order, &platforms, [folder, scratch], session)?,
         Origin::Repository(config) => session.wait(remote(order, &platforms, config, session))?,
     };
     platforms
@@ -112,7 +114,7 @@ fn source_date(at: Timestamp) -> SourceDate {
 fn local(
     order: &Order,
     platforms: &[Platform],
-    folder: &Utf8Path,
+    [folder, scratch]: [&Utf8Path; 2],
     session: &Session,
 ) -> anyhow::Result<Vec<Vec<Program>>> {
     let own = wire::VERSION;
@@ -121,35 +123,53 @@ fn local(
         default_version: order.version.as_ref().map_or_else(|| own.to_owned(), Version::to_string),
     };
     let programs = platforms.iter();
-    programs.map(|&platform| local_programs(order, &components, platform, session)).collect()
+    let all =
+        programs.map(|&platform| local_programs(order, (&components, scratch), platform, session));
+    all.collect()
 }
 
 /// What the folder has for one platform. A folder without osqueryd gives the agent alone.
 fn local_programs(
     order: &Order,
-    components: &LocalComponents,
+    (components, scratch): (&LocalComponents, &Utf8Path),
     platform: Platform,
     session: &Session,
 ) -> anyhow::Result<Vec<Program>> {
     let place = |kind| (component(kind), update_platform(platform, kind));
+    let has = |kind| {
+        let (component, platform) = place(kind);
+        components.has(component, platform)
+    };
+    let parts = |kind| {
+        let may = platform.os == Os::Macos && !has(kind);
+        may.then(|| universal::parts(&components.dir, kind)).flatten()
+    };
     let mut kinds = kinds(order);
-    let (osqueryd, its_platform) = place(ComponentKind::Osqueryd);
-    if kinds.contains(&ComponentKind::Osqueryd) && !components.has(osqueryd, its_platform) {
+    let osqueryd = ComponentKind::Osqueryd;
+    if kinds.contains(&osqueryd) && !has(osqueryd) && parts(osqueryd).is_none() {
         session.shell.note(format!("`{}` has no osqueryd: the agent goes alone", components.dir));
-        kinds.retain(|kind| *kind != ComponentKind::Osqueryd);
+        kinds.retain(|kind| *kind != osqueryd);
     }
-    let wanted: Vec<_> = kinds.iter().map(|&kind| place(kind)).collect();
-    let found = components
-        .locate(&wanted)
-        .map_err(|error| Stop::usage(format!("--components {:#}", anyhow::Error::new(error))))?;
-    kinds
-        .into_iter()
-        .zip(found)
-        .map(|(kind, (path, version))| {
-            let modified = modified(&path)?;
-            Ok(Program { kind, version, path, modified })
-        })
-        .collect()
+    let told = |error| Stop::usage(format!("--components {:#}", anyhow::Error::new(error)));
+    let whole: Vec<_> = kinds.iter().copied().filter(|kind| parts(*kind).is_none()).collect();
+    let wanted: Vec<_> = whole.iter().map(|&kind| place(kind)).collect();
+    let mut found = components.locate(&wanted).map_err(told)?.into_iter();
+    let programs = kinds.into_iter().map(|kind| {
+        let (path, version, newest) = match parts(kind) {
+            Some(parts) => {
+                let newest = modified(&parts[0])?.max(modified(&parts[1])?);
+                let version = components.version_of(&parts[0]).map_err(told)?;
+                (universal::join(&parts, kind, scratch)?, version, newest)
+            }
+            None => {
+                let (path, version) = found.next().expect("all that is whole was found");
+                let newest = modified(&path)?;
+                (path, version, newest)
+            }
+        };
+        Ok(Program { kind, version, path, modified: newest })
+    });
+    programs.collect()
 }
 
 fn modified(path: &Utf8Path) -> anyhow::Result<Option<Timestamp>> {

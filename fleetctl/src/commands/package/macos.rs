@@ -2,9 +2,38 @@
 
 use packager::{Compression, format::pkg::Gzip};
 
-use super::{args::PackageArgs, check::Check, order::Type};
+use super::{args::PackageArgs, check::Check, notarize::Notary, order::Type};
 
 impl Check {
+    /// Apple looks at signed packages alone, whose signatures have timestamps.
+    pub(super) fn notary(&mut self, args: &PackageArgs, types: &[Type]) -> Option<Notary> {
+        if !args.notarize {
+            return None;
+        }
+        let code = &args.code;
+        let installer =
+            code.macos_installer_certificate.is_some() || code.macos_devid_pem_content.is_some();
+        let needs = [
+            (types.contains(&Type::Pkg), "--type pkg"),
+            (installer, "--macos-installer-certificate"),
+            (code.timestamp_url.is_some(), "--timestamp-url"),
+        ];
+        let missing = needs.iter().filter(|(given, _)| !given);
+        self.problems.extend(missing.map(|(_, flag)| format!("--notarize needs {flag}")));
+        if args.artifact.sbom {
+            let problem = "--notarize and --sbom contradict each other: the ticket makes another \
+                           file of the package than the one that its bill tells of";
+            self.problems.push(problem.to_owned());
+        }
+        match args.notary.checked() {
+            Ok(notary) => Some(notary),
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
+        }
+    }
+
     pub(super) fn macos(
         &mut self,
         args: &PackageArgs,

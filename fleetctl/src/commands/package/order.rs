@@ -12,6 +12,8 @@ use packager::{
 use semver::Version;
 use update::{Channel, RepositoryConfig};
 
+use super::notarize::Notary;
+
 /// What to build, from what, and where to.
 #[derive(Debug)]
 pub(crate) struct Order {
@@ -32,6 +34,8 @@ pub(crate) struct Order {
     pub date: Option<SourceDate>,
     /// What packages are signed with.
     pub keys: Keys,
+    /// Who notarizes packages of type pkg.
+    pub notary: Option<Notary>,
 }
 
 impl Order {

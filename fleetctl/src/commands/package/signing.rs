@@ -5,21 +5,33 @@ mod command;
 mod key;
 mod programs;
 mod timestamps;
+#[cfg_attr(
+    not(any(
+        all(target_os = "linux", not(target_env = "musl")),
+        target_os = "macos",
+        all(windows, target_arch = "x86_64")
+    )),
+    path = "signing/no_token.rs"
+)]
+mod token;
+mod uri;
 
 use std::{fs, path::Path, sync::Arc};
 
 use packager::sign::{
-    Certificate, CodeSigner, Identity, IdentityError, Keys, LocalKey, Purpose, Signer, Timestamper,
+    Certificate, CodeSigner, Identity, IdentityError, Keys, LocalKey, Purpose, SignError, Signer,
+    Timestamper,
 };
 use url::Url;
 
-use self::timestamps::Authority;
 pub(crate) use self::{
     args::CodeArgs,
     command::Command,
     key::KeyRef,
     programs::{sign_bundle, sign_program},
+    token::Token,
 };
+use self::{timestamps::Authority, uri::TokenUri};
 use super::{
     check::{Check, chain},
     files::unreadable,
@@ -142,8 +154,12 @@ impl<'a> Source<'a> {
         let flag = self.flag("certificate");
         let content = fs::read(path).map_err(|error| unreadable(&flag, path, &error))?;
         let told = |error: IdentityError| self.told(&flag, path, &error);
-        let command = self.command.map(|program| KeyRef::Program(program.to_owned()));
-        let key = match (self.key.map(KeyRef::parse), command) {
+        let named =
+            |flag: String| move |problem: String| format!("{flag} cannot be used: {problem}");
+        let command = self.command.map(KeyRef::parse_command).transpose();
+        let command = command.map_err(named("--sign-command".to_owned()))?;
+        let own = self.key.map(KeyRef::parse).transpose().map_err(named(self.flag("key")))?;
+        let key = match (own, command) {
             (Some(_), Some(_)) => {
                 return Err(format!(
                     "{} and --sign-command contradict each other",
@@ -160,6 +176,10 @@ impl<'a> Source<'a> {
             }
             Some(KeyRef::Program(program)) => {
                 let signer = |certificate: &Certificate| Command::new(&program, certificate);
+                with_signer(&content, signer).map_err(told)
+            }
+            Some(KeyRef::Token(uri)) => {
+                let signer = |certificate: &Certificate| self.token(&uri, certificate);
                 with_signer(&content, signer).map_err(told)
             }
         }
@@ -181,6 +201,17 @@ impl<'a> Source<'a> {
             }
             None => Ok(None),
         }
+    }
+
+    fn token(
+        &self,
+        uri: &TokenUri,
+        certificate: &Certificate,
+    ) -> Result<Arc<Token>, IdentityError> {
+        let scheme = certificate.scheme().ok_or(IdentityError::KeyKind)?;
+        let token = Token::open(uri, scheme, &|| uri.pin().or_else(|| self.passphrase()));
+        let refused = |reason: String| IdentityError::Sign(SignError::Refused(reason.into()));
+        token.map(Arc::new).map_err(refused)
     }
 
     fn local_key(&self, path: &Path) -> Result<LocalKey, String> {

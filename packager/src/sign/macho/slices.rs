@@ -17,17 +17,17 @@ const MAX_SLICES: u32 = 16;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slice {
     /// The processor and its variant.
-    cpu: [u32; 2],
+    pub(super) cpu: [u32; 2],
     pub(super) place: Extent,
     /// What its place is a multiple of, as a power of two.
-    alignment: u32,
+    pub(super) alignment: u32,
 }
 
 /// The programs of a file.
 #[derive(Debug)]
 pub(super) struct Slices {
     pub(super) all: Vec<Slice>,
-    is_universal: bool,
+    pub(super) is_universal: bool,
 }
 
 impl Slices {

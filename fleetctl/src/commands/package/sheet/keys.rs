@@ -46,7 +46,13 @@ impl Key {
         match self.name.as_str() {
             "update-roots" => !value.trim_start().starts_with('{'),
             "update-url" => !value.contains("://"),
-            _ => self.path && value != "-",
+            // Keys need not be files.
+            _ => {
+                self.path
+                    && value != "-"
+                    && !value.starts_with("exec:")
+                    && !value.starts_with("pkcs11:")
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct CodeArgs {
     /// PKCS #12 with the key
     #[arg(long, value_name = "FILE")]
     pub windows_certificate: Option<PathBuf>,
-    /// Its private key in PEM, if that is not in the same file; or exec:PROGRAM
+    /// Its private key in PEM, if that is not in the same file; or exec:PROGRAM, or pkcs11:KEY
     #[arg(long, value_name = "KEY")]
     pub windows_key: Option<PathBuf>,
     /// File with the key's passphrase on its first line, /dev/fd/3 for example
@@ -25,7 +25,7 @@ pub(crate) struct CodeArgs {
     /// its chain: PEM, or PKCS #12 with the key
     #[arg(long, value_name = "FILE")]
     pub macos_certificate: Option<PathBuf>,
-    /// Its private key in PEM, if that is not in the same file; or exec:PROGRAM
+    /// Its private key in PEM, if that is not in the same file; or exec:PROGRAM, or pkcs11:KEY
     #[arg(long, value_name = "KEY")]
     pub macos_key: Option<PathBuf>,
     /// File with the key's passphrase on its first line
@@ -35,7 +35,7 @@ pub(crate) struct CodeArgs {
     /// PKCS #12 with the key
     #[arg(long, value_name = "FILE")]
     pub macos_installer_certificate: Option<PathBuf>,
-    /// Its private key in PEM, if that is not in the same file; or exec:PROGRAM
+    /// Its private key in PEM, if that is not in the same file; or exec:PROGRAM, or pkcs11:KEY
     #[arg(long, value_name = "KEY")]
     pub macos_installer_key: Option<PathBuf>,
     /// File with the key's passphrase on its first line
@@ -44,7 +44,7 @@ pub(crate) struct CodeArgs {
     /// The same certificate and key as PEM text, as Fleet has it; better given by the variable
     #[arg(long, value_name = "PEM", env = "FLEETCTL_MACOS_DEVID_PEM_CONTENT", hide_env_values = true, value_parser = hidden)]
     pub macos_devid_pem_content: Option<Hidden>,
-    /// Program that signs with a key of its own, in a cloud for example
+    /// Program that signs with a key of its own, in a cloud for example; or pkcs11:KEY
     #[arg(long, value_name = "PROGRAM")]
     pub sign_command: Option<PathBuf>,
     /// Authority that says when something was signed (RFC 3161), so that it stays valid

@@ -1,0 +1,163 @@
+//! The flags about Apple's notary, and what they come to.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use clap::Args;
+use url::Url;
+use wire::api::Hidden;
+
+use super::{
+    key::ApiKey,
+    service::{Places, Service},
+};
+use crate::{commands::package::files::unreadable, flags::Output, prompt::hidden};
+
+const AFTER_HELP: &str = "\
+Sends a signed package to Apple's notary, waits for its verdict, and appends the ticket that it gives. Whoever is
+interrupted runs the same command again: what was sent is remembered in FILE.notarization.
+
+Environment:
+  FLEETCTL_APP_STORE_CONNECT_API_KEY_ID, FLEETCTL_APP_STORE_CONNECT_API_KEY_ISSUER
+                               The key's number, and that of who made it
+  FLEETCTL_APP_STORE_CONNECT_API_KEY_CONTENT
+                               The key itself, unless a flag names its file
+
+Examples:
+  fleetctl package notarize --app-store-connect-api-key-file AuthKey_2X9R4HXF34.p8 \\
+      --app-store-connect-api-key-id 2X9R4HXF34 \\
+      --app-store-connect-api-key-issuer 57246542-96fe-1a63-e053-0824d011072a fleetd-1.2.3.pkg
+  fleetctl package notarize --no-wait fleetd-1.2.3.pkg";
+
+/// Has a signed pkg notarized by Apple, and appends the ticket
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct NotarizeArgs {
+    /// The package
+    pub file: PathBuf,
+    /// Apple's number of a submission of this package, which is not sent again
+    #[arg(long, value_name = "ID", conflicts_with = "no_wait")]
+    pub submission: Option<String>,
+    #[command(flatten)]
+    pub notary: NotaryArgs,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(next_help_heading = "Notarization (pkg)")]
+pub(crate) struct NotaryArgs {
+    /// Number of a key of App Store Connect
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_ID",
+        hide_env_values = true
+    )]
+    pub app_store_connect_api_key_id: Option<String>,
+    /// Number of who made the key
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_ISSUER",
+        hide_env_values = true
+    )]
+    pub app_store_connect_api_key_issuer: Option<String>,
+    /// File with the key, `AuthKey_<ID>.p8`
+    #[arg(long, value_name = "FILE")]
+    pub app_store_connect_api_key_file: Option<PathBuf>,
+    /// The key itself, as Fleet has it; better given by the variable
+    #[arg(long, value_name = "PEM", env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_CONTENT", hide_env_values = true, value_parser = hidden)]
+    pub app_store_connect_api_key_content: Option<Hidden>,
+    /// Do not wait for Apple's notary
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How many minutes to wait
+    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+    pub notary_timeout: u32,
+    /// Seconds between questions to the notary
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, hide_short_help = true)]
+    pub notary_interval: u32,
+    /// Address of a notary other than Apple's
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub notary_url: Option<Url>,
+    /// Address of a bucket other than its
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub notary_bucket_url: Option<Url>,
+    /// Address of a desk for tickets other than Apple's
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub notary_ticket_url: Option<Url>,
+}
+
+/// How packages are notarized.
+#[derive(Debug)]
+pub(crate) struct Notary {
+    id: String,
+    issuer: String,
+    pem: Hidden,
+    places: Places,
+    pub(super) wait: bool,
+    pub(super) patience: Duration,
+    pub(super) interval: Duration,
+}
+
+impl NotaryArgs {
+    /// Tells everything that is wrong at once.
+    pub(crate) fn checked(&self) -> Result<Notary, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut need = |value: &Option<String>, flag: &str| match value {
+            Some(value) if !value.is_empty() => value.clone(),
+            _ => {
+                problems.push(format!("{flag} must say with which key Apple is asked"));
+                String::new()
+            }
+        };
+        let id = need(&self.app_store_connect_api_key_id, "--app-store-connect-api-key-id");
+        let issuer =
+            need(&self.app_store_connect_api_key_issuer, "--app-store-connect-api-key-issuer");
+        let pem = self.pem(&id, &issuer).map_err(|problem| problems.push(problem)).ok();
+        match pem {
+            Some(pem) if problems.is_empty() => Ok(Notary {
+                id,
+                issuer,
+                pem,
+                places: Places {
+                    notary: self.notary_url.clone(),
+                    bucket: self.notary_bucket_url.clone(),
+                    tickets: self.notary_ticket_url.clone(),
+                },
+                wait: !self.no_wait,
+                patience: Duration::from_secs(60 * u64::from(self.notary_timeout)),
+                interval: Duration::from_secs(self.notary_interval.into()),
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// The text of the key, which has been tried out.
+    fn pem(&self, id: &str, issuer: &str) -> Result<Hidden, String> {
+        let flag = "--app-store-connect-api-key-file";
+        let (pem, whence) =
+            match (&self.app_store_connect_api_key_file, &self.app_store_connect_api_key_content) {
+                (Some(path), _) => {
+                    let text = fs::read_to_string(path);
+                    let text = text.map_err(|error| unreadable(flag, path, &error))?;
+                    (Hidden(text), format!("{flag} `{}`", path.display()))
+                }
+                (None, Some(content)) => {
+                    (content.clone(), "--app-store-connect-api-key-content".to_owned())
+                }
+                (None, None) => return Err(format!("{flag} must name the file with the key")),
+            };
+        ApiKey::new(id, issuer, &pem.0)
+            .map(|_| pem)
+            .map_err(|reason| format!("{whence} cannot be used: {reason}"))
+    }
+}
+
+impl Notary {
+    pub(super) fn service(&self) -> anyhow::Result<Service> {
+        let key = ApiKey::new(&self.id, &self.issuer, &self.pem.0).map_err(anyhow::Error::msg)?;
+        Service::new(key, &self.places)
+    }
+}

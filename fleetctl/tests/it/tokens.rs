@@ -1,0 +1,176 @@
+//! Keys in a token, which is SoftHSM's: what they sign, and what is told when they cannot.
+
+use std::path::Path;
+
+use crate::{
+    run::{Ended, Home, tool},
+    signing::{certify, judge, openssl},
+};
+
+const LIBRARY: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// A home with a token that has the keys `code` and `p256`, and their certificates.
+fn home() -> Home {
+    let home = Home::new();
+    std::fs::create_dir(home.path("tokens")).unwrap();
+    let tokens = home.path("tokens");
+    home.write(
+        "softhsm.conf",
+        format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display()),
+    );
+    let mut orbit = crate::package::windows_program(0x8664);
+    orbit[0xc4] = 16;
+    home.write("bin/orbit.exe", orbit);
+    certify(&home, "code", "codeSigning");
+    openssl(
+        &home,
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout p256.key -out p256.crt \
+         -days 30 -subj /O=Example/CN=p256 -addext extendedKeyUsage=critical,codeSigning \
+         -addext basicConstraints=critical,CA:false",
+    );
+    softhsm(&home, "--init-token --free --label Office --pin 1234 --so-pin 123456");
+    for (name, id) in [("code", "01"), ("p256", "02")] {
+        openssl(&home, &format!("pkcs8 -topk8 -nocrypt -in {name}.key -out {name}.p8"));
+        let path = home.path(&format!("{name}.p8"));
+        let import = format!("--import {} --token Office --pin 1234", path.display());
+        softhsm(&home, &format!("{import} --label {name} --id {id}"));
+        std::fs::remove_file(home.path(&format!("{name}.key"))).unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
+    let conf = home.path("softhsm.conf").to_str().unwrap().to_owned();
+    home.with("SOFTHSM2_CONF", conf)
+}
+
+fn softhsm(home: &Home, args: &str) {
+    let conf = format!("SOFTHSM2_CONF={}", home.path("softhsm.conf").display());
+    tool("env", [conf.as_str(), "softhsm2-util"].into_iter().chain(args.split_whitespace()));
+}
+
+fn key(rest: &str) -> String {
+    format!("--windows-key=pkcs11:{rest}?module-path={LIBRARY}")
+}
+
+fn package(home: &Home, flags: &[&str]) -> Ended {
+    let common = ["package", "--type=msi", "--components=bin", "--package-version=1.2.3"];
+    home.fleetctl(common.iter().chain(flags))
+}
+
+#[test]
+fn keys_in_a_token_sign_installers_and_their_programs() {
+    let home = home().with("FLEETCTL_WINDOWS_PASSPHRASE", "1234");
+    for name in ["code", "p256"] {
+        let certificate = format!("--windows-certificate={name}.crt");
+        package(&home, &[&certificate, &key(&format!("token=Office;object={name}"))]).ok();
+        let msi = home.path("fleetd-1.2.3-x64.msi");
+        let said = verify(&home, name, &msi);
+        assert!(said.contains("Succeeded"), "{name}: {said}");
+    }
+    home.write("pin", "1234\n");
+    let pin = home.path("pin");
+    let by_file = format!("{}&pin-source=file:{}", key("id=%01;type=private"), pin.display());
+    package(&home, &["--windows-certificate=code.crt", &by_file]).ok();
+    let said = judge(&home, &home.path("fleetd-1.2.3-x64.msi"));
+    assert!(said.contains("Succeeded"), "{said}");
+}
+
+fn verify(home: &Home, name: &str, msi: &Path) -> String {
+    let authority = home.path(&format!("{name}.crt"));
+    let args = [
+        "verify".as_ref(),
+        "-CAfile".as_ref(),
+        authority.as_os_str(),
+        "-in".as_ref(),
+        msi.as_os_str(),
+    ];
+    tool("osslsigncode", args)
+}
+
+#[test]
+fn a_key_in_a_token_signs_as_openpgp_has_it() {
+    let home = home().with("FLEETCTL_OPENPGP_PASSPHRASE", "1234");
+    let gnupg = home.path("gnupg");
+    std::fs::create_dir(&gnupg).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&gnupg, mode).unwrap();
+    let gpg = |args: &[&str]| {
+        let common = ["--homedir", gnupg.to_str().unwrap(), "--batch", "--pinentry-mode=loopback"];
+        tool("gpg", common.iter().chain(&["--passphrase", ""]).chain(args))
+    };
+    gpg(&["--quick-generate-key", "Example <it@example.com>", "rsa2048", "sign", "never"]);
+    let secret = home.path("secret.asc");
+    gpg(&["--armor", "--output", secret.to_str().unwrap(), "--export-secret-keys"]);
+    home.write("public.asc", gpg(&["--armor", "--export"]));
+    let ids = gpg(&["--with-keygrip", "--with-colons", "--list-secret-keys"]);
+    let grip = ids.lines().find_map(|line| line.strip_prefix("grp:::::::::")).unwrap();
+    import_openpgp(
+        &home,
+        &gnupg.join(format!("private-keys-v1.d/{}.key", grip.trim_end_matches(':'))),
+    );
+    home.write("bin/orbit", "#!/bin/sh\n");
+    let command = format!("--openpgp-sign-command=pkcs11:object=gpg?module-path={LIBRARY}");
+    let flags = [
+        "package",
+        "--type=deb",
+        "--components=bin",
+        "--without-osqueryd",
+        "--outfile=a.deb",
+        "--openpgp-key=public.asc",
+        &command,
+    ];
+    home.fleetctl(flags).ok();
+    home.fleetctl(["package", "verify", "--key=public.asc", "a.deb"]).ok();
+}
+
+/// Brings a key of gpg's, whose numbers are in an S-expression, into the token.
+fn import_openpgp(home: &Home, path: &Path) {
+    const CONVERT: &str = "
+import re, subprocess, sys
+text = open(sys.argv[1]).read().replace('\\n ', '')
+def number(name):
+    found = re.search(r'\\(' + name + r'\\s*#([0-9A-Fa-f\\s]+)#', text)
+    return int(re.sub(r'\\s', '', found.group(1)), 16)
+n, e, d, p, q = (number(name) for name in 'nedpq')
+fields = {'version': 0, 'n': n, 'e': e, 'd': d, 'p': p, 'q': q, 'e1': d % (p - 1), 'e2': d % (q - 1), 'c': pow(q, -1, p)}
+lines = ['asn1=SEQUENCE:key', '[key]'] + [f'{name}=INTEGER:{hex(value)}' for name, value in fields.items()]
+open('asn1', 'w').write('\\n'.join(lines))
+subprocess.run(['openssl', 'asn1parse', '-genconf', 'asn1', '-noout', '-out', 'gpg.der'], check=True)
+subprocess.run(['openssl', 'pkcs8', '-topk8', '-nocrypt', '-inform', 'DER', '-in', 'gpg.der', '-out', 'gpg.p8'], check=True)
+";
+    let folder = home.path("");
+    let args = [
+        "-C".as_ref(),
+        folder.as_os_str(),
+        "python3".as_ref(),
+        "-c".as_ref(),
+        CONVERT.as_ref(),
+        path.as_os_str(),
+    ];
+    tool("env", args);
+    let import = format!("--import {} --token Office --pin 1234", home.path("gpg.p8").display());
+    softhsm(home, &format!("{import} --label gpg --id 03"));
+}
+
+#[test]
+fn what_is_wrong_with_a_token_is_told_before_any_work_and_never_the_pin() {
+    let home = home().with("FLEETCTL_WINDOWS_PASSPHRASE", "9876");
+    let with = |flags: &[&str], problem: &str| {
+        let certificate = "--windows-certificate=code.crt";
+        let said = package(&home, &[&[certificate], flags].concat()).fails(2);
+        assert!(said.contains(problem), "{problem:?} is missing in {said}");
+        assert!(!said.contains("9876") && !said.contains("panicked"), "{said}");
+    };
+    with(&[&key("token=Office;object=code")], "the PIN is wrong");
+    with(&[&key("token=Home;object=code")], "there is no such token");
+    with(
+        &["--windows-key=pkcs11:object=code?module-path=/nowhere.so"],
+        "the library `/nowhere.so`",
+    );
+    let shown = format!("{}&pin-value=9876", key("object=code"));
+    with(&[&shown], "the PIN in it");
+    let home = self::home().with("FLEETCTL_WINDOWS_PASSPHRASE", "1234");
+    let refused = |flags: &[&str]| package(&home, flags).fails(2);
+    let other = refused(&["--windows-certificate=code.crt", &key("token=Office;object=nothing")]);
+    assert!(other.contains("there is no such key in the token"), "{other}");
+    let other = refused(&["--windows-certificate=p256.crt", &key("token=Office;object=code")]);
+    assert!(other.contains("cannot be used"), "{other}");
+}
