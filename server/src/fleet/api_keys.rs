@@ -75,7 +75,7 @@ impl Fleet {
         let made = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
         let deed = (Happening::ApiKeyCreated, format!("api key {id}"));
         let changes = json!({"name": new.name, "kind": new.kind, "scopes": scopes});
-        self.record_deed(&mut org, actor, deed, changes).await?;
+        self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
         Ok(CreatedApiKey { api_key: made.key, key: Some(key) })
     }
@@ -108,7 +108,7 @@ impl Fleet {
         }
         let made = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
         let deed = (Happening::ApiKeyRotated, format!("api key {id}"));
-        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(CreatedApiKey { api_key: made.key, key: Some(key) })
     }
@@ -120,7 +120,7 @@ impl Fleet {
         org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
         org.revoke_api_key(id, self.now()).await?;
         let deed = (Happening::ApiKeyRevoked, format!("api key {id}"));
-        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The audit trail: every event of security becomes a row of its organization's chain, and a log
 //! line with the target `audit` once it is kept. Secrets never reach it.
 //!
-//! What changes something is recorded in the change's own transaction, last thing before it is
+//! What changes something is recorded in the change's own transaction, which appends it when it is
 //! committed: [`Fleet::record_in`]. What changes nothing (a refusal) is [`Fleet::record`]ed by itself.
 
 use std::{fmt::Write as _, net::IpAddr, sync::OnceLock};
@@ -139,19 +139,14 @@ impl Request {
 }
 
 impl Fleet {
-    /// Appends `event` to the chain of `org`'s organization, to be kept with what else the
-    /// transaction does. To be called just before it is committed.
-    pub(super) async fn record_in(
-        &self,
-        org: &mut OrgStore,
-        event: &Event<'_>,
-    ) -> Result<(), StoreError> {
+    /// Has `event` appended to the chain of `org`'s organization when the transaction is committed.
+    pub(super) fn record_in(&self, org: &mut OrgStore, event: &Event<'_>) {
         let (user_agent, route, request_id) = REQUEST
             .try_with(|request| {
                 (plain(&request.user_agent), plain(&request.route), request.id.clone())
             })
             .unwrap_or_default();
-        org.append_event(AuditEvent {
+        org.record_event(AuditEvent {
             seq: 0,
             at: self.now(),
             event: event.name.as_str().to_owned(),
@@ -165,8 +160,7 @@ impl Fleet {
             changes: event.changes.clone(),
             previous: String::new(),
             hash: String::new(),
-        })
-        .await
+        });
     }
 
     /// Appends `event` to an organization's chain, by itself. Where it is not known whose event it
@@ -181,7 +175,7 @@ impl Fleet {
             None => self.0.store.only_organization().await?.unwrap_or(SERVER),
         };
         let mut org = self.0.store.org(org_id, Access::Note).await?;
-        self.record_in(&mut org, event).await?;
+        self.record_in(&mut org, event);
         org.commit().await
     }
 
@@ -243,11 +237,16 @@ impl Fleet {
 /// A log line alone, for what is refused because there was too much of it: a row for each would
 /// let anybody fill the database.
 pub(super) fn log_limited(name: Happening, address: IpAddr) {
+    log_refused(name, address, "limited");
+}
+
+/// The same, for what is refused again and again.
+pub(super) fn log_refused(name: Happening, address: IpAddr, outcome: &str) {
     let name = name.as_str();
     tracing::info!(
         target: "audit",
-        { event.name = name, client.address = %address, outcome = "limited" },
-        "{name} (limited)",
+        { event.name = name, client.address = %address, outcome },
+        "{name} ({outcome})",
     );
 }
 
@@ -262,13 +261,13 @@ impl Actor {
 
 impl Fleet {
     /// Records that `actor` did something to `subject`, in the transaction that did it.
-    pub(super) async fn record_deed(
+    pub(super) fn record_deed(
         &self,
         org: &mut OrgStore,
         actor: &Actor,
         (name, subject): (Happening, String),
         changes: Value,
-    ) -> Result<(), StoreError> {
+    ) {
         let event = Event {
             name,
             actor: &actor.label(),
@@ -277,7 +276,7 @@ impl Fleet {
             outcome: "ok",
             changes,
         };
-        self.record_in(org, &event).await
+        self.record_in(org, &event);
     }
 }
 

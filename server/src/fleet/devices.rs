@@ -58,7 +58,7 @@ impl Fleet {
             return Err(ManageError::Unknown("device"));
         }
         let deed = (Happening::DeviceDeleted, format!("device {id}"));
-        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
     }
@@ -72,6 +72,8 @@ impl Fleet {
     ) -> Result<Device, ManageError> {
         let tags = change.tags.map(tidy_tags).transpose()?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        // Held first: who decides about it at the same moment waits, and then sees this decision.
+        org.hold_device(id).await?.ok_or(ManageError::Unknown("device"))?;
         let before = self.visible_device(&mut org, actor, id).await?;
         let subject = format!("device {id}");
         if let Some(state) = change.state {
@@ -79,21 +81,21 @@ impl Fleet {
             let name = moved(before.state, state)?;
             org.set_device_state(id, state).await?;
             let changes = json!({"before": before.state, "after": state});
-            self.record_deed(&mut org, actor, (name, subject.clone()), changes).await?;
+            self.record_deed(&mut org, actor, (name, subject.clone()), changes);
         }
         if let Some(tags) = tags {
             actor.require_in(Permission::DevicesConfigure, before.team_id)?;
             org.set_device_tags(id, &tags).await?;
             let changes = json!({"before": before.tags, "after": tags});
             let deed = (Happening::DeviceTagged, subject);
-            self.record_deed(&mut org, actor, deed, changes).await?;
+            self.record_deed(&mut org, actor, deed, changes);
         }
         let after = org.device(id, self.now()).await?.ok_or(ManageError::Unknown("device"))?;
         org.commit().await?;
         Ok(after)
     }
 
-    /// Takes the keys of every device of a team, with a tag, or admitted by an enroll secret.
+    /// Takes the keys of every accepted device of a team, with a tag, or admitted by an enroll secret.
     pub async fn decommission_devices(
         &self,
         actor: &Actor,
@@ -107,10 +109,12 @@ impl Fleet {
             _ => return Err(wrong("", "needs one of team_id, tag and enroll_secret_id")),
         };
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        // Two groups may share devices, and rows are locked in no particular order.
+        org.lock("decommission").await?;
         let devices = org.decommission(&group, &within).await?;
         let deed = (Happening::DeviceDecommissioned, "devices".to_owned());
         let changes = json!({"which": which, "devices": devices});
-        self.record_deed(&mut org, actor, deed, changes).await?;
+        self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
         Ok(Decommissioned { devices })
     }

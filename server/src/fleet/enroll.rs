@@ -42,13 +42,12 @@ pub enum EnrollError {
     Store(#[from] StoreError),
 }
 
-/// What is recorded of devices whose secret is good and that may not be here.
-const STATES: [&str; 3] = ["waits for approval", "rejected", "decommissioned"];
-
-/// Why, as the audit trail has it, and whose secret it was, if anybody's.
-struct Refusal {
-    org_id: Option<OrgId>,
-    why: &'static str,
+/// Why a device was not admitted.
+enum Refusal {
+    /// The secret is not good. Why, as the audit trail has it, and whose secret it was, if anybody's.
+    Secret { org_id: Option<OrgId>, why: &'static str },
+    /// The device may not be here, or not yet.
+    Device(DeviceState),
 }
 
 /// What an enrollment is about: who it is for, and how to find their row.
@@ -104,11 +103,13 @@ impl Fleet {
         let application = Application { half, device, address, now };
         match self.admit_application(secret, &application).await? {
             Ok(key) => Ok(key),
-            Err(Refusal { org_id, why }) if STATES.contains(&why) => {
-                self.record(org_id, &application.event(why)).await?;
+            Err(Refusal::Device(state)) => {
+                trial.failed();
+                // The trail has the decision about the device. It asks again and again.
+                audit::log_refused(Happening::DeviceEnrollment, address, state.as_str());
                 Err(EnrollError::NotAccepted)
             }
-            Err(Refusal { org_id, why }) => {
+            Err(Refusal::Secret { org_id, why }) => {
                 trial.failed();
                 self.record(org_id, &application.event(why)).await?;
                 Err(EnrollError::Refused)
@@ -125,24 +126,34 @@ impl Fleet {
         let hash = Hash::of(secret.expose());
         let found = self.0.store.credential(CredentialKind::EnrollSecret, &hash).await?;
         let Some(Credential { org_id, subject_id }) = found else {
-            return Ok(Err(Refusal { org_id: None, why: "unknown secret" }));
+            return Ok(Err(Refusal::Secret { org_id: None, why: "unknown secret" }));
         };
-        let refused = |why| Ok(Err(Refusal { org_id: Some(org_id), why }));
+        let refused = |why| Ok(Err(Refusal::Secret { org_id: Some(org_id), why }));
         let mut org = self.0.store.org(org_id, Access::Note).await?;
         org.lock(&application.lock_name()).await?;
         let Some(secret) = org.enroll_secret(&subject_id).await? else {
             return refused("unknown secret");
         };
-        let row = application.find(&mut org).await?;
-        if let Some(why) = application.wait_for_approval(&mut org, row.as_ref(), &secret).await? {
-            org.commit().await?;
+        if let Some(why) = why_over(&secret, application.now) {
             return refused(why);
         }
-        if let Err(refusal) = application.use_secret(&mut org, row.as_ref(), &secret).await? {
-            return refused(refusal);
+        let row = application.find(&mut org).await?;
+        if let Some(state) = row.as_ref().map(|row| row.state)
+            && state != DeviceState::Accepted
+        {
+            return Ok(Err(Refusal::Device(state)));
+        }
+        if let Err(why) = application.use_secret(&mut org, row.as_ref(), &secret).await? {
+            return refused(why);
+        }
+        if row.is_none() && secret.needs_approval {
+            application.wait_for_approval(&mut org, &secret).await?;
+            self.record_in(&mut org, &application.event("waits for approval"));
+            org.commit().await?;
+            return Ok(Err(Refusal::Device(DeviceState::Pending)));
         }
         let key = application.settle(&mut org, row, &secret).await?;
-        self.record_in(&mut org, &application.event("ok")).await?;
+        self.record_in(&mut org, &application.event("ok"));
         org.commit().await?;
         Ok(Ok(key))
     }
@@ -176,14 +187,14 @@ impl Application<'_> {
         }
     }
 
-    /// The device's row, if it has one, held until the transaction ends: who deletes the device
-    /// waits, and one that was deleted since it was found is none.
+    /// The device's row, if it has one, held until the transaction ends: who deletes the device or
+    /// decides about it waits, and what others did since it was found shows in the row.
     async fn find(&self, org: &mut OrgStore) -> Result<Option<NodeRow>, StoreError> {
-        let Some(row) = self.look_up(org).await? else { return Ok(None) };
-        Ok(if org.hold_device(row.id).await? { Some(row) } else { None })
+        let Some(id) = self.look_up(org).await? else { return Ok(None) };
+        org.hold_device(id).await
     }
 
-    async fn look_up(&self, org: &mut OrgStore) -> Result<Option<NodeRow>, StoreError> {
+    async fn look_up(&self, org: &mut OrgStore) -> Result<Option<DeviceId>, StoreError> {
         let device = self.device;
         match self.half {
             Half::Orbit if device.osquery_identifier.is_empty() => {
@@ -193,39 +204,21 @@ impl Application<'_> {
         }
     }
 
-    /// Why the device has to wait, if it has to. One that nobody knows yet becomes one that waits, if
-    /// the secret is good.
+    /// Writes the row of a device that nobody knew, which waits, and whose use of the secret is
+    /// counted already.
     async fn wait_for_approval(
         &self,
         org: &mut OrgStore,
-        row: Option<&NodeRow>,
         secret: &EnrollSecretInfo,
-    ) -> Result<Option<&'static str>, StoreError> {
-        let state = match row {
-            Some(row) => row.state,
-            None if secret.needs_approval && self.is_good(secret) => {
-                let id = DeviceId(Uuid::now_v7());
-                let about = (secret.team_id, DeviceState::Pending, &*self.address.to_string());
-                org.add_device(id, self.device, about, self.now).await?;
-                DeviceState::Pending
-            }
-            None => return Ok(None),
-        };
-        Ok(match state {
-            DeviceState::Accepted => None,
-            DeviceState::Pending => Some(STATES[0]),
-            DeviceState::Rejected => Some(STATES[1]),
-            DeviceState::Decommissioned => Some(STATES[2]),
-        })
+    ) -> Result<(), StoreError> {
+        let id = DeviceId(Uuid::now_v7());
+        let about = (secret.team_id, DeviceState::Pending, &*self.address.to_string());
+        org.add_device(id, self.device, about, self.now).await?;
+        org.note_waiting_secret((id, self.half), secret.id).await
     }
 
-    fn is_good(&self, secret: &EnrollSecretInfo) -> bool {
-        secret.revoked_at.is_none()
-            && secret.expires_at.is_none_or(|end| end > self.now)
-            && secret.max_uses.is_none_or(|most| secret.use_count < most)
-    }
-
-    /// Counts a use of the secret, unless the device's other half was admitted by the same.
+    /// Counts a use of the secret, unless one was counted for this device: when its other half was
+    /// admitted by the same, or while it waited.
     async fn use_secret(
         &self,
         org: &mut OrgStore,
@@ -237,16 +230,22 @@ impl Application<'_> {
         } else {
             org.use_enroll_secret(secret.id, self.now).await?
         };
-        Ok(if admitted { Ok(()) } else { Err(why_refused(secret, self.now)) })
+        Ok(if admitted {
+            Ok(())
+        } else {
+            Err(why_over(secret, self.now).unwrap_or("used-up secret"))
+        })
     }
 
-    /// osqueryd follows orbit at any time; orbit follows an osqueryd that came first, once.
+    /// osqueryd follows orbit at any time; orbit follows an osqueryd that came first, once. A half
+    /// that has a secret and never enrolled waited for approval with it.
     fn shares_use(&self, row: &NodeRow, secret_id: EnrollSecretId) -> bool {
+        let by_orbit = row.orbit_secret_id == Some(secret_id);
+        let by_osquery = row.osquery_secret_id == Some(secret_id);
         match self.half {
-            Half::Osquery => row.orbit_secret_id == Some(secret_id),
-            Half::Orbit => {
-                row.osquery_secret_id == Some(secret_id) && row.orbit_secret_id.is_none()
-            }
+            Half::Osquery => by_orbit || (by_osquery && !row.osquery_enrolled),
+            Half::Orbit if row.orbit_enrolled => false,
+            Half::Orbit => by_orbit || (by_osquery && row.orbit_secret_id.is_none()),
         }
     }
 
@@ -281,12 +280,13 @@ impl Application<'_> {
     }
 }
 
-fn why_refused(secret: &EnrollSecretInfo, now: Timestamp) -> &'static str {
+/// Why the secret admits nobody any more, however often it was used.
+fn why_over(secret: &EnrollSecretInfo, now: Timestamp) -> Option<&'static str> {
     if secret.revoked_at.is_some() {
-        "revoked secret"
+        Some("revoked secret")
     } else if secret.expires_at.is_some_and(|end| end <= now) {
-        "expired secret"
+        Some("expired secret")
     } else {
-        "used-up secret"
+        None
     }
 }

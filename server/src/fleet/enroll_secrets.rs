@@ -84,8 +84,7 @@ impl Fleet {
             .await?
             .ok_or(ManageError::Unknown("enroll secret"))?;
         let deed = (Happening::EnrollSecretCreated, format!("enroll secret {id}"));
-        self.record_deed(&mut org, actor, deed, json!({"name": new.name, "team_id": new.team_id}))
-            .await?;
+        self.record_deed(&mut org, actor, deed, json!({"name": new.name, "team_id": new.team_id}));
         org.commit().await?;
         Ok(CreatedEnrollSecret { info, secret })
     }
@@ -122,7 +121,7 @@ impl Fleet {
             return Err(ManageError::Unknown("enroll secret"));
         }
         let deed = (Happening::EnrollSecretRevoked, format!("enroll secret {id}"));
-        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
     }

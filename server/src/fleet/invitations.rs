@@ -69,7 +69,7 @@ impl Fleet {
         let token = self.deliver_invitation(&mut org, actor, &invitation).await?;
         let deed = (Happening::UserInvited, format!("invitation {}", invitation.id));
         let changes = json!({"email": invitation.email, "role": invitation.role});
-        self.record_deed(&mut org, actor, deed, changes).await?;
+        self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
         self.0.bell.ring();
         Ok(CreatedInvitation { invitation, token })
@@ -104,7 +104,7 @@ impl Fleet {
             return Err(ManageError::Unknown("invitation"));
         }
         let deed = (Happening::InvitationWithdrawn, format!("invitation {id}"));
-        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Fleet {
             outcome: "ok",
             changes: json!({"role": invitation.role}),
         };
-        self.record_in(&mut org, &event).await?;
+        self.record_in(&mut org, &event);
         org.commit().await?;
         Ok(())
     }

@@ -60,7 +60,7 @@ impl Fleet {
         let changes = json!({
             "calls": self.0.key_calls.take(id), "first": row.key.last_used_at.is_none(),
         });
-        self.record_deed(&mut org, actor, (name, format!("api key {id}")), changes).await?;
+        self.record_deed(&mut org, actor, (name, format!("api key {id}")), changes);
         org.commit().await
     }
 }

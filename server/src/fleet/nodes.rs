@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use wire::{
     DesktopToken, NodeKey, OrgId, OsqueryNodeKey,
-    api::{Device, Hidden},
+    api::{Device, DeviceState, Hidden},
     orbit::{AgentConfig, ConfigRequest, DeviceSummary},
     osquery::{DistributedQueries, DistributedResults, LogRequest},
 };
@@ -105,9 +105,14 @@ impl Fleet {
         let node = self.orbit(key, None, address).await?;
         let hash = Hash::of(token.expose());
         let mut org = self.0.store.org(node.org_id, Access::Note).await?;
-        org.set_desktop_token(node.device.id, &hash, node.now).await.map_err(|error| {
-            if error.is_duplicate() { NodeError::TokenTaken } else { error.into() }
+        let set = org.set_desktop_token(node.device.id, &hash, node.now).await;
+        let set = set.map_err(|error| match error.is_duplicate() {
+            true => NodeError::TokenTaken,
+            false => error.into(),
         })?;
+        if !set {
+            return Err(NodeError::UnknownKey);
+        }
         org.commit().await?;
         Ok(())
     }
@@ -152,7 +157,8 @@ impl Fleet {
         let device = org.device(id, now).await?;
         org.commit().await?;
         let fresh = set_at.is_some_and(|at| now.duration_since(at) < DESKTOP_TOKEN_LIFETIME);
-        Ok(device.filter(|_| fresh).map(summary_of))
+        let accepted = |device: &Device| device.state == DeviceState::Accepted;
+        Ok(device.filter(|device| fresh && accepted(device)).map(summary_of))
     }
 
     /// osquery's configuration.

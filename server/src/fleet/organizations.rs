@@ -53,10 +53,10 @@ impl Fleet {
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.end_session(&session.id, self.now()).await?;
         let deed = (Happening::SessionEnded, format!("session {}", session.id));
-        self.record_deed(&mut org, actor, deed, json!({"switched_to": org_id})).await?;
+        self.record_deed(&mut org, actor, deed, json!({"switched_to": org_id}));
         let mut org = org.leave().within(org_id).await?;
         let deed = (Happening::SessionSwitched, format!("user {}", actor.user_id));
-        self.record_deed(&mut org, actor, deed, json!({"from": actor.org_id})).await?;
+        self.record_deed(&mut org, actor, deed, json!({"from": actor.org_id}));
         self.begin_session(org, (org_id, actor.user_id), client, caller).await
     }
 
@@ -82,7 +82,7 @@ impl Fleet {
         org.rename_organization(&name).await?;
         let deed = (Happening::OrganizationRenamed, format!("organization {}", actor.org_id));
         let changes = json!({"before": before.name, "after": name});
-        self.record_deed(&mut org, actor, deed, changes).await?;
+        self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
         Ok(Organization { name, ..before })
     }
@@ -96,7 +96,7 @@ impl Fleet {
         let name = org.organization().await?.name;
         org.remove_organization(self.now()).await?;
         let deed = (Happening::OrganizationDeleted, format!("organization {}", actor.org_id));
-        self.record_deed(&mut org, actor, deed, json!({"name": name})).await?;
+        self.record_deed(&mut org, actor, deed, json!({"name": name}));
         org.commit().await?;
         Ok(())
     }

@@ -110,7 +110,7 @@ impl Fleet {
             outcome: "ok",
             changes: json!({"before": before.describe(), "after": caller.hints.describe()}),
         };
-        self.record_in(org, &event).await?;
+        self.record_in(org, &event);
         Ok(())
     }
 
@@ -132,7 +132,7 @@ impl Fleet {
             outcome: "session ended",
             changes: Value::Null,
         };
-        self.record_in(&mut org, &event).await?;
+        self.record_in(&mut org, &event);
         org.commit().await?;
         Ok(())
     }

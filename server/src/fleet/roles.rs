@@ -51,7 +51,7 @@ impl Fleet {
         let added = org.add_role(&new.name, &permissions, self.now()).await;
         added.map_err(taken("a role with this name"))?;
         let deed = (Happening::RoleCreated, format!("role {}", new.name));
-        self.record_deed(&mut org, actor, deed, json!({"permissions": permissions})).await?;
+        self.record_deed(&mut org, actor, deed, json!({"permissions": permissions}));
         org.commit().await?;
         let permissions = permissions.into_iter().collect();
         Ok(RoleInfo { name: new.name, permissions, built_in: false })
@@ -72,7 +72,7 @@ impl Fleet {
         }
         org.remove_role(name).await?;
         let deed = (Happening::RoleDeleted, format!("role {name}"));
-        self.record_deed(&mut org, actor, deed, json!({"permissions": permissions})).await?;
+        self.record_deed(&mut org, actor, deed, json!({"permissions": permissions}));
         org.commit().await?;
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Fleet {
         org.set_team_role((team_id, user_id), &role, self.now()).await?;
         let deed = (Happening::TeamRoleChanged, format!("user {user_id} in team {team_id}"));
         let changes = json!({"before": before, "after": role});
-        self.record_deed(&mut org, actor, deed, changes).await?;
+        self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
         Ok(TeamMember { user_id, email: user.email, name: user.name, role })
     }
@@ -129,7 +129,7 @@ impl Fleet {
         org.remove_team_role((team_id, user_id)).await?;
         let deed = (Happening::TeamRoleChanged, format!("user {user_id} in team {team_id}"));
         let changes = json!({"before": before, "after": null});
-        self.record_deed(&mut org, actor, deed, changes).await?;
+        self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
         Ok(())
     }

@@ -65,7 +65,7 @@ impl Fleet {
         session.ok_or(ManageError::Unknown("session"))?;
         org.end_session(&id, self.now()).await?;
         let deed = (Happening::SessionEnded, format!("session {id}"));
-        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
     }
@@ -81,7 +81,7 @@ impl Fleet {
         let ended = org.end_sessions(owner, self.now()).await?;
         let whose = owner.map_or_else(|| "everybody".to_owned(), |id| format!("user {id}"));
         let deed = (Happening::SessionEnded, format!("sessions of {whose}"));
-        self.record_deed(&mut org, actor, deed, json!({"sessions": ended})).await?;
+        self.record_deed(&mut org, actor, deed, json!({"sessions": ended}));
         org.commit().await?;
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Fleet {
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.revoke_token(jti, until).await?;
         let deed = (Happening::AccessTokenRevoked, format!("access token {jti}"));
-        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
     }

@@ -63,7 +63,7 @@ impl Fleet {
         let email = request.email.trim().to_lowercase();
         let (user_id, org_id) = self.prove(&email, request.password, caller.address).await?;
         let mut org = self.0.store.org(org_id, Access::Write).await?;
-        self.record_in(&mut org, &login_event(&email, caller.address, "ok")).await?;
+        self.record_in(&mut org, &login_event(&email, caller.address, "ok"));
         self.begin_session(org, (org_id, user_id), request.client, caller).await
     }
 
@@ -204,7 +204,7 @@ impl Fleet {
         let session = org.session(&proof.id).await?.ok_or(SignInError::SessionExpired)?;
         let user = self.describe(&mut org, (actor.org_id, user), Some(&session)).await?;
         let deed = (Happening::SessionSteppedUp, format!("session {}", proof.id));
-        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         self.hand_over(&ring, &session, (Uuid::new_v4(), None), user)
     }
@@ -217,7 +217,7 @@ impl Fleet {
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.end_session(&session.id, self.now()).await?;
         let deed = (Happening::SessionEnded, format!("session {}", session.id));
-        self.record_deed(&mut org, actor, deed, Value::Null).await?;
+        self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Fleet {
             outcome: "ok",
             changes: json!({"jti_sha256": Hash::of(&jti.to_string()).as_text()}),
         };
-        self.record_in(org, &event).await?;
+        self.record_in(org, &event);
         Ok(jti)
     }
 

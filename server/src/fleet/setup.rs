@@ -61,7 +61,7 @@ impl Fleet {
         let mut org = founded.ok_or(SignInError::WrongSetupCode)?;
         let user = NewUserRow { email: &email, name: &request.name, password_hash: &password_hash };
         org.add_user(user_id, user, &Role::Owner.into(), now).await?;
-        self.record_in(&mut org, &setup_event(caller, "ok")).await?;
+        self.record_in(&mut org, &setup_event(caller, "ok"));
         self.begin_session(org, (org_id, user_id), request.client, caller).await
     }
 

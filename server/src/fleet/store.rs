@@ -155,8 +155,10 @@ pub(super) struct Tx {
     turn: Option<OwnedSemaphorePermit>,
     /// Counted up by the commit, when rights may depend on it.
     changes: Option<Arc<AtomicU64>>,
-    /// What was appended to audit trails, to be logged once it is kept.
+    /// What the commit appends to audit trails.
     recorded: Vec<(OrgId, AuditEvent)>,
+    /// The organization that row-level security lets through at present.
+    entered: Option<OrgId>,
     forgets_tenants: bool,
 }
 
@@ -265,7 +267,15 @@ impl Store {
         let changes = (access == Access::Write).then(|| Arc::clone(&self.changes));
         let inner = self.pool.begin_with(statement).await?;
         let forgets_tenants = self.forgets_tenants.load(Ordering::SeqCst);
-        Ok(Tx { inner, engine: self.engine, turn, changes, recorded: Vec::new(), forgets_tenants })
+        Ok(Tx {
+            inner,
+            engine: self.engine,
+            turn,
+            changes,
+            recorded: Vec::new(),
+            entered: None,
+            forgets_tenants,
+        })
     }
 
     /// Counts up whenever this server has written what somebody's rights may depend on. What was
@@ -281,7 +291,10 @@ const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = F
 impl Tx {
     /// Goes on within one organization.
     async fn enter(mut self, org_id: OrgId) -> Result<OrgStore, StoreError> {
-        self.set("app.org_id", &org_id.to_string()).await?;
+        if self.entered != Some(org_id) {
+            self.set("app.org_id", &org_id.to_string()).await?;
+            self.entered = Some(org_id);
+        }
         Ok(OrgStore { tx: self, org_id })
     }
 
@@ -301,8 +314,9 @@ impl Tx {
         }
     }
 
+    /// Appends what was recorded to the trails and keeps everything.
     async fn commit(self) -> Result<(), StoreError> {
-        let Self { inner, turn, changes, recorded, .. } = self;
+        let Self { inner, turn, changes, recorded, .. } = self.append_recorded().await?;
         let committed = inner.commit().await;
         // Also when it failed: the database may have done it all the same.
         if let Some(changes) = changes {

@@ -43,7 +43,7 @@ impl Fleet {
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.add_team(&team).await.map_err(taken("a team with this name"))?;
         let deed = (Happening::TeamCreated, format!("team {id}"));
-        self.record_deed(&mut org, actor, deed, json!({"name": team.name})).await?;
+        self.record_deed(&mut org, actor, deed, json!({"name": team.name}));
         org.commit().await?;
         Ok(team)
     }
@@ -61,7 +61,7 @@ impl Fleet {
             if error.is_broken_reference() { ManageError::TeamInUse } else { error.into() }
         })?;
         let deed = (Happening::TeamDeleted, format!("team {id}"));
-        self.record_deed(&mut org, actor, deed, json!({"name": team.name})).await?;
+        self.record_deed(&mut org, actor, deed, json!({"name": team.name}));
         org.commit().await?;
         Ok(())
     }

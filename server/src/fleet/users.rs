@@ -57,7 +57,7 @@ impl Fleet {
             .map_err(taken("a user with this e-mail address"))?;
         let user = org.user(id).await?.ok_or(ManageError::Unknown("user"))?;
         let deed = (Happening::UserCreated, format!("user {id}"));
-        self.record_deed(&mut org, actor, deed, json!({"role": new.role})).await?;
+        self.record_deed(&mut org, actor, deed, json!({"role": new.role}));
         org.commit().await?;
         Ok(user)
     }
@@ -82,7 +82,7 @@ impl Fleet {
             org.set_role(id, &role).await?;
             let deed = (Happening::UserRoleChanged, format!("user {id}"));
             let changes = json!({"before": before.role, "after": role});
-            self.record_deed(&mut org, actor, deed, changes).await?;
+            self.record_deed(&mut org, actor, deed, changes);
         }
         if disabled != before.disabled_at.is_some() {
             org.set_disabled(id, disabled.then_some(now)).await?;
@@ -90,7 +90,7 @@ impl Fleet {
             if disabled {
                 org.end_sessions(Some(id), now).await?;
             }
-            self.record_deed(&mut org, actor, (name, format!("user {id}")), json!(null)).await?;
+            self.record_deed(&mut org, actor, (name, format!("user {id}")), json!(null));
         }
         let after = org.user(id).await?.ok_or(ManageError::Unknown("user"))?;
         org.commit().await?;
@@ -105,7 +105,7 @@ impl Fleet {
         self.keep_an_owner(&mut org, &user, false).await?;
         org.remove_user(id, self.now()).await?;
         let deed = (Happening::UserDeleted, format!("user {id}"));
-        self.record_deed(&mut org, actor, deed, json!({"role": user.role})).await?;
+        self.record_deed(&mut org, actor, deed, json!({"role": user.role}));
         org.commit().await?;
         Ok(())
     }

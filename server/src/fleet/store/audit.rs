@@ -1,11 +1,13 @@
 //! The audit trail: appended to in the transaction that it tells of, read, cut at the old end.
 
+use std::mem;
+
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use wire::audit::{AuditEvent, AuditHead};
 
 use super::{
-    OrgStore, StoreError,
+    OrgStore, StoreError, Tx,
     row::{Columns as _, corrupt},
 };
 
@@ -19,13 +21,31 @@ pub(in crate::fleet) struct AuditFilter {
     pub limit: u32,
 }
 
+impl Tx {
+    /// Appends what was recorded. Who appends waits for every other transaction that has appended to
+    /// the same trail, so it is the last that a transaction does, and trails come in the order of
+    /// their organizations: then no two transactions wait for each other.
+    pub(super) async fn append_recorded(mut self) -> Result<Self, StoreError> {
+        let mut recorded = mem::take(&mut self.recorded);
+        recorded.sort_by_key(|(org_id, _)| *org_id);
+        for (org_id, event) in &mut recorded {
+            let mut org = self.enter(*org_id).await?;
+            org.append_event(event).await?;
+            self = org.leave();
+        }
+        self.recorded = recorded;
+        Ok(self)
+    }
+}
+
 impl OrgStore {
-    /// Appends `event`; its number and hashes are filled in here. To be called last: who appends
-    /// waits for every other transaction of the organization that has appended.
-    pub(in crate::fleet) async fn append_event(
-        &mut self,
-        mut event: AuditEvent,
-    ) -> Result<(), StoreError> {
+    /// Has the commit append `event` to the organization's trail; its number and hashes are filled
+    /// in then.
+    pub(in crate::fleet) fn record_event(&mut self, event: AuditEvent) {
+        self.tx.recorded.push((self.org_id, event));
+    }
+
+    async fn append_event(&mut self, event: &mut AuditEvent) -> Result<(), StoreError> {
         let head = match self.next_in_trail().await? {
             Some(head) => head,
             None => self.first_in_trail().await?,
@@ -33,12 +53,11 @@ impl OrgStore {
         event.seq = head.seq;
         event.previous = head.hash;
         event.hash = event.digest();
-        self.insert_event(&event).await?;
+        self.insert_event(event).await?;
         self.query("UPDATE audit_heads SET hash = $2 WHERE org_id = $1")
             .bind(event.hash.clone())
             .execute(self.connection())
             .await?;
-        self.tx.recorded.push((self.org_id, event));
         Ok(())
     }
 

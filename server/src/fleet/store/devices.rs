@@ -120,7 +120,8 @@ impl OrgStore {
         Ok(())
     }
 
-    /// Changes whether a device may be here. Who may not loses its keys.
+    /// Changes whether a device may be here. Who may not loses its keys. To be called with the device
+    /// held, so that the state before is the one that the change was decided on.
     pub(in crate::fleet) async fn set_device_state(
         &mut self,
         id: DeviceId,
@@ -141,8 +142,7 @@ impl OrgStore {
         .bind(id.to_string())
         .execute(self.connection())
         .await?;
-        self.forget_credentials(id).await?;
-        Ok(())
+        self.forget_credentials(id).await
     }
 
     pub(in crate::fleet) async fn set_device_tags(
@@ -159,7 +159,7 @@ impl OrgStore {
         Ok(())
     }
 
-    /// Takes the keys of every device of a group, as far as they are within `within` (`*`, or ids of
+    /// Takes the keys of every accepted device of a group, as far as they are within `within` (`*`, or ids of
     /// teams); says how many. A few statements, however many devices there are.
     pub(in crate::fleet) async fn decommission(
         &mut self,
@@ -175,7 +175,7 @@ impl OrgStore {
             .query(
                 "UPDATE devices SET state = 'decommissioned', orbit_key_hash = NULL,
                  osquery_key_hash = NULL, desktop_token_hash = NULL
-                 WHERE org_id = $1 AND state <> 'decommissioned'
+                 WHERE org_id = $1 AND state = 'accepted'
                  AND ($2 = '' OR team_id = $2)
                  AND ($3 = '' OR tags LIKE '%,' || $3 || ',%' ESCAPE '\\')
                  AND ($4 = '' OR orbit_secret_id = $4 OR osquery_secret_id = $4)

@@ -28,6 +28,8 @@ pub(in crate::fleet) struct NodeRow {
     pub id: DeviceId,
     pub orbit_secret_id: Option<EnrollSecretId>,
     pub osquery_secret_id: Option<EnrollSecretId>,
+    pub orbit_enrolled: bool,
+    pub osquery_enrolled: bool,
     pub state: DeviceState,
 }
 
@@ -61,10 +63,10 @@ impl OrgStore {
         &mut self,
         hardware_uuid: &str,
         machine_id: Option<&str>,
-    ) -> Result<Option<NodeRow>, StoreError> {
+    ) -> Result<Option<DeviceId>, StoreError> {
         let row = self
             .query(
-                "SELECT id, orbit_secret_id, osquery_secret_id, state FROM devices
+                "SELECT id FROM devices
                  WHERE org_id = $1 AND lower(hardware_uuid) = lower($2)
                  AND (osquery_identifier = '' OR lower(osquery_identifier) = lower($2))
                  AND ($3 = '' OR machine_id IS NULL OR machine_id = $3)
@@ -75,7 +77,7 @@ impl OrgStore {
             .bind(machine_id.unwrap_or_default().to_owned())
             .fetch_optional(self.connection())
             .await?;
-        row.as_ref().map(node).transpose()
+        row.map(|row| row.parsed("id")).transpose()
     }
 
     /// The device that calls itself `identifier` (osquery's host identifier), the most recently
@@ -83,10 +85,10 @@ impl OrgStore {
     pub(in crate::fleet) async fn device_by_identifier(
         &mut self,
         identifier: &str,
-    ) -> Result<Option<NodeRow>, StoreError> {
+    ) -> Result<Option<DeviceId>, StoreError> {
         let row = self
             .query(
-                "SELECT id, orbit_secret_id, osquery_secret_id, state FROM devices
+                "SELECT id FROM devices
                  WHERE org_id = $1 AND (lower(osquery_identifier) = lower($2)
                        OR (osquery_identifier = '' AND lower(hardware_uuid) = lower($2)))
                  ORDER BY COALESCE(orbit_enrolled_at, 0) DESC, id DESC LIMIT 1",
@@ -94,19 +96,26 @@ impl OrgStore {
             .bind(identifier.to_owned())
             .fetch_optional(self.connection())
             .await?;
-        row.as_ref().map(node).transpose()
+        row.map(|row| row.parsed("id")).transpose()
     }
 
-    /// Keeps others from changing or deleting a device until this transaction ends. `false` when it
-    /// is not there any more.
-    pub(in crate::fleet) async fn hold_device(&mut self, id: DeviceId) -> Result<bool, StoreError> {
+    /// Keeps others from changing or deleting a device until this transaction ends, and says how it
+    /// is once they cannot. `None` when it is not there any more.
+    pub(in crate::fleet) async fn hold_device(
+        &mut self,
+        id: DeviceId,
+    ) -> Result<Option<NodeRow>, StoreError> {
         // SQLite has no `FOR UPDATE`; a change that changes nothing locks the row on both.
-        let held = self
-            .query("UPDATE devices SET last_seen_at = last_seen_at WHERE org_id = $1 AND id = $2")
+        let row = self
+            .query(
+                "UPDATE devices SET last_seen_at = last_seen_at WHERE org_id = $1 AND id = $2
+                 RETURNING id, orbit_secret_id, osquery_secret_id, orbit_enrolled_at,
+                 osquery_enrolled_at, state",
+            )
             .bind(id.to_string())
-            .execute(self.connection())
+            .fetch_optional(self.connection())
             .await?;
-        Ok(held.rows_affected() == 1)
+        row.as_ref().map(node).transpose()
     }
 
     /// Adds a device that has no key yet.
@@ -224,7 +233,27 @@ impl OrgStore {
         Ok(())
     }
 
-    /// The device that a key led to.
+    /// Keeps which secret a device that waits has used up a use of, through one of its halves.
+    pub(in crate::fleet) async fn note_waiting_secret(
+        &mut self,
+        (id, half): (DeviceId, Half),
+        secret_id: EnrollSecretId,
+    ) -> Result<(), StoreError> {
+        let sql = match half {
+            Half::Orbit => "UPDATE devices SET orbit_secret_id = $3 WHERE org_id = $1 AND id = $2",
+            Half::Osquery => {
+                "UPDATE devices SET osquery_secret_id = $3 WHERE org_id = $1 AND id = $2"
+            }
+        };
+        self.query(sql)
+            .bind(id.to_string())
+            .bind(secret_id.to_string())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// The accepted device that a key led to.
     pub(in crate::fleet) async fn seen_device(
         &mut self,
         id: &str,
@@ -232,7 +261,7 @@ impl OrgStore {
         let row = self
             .query(
                 "SELECT id, last_seen_at, details_at, orbit_version, orbit_key_hash, osquery_key_hash
-                 FROM devices WHERE org_id = $1 AND id = $2",
+                 FROM devices WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
             )
             .bind(id.to_owned())
             .fetch_optional(self.connection())
@@ -282,24 +311,29 @@ impl OrgStore {
     }
 
     /// Puts a new desktop token in place of the old one. A token of another device is a duplicate.
+    /// `false` when the device is not accepted, or not there any more.
     pub(in crate::fleet) async fn set_desktop_token(
         &mut self,
         id: DeviceId,
         hash: &Hash,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
+        let set = self
+            .query(
+                "UPDATE devices SET desktop_token_hash = $3, desktop_token_at = $4
+                 WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
+            )
+            .bind(id.to_string())
+            .bind(hash.as_text())
+            .bind(now.as_millisecond())
+            .execute(self.connection())
+            .await?;
+        if set.rows_affected() == 0 {
+            return Ok(false);
+        }
         self.remove_credentials(CredentialKind::DesktopToken, &id.to_string()).await?;
         self.add_credential(CredentialKind::DesktopToken, hash, &id.to_string()).await?;
-        self.query(
-            "UPDATE devices SET desktop_token_hash = $3, desktop_token_at = $4
-             WHERE org_id = $1 AND id = $2",
-        )
-        .bind(id.to_string())
-        .bind(hash.as_text())
-        .bind(now.as_millisecond())
-        .execute(self.connection())
-        .await?;
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -308,6 +342,8 @@ fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
         id: row.parsed("id")?,
         orbit_secret_id: row.optional_parsed("orbit_secret_id")?,
         osquery_secret_id: row.optional_parsed("osquery_secret_id")?,
+        orbit_enrolled: row.optional_number("orbit_enrolled_at")?.is_some(),
+        osquery_enrolled: row.optional_number("osquery_enrolled_at")?.is_some(),
         state: row.parsed("state")?,
     })
 }
