@@ -241,34 +241,36 @@ impl Carried {
         self.settle(now, out);
     }
 
-    fn osqueryd_exited(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.osqueryd.exited(&self.pace, &mut self.dice, now, out);
-        self.settle(now, out);
-    }
-
     fn settle(&mut self, now: Instant, out: &mut Vec<Action>) {
         if !self.updates.holds_osqueryd() {
             self.osqueryd.settle(&self.pace, now, out);
         }
     }
 
-    /// What is due in every state but the last. Tells whether another version is to take over.
+    /// What `event` leads to in every state until the agent is to end. Tells why it is to, if it is.
     #[must_use]
-    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
-        self.updates.timer(now, out);
+    fn meet(&mut self, event: &Event, now: Instant, out: &mut Vec<Action>) -> Option<Reason> {
+        let makes_way = match event {
+            Event::Timer => {
+                self.updates.timer(now, out);
+                self.test.timer(now, out)
+            }
+            Event::UpdatesSeen(news) => {
+                self.updates.looked(&self.pace, &mut self.dice, now);
+                if news.osqueryd {
+                    self.osqueryd.replace(&self.pace, now, out);
+                }
+                news.orbit
+            }
+            Event::OsquerydExited => {
+                self.osqueryd.exited(&self.pace, &mut self.dice, now, out);
+                false
+            }
+            Event::ShutdownRequested => return Some(Reason::Shutdown),
+            Event::Enrolled(_) | Event::NodeKeySaved(_) | Event::ConfigFetched(_) => return None,
+        };
         self.settle(now, out);
-        self.test.timer(now, out)
-    }
-
-    /// Takes in what a look for updates has brought. Tells whether another version is to take over.
-    #[must_use]
-    fn updates_seen(&mut self, news: News, now: Instant, out: &mut Vec<Action>) -> bool {
-        self.updates.looked(&self.pace, &mut self.dice, now);
-        if news.osqueryd {
-            self.osqueryd.replace(&self.pace, now, out);
-        }
-        self.settle(now, out);
-        news.orbit
+        makes_way.then_some(Reason::Update)
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -4,7 +4,7 @@ use std::{
     error::Error,
     fs, io,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -78,8 +78,8 @@ pub struct Server {
     /// Dropped after each failure to communicate, so that certificates replaced on disk and
     /// networks that changed are seen.
     client: Mutex<Option<Client>>,
-    /// The time that the server told with its last answer.
-    date: Mutex<Option<Timestamp>>,
+    /// The time that the server told with its last answer, and when that came.
+    date: Mutex<Option<(Timestamp, Instant)>>,
 }
 
 /// Why the HTTP client cannot be set up.
@@ -200,7 +200,7 @@ impl Server {
     ) -> Result<A, RequestError> {
         let response = request.send().await.map_err(|error| self.failed(error))?;
         if let Some(date) = date(response.headers(), header::DATE) {
-            *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some(date);
+            *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, now()));
         }
         let refusal = refusal(&response, path);
         let answer = self.read(response).await?;
@@ -219,10 +219,11 @@ impl Server {
         }
     }
 
-    /// The time that the server told with its last answer.
+    /// The time by the server's clock, which has gone on since its last answer.
     #[must_use]
     pub fn date(&self) -> Option<Timestamp> {
-        *self.date.lock().unwrap_or_else(PoisonError::into_inner)
+        let told = *self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        told.and_then(|(date, at)| date.checked_add(now().duration_since(at)).ok())
     }
 
     fn client(&self) -> Result<Client, SetupError> {
@@ -352,6 +353,11 @@ fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
     }
     let (until, sent) = (date(headers, header::RETRY_AFTER)?, date(headers, header::DATE)?);
     u64::try_from((until - sent).get_seconds()).ok().map(Duration::from_secs)
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long ago the server told its time")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn date(headers: &header::HeaderMap, name: header::HeaderName) -> Option<Timestamp> {

@@ -228,8 +228,12 @@ impl<D: Disk> Updater<D> {
         for (component, finding) in findings {
             self.take_in_one(*component, finding, now, &mut news);
         }
-        if before != self.ledger {
-            self.save()?;
+        if before != self.ledger
+            && let Err(error) = self.save()
+        {
+            // The next look is to find the same again, not something that waits for a start.
+            self.ledger = before;
+            return Err(error);
         }
         for (component, finding) in findings {
             if matches!(finding, Finding::Unusable { .. }) {

@@ -97,6 +97,12 @@ impl Cache {
         Ok(CacheWriter { cache: self.clone(), file, hasher, length })
     }
 
+    /// How many bytes of the file that is to hash to `sha256` an earlier attempt has brought.
+    pub(crate) fn begun(&self, sha256: &str) -> u64 {
+        let path = self.dir.join(format!("{UNFINISHED_PREFIX}{sha256}"));
+        path.symlink_metadata().map_or(0, |about| about.len())
+    }
+
     /// Removes everything but the targets that hash to one of `wanted`, unfinished ones included.
     pub(crate) fn keep_only(&self, wanted: &[&str]) -> Result<(), CacheError> {
         let failed = |source| CacheError { path: self.dir.clone(), source };

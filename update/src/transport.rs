@@ -292,9 +292,9 @@ fn join_quoted(base: &Url, name: &str) -> Url {
 /// `url` without what logs must not carry.
 pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
-    if url.password().is_some() {
-        // Fails for URLs without a host alone, which carry no password.
-        let _ = url.set_password(Some("redacted"));
+    if url.password().is_some() || !url.username().is_empty() {
+        // A token may stand in the place of either. Fails for URLs without a host alone.
+        let _ = url.set_username("redacted").and_then(|()| url.set_password(None));
     }
     url.set_query(None);
     url.into()

@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use wire::NodeKey;
 
-use super::{
-    Action, Carried, EnrollFailure, Event, Reason, Running, State, Stopping, pace::Backoff,
-};
+use super::{Action, Carried, EnrollFailure, Event, Running, State, Stopping, pace::Backoff};
 
 /// See [`State::Enrolling`].
 #[derive(Debug)]
@@ -50,33 +48,22 @@ impl Enrolling {
     }
 
     pub(super) fn on(mut self, event: Event, now: Instant, out: &mut Vec<Action>) -> State {
+        if let Some(reason) = self.carried.meet(&event, now, out) {
+            return Stopping::begin(self.carried, reason, now, out);
+        }
         match event {
-            Event::Timer => {
-                if self.timer(now, out) {
-                    return Stopping::begin(self.carried, Reason::Update, now, out);
-                }
-            }
-            Event::UpdatesSeen(news) => {
-                if self.carried.updates_seen(news, now, out) {
-                    return Stopping::begin(self.carried, Reason::Update, now, out);
-                }
-            }
+            Event::Timer => self.timer(now, out),
             Event::Enrolled(answer) => self.enrolled(answer, now, out),
             Event::NodeKeySaved(outcome) => return self.saved(outcome.is_ok(), now, out),
-            Event::OsquerydExited => self.carried.osqueryd_exited(now, out),
-            Event::ShutdownRequested => {
-                return Stopping::begin(self.carried, Reason::Shutdown, now, out);
-            }
-            Event::ConfigFetched(_) => {}
+            Event::UpdatesSeen(_)
+            | Event::OsquerydExited
+            | Event::ShutdownRequested
+            | Event::ConfigFetched(_) => {}
         }
         State::Enrolling(self)
     }
 
-    /// Tells whether another version is to take over.
-    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
-        if self.carried.timer(now, out) {
-            return true;
-        }
+    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) {
         match &self.step {
             Step::Waiting(at) if *at <= now => {
                 out.push(Action::Enroll);
@@ -88,7 +75,6 @@ impl Enrolling {
             }
             Step::Waiting(_) | Step::Asking | Step::Saving(_) | Step::WaitingToSave(..) => {}
         }
-        false
     }
 
     fn enrolled(

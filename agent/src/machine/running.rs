@@ -5,7 +5,7 @@ use std::time::Instant;
 use wire::{NodeKey, orbit::AgentConfig};
 
 use super::{
-    Action, Carried, Enrolling, Event, FetchFailure, Flags, Reason, State, Stopping, pace::Backoff,
+    Action, Carried, Enrolling, Event, FetchFailure, Flags, State, Stopping, pace::Backoff,
 };
 
 /// See [`State::Running`].
@@ -59,34 +59,25 @@ impl Running {
     }
 
     pub(super) fn on(mut self, event: Event, now: Instant, out: &mut Vec<Action>) -> State {
+        if let Some(reason) = self.carried.meet(&event, now, out) {
+            return Stopping::begin(self.carried, reason, now, out);
+        }
         match event {
-            Event::Timer => {
-                if self.timer(now, out) {
-                    return Stopping::begin(self.carried, Reason::Update, now, out);
-                }
-            }
-            Event::UpdatesSeen(news) => {
-                if self.carried.updates_seen(news, now, out) {
-                    return Stopping::begin(self.carried, Reason::Update, now, out);
-                }
-            }
+            Event::Timer => self.timer(now, out),
             Event::ConfigFetched(answer) if matches!(self.poll, Poll::Asking) => {
                 return self.answered(answer, now, out);
             }
-            Event::OsquerydExited => self.carried.osqueryd_exited(now, out),
-            Event::ShutdownRequested => {
-                return Stopping::begin(self.carried, Reason::Shutdown, now, out);
-            }
-            Event::ConfigFetched(_) | Event::Enrolled(_) | Event::NodeKeySaved(_) => {}
+            Event::UpdatesSeen(_)
+            | Event::OsquerydExited
+            | Event::ShutdownRequested
+            | Event::ConfigFetched(_)
+            | Event::Enrolled(_)
+            | Event::NodeKeySaved(_) => {}
         }
         State::Running(self)
     }
 
-    /// Tells whether another version is to take over.
-    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
-        if self.carried.timer(now, out) {
-            return true;
-        }
+    fn timer(&mut self, now: Instant, out: &mut Vec<Action>) {
         match self.poll {
             Poll::Waiting(at) if at <= now => {
                 out.push(Action::FetchConfig(self.key.clone()));
@@ -94,7 +85,6 @@ impl Running {
             }
             Poll::Waiting(_) | Poll::Asking => {}
         }
-        false
     }
 
     fn answered(

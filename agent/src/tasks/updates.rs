@@ -114,6 +114,8 @@ enum UpdateError {
     Space { version: String, needed: u64, free: u64 },
     #[error("could not put {version} in its place")]
     Folder { version: String, source: FolderError },
+    #[error("could not find out whether {version} runs here")]
+    Probe { version: String, source: ProbeError },
 }
 
 impl Updates {
@@ -222,7 +224,7 @@ impl Updates {
         let failed = |source| UpdateError::Bring { version: version.clone(), source };
         let missing = repository.missing_bytes(&offer.file, now).await.map_err(failed)?;
         // Packed, unpacked in the cache, and in its place.
-        self.require_space(version, missing + 2 * offer.file.length)?;
+        self.require_space(version, offer.file.length.saturating_mul(2).saturating_add(missing))?;
         tracing::info!("{} {version} is fetched", installed.component);
         let path = repository.bring(&offer.file, now).await.map_err(failed)?;
         let component = installed.component;
@@ -244,12 +246,15 @@ impl Updates {
             staged.map_err(|source| UpdateError::Folder { version: version.clone(), source })?;
         match self.probe.run(component, &program).await {
             Ok(()) => Ok(Finding::Staged(staged)),
-            Err(error) => Ok(Finding::Unusable { version: staged, message: explain(&error) }),
+            Err(error) if error.is_final() => {
+                Ok(Finding::Unusable { version: staged, message: explain(&error) })
+            }
+            Err(source) => Err(UpdateError::Probe { version: version.clone(), source }),
         }
     }
 
     fn require_space(&self, version: &str, needed: u64) -> Result<(), UpdateError> {
-        let needed = needed + RESERVE;
+        let needed = needed.saturating_add(RESERVE);
         match platform::free_space(&self.root) {
             Some(free) if free < needed => {
                 Err(UpdateError::Space { version: version.to_owned(), needed, free })

@@ -116,20 +116,33 @@ impl<'a, D: Disk> Folder<'a, D> {
         }
         let staged = self.path.join(STAGED);
         self.remove(&staged)?;
-        done("create", &staged, self.disk.make_dir(&staged))?;
-        let program = match brought.packing {
-            Packing::Plain => self.store_plain(brought, &staged)?,
-            Packing::Archive => archive::take_program(self, brought, &staged)?,
-            Packing::Bundle => archive::unpack_bundle(self, brought, &staged)?,
-        };
-        self.sync(&staged)?;
-        let program_sha256 = self.hash_of(&staged.join(&program))?;
+        let (program, program_sha256) = self.put_together(brought, &staged).inspect_err(|_| {
+            // A disk that is full is not to stay so. What cannot be removed goes next time.
+            let _ = self.disk.remove(&staged);
+        })?;
         let place = self.path.join(name);
         self.remove(&place)?;
         done("rename", &staged, self.disk.rename(&staged, &place))?;
         self.sync(&self.path)?;
         let (version, target) = (name.clone(), brought.target.clone());
         Ok(Installed { version, target, program, program_sha256 })
+    }
+
+    /// Gives the program's path below `staged`, and its hash.
+    fn put_together(
+        &self,
+        brought: &Brought,
+        staged: &Utf8Path,
+    ) -> Result<(String, String), FolderError> {
+        done("create", staged, self.disk.make_dir(staged))?;
+        let program = match brought.packing {
+            Packing::Plain => self.store_plain(brought, staged)?,
+            Packing::Archive => archive::take_program(self, brought, staged)?,
+            Packing::Bundle => archive::unpack_bundle(self, brought, staged)?,
+        };
+        self.sync(staged)?;
+        let sha256 = self.hash_of(&staged.join(&program))?;
+        Ok((program, sha256))
     }
 
     fn store_plain(&self, brought: &Brought, staged: &Utf8Path) -> Result<String, FolderError> {

@@ -113,7 +113,9 @@ fn remembered(target: &str, subject: &Subject<'_>, now: Timestamp) -> Option<Wai
 /// Whether more than `percent` of the attempts have failed.
 fn fails_too_often(percent: Option<u8>, tally: Tally) -> bool {
     let attempts = tally.attempts.max(SMALLEST_SAMPLE);
-    percent.is_some_and(|percent| tally.failures * 100 > attempts * u64::from(percent))
+    // The server may tell any numbers.
+    let (failures, attempts) = (u128::from(tally.failures), u128::from(attempts));
+    percent.is_some_and(|percent| failures * 100 > attempts * u128::from(percent))
 }
 
 /// Whether `version` comes before `than`. Of what is no version nobody knows.

@@ -11,7 +11,8 @@
 //! ```
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use update::Component;
 use wire::orbit::UpdateChannels;
 
@@ -22,8 +23,7 @@ pub const STARTS: u32 = 3;
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is remembered of each component.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     pub orbit: Entry,
     pub osqueryd: Entry,
@@ -34,8 +34,7 @@ pub struct Ledger {
 }
 
 /// What is remembered of one component.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// What an update has put in the place of the packaged program.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +98,9 @@ pub enum Fault {
     Silent,
     /// It is the file that was signed for, and does not run on this device.
     Unusable,
+    /// Something that another version of the agent has found.
+    #[serde(other)]
+    Other,
 }
 
 /// A file that could not be had or used.
@@ -140,11 +142,20 @@ impl Ledger {
         }
     }
 
-    /// Reads what [`to_json`](Self::to_json) writes. What makes no sense counts as nothing: the
-    /// programs that have proven themselves are found without it.
+    /// Reads what [`to_json`](Self::to_json) writes. What makes no sense counts as nothing, since
+    /// the programs that have proven themselves are found without it; the rest counts all the same:
+    /// a later version, gone back from, may have written what this one does not know.
     #[must_use]
     pub fn from_json(text: &str) -> Self {
-        serde_json::from_str(text).unwrap_or_default()
+        let Ok(Value::Object(mut fields)) = serde_json::from_str(text) else {
+            return Self::default();
+        };
+        Self {
+            orbit: Entry::from_value(fields.remove("orbit")),
+            osqueryd: Entry::from_value(fields.remove("osqueryd")),
+            desktop: Entry::from_value(fields.remove("desktop")),
+            channels: known(fields.remove("channels")).unwrap_or_default(),
+        }
     }
 
     #[must_use]
@@ -153,7 +164,25 @@ impl Ledger {
     }
 }
 
+/// What is understood.
+fn known<T: DeserializeOwned>(value: Option<Value>) -> Option<T> {
+    value.and_then(|value| serde_json::from_value(value).ok())
+}
+
 impl Entry {
+    fn from_value(value: Option<Value>) -> Self {
+        let Some(Value::Object(mut fields)) = value else { return Self::default() };
+        let mut field = |name| fields.remove(name);
+        Self {
+            current: known(field("current")),
+            previous: known(field("previous")),
+            trial: known(field("trial")),
+            suspect: known(field("suspect")),
+            blocked: known(field("blocked")),
+            failure: known(field("failure")),
+        }
+    }
+
     /// A new version is there.
     pub fn stage(&mut self, version: Installed) {
         self.trial = Some(Trial { version, starts: 0 });
@@ -264,6 +293,7 @@ impl Fault {
             Self::Ended => "it ended three times before it had proven itself",
             Self::Silent => "it did not reach the server, and the version before it did",
             Self::Unusable => "it does not run on this device",
+            Self::Other => "another version of the agent gave it up",
         }
     }
 }

@@ -25,8 +25,13 @@ pub(crate) struct Orbit(Child);
 
 /// `orbit` with the device's variables and no others.
 pub(crate) fn command(device: &Device) -> Command {
+    command_of(env!("CARGO_BIN_EXE_orbit").into(), device)
+}
+
+/// A copy of it.
+fn command_of(program: camino::Utf8PathBuf, device: &Device) -> Command {
     #[expect(clippy::disallowed_methods, reason = "tests start the program that they test")]
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orbit"));
+    let mut command = Command::new(program);
     command.env_clear().envs(&device.variables).env(vars::ROOT_DIR, device.root().as_str());
     command
 }
@@ -105,6 +110,32 @@ help: edit `/etc/default/orbit`, then run `systemctl restart orbit`
 
 "#]]
     );
+}
+
+/// An exit code of 78 would be the last word of a device whose new version is too strict.
+#[test]
+fn a_version_on_trial_leaves_it_to_the_one_before_to_give_up() {
+    let fleet = Fleet::start();
+    let mut device = Device::of(&fleet);
+    device.set(vars::FLEET_URL, "ftp://fleet");
+    let folder = device.root().join("bin/orbit");
+    for version in ["packaged", "1.1.0"] {
+        fs::create_dir_all(folder.join(version)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_orbit"), folder.join(version).join("orbit")).unwrap();
+    }
+    std::os::unix::fs::symlink("packaged/orbit", folder.join("orbit")).unwrap();
+    fs::create_dir(device.root().join(files::UPDATES)).unwrap();
+    let trial = serde_json::json!({
+        "version": "1.1.0", "target": "signed", "program": "orbit", "program_sha256": "", "starts": 1,
+    });
+    let ledger = serde_json::json!({ "orbit": { "trial": trial } }).to_string();
+    device.write(&format!("{}/ledger.json", files::UPDATES), &ledger);
+    let run =
+        |version: &str| command_of(folder.join(version).join("orbit"), &device).output().unwrap();
+    let output = run("1.1.0");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("ORBIT_FLEET_URL"), "{}", text(&output.stderr));
+    assert_eq!(run("packaged").status.code(), Some(78));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 mod judgement;
 /// The power goes at every operation on the disk.
 mod power;
+/// Which failures are held against a program.
+mod probe;
 /// A bad release on a thousand devices.
 mod rollout;
 /// The real `orbit` under a service manager, with a real repository.

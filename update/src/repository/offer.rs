@@ -101,7 +101,7 @@ impl Repository {
         }))
     }
 
-    /// How many bytes have to be downloaded for `file`; none if it is here.
+    /// How many bytes have still to be downloaded for `file`; none if it is here.
     pub async fn missing_bytes(
         &mut self,
         file: &ReleaseFile,
@@ -112,7 +112,10 @@ impl Repository {
         }
         let compressed = format!("{}{COMPRESSED}", file.target);
         let compressed = self.verifier.resolve(&compressed, now).await?;
-        Ok(compressed.map_or(file.length, |it| it.length))
+        let (length, sha256) =
+            compressed.as_ref().map_or((file.length, &file.sha256), |it| (it.length, &it.sha256));
+        // What an earlier attempt has brought takes its room already.
+        Ok(length.saturating_sub(self.cache.begun(sha256)))
     }
 
     /// Has `file` in the cache, verified, and gives its path: downloaded compressed where the

@@ -10,7 +10,7 @@ use update::{
 };
 
 use crate::{
-    fixture::{Fixture, days_later, fetch_stable, now, passphrase, terms},
+    fixture::{Fixture, days_later, fetch_stable, now, orbit_on, passphrase, terms},
     server::{Answer, Server},
 };
 
@@ -177,9 +177,31 @@ async fn a_broken_connection_is_told_and_what_came_is_gone_on_with() {
     assert!(source.to_string().contains(server.url()));
     server.take_ranges();
     server.forget(&file);
-    let fetched = fetch_stable(&mut fixture.reader(server.location())).await.unwrap();
+    let mut reader = fixture.reader(server.location());
+    reader.refresh(now()).await.unwrap();
+    let offer = reader.offer(&orbit_on("stable"), now()).await.unwrap().unwrap();
+    let missing = reader.missing_bytes(&offer.file, now()).await.unwrap();
+    assert_eq!(missing, offer.file.length - 5, "what has come takes its room already");
+    let fetched = fetch_stable(&mut reader).await.unwrap();
     assert_eq!(fs::read(&fetched.path).unwrap(), b"orbit, the first");
     assert_eq!(server.take_ranges(), ["bytes=5-"]);
+    assert_eq!(reader.missing_bytes(&offer.file, now()).await.unwrap(), 0);
+}
+
+/// Many mirrors know their readers by a token in the address.
+#[tokio::test]
+async fn what_admits_a_reader_is_in_no_message() {
+    let fixture = Fixture::with_orbit().await;
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    server.answer("timestamp.json", Answer::Status(axum::http::StatusCode::BAD_GATEWAY));
+    for who in ["hunter2", "ann:hunter2", ":hunter2"] {
+        let url = server.url().replace("http://", &format!("http://{who}@"));
+        let location: update::Location = format!("{url}?sig=hunter2").parse().unwrap();
+        let error = fixture.reader(location).refresh(now()).await.unwrap_err();
+        let said = format!("{error:?} {error} {}", error.source().unwrap());
+        assert!(said.contains("502") && !said.contains("hunter2"), "{said}");
+        assert!(error.to_string().contains("redacted@"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,21 @@
 //! Whether a program that was brought runs on this device at all, tried before anything leads to it.
 
-use std::{collections::BTreeMap, io, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use camino::Utf8Path;
-use tokio::{process::Command, time};
+use tokio::{io::AsyncReadExt as _, process::Command, time};
 use update::Component;
 
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much is read of what it says, in bytes.
+const LONGEST_WORD: u64 = 4096;
 
 /// Variables of the service manager, which are meant for this process alone.
 const NOT_INHERITED: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
@@ -29,7 +37,44 @@ pub enum ProbeError {
     #[error("`{program} {argument}` does not come to an end")]
     Hangs { program: String, argument: &'static str },
     #[error("`{program} {argument}` fails ({status}){said}")]
-    Fails { program: String, argument: &'static str, status: String, said: String },
+    Fails { program: String, argument: &'static str, status: ExitStatus, said: String },
+}
+
+impl ProbeError {
+    /// Whether the program itself is to blame, so that trying again would not help. A device that is
+    /// busy, short of memory or locked down says nothing about it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            // No program, one for another processor, or one whose interpreter is missing.
+            Self::Start { source, .. } => {
+                let code = if cfg!(windows) { ERROR_BAD_EXE_FORMAT } else { ENOEXEC };
+                source.kind() == io::ErrorKind::NotFound || source.raw_os_error() == Some(code)
+            }
+            Self::Hangs { .. } => false,
+            Self::Fails { status, .. } => !was_killed(*status),
+        }
+    }
+}
+
+/// "Exec format error", on Linux and macOS.
+const ENOEXEC: i32 = 8;
+
+/// "%1 is not a valid Win32 application."
+const ERROR_BAD_EXE_FORMAT: i32 = 193;
+
+/// Whether somebody else has ended it, e.g. for want of memory.
+#[cfg(unix)]
+fn was_killed(status: ExitStatus) -> bool {
+    use rustix::process::Signal;
+    use std::os::unix::process::ExitStatusExt as _;
+    let theirs = [Signal::KILL, Signal::TERM, Signal::HUP, Signal::INT].map(Signal::as_raw);
+    status.signal().is_some_and(|signal| theirs.contains(&signal))
+}
+
+#[cfg(windows)]
+fn was_killed(_status: ExitStatus) -> bool {
+    false
 }
 
 impl Probe {
@@ -54,16 +99,27 @@ impl Probe {
             command.env_remove(name);
         }
         let program = program.to_string();
-        let output = match time::timeout(PATIENCE, command.output()).await {
-            Ok(Ok(output)) => output,
+        let (status, said) = match time::timeout(PATIENCE, answer(command)).await {
+            Ok(Ok(answer)) => answer,
             Ok(Err(source)) => return Err(ProbeError::Start { program, argument, source }),
             Err(_) => return Err(ProbeError::Hangs { program, argument }),
         };
-        if output.status.success() {
+        if status.success() {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8_lossy(&said);
         let said = text.lines().next().map(|line| format!(": {line}")).unwrap_or_default();
-        Err(ProbeError::Fails { program, argument, status: output.status.to_string(), said })
+        Err(ProbeError::Fails { program, argument, status, said })
     }
+}
+
+/// How the program ends, and the beginning of what it says.
+async fn answer(mut command: Command) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let mut child = command.spawn()?;
+    let mut said = Vec::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        (&mut stderr).take(LONGEST_WORD).read_to_end(&mut said).await?;
+        tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
+    }
+    Ok((child.wait().await?, said))
 }

@@ -126,6 +126,8 @@ fn a_release_that_fails_elsewhere_is_not_begun_with() {
     assert_eq!(wait(&after(3, 2)), &Wait::Failing(Tally { attempts: 3, failures: 2 }));
     assert_eq!(after(1_000, 50), Verdict::Begin);
     assert_eq!(wait(&after(1_000, 51)), &Wait::Failing(Tally { attempts: 1_000, failures: 51 }));
+    assert_eq!(after(u64::MAX, u64::MAX / 50), Verdict::Begin);
+    assert!(matches!(wait(&after(u64::MAX, u64::MAX / 10)), Wait::Failing(_)));
 }
 
 #[test]
@@ -207,4 +209,24 @@ fn a_ledger_survives_being_written_and_a_damaged_one_is_an_empty_one() {
         assert_eq!(Ledger::from_json(&text[..length]), Ledger::default(), "{length}");
     }
     assert_eq!(Ledger::from_json(r#"{"orbit":{"trial":7}}"#), Ledger::default());
+}
+
+#[test]
+fn what_a_later_version_has_written_does_not_hide_what_failed() {
+    let mut ledger = Ledger::default();
+    ledger.orbit.stage(installed("1.1.0"));
+    ledger.orbit.fail(Fault::Ended);
+    ledger.orbit.fail_to_bring("target", "cut off".to_owned(), at(0));
+    let mut written: serde_json::Value = serde_json::from_slice(&ledger.to_json()).unwrap();
+    written["orbit"]["blocked"]["fault"] = "seized".into();
+    written["orbit"]["failure"] = "told otherwise".into();
+    written["orbit"]["suspect"] = serde_json::json!({ "version": 2 });
+    written["channels"] = 7.into();
+    written["osqueryd"] = "gone".into();
+    let read = Ledger::from_json(&written.to_string());
+    let blocked = read.orbit.blocked.as_ref().unwrap();
+    assert_eq!((blocked.version.as_str(), blocked.fault), ("1.1.0", Fault::Other));
+    let verdict = judge(&offer("1.1.0"), &subject(&read.orbit), at(0));
+    assert_eq!(wait(&verdict), &Wait::Blocked(Fault::Other));
+    assert_eq!((&read.orbit.failure, &read.orbit.suspect), (&None, &None));
 }

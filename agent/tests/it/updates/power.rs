@@ -283,6 +283,77 @@ fn whenever_the_power_goes_a_verified_program_runs_and_the_update_comes_to_its_e
     }
 }
 
+/// A disk that was full for a moment: what was found is found again, and taken then.
+#[test]
+fn what_could_not_be_written_down_is_taken_at_the_next_look() {
+    let device = Device::new();
+    let pointed = device.pointed();
+    for at in 0..4 {
+        let disk = Mortal::dying(at, Cut::Before);
+        let mut updater = Updater::open(&device.root(), Some(&pointed), disk);
+        let staged = agent::updater::ledger::Installed {
+            version: "1.1.0".to_owned(),
+            target: "signed".to_owned(),
+            program: "orbit".to_owned(),
+            program_sha256: String::new(),
+        };
+        let finding = [(Component::Orbit, Finding::Staged(staged))];
+        updater.take_in(&finding, now()).unwrap_err();
+        assert_eq!(updater.ledger().orbit.trial, None, "operation {at}");
+    }
+}
+
+#[test]
+fn a_version_that_finds_no_room_leaves_the_room_that_it_took() {
+    let device = Device::new();
+    let brought = Brought {
+        path: device.root().join("download"),
+        version: "1.1.0".to_owned(),
+        target: "signed".to_owned(),
+        packing: Packing::Plain,
+        modified: None,
+    };
+    fs::write(&brought.path, content("1.1.0")).unwrap();
+    let full = Full;
+    let folder = Folder::new(&full, &device.root(), Component::Orbit);
+    folder.stage(&brought, &[]).unwrap_err();
+    assert!(!device.root().join("bin/orbit/.staged").exists());
+}
+
+/// A disk that has room for half of a file, and for names.
+struct Full;
+
+impl Disk for Full {
+    fn make_dir(&self, path: &Utf8Path) -> io::Result<()> {
+        RealDisk.make_dir(path)
+    }
+
+    fn store(&self, path: &Utf8Path, content: &mut dyn Read, about: About) -> io::Result<()> {
+        RealDisk.store(path, &mut content.take(10), about)?;
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn write(&self, _path: &Utf8Path, _bytes: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn link(&self, target: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
+        RealDisk.link(target, path)
+    }
+
+    fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Utf8Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+
+    fn sync(&self, dir: &Utf8Path) -> io::Result<()> {
+        RealDisk.sync(dir)
+    }
+}
+
 #[test]
 fn a_disk_that_takes_nothing_more_keeps_the_agent_that_runs() {
     let device = Device::new();
