@@ -4,6 +4,7 @@
 //!
 //! Code in a bundle is signed before the bundle: programs, libraries, and bundles in it.
 
+mod list;
 mod resources;
 mod verify;
 
@@ -16,8 +17,11 @@ use std::{
 use camino::Utf8Path;
 use plist::Value;
 
-use self::resources::{Resource, Rule, rule};
 pub use self::verify::{Judged, verify, verify_program};
+use self::{
+    list::dictionary,
+    resources::{Resource, Rule, rule},
+};
 use super::{
     CodeSigner, SignError, VerifyError,
     macho::{self, Details, Sealed},
@@ -50,6 +54,8 @@ pub enum BundleError {
     NoProgram { path: String },
     #[error("`{path}` is a framework: sign it with codesign, which knows of their versions")]
     Framework { path: String },
+    #[error("`{path}` is beside Contents, where nothing is signed: put it into Contents/Resources")]
+    Beside { path: String },
     #[error("the signature of `{path}` cannot be read")]
     Unreadable { path: String, source: VerifyError },
     #[error("could not sign `{path}`")]
@@ -123,6 +129,9 @@ impl Signer<'_> {
         let source = source.clone();
         if self.is_signed(&program, &source)? {
             return self.sealed(&program);
+        }
+        if let Some(path) = beside(&self.entries, prefix).next() {
+            return Err(BundleError::Beside { path });
         }
         let old = format!("{prefix}Contents/_CodeSignature");
         let ticket = format!("{prefix}{TICKET}");
@@ -284,6 +293,15 @@ fn is_within(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// What is in the bundle whose paths begin with `prefix`, and not in its `Contents`.
+fn beside(entries: &BTreeMap<String, Entry>, prefix: &str) -> impl Iterator<Item = String> + use<> {
+    let within = entries.range(prefix.to_owned()..).map(|(path, _)| path);
+    let within = within.take_while(|path| path.starts_with(prefix));
+    let contents = CONTENTS.trim_end_matches('/');
+    let others = within.filter(|path| !is_within(&path[prefix.len()..], contents));
+    others.cloned().collect::<Vec<_>>().into_iter()
+}
+
 fn text(entries: &BTreeMap<String, Entry>, path: &str) -> Result<Vec<u8>, BundleError> {
     let entry = entries.get(path);
     let Some(Entry { node: Node::File { source, .. }, .. }) = entry else {
@@ -304,10 +322,9 @@ struct About {
 impl About {
     fn read(info: &[u8], path: &str) -> Result<Self, BundleError> {
         let missing = |what| BundleError::Info { path: path.to_owned(), what };
-        let value = Value::from_reader(io::Cursor::new(info)).ok();
-        let dictionary = value.as_ref().and_then(Value::as_dictionary);
+        let dictionary = dictionary(info);
         let text = |key: &str| {
-            let value = dictionary.and_then(|it| it.get(key)).and_then(Value::as_string);
+            let value = dictionary.as_ref().and_then(|it| it.get(key)).and_then(Value::as_string);
             value.filter(|it| !it.is_empty() && !it.contains(['/', '\0'])).map(str::to_owned)
         };
         Ok(Self {

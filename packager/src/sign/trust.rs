@@ -42,6 +42,10 @@ pub enum VerifyError {
     Malformed { what: &'static str },
     #[error("it was changed after it was signed")]
     Changed,
+    #[error("its programs are signed by different keys, or as different ones")]
+    Different,
+    #[error("it belongs to a bundle that is not there")]
+    Alone,
     #[error("the signature is wrong")]
     Signature,
     #[error("it is signed with an algorithm that is not supported")]

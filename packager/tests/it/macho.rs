@@ -1,13 +1,16 @@
 //! Signatures of programs for macOS, taken apart by python and judged by openssl and LLVM.
 
-mod bundle;
+mod bundles;
 pub(crate) mod program;
 
 use std::{fs, io::Cursor, sync::Arc};
 
-use packager::sign::{
-    CodeSigner, SignError, Trust, VerifyError,
-    macho::{self, Details, Sealed},
+use packager::{
+    sign::{
+        CodeSigner, SignError, Trust, VerifyError, bundle,
+        macho::{self, Details, Sealed},
+    },
+    tree::Source,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -152,7 +155,10 @@ fn what_was_changed_or_signed_by_strangers_is_refused() {
         changed[at] ^= 1;
         verify(&changed, &pki.trust()).unwrap_err();
     }
-    verify(&[signed.as_slice(), b"more"].concat(), &pki.trust()).unwrap();
+    verify(&[signed.as_slice(), b"more"].concat(), &pki.trust()).unwrap_err();
+    let mut between = signed.clone();
+    between[second - 1] = 1;
+    assert!(matches!(verify(&between, &pki.trust()), Err(VerifyError::Changed)));
     let thin = sign(&thin(ARM64, 64), &details(), &by).unwrap();
     verify(&[thin.as_slice(), b"more"].concat(), &pki.trust()).unwrap_err();
     assert!(matches!(verify(&program, &pki.trust()), Err(VerifyError::NotSigned)));
@@ -164,6 +170,46 @@ fn what_was_changed_or_signed_by_strangers_is_refused() {
     macho::verify(&mut Cursor::new(&with_info), &info, &pki.trust()).unwrap();
     let info = Details { info: Some(b"<plist />".to_vec()), ..details() };
     macho::verify(&mut Cursor::new(&with_info), &info, &pki.trust()).unwrap_err();
+}
+
+/// `program` with signatures that say they are nobody's, as linkers make them.
+fn unsigned(mut program: Vec<u8>) -> Vec<u8> {
+    let mut replace = |from: &[u8], at: usize, to: &[u8]| {
+        let place = program.windows(from.len()).position(|it| it == from).unwrap() + at;
+        program[place..place + to.len()].copy_from_slice(to);
+    };
+    // The directory's flags, and the name that the list has for the message.
+    replace(&0xfade_0c02_u32.to_be_bytes(), 12, &2_u32.to_be_bytes());
+    replace(&0xfade_0cc0_u32.to_be_bytes(), 12 + 2 * 8, &0x2_0000_u32.to_be_bytes());
+    program
+}
+
+#[test]
+fn no_signature_vouches_for_the_program_of_another_processor() {
+    let pki = Arc::new(Pki::new());
+    pki.certify("code", "rsa:2048", "code");
+    pki.certify("other", "rsa:2048", "code");
+    let signed = |cpu, by: &str, identifier: &str| {
+        let details = Details { identifier: identifier.to_owned(), ..details() };
+        sign(&thin(cpu, 700), &details, &pki.signer(by)).unwrap()
+    };
+    let judged = |intel: Vec<u8>, arm: Vec<u8>| {
+        let both = universal(&[(X86_64, intel), (ARM64, arm)]);
+        verify(&both, &pki.trust()).unwrap();
+        bundle::verify_program(&Source::Bytes(both.into()), &pki.trust())
+    };
+    let arm = signed(ARM64, "code", "a");
+    let same = judged(signed(X86_64, "code", "a"), arm.clone()).unwrap();
+    assert!(same.seal.is_some_and(|seal| seal.trusted));
+    let nobodys = judged(unsigned(signed(X86_64, "code", "a")), arm.clone()).unwrap();
+    assert_eq!(nobodys.seal, None);
+    for other in [signed(X86_64, "other", "a"), signed(X86_64, "code", "b")] {
+        assert!(matches!(judged(other, arm.clone()), Err(VerifyError::Different)));
+    }
+    let resources = Details { resources: Some(b"<plist/>".to_vec()), ..details() };
+    let alone = sign(&both(64), &resources, &pki.signer("code")).unwrap();
+    let alone = bundle::verify_program(&Source::Bytes(alone.into()), &pki.trust());
+    assert!(matches!(alone, Err(VerifyError::Alone)));
 }
 
 #[test]

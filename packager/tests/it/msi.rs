@@ -1,6 +1,7 @@
 //! The msi, read by msitools and 7z.
 
 mod files;
+mod ice;
 mod rules;
 
 use std::{
@@ -151,15 +152,17 @@ fn the_service_runs_the_agent_and_every_call_of_it_is_without_secrets() {
     assert_eq!(Table::read(&path, "File").value(&program, "FileName"), "orbit.exe");
     let actions = Table::read(&path, "CustomAction");
     let calls: Vec<_> = actions.rows.iter().map(|row| (&*row[0], &*row[1], &*row[3])).collect();
+    let mut programs = actions.rows.iter().filter(|row| row[1] != "51");
     assert_eq!(
         calls,
         [
             ("OrbitConfigure", "3090", "installer configure"),
             ("OrbitPurge", "3154", "installer purge"),
+            ("OrbitReinstall", "51", "ALL"),
             ("OrbitStop", "3154", "installer stop"),
         ]
     );
-    assert!(actions.rows.iter().all(|row| row[2] == program));
+    assert!(programs.all(|row| row[2] == program));
 }
 
 #[test]

@@ -136,7 +136,13 @@ fn scripts_are_found_under_their_formats_names() {
     assert_eq!(names(Kind::Pkg), ["fleetd.pkg/postinstall", "fleetd.pkg/preinstall"]);
     assert_eq!(
         names(Kind::Msi),
-        ["action OrbitConfigure", "action OrbitPurge", "action OrbitStop", "service orbit"]
+        [
+            "action OrbitConfigure",
+            "action OrbitPurge",
+            "action OrbitReinstall",
+            "action OrbitStop",
+            "service orbit"
+        ]
     );
 }
 

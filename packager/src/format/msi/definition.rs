@@ -19,6 +19,9 @@ pub(super) struct Definition {
     pub(super) requirements: Vec<Requirement>,
     #[serde(rename = "action")]
     pub(super) actions: Vec<Action>,
+    #[serde(rename = "assignment")]
+    pub(super) assignments: Vec<Assignment>,
+    pub(super) progress: Vec<Progress>,
     pub(super) sequence: Sequences,
 }
 
@@ -82,6 +85,25 @@ pub(super) struct Action {
     pub(super) arguments: String,
     /// Whether the installation goes on when the call fails.
     pub(super) may_fail: bool,
+}
+
+/// A property that is set.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Assignment {
+    pub(super) name: String,
+    pub(super) property: String,
+    pub(super) value: String,
+}
+
+/// What is told of an action of the installer's own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Progress {
+    pub(super) action: String,
+    pub(super) description: String,
+    /// Of each thing that is done; `[1]` and so on stand for what the action reports.
+    pub(super) template: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -19,8 +19,6 @@ use crate::{
 const FEATURE: &str = "Agent";
 /// Whom all components are for: the 64-bit registry and file system.
 const COMPONENT_64_BIT: i32 = 256;
-/// The component that owns the root folder, and what is written below the key of settings.
-const SETTINGS_COMPONENT: &str = "Settings";
 
 /// All rows but the product code, which follows from them.
 pub(super) fn database(package: &Package, plan: &Plan<'_>, hashes: &[Hash]) -> Database {
@@ -34,6 +32,7 @@ pub(super) fn database(package: &Package, plan: &Plan<'_>, hashes: &[Hash]) -> D
     add_service(&mut database, definition, package, plan);
     add_upgrades(&mut database, definition);
     add_actions(&mut database, definition, package, plan);
+    add_sequences(&mut database, definition, plan.agent(package).is_some());
     database.describe_columns();
     database
 }
@@ -81,7 +80,7 @@ fn add_folders(database: &mut Database, plan: &Plan<'_>) {
         database.add("Directory", row);
     }
     for id in &plan.made_folders {
-        let component = format!("c{id}");
+        let component = folder_component(id);
         add_component(database, &component, &format!("folder {id}"), id, None);
         database.add("CreateFolder", [id.as_str().into(), component.into()]);
     }
@@ -98,6 +97,11 @@ fn add_folders(database: &mut Database, plan: &Plan<'_>) {
             24.into(), // neither advertised nor left out
         ],
     );
+}
+
+/// The component that makes a folder.
+fn folder_component(id: &str) -> String {
+    format!("c{id}")
 }
 
 fn add_component(database: &mut Database, id: &str, code: &str, folder: &str, key: Option<&str>) {
@@ -165,7 +169,7 @@ fn add_permissions(database: &mut Database, definition: &Definition, plan: &Plan
 /// as a number, or as nothing.
 fn add_settings(database: &mut Database, definition: &Definition) {
     const LOCAL_MACHINE: i32 = 2;
-    add_component(database, SETTINGS_COMPONENT, "settings", ROOT, None);
+    let component = folder_component(ROOT);
     for property in &definition.settings.properties {
         let row = [
             property.as_str().into(),
@@ -173,7 +177,7 @@ fn add_settings(database: &mut Database, definition: &Definition) {
             definition.settings.key.as_str().into(),
             property.as_str().into(),
             format!("=[{property}]").into(),
-            SETTINGS_COMPONENT.into(),
+            component.as_str().into(),
         ];
         database.add("Registry", row);
     }
@@ -261,6 +265,7 @@ fn add_actions(
     /// A program that is installed, run in the script, as the system.
     const INSTALLED_PROGRAM: i32 = 18 + 1024 + 2048;
     const WHATEVER_IT_SAYS: i32 = 64;
+    const SET_PROPERTY: i32 = 51;
     for requirement in &definition.requirements {
         let row = [requirement.condition.as_str().into(), requirement.message.as_str().into()];
         database.add("LaunchCondition", row);
@@ -277,6 +282,24 @@ fn add_actions(
         ];
         database.add("CustomAction", row);
     }
+    for assignment in &definition.assignments {
+        let row = [
+            assignment.name.as_str().into(),
+            SET_PROPERTY.into(),
+            assignment.property.as_str().into(),
+            assignment.value.as_str().into(),
+            Cell::Null,
+        ];
+        database.add("CustomAction", row);
+    }
+    for progress in &definition.progress {
+        let row = [&progress.action, &progress.description, &progress.template];
+        database.add("ActionText", row.map(|text| text.as_str().into()));
+    }
+}
+
+/// The order of work; without the calls of the agent's program if there is none.
+fn add_sequences(database: &mut Database, definition: &Definition, with_agent: bool) {
     let own = |step: &Step| definition.actions.iter().any(|action| action.name == step.action);
     let sequences = &definition.sequence;
     for (table, steps) in [
@@ -286,7 +309,7 @@ fn add_actions(
         ("InstallExecuteSequence", &sequences.install_execute_sequence),
         ("InstallUISequence", &sequences.install_ui_sequence),
     ] {
-        for step in steps.iter().filter(|step| agent.is_some() || !own(step)) {
+        for step in steps.iter().filter(|step| with_agent || !own(step)) {
             let row = [
                 step.action.as_str().into(),
                 step.when.as_deref().into(),

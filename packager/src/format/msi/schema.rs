@@ -106,6 +106,14 @@ const ANY: (i32, i32) = (-i32::MAX, i32::MAX);
 
 /// Every table that is written, in the order of their names.
 pub(super) const TABLES: &[Table] = &[
+    Table {
+        name: "ActionText",
+        columns: &[
+            id("Action").key(),
+            localized("Description", 64, "Text").nullable(),
+            localized("Template", 128, "Template").nullable(),
+        ],
+    },
     Table { name: "AdminExecuteSequence", columns: ACTIONS },
     Table { name: "AdminUISequence", columns: ACTIONS },
     Table { name: "AdvtExecuteSequence", columns: ACTIONS },

@@ -82,6 +82,8 @@ impl<'a> Code<'a> {
     }
 
     fn take(&mut self, path: &str, found: &Found, from: &mut dyn Read) -> Result<(), ReadError> {
+        // What comes later with the same path is what is laid.
+        self.programs.remove(path);
         let bundle = path.find(".app/").map(|at| path.split_at(at + ".app".len()));
         let entry = match found.kind {
             FoundKind::Dir | FoundKind::Special => Entry::dir(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plist::{Dictionary, Value};
 
 use super::{
-    About, CONTENTS, INFO, RESOURCES, Rule, is_within,
+    About, CONTENTS, INFO, RESOURCES, Rule, dictionary, is_within,
     resources::{digests, rule, rules2},
 };
 use crate::{
@@ -34,15 +34,30 @@ pub fn verify(entries: &BTreeMap<String, Entry>, trust: &Trust) -> Vec<Judged> {
     verifier.judged
 }
 
-/// Checks the signature of the program `source`, which is in no bundle.
+/// Checks the signatures of the program `source`, which is in no bundle, one for each processor.
 pub fn verify_program(source: &Source, trust: &Trust) -> Result<Sealed, VerifyError> {
-    program(source, &Details::default(), trust)
+    let sealed = one(&programs(source, &Details::default(), trust)?)?;
+    if sealed.covers_bundle { Err(VerifyError::Alone) } else { Ok(sealed) }
 }
 
-fn program(source: &Source, details: &Details, trust: &Trust) -> Result<Sealed, VerifyError> {
+fn programs(source: &Source, details: &Details, trust: &Trust) -> Result<Vec<Sealed>, VerifyError> {
     let mut file = source.open().map_err(VerifyError::Read)?;
-    let all = macho::verify(&mut file, details, trust)?;
-    all.into_iter().next_back().ok_or(VerifyError::NotSigned)
+    macho::verify(&mut file, details, trust)
+}
+
+/// What the signatures of a file's programs say, which is the same of all; a device takes any of them. If
+/// nobody has signed one, that is what they say.
+fn one(all: &[Sealed]) -> Result<Sealed, VerifyError> {
+    let says = |it: &Sealed| {
+        let by = it.seal.as_ref().and_then(|seal| seal.chain.first().cloned());
+        (it.identifier.clone(), it.team.clone(), it.requirement.clone(), it.covers_bundle, by)
+    };
+    let last = all.last().ok_or(VerifyError::NotSigned)?;
+    match all.iter().find(|it| it.seal.is_none()) {
+        Some(nobodys) => Ok(nobodys.clone()),
+        None if all.iter().any(|it| says(it) != says(last)) => Err(VerifyError::Different),
+        None => Ok(last.clone()),
+    }
 }
 
 const DAMAGED: VerifyError = VerifyError::Malformed { what: "list of the bundle's files" };
@@ -54,18 +69,34 @@ struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
-    fn bundle(&mut self, prefix: &str) {
+    /// Gives what its program's signatures say.
+    fn bundle(&mut self, prefix: &str) -> Vec<Sealed> {
         match self.sealed(prefix) {
-            Ok((path, sealed, files)) => {
-                self.judged.push(Judged { path: path.clone(), found: Ok(sealed) });
+            Ok((path, all, files)) => {
+                self.judged.push(Judged { path: path.clone(), found: one(&all) });
+                self.beside(prefix);
                 self.files(&format!("{prefix}{CONTENTS}"), &path, &files);
+                all
             }
-            Err((path, error)) => self.judged.push(Judged { path, found: Err(error) }),
+            Err((path, error)) => {
+                self.judged.push(Judged { path, found: Err(error) });
+                Vec::new()
+            }
         }
     }
 
-    /// The bundle's program, what its signature says, and the list that it covers.
-    fn sealed(&self, prefix: &str) -> Result<(String, Sealed, Dictionary), (String, VerifyError)> {
+    /// Beside `Contents` is nothing: no signature would cover it.
+    fn beside(&mut self, prefix: &str) {
+        for path in super::beside(self.entries, prefix) {
+            self.require(&path, false);
+        }
+    }
+
+    /// The bundle's program, what its signatures say, and the list that they cover.
+    fn sealed(
+        &self,
+        prefix: &str,
+    ) -> Result<(String, Vec<Sealed>, Dictionary), (String, VerifyError)> {
         let info_path = format!("{prefix}{INFO}");
         let missing = |path: &str| (path.to_owned(), VerifyError::Malformed { what: "bundle" });
         let info = super::text(self.entries, &info_path).map_err(|_| missing(&info_path))?;
@@ -77,9 +108,8 @@ impl Verifier<'_> {
         let details =
             Details { info: Some(info), resources: Some(list.clone()), ..Details::default() };
         let sealed =
-            program(source, &details, self.trust).map_err(|error| (path.clone(), error))?;
-        let list = Value::from_reader_xml(&list[..]).ok().and_then(Value::into_dictionary);
-        let Some(list) = list else { return Err((path, DAMAGED)) };
+            programs(source, &details, self.trust).map_err(|error| (path.clone(), error))?;
+        let Some(list) = dictionary(&list) else { return Err((path, DAMAGED)) };
         let part = |key| list.get(key).and_then(Value::as_dictionary);
         match (part("files2"), part("rules2")) {
             (Some(files), Some(rules)) if same(rules, &rules2()) => {
@@ -109,13 +139,18 @@ impl Verifier<'_> {
             let listed = files.get(inside).and_then(Value::as_dictionary);
             let is_nested = listed.is_some_and(|it| it.contains_key("requirement"));
             match (&entry.node, listed) {
-                (Node::Dir, Some(_)) if is_nested => {
-                    self.bundle(&format!("{path}/"));
+                (Node::Dir, Some(listed)) if is_nested => {
+                    let all = self.bundle(&format!("{path}/"));
+                    self.require(path, all.is_empty() || is_listed(&all, listed));
                     nested.push(path);
                 }
                 (Node::Dir, _) => {}
-                (Node::File { source, .. }, Some(_)) if is_nested => {
-                    let found = verify_program(source, self.trust);
+                (Node::File { source, .. }, Some(listed)) if is_nested => {
+                    let found = programs(source, &Details::default(), self.trust);
+                    let found = found.and_then(|all| match is_listed(&all, listed) {
+                        true => one(&all),
+                        false => Err(VerifyError::Changed),
+                    });
                     self.judged.push(Judged { path: path.clone(), found });
                 }
                 (node, Some(listed)) => self.require(path, is_same(node, listed)),
@@ -135,6 +170,13 @@ impl Verifier<'_> {
             self.judged.push(Judged { path: path.to_owned(), found: Err(VerifyError::Changed) });
         }
     }
+}
+
+/// Whether one of a file's programs is the one of which the list has the digest; the others are held
+/// against it by [`one`].
+fn is_listed(all: &[Sealed], listed: &Dictionary) -> bool {
+    let digest = listed.get("cdhash").and_then(Value::as_data);
+    all.iter().any(|sealed| Some(&sealed.code_digest[..]) == digest)
 }
 
 fn is_same(node: &Node, listed: &Dictionary) -> bool {

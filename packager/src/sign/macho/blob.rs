@@ -10,7 +10,7 @@ pub(super) const MESSAGE: u32 = 0xfade_0b01;
 pub(super) const ENTITLEMENTS: u32 = 0xfade_7171;
 pub(super) const DER_ENTITLEMENTS: u32 = 0xfade_7172;
 
-/// What a blob in a signature is for. Those up to 7 are also the places of their digests in a
+/// What a blob in a signature is for. Those up to the last are also the places of their digests in a
 /// directory, counted backwards from the digests of the pages.
 pub(super) mod slot {
     pub(in super::super) const DIRECTORY: u32 = 0;
@@ -19,6 +19,8 @@ pub(super) mod slot {
     pub(in super::super) const RESOURCES: u32 = 3;
     pub(in super::super) const ENTITLEMENTS: u32 = 5;
     pub(in super::super) const DER_ENTITLEMENTS: u32 = 7;
+    /// Behind it, up to here, are conditions for starting the program.
+    pub(in super::super) const LAST: u32 = 11;
     /// Directories with other digests, from here on.
     pub(in super::super) const ALTERNATIVES: std::ops::Range<u32> = 0x1000..0x1005;
     pub(in super::super) const MESSAGE: u32 = 0x1_0000;

@@ -69,9 +69,26 @@ impl Slices {
         slices.collect::<Option<Vec<_>>>().filter(|all| all.len() == count as usize)
     }
 
+    /// Whether everything that is in no program is zero, as far as the header tells nothing of it.
+    pub(super) fn stand_alone(&self, file: &mut dyn ReadSeek) -> std::io::Result<bool> {
+        let size = file.seek(SeekFrom::End(0))?;
+        let mut end = if self.is_universal { self.header_size() } else { 0 };
+        for (start, next) in self.all.iter().map(|it| (it.place.start, it.place.end())) {
+            if !is_zero(file, end, start)? {
+                return Ok(false);
+            }
+            end = next;
+        }
+        Ok(end == size)
+    }
+
+    fn header_size(&self) -> u64 {
+        HEADER + (self.all.len() * ENTRY) as u64
+    }
+
     /// The same programs with other sizes, in places that fit.
     pub(super) fn resized(&self, sizes: &[u64]) -> Self {
-        let mut end = if self.is_universal { HEADER + (self.all.len() * ENTRY) as u64 } else { 0 };
+        let mut end = if self.is_universal { self.header_size() } else { 0 };
         let all = self.all.iter().zip(sizes).map(|(slice, &size)| {
             let start = end.next_multiple_of(1 << slice.alignment);
             end = start + size;
@@ -101,6 +118,20 @@ impl Slices {
 /// Writes `count` zeros.
 pub(super) fn fill(out: &mut dyn Write, count: u64) -> std::io::Result<()> {
     std::io::copy(&mut std::io::repeat(0).take(count), out).map(drop)
+}
+
+/// Whether the bytes of `file` from `start` to `end` are zeros.
+fn is_zero(file: &mut dyn ReadSeek, start: u64, end: u64) -> std::io::Result<bool> {
+    file.seek(SeekFrom::Start(start))?;
+    let mut rest = file.take(end - start);
+    let mut buffer = [0; 4096];
+    loop {
+        match rest.read(&mut buffer)? {
+            0 => return Ok(true),
+            read if buffer[..read].iter().any(|byte| *byte != 0) => return Ok(false),
+            _ => {}
+        }
+    }
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {

@@ -55,6 +55,9 @@ pub fn verify(
     trust: &Trust,
 ) -> Result<Vec<Sealed>, VerifyError> {
     let slices = Slices::read(file)?.ok_or(VerifyError::Malformed { what: "program" })?;
+    if !slices.stand_alone(file).map_err(VerifyError::Read)? {
+        return Err(VerifyError::Changed);
+    }
     slices.all.iter().map(|slice| verify_image(file, slice.place, bundle, trust)).collect()
 }
 
@@ -149,7 +152,7 @@ fn check_pages(
 
 /// Every part that is in the signature itself, and none that is promised may be missing.
 fn check_parts(signature: &Signature<'_>, directory: &Parsed<'_>) -> Result<(), VerifyError> {
-    for slot in [slot::REQUIREMENTS, slot::ENTITLEMENTS, slot::DER_ENTITLEMENTS] {
+    for slot in (1..=slot::LAST).filter(|slot| ![slot::INFO, slot::RESOURCES].contains(slot)) {
         let blob = signature.get(slot);
         if blob.map(sha256).as_ref().map(<[u8; 32]>::as_slice) != directory.special(slot) {
             return Err(VerifyError::Changed);

@@ -216,6 +216,56 @@ fn a_file_that_is_changed_added_or_missing_is_found() {
         symlink("icon.icns", app.join("Resources/link")).unwrap();
     };
     assert_eq!(found(&link), ["Contents/Resources/link"]);
+    let beside = |app: &Path| fs::write(app.join("../beside"), "other").unwrap();
+    assert_eq!(found(&beside), ["beside"]);
+}
+
+#[test]
+fn code_of_the_same_signer_is_not_taken_for_what_was_in_the_bundle() {
+    let (pki, app, other) = (pki(), App::new(), App::new());
+    other.write("Agent.app/Contents/PlugIns/Help er.app/Contents/Resources/x", b"more");
+    other.write("Agent.app/Contents/MacOS/tool", &both(80));
+    let laid = lay(app.sign(&pki).unwrap(), app.folder.path());
+    let strange = lay(other.sign(&pki).unwrap(), other.folder.path());
+    for path in ["Contents/PlugIns/Help er.app", "Contents/MacOS/tool"] {
+        let copy = App { folder: tempfile::tempdir().unwrap() };
+        let target = copy.path("Agent.app");
+        run("cp", &["-a", laid.to_str().unwrap(), target.to_str().unwrap()]);
+        run("rm", &["-r", target.join(path).to_str().unwrap()]);
+        let from = strange.join(path);
+        run("cp", &["-a", from.to_str().unwrap(), target.join(path).to_str().unwrap()]);
+        assert_eq!(wrong(&copy.open().verify(&pki.trust())), [path]);
+    }
+}
+
+#[test]
+fn lists_in_lists_without_end_are_refused() {
+    let (pki, app) = (pki(), App::new());
+    let laid = lay(app.sign(&pki).unwrap(), app.folder.path());
+    let nested = |count| {
+        let [open, close] = ["<array>", "</array>"].map(|tag: &str| tag.repeat(count));
+        format!("<plist version=\"1.0\">{open}{close}</plist>").into_bytes()
+    };
+    // Each list but the last has the next.
+    let binary = |count: u16| {
+        let mut bytes = b"bplist00".to_vec();
+        let mut places = Vec::new();
+        for number in 1..=count {
+            places.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
+            bytes.push(if number < count { 0xa1 } else { 0xa0 });
+            bytes.extend((number < count).then_some(number).into_iter().flat_map(u16::to_be_bytes));
+        }
+        let table = bytes.len() as u64;
+        let tail = [u64::from(count), 0, table].map(u64::to_be_bytes).concat();
+        [bytes, places, vec![0; 6], vec![4, 2], tail].concat()
+    };
+    for list in [nested(200_000), binary(2_200), binary(20_000)] {
+        let copy = App { folder: tempfile::tempdir().unwrap() };
+        let target = copy.path("Agent.app");
+        run("cp", &["-a", laid.to_str().unwrap(), target.to_str().unwrap()]);
+        fs::write(target.join("Contents/Info.plist"), list).unwrap();
+        assert_eq!(wrong(&copy.open().verify(&pki.trust())), ["Contents/Info.plist"]);
+    }
 }
 
 #[test]
@@ -231,6 +281,8 @@ fn what_cannot_be_signed_is_told_with_its_path() {
     let nothing =
         refused(&|app| app.write("Agent.app/Contents/Info.plist", b"<plist><dict/></plist>"));
     assert_eq!(nothing, "`Contents/Info.plist` does not tell its identifier");
+    let beside = refused(&|app| app.write("Agent.app/beside", b""));
+    assert!(beside.starts_with("`beside` is beside Contents"), "{beside}");
     let framework =
         refused(&|app| app.write("Agent.app/Contents/Frameworks/A.framework/Versions/A/A", b""));
     assert!(framework.contains("A.framework` is a framework"), "{framework}");
