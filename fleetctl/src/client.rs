@@ -129,6 +129,22 @@ impl Client {
         }
     }
 
+    /// What `POST path` gives; or the problem, when that is one of the answers to be expected
+    /// (status 400).
+    pub(crate) async fn attempt<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<Result<T, Problem>> {
+        let reply = send(&self.http, &self.post(path, body)?, None).await?;
+        if reply.status == StatusCode::BAD_REQUEST
+            && let Ok(problem) = serde_json::from_slice(&reply.body)
+        {
+            return Ok(Err(problem));
+        }
+        parsed(&reply.into_body()?).map(Ok)
+    }
+
     /// `POST path` whose reply does not matter.
     pub(crate) async fn tell(&mut self, path: &str, body: &impl Serialize) -> anyhow::Result<()> {
         self.exchange(&self.post(path, body)?).await.map(drop)

@@ -361,6 +361,13 @@ pub(crate) fn code_passphrase(name: &str) -> (String, Option<Hidden>) {
     (variable, value)
 }
 
+/// Whether a browser would have somewhere to show itself.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn has_display() -> bool {
+    let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    cfg!(any(windows, target_os = "macos")) || set("DISPLAY") || set("WAYLAND_DISPLAY")
+}
+
 /// Who runs this, as the system calls them.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 pub(crate) fn user_name() -> Option<String> {

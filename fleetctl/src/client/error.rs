@@ -42,6 +42,10 @@ fn stranger(reply: &Reply) -> String {
 }
 
 fn advice(reply: &Reply) -> Option<&'static str> {
+    let problem: Option<Problem> = serde_json::from_slice(&reply.body).ok();
+    if problem.is_some_and(|problem| problem.kind == "/problems/step-up-required") {
+        return Some("your password is asked for once more: `fleetctl login`, then try again");
+    }
     match reply.status {
         StatusCode::FORBIDDEN if is_problem(reply, "/problems/password-expired") => {
             Some("set another with `fleetctl account renew-password`")

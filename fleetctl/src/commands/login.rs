@@ -1,6 +1,11 @@
 //! `fleetctl login`: signs in and keeps a context.
 
-use std::path::PathBuf;
+mod code;
+
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+};
 
 use clap::Args;
 use url::{Host, Url};
@@ -17,10 +22,13 @@ use crate::{
 
 /// Signs in and keeps what that gives in a context
 ///
-/// Without --url, signs in again to the server of the current context.
+/// At a terminal it shows a code, to be approved in a browser, which may be on another machine. With
+/// --email or --password-stdin it takes a password. Without --url, signs in again to the server of
+/// the current context.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  fleetctl login --url https://fleet.example.com
   fleetctl login --url https://fleet.example.com --email ann@example.com
   fleetctl login --url https://localhost:8080 --fleet-certificate ca.pem
   fleetctl login --context staging --url https://staging.example.com")]
@@ -34,12 +42,18 @@ pub(crate) struct LoginArgs {
     /// Accept any certificate
     #[arg(long, requires = "url", conflicts_with = "fleet_certificate")]
     insecure: bool,
-    /// Email address; asked for unless given
+    /// Email address, to sign in with a password
     #[arg(long)]
     email: Option<String>,
     /// Read the password from standard input instead of asking
     #[arg(long)]
     password_stdin: bool,
+    /// Show a code also where nobody is at the terminal
+    #[arg(long, conflicts_with_all = ["email", "password_stdin"])]
+    code: bool,
+    /// Open no browser
+    #[arg(long)]
+    no_browser: bool,
 }
 
 /// A server and the certificates it may show.
@@ -77,13 +91,18 @@ pub(crate) async fn run(args: LoginArgs, session: &Session) -> anyhow::Result<()
         }
         None => current(session)?,
     };
-    let request = LoginRequest {
-        email: prompt::text(args.email.or(known), "Email: ", "--email")?,
-        password: prompt::password(args.password_stdin)?,
-        client: ClientKind::Cli,
-    };
     let mut client = Client::new(server.clone(), &trust, Access::Nobody)?;
-    let tokens: SessionTokens = client.create("/auth/login", &request).await?;
+    let with_password = args.email.is_some() || args.password_stdin;
+    let tokens = if args.code || (!with_password && io::stdin().is_terminal()) {
+        code::sign_in(session, &mut client, &server, !args.no_browser).await?
+    } else {
+        let request = LoginRequest {
+            email: prompt::text(args.email.or(known), "Email: ", "--email")?,
+            password: prompt::password(args.password_stdin)?,
+            client: ClientKind::Cli,
+        };
+        client.create("/auth/login", &request).await?
+    };
     sign_in_as(session, server, &trust, tokens)
 }
 

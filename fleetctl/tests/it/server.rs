@@ -25,6 +25,8 @@ pub(crate) const API_KEY: &str = "fleetd_pk_live_key";
 /// What the server remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    /// How often a device code was asked for.
+    pub(crate) polls: u32,
     /// How many token pairs were given; the last is the only one that works.
     pub(crate) tokens: u32,
     pub(crate) refreshes: u32,
@@ -93,6 +95,8 @@ fn app(seen: Arc<Mutex<Seen>>) -> Router {
         .route("/auth/login", post(login))
         .route("/auth/register", post(login))
         .route("/auth/refresh", post(refresh))
+        .route("/auth/device/code", post(device_code))
+        .route("/auth/device/token", post(device_token))
         .with_state(seen)
 }
 
@@ -155,6 +159,33 @@ async fn login(State(seen): Memory, Json(body): Json<Value>) -> Response {
         return problem(401, "the password is wrong");
     }
     tokens(&mut seen.lock().unwrap())
+}
+
+/// A code that is to be asked for without a pause.
+async fn device_code() -> Response {
+    Json(json!({
+        "device_code": "for-the-program", "user_code": "WDJB-MJHT", "expires_in": 600,
+        "interval": 0, "verification_uri": "http://elsewhere.example/x",
+        "verification_uri_complete": "http://elsewhere.example/x?user_code=WDJB-MJHT",
+    }))
+    .into_response()
+}
+
+/// Nobody has approved the first time, and somebody the second; the third code was refused.
+async fn device_token(State(seen): Memory, Json(body): Json<Value>) -> Response {
+    assert_eq!(body, json!({ "device_code": "for-the-program" }));
+    let mut seen = seen.lock().unwrap();
+    seen.polls += 1;
+    let refused = |error: &str| {
+        let problem =
+            json!({ "type": "/problems/x", "title": "No", "status": 400, "error": error });
+        (StatusCode::BAD_REQUEST, Json(problem)).into_response()
+    };
+    match seen.polls {
+        1 => refused("authorization_pending"),
+        2 => tokens(&mut seen),
+        _ => refused("access_denied"),
+    }
 }
 
 async fn refresh(State(seen): Memory, Json(body): Json<Value>) -> Response {

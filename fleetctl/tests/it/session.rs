@@ -35,6 +35,19 @@ fn signing_in_keeps_a_session_and_a_wrong_password_exits_with_4() {
 }
 
 #[test]
+fn a_code_is_shown_and_waited_for_until_it_is_approved_or_refused() {
+    let server = Server::start();
+    let home = Home::new();
+    let login = ["login", "--url", &server.url, "--code", "--no-browser"];
+    let said = home.fleetctl(login).stderr;
+    let page = format!("open {}/auth/device and approve the code WDJB-MJHT", server.url);
+    assert!(said.contains(&page), "{said}");
+    home.fleetctl(["devices", "list"]).ok();
+    let refused = home.fleetctl(login).fails(4);
+    assert!(refused.contains("error: No"), "{refused}");
+}
+
+#[test]
 fn setting_up_signs_the_owner_in() {
     let server = Server::start();
     let home = Home::new();
