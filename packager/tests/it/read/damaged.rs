@@ -32,9 +32,20 @@ fn a_bit_that_flipped_in_the_files_shows() {
         for at in files.step_by(bytes.len() / 97) {
             let mut changed = bytes.clone();
             changed[at] ^= 0x10;
-            assert!(shows(&original, &changed), "{kind}: byte {at} of {}", bytes.len());
+            // zstd has bits that stand for nothing.
+            let harmless = || kind == Kind::Deb && unpacked(&bytes) == unpacked(&changed);
+            let seen = shows(&original, &changed) || harmless();
+            assert!(seen, "{kind}: byte {at} of {}", bytes.len());
         }
     }
+}
+
+/// The digest of what dpkg-deb unpacks.
+fn unpacked(deb: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), deb).unwrap();
+    let path = file.path().display();
+    run("bash", &["-c", &format!("set -o pipefail; dpkg-deb --fsys-tarfile {path} | sha256sum")])
 }
 
 /// Where in an msi the data of the cabinet is, which no other stream comes before.
