@@ -381,8 +381,6 @@ pub struct Membership {
 #[serde(deny_unknown_fields)]
 pub struct SwitchOrganization {
     pub org_id: OrgId,
-    #[serde(default)]
-    pub client: ClientKind,
 }
 
 /// `PATCH /organization`.

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use wire::api::{
-    ClientKind, Membership, Organization, RenameOrganization, SessionTokens, SwitchOrganization,
+    Membership, Organization, RenameOrganization, SessionTokens, SwitchOrganization,
 };
 
 use super::{find, login::sign_in_as};
@@ -70,7 +70,7 @@ pub(crate) async fn run(command: OrgsCommand, session: &Session) -> anyhow::Resu
             let org = find::only("organization", &args.organization, orgs, |it| {
                 (describe(it), vec![&it.organization])
             })?;
-            let request = SwitchOrganization { org_id: org.org_id, client: ClientKind::Cli };
+            let request = SwitchOrganization { org_id: org.org_id };
             let tokens: SessionTokens = client.create("/auth/org/switch", &request).await?;
             let (server, trust) = session.server()?;
             sign_in_as(session, server, &trust, tokens)

@@ -24,7 +24,7 @@ use super::{
     mail::Letter,
     password_rules::check_password,
     secrets,
-    store::{AccountRow, Hash, NewToken, NewUserRow, RegistrationRow, TokenKind, Tx},
+    store::{AccountRow, Hash, NewToken, NewUserRow, RegistrationRow, TokenKind, Tx, Whose},
 };
 
 /// How long the token works that signing in with too old a password gives.
@@ -110,6 +110,7 @@ impl Fleet {
         let before = before.ok_or(AccountError::WrongToken)?;
         let orgs = self.0.store.organizations_of(before.user_id).await?;
         let mut tx = self.0.store.apart().await?;
+        tx.lock_person(before.user_id).await?;
         let redeemed = tx.redeem_token(&kinds, &hash, now).await?;
         let (user_id, email) = redeemed.ok_or(AccountError::WrongToken)?;
         tx.set_email(user_id, &email).await.map_err(taken_meanwhile)?;
@@ -157,6 +158,7 @@ impl Fleet {
         let new_hash = self.acceptable_password(&account, new).await?;
         let orgs = self.0.store.organizations_of(account.user_id).await?;
         let mut tx = self.0.store.apart().await?;
+        tx.lock_person(account.user_id).await?;
         tx.redeem_token(&kinds, &hash, self.now()).await?.ok_or(AccountError::WrongToken)?;
         let change = PasswordChange {
             name: Happening::PasswordReset,
@@ -277,6 +279,7 @@ impl Fleet {
         let PasswordChange { name, account, hash, orgs, kept } = change;
         let (now, user_id) = (self.now(), account.user_id);
         let history = self.0.config.auth.password.history.saturating_sub(1);
+        tx.lock_person(user_id).await?;
         if !tx.set_password(account, (hash, history), now).await? {
             return Err(AccountError::WrongPassword);
         }
@@ -287,8 +290,8 @@ impl Fleet {
             let mut org = tx.within(*org_id).await?;
             match kept {
                 Kept::All => {}
-                Kept::One(id) => org.end_other_sessions(user_id, id, now).await?,
-                Kept::None => drop(org.end_sessions(Some(user_id), now).await?),
+                Kept::One(id) => drop(org.end_sessions(Whose::PersonBut(user_id, id), now).await?),
+                Kept::None => drop(org.end_sessions(Whose::Person(user_id), now).await?),
             }
             tx = org.leave();
         }

@@ -183,6 +183,18 @@ impl Actor {
         }
     }
 
+    /// The same of a person. An API key signs in nowhere, and may what its scopes say.
+    pub(super) fn require_recent_login_of_people(
+        &self,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Result<(), Forbidden> {
+        match self.proof {
+            Proof::Session(_) => self.require_recent_login(rules, now),
+            Proof::ApiKey { .. } => Ok(()),
+        }
+    }
+
     /// Whether they ask from the network that they signed in from.
     pub(super) fn is_at_home(&self, session: &SessionProof) -> bool {
         let home = session.authenticated_from.parse().map(network_of);
@@ -213,5 +225,13 @@ impl Actor {
                 format!("api key {id} of user {}", self.user_id)
             }
         }
+    }
+}
+
+/// The session of who asks. An API key is nobody who could be asked.
+pub(super) fn in_person(actor: &Actor) -> Result<&SessionProof, Forbidden> {
+    match &actor.proof {
+        Proof::Session(session) => Ok(session),
+        Proof::ApiKey { .. } => Err(Forbidden::PeopleOnly),
     }
 }

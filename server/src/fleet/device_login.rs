@@ -5,17 +5,14 @@ use std::net::IpAddr;
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use wire::{
-    OrgId, UserId,
-    api::{
-        ClientKind, DeviceApproval, DeviceCodeRequest, DeviceTokenRequest, Hidden, LoginRequest,
-        PendingDeviceLogin,
-    },
+use wire::api::{
+    ClientKind, DeviceApproval, DeviceCodeRequest, DeviceTokenRequest, Hidden, LoginRequest,
+    PendingDeviceLogin,
 };
 
 use super::{
     Access, Actor, Fleet, StoreError,
-    actor::{Forbidden, Proof},
+    actor::{Forbidden, in_person},
     audit::{Event, Happening},
     errors::{FieldErrors, SignInError, TooMany},
     fingerprint::ClientHints,
@@ -23,8 +20,8 @@ use super::{
     limiter::network_of,
     limits::{LimitError, Policy},
     secrets,
-    sessions::{Caller, Tokens},
-    store::{Decision, DeviceLoginRow, Hash},
+    sessions::{Beginning, Caller, Proven, Tokens},
+    store::{Approval, Decision, DeviceLoginRow, Hash, OrgStore},
 };
 
 /// How long a code can be approved and redeemed.
@@ -143,14 +140,7 @@ impl Fleet {
         let early = now.duration_since(login.polled_at) < login.interval;
         let interval = if early { login.interval + INTERVAL } else { login.interval };
         match login.decision {
-            Decision::Approved { org_id, user_id } => {
-                if !self.0.store.redeem_device_login(&code).await? {
-                    return Err(DeviceLoginError::Unknown);
-                }
-                let org = self.0.store.org(org_id, Access::Write).await?;
-                let who = (org_id, user_id);
-                Ok(self.begin_session(org, who, ClientKind::Cli, caller).await?)
-            }
+            Decision::Approved(approval) => self.begin_approved(&code, approval, caller).await,
             Decision::Denied => Err(DeviceLoginError::Denied),
             Decision::Redeemed => Err(DeviceLoginError::Unknown),
             Decision::Pending => {
@@ -160,13 +150,35 @@ impl Fleet {
         }
     }
 
+    /// The session that somebody approved of. It lasts as long as if it had begun when they last
+    /// proved who they are, and not at all if they were shut out since.
+    async fn begin_approved(
+        &self,
+        code: &Hash,
+        Approval { org_id, user_id, authenticated_at }: Approval,
+        caller: Caller<'_>,
+    ) -> Result<Tokens, DeviceLoginError> {
+        let mut org = self.0.store.org(org_id, Access::Write).await?;
+        org.lock_person(user_id).await?;
+        if !org.apart().redeem_device_login(code).await? {
+            return Err(DeviceLoginError::Unknown);
+        }
+        let beginning = Beginning {
+            authenticated_at,
+            expires_at: authenticated_at + self.0.config.auth.jwt.refresh_ttl.as_signed(),
+            ..self.beginning((org_id, user_id), ClientKind::Cli, caller)
+        };
+        Ok(self.begin_session(org, beginning, caller).await?)
+    }
+
     /// What asks to be signed in with this code, to be shown before it is approved.
     pub async fn pending_device_login(
         &self,
         actor: &Actor,
         user_code: &str,
     ) -> Result<PendingDeviceLogin, ApprovalError> {
-        self.find_pending(user_code, &in_person(actor)?).await
+        in_person(actor)?;
+        self.find_pending(user_code, &actor.user_id.to_string()).await
     }
 
     /// The same for whoever is not signed in, by network.
@@ -200,19 +212,29 @@ impl Fleet {
         })
     }
 
-    /// Lets the person who asks sign in elsewhere, or refuses it.
+    /// Lets the person who asks sign in elsewhere, which takes a recent sign-in; or refuses it.
     pub async fn decide_device_login(
         &self,
         actor: &Actor,
         approval: DeviceApproval,
     ) -> Result<(), ApprovalError> {
-        let whom = in_person(actor)?;
-        self.find_pending(&approval.user_code, &whom).await?;
-        let by = approval.approve.then_some((actor.org_id, actor.user_id));
-        self.decide(&approval.user_code, by).await?;
+        let proof = in_person(actor)?;
+        if approval.approve {
+            actor.require_recent_login(&self.0.config.auth.session, self.now())?;
+        }
+        self.find_pending(&approval.user_code, &actor.user_id.to_string()).await?;
+        let by = Approval {
+            org_id: actor.org_id,
+            user_id: actor.user_id,
+            authenticated_at: proof.authenticated_at,
+        };
+        let mut org = self.0.store.org(actor.org_id, Access::Note).await?;
+        org.lock_person(actor.user_id).await?;
+        // Whoever ended it meanwhile wants nothing to follow from it.
+        org.session(&proof.id).await?.ok_or(SignInError::SessionExpired)?;
         let who = actor.label();
         let event = decision_event(&who, approval.approve, actor.address);
-        Ok(self.record(Some(actor.org_id), &event).await?)
+        self.decide(org, (&approval, by), &event).await
     }
 
     /// The same for a person who signs in just for this.
@@ -224,20 +246,32 @@ impl Fleet {
     ) -> Result<(), ApprovalError> {
         self.device_login_to_show(&approval.user_code, caller).await?;
         let email = login.email.trim().to_lowercase();
-        let (user_id, org_id) = self.prove(&email, login.password, caller.address).await?;
-        self.decide(&approval.user_code, approval.approve.then_some((org_id, user_id))).await?;
+        let authenticated_at = self.now();
+        let proven = self.prove(&email, login.password, caller.address).await?;
+        let Proven { user_id, org_id, password_changed_at } = proven;
+        let mut org = self.0.store.org(org_id, Access::Note).await?;
+        org.lock_person(user_id).await?;
+        if org.apart().password_changed_at(user_id).await? != Some(password_changed_at) {
+            return Err(SignInError::WrongLogin.into());
+        }
+        let by = Approval { org_id, user_id, authenticated_at };
         let who = format!("user {user_id}");
         let event = decision_event(&who, approval.approve, caller.address);
-        Ok(self.record(Some(org_id), &event).await?)
+        self.decide(org, (&approval, by), &event).await
     }
 
     async fn decide(
         &self,
-        user_code: &str,
-        by: Option<(OrgId, UserId)>,
+        mut org: OrgStore,
+        (approval, by): (&DeviceApproval, Approval),
+        event: &Event<'_>,
     ) -> Result<(), ApprovalError> {
-        let decided = self.0.store.decide_device_login(&hash_of(user_code), by, self.now()).await?;
-        if decided { Ok(()) } else { Err(ApprovalError::Unknown) }
+        let (code, by) = (hash_of(&approval.user_code), approval.approve.then_some(by));
+        if !org.apart().decide_device_login(&code, by, self.now()).await? {
+            return Err(ApprovalError::Unknown);
+        }
+        self.record_in(&mut org, event);
+        Ok(org.commit().await?)
     }
 }
 
@@ -249,14 +283,6 @@ fn decision_event(actor: &str, approved: bool, address: IpAddr) -> Event<'_> {
         address,
         outcome: if approved { "approved" } else { "denied" },
         changes: Value::Null,
-    }
-}
-
-/// Who may approve: a person who is signed in. An API key is nobody who could be asked.
-fn in_person(actor: &Actor) -> Result<String, Forbidden> {
-    match &actor.proof {
-        Proof::Session(_) => Ok(actor.user_id.to_string()),
-        Proof::ApiKey { .. } => Err(Forbidden::PeopleOnly),
     }
 }
 

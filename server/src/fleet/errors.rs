@@ -72,6 +72,8 @@ pub enum SignInError {
     /// They do not belong to the organization that they want to switch to, or it does not exist.
     #[error("you do not belong to this organization")]
     NotAMember,
+    #[error("the session is for this organization already")]
+    SameOrganization,
     /// The password was right, but something is to be done first.
     #[error(transparent)]
     Account(#[from] AccountError),

@@ -48,6 +48,7 @@ impl Fleet {
         new: NewInvitation,
     ) -> Result<CreatedInvitation, ManageError> {
         actor.require(Permission::UsersInvite)?;
+        actor.require_recent_login_of_people(&self.0.config.auth.session, self.now())?;
         let mut errors = FieldErrors::default();
         let email = tidy_email(&mut errors, &new.email);
         errors.into_result().map_err(ManageError::Invalid)?;

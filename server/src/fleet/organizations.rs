@@ -14,7 +14,7 @@ use super::{
     errors::{FieldErrors, ManageError, SignInError},
     identity::tidy_email,
     password_rules::check_password,
-    sessions::{Caller, Tokens},
+    sessions::{Beginning, Caller, Tokens},
     store::NewUserRow,
 };
 
@@ -37,27 +37,43 @@ impl Fleet {
         Ok(found)
     }
 
-    /// Ends the session, and begins one in another organization of the same person.
+    /// Ends the session, and begins one in another organization of the same person, which lasts as
+    /// long as the one before would have: nobody proved anything anew.
     pub async fn switch_organization(
         &self,
         actor: &Actor,
-        SwitchOrganization { org_id, client }: SwitchOrganization,
+        SwitchOrganization { org_id }: SwitchOrganization,
         caller: Caller<'_>,
     ) -> Result<Tokens, SignInError> {
         let Proof::Session(session) = &actor.proof else {
             return Err(SignInError::PeopleOnly);
         };
+        if org_id == actor.org_id {
+            return Err(SignInError::SameOrganization);
+        }
         if !self.0.store.organizations_of(actor.user_id).await?.contains(&org_id) {
             return Err(SignInError::NotAMember);
         }
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.lock_person(actor.user_id).await?;
+        let session = org.session(&session.id).await?.ok_or(SignInError::SessionExpired)?;
         org.end_session(&session.id, self.now()).await?;
         let deed = (Happening::SessionEnded, format!("session {}", session.id));
         self.record_deed(&mut org, actor, deed, json!({"switched_to": org_id}));
         let mut org = org.leave().within(org_id).await?;
         let deed = (Happening::SessionSwitched, format!("user {}", actor.user_id));
         self.record_deed(&mut org, actor, deed, json!({"from": actor.org_id}));
-        self.begin_session(org, (org_id, actor.user_id), client, caller).await
+        let beginning = Beginning {
+            org_id,
+            user_id: actor.user_id,
+            client: session.client,
+            authenticated_at: session.authenticated_at,
+            address: session.address,
+            methods: session.methods,
+            expires_at: session.expires_at,
+            password_changed_at: None,
+        };
+        self.begin_session(org, beginning, caller).await
     }
 
     /// The organization that `actor` is signed in to. Whoever belongs to it may know its name.

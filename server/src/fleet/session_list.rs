@@ -9,12 +9,12 @@ use wire::{
 
 use super::{
     Access, Actor, Fleet,
-    actor::{Forbidden, Proof, SessionProof},
+    actor::in_person,
     audit::Happening,
     errors::{FieldErrors, ManageError},
     fingerprint::ClientHints,
     sessions::life_of,
-    store::SessionRow,
+    store::{OrgStore, SessionRow, Whose},
 };
 
 impl Fleet {
@@ -62,7 +62,10 @@ impl Fleet {
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         let session = org.session(&id).await?;
         let session = session.filter(|session| owner.is_none_or(|owner| owner == session.user_id));
-        session.ok_or(ManageError::Unknown("session"))?;
+        let session = session.ok_or(ManageError::Unknown("session"))?;
+        if owner.is_none() {
+            self.within_reach(&mut org, actor, session.user_id).await?;
+        }
         org.end_session(&id, self.now()).await?;
         let deed = (Happening::SessionEnded, format!("session {id}"));
         self.record_deed(&mut org, actor, deed, Value::Null);
@@ -73,57 +76,64 @@ impl Fleet {
     /// Ends every session of the person who asks.
     pub async fn end_sessions(&self, actor: &Actor) -> Result<(), ManageError> {
         in_person(actor)?;
-        self.end_all(actor, Some(actor.user_id)).await
+        let org = self.0.store.org(actor.org_id, Access::Write).await?;
+        self.end_all(org, actor, Whose::Person(actor.user_id)).await
     }
 
-    async fn end_all(&self, actor: &Actor, owner: Option<UserId>) -> Result<(), ManageError> {
-        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
-        let ended = org.end_sessions(owner, self.now()).await?;
-        let whose = owner.map_or_else(|| "everybody".to_owned(), |id| format!("user {id}"));
-        let deed = (Happening::SessionEnded, format!("sessions of {whose}"));
+    async fn end_all(
+        &self,
+        mut org: OrgStore,
+        actor: &Actor,
+        whose: Whose<'_>,
+    ) -> Result<(), ManageError> {
+        let name = match whose {
+            Whose::Everybody => "everybody".to_owned(),
+            Whose::Person(id) | Whose::PersonBut(id, _) => {
+                org.lock_person(id).await?;
+                format!("user {id}")
+            }
+        };
+        let ended = org.end_sessions(whose, self.now()).await?;
+        let deed = (Happening::SessionEnded, format!("sessions of {name}"));
         self.record_deed(&mut org, actor, deed, json!({"sessions": ended}));
         org.commit().await?;
         Ok(())
     }
 
-    /// Refuses tokens from here on: one, a session's, a person's, everybody's.
+    /// Refuses tokens from here on: one, a session's, a person's, everybody's. Nobody signs out
+    /// whoever may do more than they.
     pub async fn revoke(&self, actor: &Actor, what: Revocation) -> Result<(), ManageError> {
         actor.require(Permission::UsersWrite)?;
         match what {
             Revocation::Token { jti } => self.revoke_token(actor, &jti).await,
             Revocation::Session { id } => self.end_session_of(actor, id, None).await,
             Revocation::User { id } => {
-                let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
-                org.user(id).await?.ok_or(ManageError::Unknown("user"))?;
-                org.commit().await?;
-                self.end_all(actor, Some(id)).await
+                let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+                self.within_reach(&mut org, actor, id).await?;
+                self.end_all(org, actor, Whose::Person(id)).await
             }
-            Revocation::Organization => self.end_all(actor, None).await,
+            Revocation::Organization => {
+                actor.require(Permission::OrganizationWrite)?;
+                let org = self.0.store.org(actor.org_id, Access::Write).await?;
+                self.end_all(org, actor, Whose::Everybody).await
+            }
         }
     }
 
     /// Nobody need know the token: it is kept for as long as any could last that is good now.
     async fn revoke_token(&self, actor: &Actor, jti: &str) -> Result<(), ManageError> {
         let mut errors = FieldErrors::default();
-        errors.refuse_if(
-            jti.parse::<Uuid>().is_err(),
-            "/jti",
-            "must be the `jti` of an access token",
-        );
+        let jti = jti.parse::<Uuid>();
+        errors.refuse_if(jti.is_err(), "/jti", "must be the `jti` of an access token");
         errors.into_result().map_err(ManageError::Invalid)?;
+        // As tokens have it, however it was typed.
+        let jti = jti.unwrap_or_default().to_string();
         let until = self.now() + self.0.config.auth.jwt.access_ttl.as_signed();
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
-        org.revoke_token(jti, until).await?;
+        org.revoke_token(&jti, until).await?;
         let deed = (Happening::AccessTokenRevoked, format!("access token {jti}"));
         self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
-    }
-}
-
-fn in_person(actor: &Actor) -> Result<&SessionProof, Forbidden> {
-    match &actor.proof {
-        Proof::Session(session) => Ok(session),
-        Proof::ApiKey { .. } => Err(Forbidden::PeopleOnly),
     }
 }

@@ -38,6 +38,32 @@ pub struct Caller<'a> {
     pub hints: ClientHints<'a>,
 }
 
+/// A person who showed their password a moment ago.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proven {
+    pub user_id: UserId,
+    /// The organization that they belong to longest.
+    pub org_id: OrgId,
+    /// When that password was set.
+    pub password_changed_at: Timestamp,
+}
+
+/// What a session begins with. One that follows another goes on where that one was.
+#[derive(Debug, Clone)]
+pub(super) struct Beginning {
+    pub org_id: OrgId,
+    pub user_id: UserId,
+    pub client: ClientKind,
+    /// When its person proved who they are, from where, and how.
+    pub authenticated_at: Timestamp,
+    pub address: String,
+    pub methods: String,
+    /// When it ends whatever its person does.
+    pub expires_at: Timestamp,
+    /// When the password was set that its person showed; the session begins if it is still theirs.
+    pub password_changed_at: Option<Timestamp>,
+}
+
 /// The tokens of a session, in the clear: to be handed over and forgotten.
 #[derive(Debug)]
 pub struct Tokens {
@@ -61,10 +87,16 @@ impl Fleet {
         caller: Caller<'_>,
     ) -> Result<Tokens, SignInError> {
         let email = request.email.trim().to_lowercase();
-        let (user_id, org_id) = self.prove(&email, request.password, caller.address).await?;
-        let mut org = self.0.store.org(org_id, Access::Write).await?;
+        let proven = self.prove(&email, request.password, caller.address).await?;
+        let mut org = self.0.store.org(proven.org_id, Access::Write).await?;
+        org.lock_person(proven.user_id).await?;
         self.record_in(&mut org, &login_event(&email, caller.address, "ok"));
-        self.begin_session(org, (org_id, user_id), request.client, caller).await
+        let who = (proven.org_id, proven.user_id);
+        let beginning = Beginning {
+            password_changed_at: Some(proven.password_changed_at),
+            ..self.beginning(who, request.client, caller)
+        };
+        self.begin_session(org, beginning, caller).await
     }
 
     /// Whose address and password these are. Wrong guesses are limited per network, and per account
@@ -74,7 +106,7 @@ impl Fleet {
         email: &str,
         password: Hidden,
         address: IpAddr,
-    ) -> Result<(UserId, OrgId), SignInError> {
+    ) -> Result<Proven, SignInError> {
         let network = network_of(address);
         let account = format!("{} from {network}", tidy(email));
         let limits = [(self.login_policy(), account), (self.login_network_policy(), network)];
@@ -83,9 +115,10 @@ impl Fleet {
                 audit::log_limited(Happening::SessionLogin, address);
             }
         })?;
-        let outcome = self.check_login(email, password).await;
+        let found = if email.contains('\0') { None } else { self.0.store.login(email).await? };
+        let org_id = found.as_ref().and_then(|login| login.org_id);
+        let outcome = self.check_login(found, password).await;
         if matches!(outcome, Err(SignInError::WrongLogin)) {
-            let org_id = self.organization_of(email).await?;
             self.record(org_id, &login_event(email, address, "refused")).await?;
         } else {
             self.give_back(taken).await?;
@@ -93,44 +126,63 @@ impl Fleet {
         outcome
     }
 
-    /// The organization that a refused sign-in is recorded in: of the person whom the address names.
-    async fn organization_of(&self, email: &str) -> Result<Option<OrgId>, StoreError> {
-        let found = if email.contains('\0') { None } else { self.0.store.login(email).await? };
-        Ok(found.and_then(|login| login.org_id))
-    }
-
     async fn check_login(
         &self,
-        email: &str,
+        found: Option<Login>,
         password: Hidden,
-    ) -> Result<(UserId, OrgId), SignInError> {
-        let found = if email.contains('\0') { None } else { self.0.store.login(email).await? };
+    ) -> Result<Proven, SignInError> {
         let hash = found.as_ref().map(|login| login.password_hash.clone());
         let matches = self.0.passwords.verify(password.clone(), hash).await?;
         match found {
-            Some(Login { user_id, org_id: Some(org_id), .. }) if matches => {
+            Some(Login { user_id, org_id: Some(org_id), password_changed_at, .. }) if matches => {
                 self.accept_password(user_id, &password).await?;
-                Ok((user_id, org_id))
+                Ok(Proven { user_id, org_id, password_changed_at })
             }
             Some(_) | None => Err(SignInError::WrongLogin),
         }
     }
 
-    /// Begins a session of a person who proved who they are, and commits.
-    pub(super) async fn begin_session(
+    /// What a session begins with whose person proves who they are at this moment.
+    pub(super) fn beginning(
         &self,
-        mut org: OrgStore,
         (org_id, user_id): (OrgId, UserId),
         client: ClientKind,
         caller: Caller<'_>,
-    ) -> Result<Tokens, SignInError> {
+    ) -> Beginning {
         let now = self.now();
+        Beginning {
+            org_id,
+            user_id,
+            client,
+            authenticated_at: now,
+            address: caller.address.to_string(),
+            methods: BY_PASSWORD.to_owned(),
+            expires_at: now + self.0.config.auth.jwt.refresh_ttl.as_signed(),
+            password_changed_at: None,
+        }
+    }
+
+    /// Begins a session, and commits. Whoever was shut out, or got another password, since they
+    /// proved who they are gets none: `org` has the person's lock, or gets it here.
+    pub(super) async fn begin_session(
+        &self,
+        mut org: OrgStore,
+        beginning: Beginning,
+        caller: Caller<'_>,
+    ) -> Result<Tokens, SignInError> {
+        let (now, org_id, user_id) = (self.now(), beginning.org_id, beginning.user_id);
+        org.lock_person(user_id).await?;
+        let user = org.user(user_id).await?.filter(|user| user.disabled_at.is_none());
+        let user = user.ok_or(SignInError::WrongLogin)?;
+        let set_at = org.apart().password_changed_at(user_id).await?;
+        if beginning.password_changed_at.is_some_and(|seen| set_at != Some(seen)) {
+            return Err(SignInError::WrongLogin);
+        }
         self.make_room(&mut org, user_id, now).await?;
         let refresh = Hidden(secrets::new_token());
-        let session = self.new_session(user_id, client, caller);
+        let session = self.new_session(beginning, caller);
         org.add_session(&session, &Hash::of(&refresh.0)).await?;
         org.note_login(user_id, now).await?;
-        let user = org.user(user_id).await?.ok_or(SignInError::WrongLogin)?;
         let user = self.describe(&mut org, (org_id, user), Some(&session)).await?;
         let jti = self.record_issue(&mut org, &session, caller).await?;
         org.commit().await?;
@@ -139,30 +191,30 @@ impl Fleet {
         self.hand_over(&ring, &session, (jti, Some(refresh)), user)
     }
 
-    fn new_session(&self, user_id: UserId, client: ClientKind, caller: Caller<'_>) -> SessionRow {
+    fn new_session(&self, beginning: Beginning, caller: Caller<'_>) -> SessionRow {
         let now = self.now();
-        let life = Life::begin(now, now + self.0.config.auth.jwt.refresh_ttl.as_signed());
+        let life = Life::begin(now, beginning.expires_at);
         SessionRow {
             id: Uuid::now_v7().to_string(),
-            user_id,
+            user_id: beginning.user_id,
             created_at: now,
             expires_at: life.ends_at,
-            client,
+            client: beginning.client,
             refresh_hash: String::new(),
             previous_refresh_hash: None,
             successor_salt: None,
             refreshed_at: now,
             last_action_at: life.last_action,
             acted: life.acted,
-            authenticated_at: now,
-            methods: BY_PASSWORD.to_owned(),
-            address: caller.address.to_string(),
+            authenticated_at: beginning.authenticated_at,
+            methods: beginning.methods,
+            address: beginning.address,
             user_agent: tidy(caller.hints.user_agent),
             fingerprint: caller.hints.fingerprint(),
         }
     }
 
-    /// Sees to it that a person's new session is not one too many.
+    /// Sees to it that a person's new session is not one too many. The caller has their lock.
     async fn make_room(
         &self,
         org: &mut OrgStore,
@@ -170,7 +222,6 @@ impl Fleet {
         now: Timestamp,
     ) -> Result<(), SignInError> {
         let rules = &self.0.config.auth.session;
-        org.lock(&format!("sessions of {user_id}")).await?;
         let sessions = org.sessions_of(user_id).await?;
         let live: Vec<_> =
             sessions.iter().filter(|session| !self.has_run_out(session, now)).collect();
@@ -205,8 +256,9 @@ impl Fleet {
         let user = self.describe(&mut org, (actor.org_id, user), Some(&session)).await?;
         let deed = (Happening::SessionSteppedUp, format!("session {}", proof.id));
         self.record_deed(&mut org, actor, deed, Value::Null);
+        let jti = self.record_issue(&mut org, &session, caller).await?;
         org.commit().await?;
-        self.hand_over(&ring, &session, (Uuid::new_v4(), None), user)
+        self.hand_over(&ring, &session, (jti, None), user)
     }
 
     /// Ends the actor's session; its tokens are refused at once. An API key has none.

@@ -62,7 +62,8 @@ impl Fleet {
         let user = NewUserRow { email: &email, name: &request.name, password_hash: &password_hash };
         org.add_user(user_id, user, &Role::Owner.into(), now).await?;
         self.record_in(&mut org, &setup_event(caller, "ok"));
-        self.begin_session(org, (org_id, user_id), request.client, caller).await
+        let beginning = self.beginning((org_id, user_id), request.client, caller);
+        self.begin_session(org, beginning, caller).await
     }
 
     /// The address, in the form in which it is kept, of who registers; or all that is wrong.

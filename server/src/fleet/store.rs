@@ -45,7 +45,7 @@ use sqlx::{
     query::Query,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wire::{OrgId, audit::AuditEvent};
+use wire::{OrgId, UserId, audit::AuditEvent};
 
 use self::row::Columns as _;
 pub(super) use self::{
@@ -54,7 +54,7 @@ pub(super) use self::{
     attempts::{Attempt, Bucket},
     audit::AuditFilter,
     credentials::{Credential, CredentialKind, Hash},
-    device_logins::{Decision, DeviceLoginRow},
+    device_logins::{Approval, Decision, DeviceLoginRow},
     devices::{Details, DeviceFilter, DeviceGroup},
     enroll_secrets::NewEnrollSecretRow,
     mails::MailRow,
@@ -62,7 +62,7 @@ pub(super) use self::{
     postgres::ExemptRole,
     registrations::RegistrationRow,
     row::Keyset,
-    sessions::{Rotation, SessionRow},
+    sessions::{Rotation, SessionRow, Whose},
     signing_keys::SigningKeyRow,
     users::{Login, NewUserRow},
 };
@@ -314,6 +314,12 @@ impl Tx {
         }
     }
 
+    /// Keeps a person's sessions and password as they are until this transaction ends. It comes before
+    /// whatever else the transaction waits for, so that no two wait for each other.
+    pub(super) async fn lock_person(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        self.lock(&format!("person {user_id}")).await
+    }
+
     /// Appends what was recorded to the trails and keeps everything.
     async fn commit(self) -> Result<(), StoreError> {
         let Self { inner, turn, changes, recorded, .. } = self.append_recorded().await?;
@@ -356,6 +362,11 @@ impl OrgStore {
 
     fn connection(&mut self) -> &mut sqlx::AnyConnection {
         &mut self.tx.inner
+    }
+
+    /// See [`Tx::lock_person`].
+    pub(super) async fn lock_person(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        self.tx.lock_person(user_id).await
     }
 
     /// Waits until no other transaction of this organization holds the same `name`.

@@ -16,7 +16,7 @@ use super::{
     page::{Listed, Page},
     password_rules::check_password,
     roles::known_role,
-    store::{NewUserRow, OrgStore},
+    store::{NewUserRow, OrgStore, Whose},
 };
 
 impl Fleet {
@@ -40,6 +40,7 @@ impl Fleet {
     /// Adds a person. Nobody grants a role above their own.
     pub async fn add_user(&self, actor: &Actor, new: NewUser) -> Result<User, ManageError> {
         actor.require(Permission::UsersWrite)?;
+        actor.require_recent_login_of_people(&self.0.config.auth.session, self.now())?;
         let mut errors = FieldErrors::default();
         let email = tidy_email(&mut errors, &new.email);
         errors.check_name(&new.name, "/name");
@@ -72,6 +73,7 @@ impl Fleet {
         actor.require(Permission::UsersWrite)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         let before = self.within_reach(&mut org, actor, id).await?;
+        org.lock_person(id).await?;
         let role = change.role.unwrap_or_else(|| before.role.clone());
         let disabled = change.disabled.unwrap_or(before.disabled_at.is_some());
         actor.require_all(&known_role(&mut org, &role).await?)?;
@@ -88,7 +90,7 @@ impl Fleet {
             org.set_disabled(id, disabled.then_some(now)).await?;
             let name = if disabled { Happening::UserDisabled } else { Happening::UserEnabled };
             if disabled {
-                org.end_sessions(Some(id), now).await?;
+                org.end_sessions(Whose::Person(id), now).await?;
             }
             self.record_deed(&mut org, actor, (name, format!("user {id}")), json!(null));
         }
@@ -111,7 +113,7 @@ impl Fleet {
     }
 
     /// The person, if `actor` may do all that they may do.
-    async fn within_reach(
+    pub(super) async fn within_reach(
         &self,
         org: &mut OrgStore,
         actor: &Actor,

@@ -291,6 +291,7 @@ impl From<SignInError> for ApiError {
             SignInError::AlreadySetUp => Self::of(problems::NOT_FOUND),
             SignInError::Invalid(errors) => Self::invalid(errors),
             SignInError::NotAMember => Self::because(problems::FORBIDDEN, error),
+            SignInError::SameOrganization => Self::because(problems::CONFLICT, error),
             SignInError::Account(error) => error.into(),
             SignInError::TooMany(error) => error.into(),
             SignInError::Busy(_) => Self::of(problems::BUSY),

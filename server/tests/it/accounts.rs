@@ -425,7 +425,7 @@ async fn a_person_of_two_organizations_switches_between_them(server: TestServer)
     let owner = server.owner().await;
     let other = server.other_organization().await;
     let switch = async |by: &Person, org_id: &str| {
-        let switch = json!({"org_id": org_id, "client": "cli"});
+        let switch = json!({"org_id": org_id});
         server.post("/auth/org/switch").by(by).json(switch).await
     };
     let acme = server.get("/organization").by(&owner).await.text("id");
@@ -439,7 +439,13 @@ async fn a_person_of_two_organizations_switches_between_them(server: TestServer)
     let listed = server.get("/auth/orgs").by(&other).await.json();
     let names: Vec<_> = listed["items"].as_array().unwrap().iter().map(|it| &it["role"]).collect();
     assert_eq!(names, ["owner", "viewer"]);
-    let there = Person::from(&switch(&other, &acme).await.expect(200).json());
+    let home = server.get("/organization").by(&other).await.text("id");
+    switch(&other, &home).await.expect(409).problem("conflict");
+    server.pass(600);
+    let there = switch(&other, &acme).await;
+    let claims = crate::tokens::part(&there.expect(200).text("access_token"), 1);
+    assert_eq!(claims["auth_time"].as_i64(), claims["iat"].as_i64().map(|at| at - 601));
+    let there = Person::from(&there.json());
     let me = server.get("/auth/user").by(&there).await.json();
     assert_eq!((&me["organization"], &me["role"]), (&json!("Acme"), &json!("viewer")));
     server.get("/auth/user").by(&other).await.expect(401);

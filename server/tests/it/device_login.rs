@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use wire::Role;
 
 use crate::harness::{PASSWORD, Person, Reply, TestServer, text};
 
@@ -12,6 +13,8 @@ crate::on_both_databases! {
     of_fifty_who_redeem_a_code_one_is_signed_in,
     five_wrong_codes_lock,
     a_person_without_a_session_approves_on_the_page,
+    approving_needs_a_recent_password_and_gives_no_more_than_it,
+    whoever_is_shut_out_gets_no_session_of_what_they_approved,
 }
 
 async fn ask(server: &TestServer) -> Value {
@@ -127,7 +130,11 @@ async fn a_person_without_a_session_approves_on_the_page(server: TestServer) {
     let html = String::from_utf8(page.expect(200).body.clone()).unwrap();
     assert!(html.contains("fleetctl on build-7") && html.contains(&code), "{html}");
     assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
-    server.get("/auth/device?user_code=%3Cscript%3E").await.expect(404);
+    for (path, status) in [("/auth/device", 200), ("/auth/device?user_code=%3Cscript%3E", 404)] {
+        let page = server.get(path).await;
+        let html = String::from_utf8(page.expect(status).body.clone()).unwrap();
+        assert!(html.contains("user_code") && !html.contains("password"), "{html}");
+    }
     let answer = |password: &str, decision: &str| {
         let form = format!(
             "user_code={code}&email={}&password={}&decision={decision}",
@@ -137,10 +144,66 @@ async fn a_person_without_a_session_approves_on_the_page(server: TestServer) {
         let call = server.post("/auth/device").header("host", "fleet.example.com");
         call.header("content-type", "application/x-www-form-urlencoded").bytes(form)
     };
-    answer("wrong", "approve").await.expect(401);
+    let wrong = answer("wrong", "approve").await;
+    let html = String::from_utf8(wrong.expect(401).body.clone()).unwrap();
+    assert!(html.contains("fleetctl on build-7") && html.contains("is wrong"), "{html}");
     answer(PASSWORD, "approve").header("origin", "https://evil.test").await.expect(403);
     refused(&poll(&server, &codes).await, "authorization_pending");
     answer(PASSWORD, "approve").header("origin", "https://fleet.example.com").await.expect(200);
     server.pass(5);
     poll(&server, &codes).await.expect(200);
+}
+
+/// Rows: E18, M4
+async fn approving_needs_a_recent_password_and_gives_no_more_than_it(server: TestServer) {
+    let owner = server.owner().await;
+    server.pass(600);
+    let codes = ask(&server).await;
+    let decision = json!({"user_code": codes["user_code"], "approve": true});
+    let elsewhere = server.post("/auth/device/approval").by(&owner).from("198.51.100.7");
+    elsewhere.json(decision).await.expect(403).problem("step-up-required");
+    decide(&server, &owner, &text(&codes, "user_code"), true).await.expect(204);
+    let reply = poll(&server, &codes).await;
+    let claims = crate::tokens::part(&reply.expect(200).text("access_token"), 1);
+    assert_eq!(claims["auth_time"].as_i64(), claims["iat"].as_i64().map(|at| at - 600));
+    let person = Person::from(&reply.json());
+    server.pass(290);
+    let refresh = json!({"refresh_token": owner.refresh});
+    let owner = server.post("/auth/refresh").json(refresh).await;
+    let owner = Person::from(&owner.expect(200).json());
+    server.pass(10);
+    let key = json!({"name": "k", "scopes": ["devices:read"]});
+    server.post("/api-keys").by(&person).json(key).await.expect(403).problem("step-up-required");
+    let codes = ask(&server).await;
+    let code = text(&codes, "user_code");
+    decide(&server, &owner, &code, true).await.expect(403).problem("step-up-required");
+    decide(&server, &owner, &code, false).await.expect(204);
+}
+
+/// Rows: E18, B2
+async fn whoever_is_shut_out_gets_no_session_of_what_they_approved(server: TestServer) {
+    let owner = server.owner().await;
+    let approved = async |by: &Person| {
+        let codes = ask(&server).await;
+        decide(&server, by, &text(&codes, "user_code"), true).await.expect(204);
+        codes
+    };
+    let admin = server.person(&owner, Role::Admin).await;
+    let change = json!({"current_password": PASSWORD, "new_password": "Another walrus, 8 ledgers",
+                        "end_other_sessions": true});
+    let codes = approved(&admin).await;
+    server.post("/auth/password").by(&admin).json(change).await.expect(204);
+    refused(&poll(&server, &codes).await, "invalid_grant");
+    let codes = approved(&admin).await;
+    server.delete("/auth/sessions").by(&admin).await.expect(204);
+    refused(&poll(&server, &codes).await, "invalid_grant");
+    let disabled = server.person(&owner, Role::Viewer).await;
+    let codes = approved(&disabled).await;
+    let disable = server.call("PATCH", &format!("/users/{}", disabled.id)).by(&owner);
+    disable.json(json!({"disabled": true})).await.expect(200);
+    refused(&poll(&server, &codes).await, "invalid_grant");
+    let removed = server.person(&owner, Role::Viewer).await;
+    let codes = approved(&removed).await;
+    server.delete(&format!("/users/{}", removed.id)).by(&owner).await.expect(204);
+    refused(&poll(&server, &codes).await, "invalid_grant");
 }

@@ -6,6 +6,7 @@ use server::{
     Config,
     config::auth::{IpBinding, OnLimit},
 };
+use wire::Role;
 
 use crate::harness::{PASSWORD, Person, Reply, TestServer, text};
 
@@ -18,6 +19,10 @@ crate::on_both_databases! {
     of_twenty_sign_ins_at_once_five_sessions_remain,
     sessions_are_listed_and_ended,
     what_is_sensitive_needs_a_recent_password_from_the_same_network,
+    adding_people_needs_a_recent_password,
+    a_switch_prolongs_nothing_and_keeps_the_cookie_rules,
+    nobody_signs_out_whoever_may_do_more,
+    a_token_is_revoked_however_its_id_is_typed,
     another_program_is_noted_and_in_another_network_ends_the_session,
     a_sign_in_from_another_site_is_refused,
 }
@@ -212,6 +217,102 @@ async fn what_is_sensitive_needs_a_recent_password_from_the_same_network(server:
     let owner = server.owner().await;
     server.get("/devices").by(&owner).await.expect(200);
     server.get("/devices").by(&owner).from("198.51.100.7").await.expect(401);
+}
+
+/// Rows: M4
+async fn adding_people_needs_a_recent_password(server: TestServer) {
+    let owner = server.owner().await;
+    let scopes = ["users:write", "users:invite", "devices:read", "teams:read", "telemetry:read"];
+    let key = json!({"name": "k", "scopes": scopes});
+    let key = server.post("/api-keys").by(&owner).json(key).await;
+    let person = json!({"email": "ann@x.org", "name": "Ann", "role": "viewer",
+                        "password": PASSWORD});
+    let invitation = json!({"email": "bob@x.org", "role": "viewer"});
+    for (path, body) in [("/users", &person), ("/invitations", &invitation)] {
+        let elsewhere = server.post(path).by(&owner).from("198.51.100.7").json(body.clone()).await;
+        elsewhere.expect(403).problem("step-up-required");
+    }
+    server.pass(890);
+    let owner = renew(&server, &owner).await;
+    server.pass(10);
+    for (path, body) in [("/users", person), ("/invitations", invitation)] {
+        let late = server.post(path).by(&owner).json(body.clone()).await;
+        late.expect(403).problem("step-up-required");
+        let key = key.expect(201).text("key");
+        server.post(path).bearer(&key).from("198.51.100.7").json(body).await.expect(201);
+    }
+}
+
+/// Rows: T2, T5, M4
+async fn a_switch_prolongs_nothing_and_keeps_the_cookie_rules(server: TestServer) {
+    let short = |config: &mut Config| {
+        config.auth.jwt.refresh_ttl = "20m".parse().unwrap();
+    };
+    let server = TestServer::start_with(server.engine, short).await;
+    let owner = server.owner().await;
+    let acme = server.get("/organization").by(&owner).await.text("id");
+    let other = server.other_organization().await;
+    let home = server.get("/organization").by(&other).await.text("id");
+    let invitation = json!({"email": other.email, "role": "viewer"});
+    // What one belongs to longest comes first.
+    server.pass(1);
+    let token = server.post("/invitations").by(&owner).json(invitation.clone()).await.text("token");
+    let accept = json!({"token": token, "password": PASSWORD});
+    server.post("/auth/accept-invitation").json(accept).await.expect(204);
+    let login = json!({"email": other.email, "password": PASSWORD});
+    let browser = server.post("/auth/login").json(login).await.expect(200).text("access_token");
+    server.pass(840);
+    let switch = server.post("/auth/org/switch").bearer(&browser).from("198.51.100.7");
+    let switched = switch.json(json!({"org_id": acme})).await;
+    assert!(switched.expect(200).json().get("refresh_token").is_none());
+    let cookie = switched.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-fleetd_rt=") && cookie.contains("Max-Age=360"), "{cookie}");
+    let there = switched.text("access_token");
+    let switch = server.post("/auth/org/switch").bearer(&there).from("198.51.100.7");
+    let back = switch.json(json!({"org_id": home})).await.expect(200).text("access_token");
+    let call = server.post("/invitations").bearer(&back).from("198.51.100.7");
+    call.json(invitation).await.expect(403).problem("step-up-required");
+    server.pass(360);
+    server.get("/auth/user").bearer(&back).await.expect(401).problem("session-expired");
+}
+
+/// Rows: B2, R7, R19
+async fn nobody_signs_out_whoever_may_do_more(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let viewer = server.person(&owner, Role::Viewer).await;
+    let session = async |person: &Person| {
+        let sessions = server.get("/auth/sessions").by(person).await.json();
+        text(&sessions["items"][0], "id")
+    };
+    let revoke =
+        async |by: &str, what: Value| server.post("/auth/revocations").bearer(by).json(what).await;
+    let key = json!({"name": "k", "scopes": ["users:read", "users:write"]});
+    let key = server.post("/api-keys").by(&owner).json(key).await.text("key");
+    for by in [&admin.access, &key] {
+        let user = json!({"what": "user", "id": owner.id});
+        revoke(by, user).await.expect(403).problem("forbidden");
+        let one = json!({"what": "session", "id": session(&owner).await});
+        revoke(by, one).await.expect(403).problem("forbidden");
+        let all = json!({"what": "organization"});
+        revoke(by, all).await.expect(403).problem("forbidden");
+    }
+    server.get("/auth/user").by(&owner).await.expect(200);
+    let one = json!({"what": "session", "id": session(&viewer).await});
+    revoke(&admin.access, one).await.expect(204);
+    server.get("/auth/user").by(&viewer).await.expect(401);
+    revoke(&owner.access, json!({"what": "organization"})).await.expect(204);
+    server.get("/auth/user").by(&owner).await.expect(401);
+}
+
+/// Rows: B2
+async fn a_token_is_revoked_however_its_id_is_typed(server: TestServer) {
+    let owner = server.owner().await;
+    let jti = text(&crate::tokens::part(&owner.access, 1), "jti");
+    let typed = jti.to_uppercase().replace('-', "");
+    let what = json!({"what": "token", "jti": typed});
+    server.post("/auth/revocations").by(&owner).json(what).await.expect(204);
+    server.get("/auth/user").by(&owner).await.expect(401);
 }
 
 /// Rows: M3, M5

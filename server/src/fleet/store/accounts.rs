@@ -271,6 +271,20 @@ impl Tx {
         Ok(())
     }
 
+    /// When a person's password was set; nothing if there is no such person, or they are disabled.
+    pub(in crate::fleet) async fn password_changed_at(
+        &mut self,
+        user_id: UserId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let row = sqlx::query(
+            "SELECT password_changed_at FROM users WHERE id = $1 AND disabled_at IS NULL",
+        )
+        .bind(user_id.to_string())
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        row.map(|row| row.time("password_changed_at")).transpose()
+    }
+
     /// A person's address.
     pub(in crate::fleet) async fn email_of(
         &mut self,

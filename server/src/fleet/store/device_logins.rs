@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::any::AnyRow;
 use wire::{OrgId, UserId};
 
-use super::{Access, Hash, Store, StoreError, row::Columns as _};
+use super::{Access, Hash, Store, StoreError, Tx, row::Columns as _};
 
 /// A sign-in that was asked for.
 #[derive(Debug, Clone)]
@@ -26,9 +26,18 @@ pub(in crate::fleet) struct DeviceLoginRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::fleet) enum Decision {
     Pending,
-    Approved { org_id: OrgId, user_id: UserId },
+    Approved(Approval),
     Denied,
     Redeemed,
+}
+
+/// Who approved it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::fleet) struct Approval {
+    pub org_id: OrgId,
+    pub user_id: UserId,
+    /// When they had last proved who they are.
+    pub authenticated_at: Timestamp,
 }
 
 /// `SELECT` of a whole row, with what follows it.
@@ -36,7 +45,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT client, address, user_agent, fingerprint, created_at, expires_at, interval_ms,
-             polled_at, state, organization, user_id FROM device_logins ",
+             polled_at, state, organization, user_id, authenticated_at FROM device_logins ",
             $rest
         )
     };
@@ -111,46 +120,6 @@ impl Store {
         tx.commit().await
     }
 
-    /// Approves a sign-in for somebody, or denies it. `false` when it was decided before, or has
-    /// run out.
-    pub(in crate::fleet) async fn decide_device_login(
-        &self,
-        user_code: &Hash,
-        approved_by: Option<(OrgId, UserId)>,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let mut tx = self.begin(Access::Note).await?;
-        let decided = sqlx::query(
-            "UPDATE device_logins SET state = $2, organization = $3, user_id = $4
-             WHERE user_code_hash = $1 AND state = 'pending' AND expires_at > $5",
-        )
-        .bind(user_code.as_text())
-        .bind(if approved_by.is_some() { "approved" } else { "denied" })
-        .bind(approved_by.map(|(org_id, _)| org_id.to_string()))
-        .bind(approved_by.map(|(_, user_id)| user_id.to_string()))
-        .bind(now.as_millisecond())
-        .execute(&mut *tx.inner)
-        .await?;
-        tx.commit().await?;
-        Ok(decided.rows_affected() == 1)
-    }
-
-    /// Uses up an approved sign-in. Of several that try at once, one succeeds.
-    pub(in crate::fleet) async fn redeem_device_login(
-        &self,
-        code: &Hash,
-    ) -> Result<bool, StoreError> {
-        let mut tx = self.begin(Access::Note).await?;
-        let redeemed = sqlx::query(
-            "UPDATE device_logins SET state = 'redeemed' WHERE code_hash = $1 AND state = 'approved'",
-        )
-        .bind(code.as_text())
-        .execute(&mut *tx.inner)
-        .await?;
-        tx.commit().await?;
-        Ok(redeemed.rows_affected() == 1)
-    }
-
     /// Forgets sign-ins that ran out before `before`.
     pub(in crate::fleet) async fn sweep_device_logins(
         &self,
@@ -165,12 +134,53 @@ impl Store {
     }
 }
 
+impl Tx {
+    /// Approves a sign-in for somebody, or denies it. `false` when it was decided before, or has
+    /// run out.
+    pub(in crate::fleet) async fn decide_device_login(
+        &mut self,
+        user_code: &Hash,
+        approved_by: Option<Approval>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let decided = sqlx::query(
+            "UPDATE device_logins
+             SET state = $2, organization = $3, user_id = $4, authenticated_at = $6
+             WHERE user_code_hash = $1 AND state = 'pending' AND expires_at > $5",
+        )
+        .bind(user_code.as_text())
+        .bind(if approved_by.is_some() { "approved" } else { "denied" })
+        .bind(approved_by.map(|by| by.org_id.to_string()))
+        .bind(approved_by.map(|by| by.user_id.to_string()))
+        .bind(now.as_millisecond())
+        .bind(approved_by.map(|by| by.authenticated_at.as_millisecond()))
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(decided.rows_affected() == 1)
+    }
+
+    /// Uses up an approved sign-in. Of several that try at once, one succeeds.
+    pub(in crate::fleet) async fn redeem_device_login(
+        &mut self,
+        code: &Hash,
+    ) -> Result<bool, StoreError> {
+        let redeemed = sqlx::query(
+            "UPDATE device_logins SET state = 'redeemed' WHERE code_hash = $1 AND state = 'approved'",
+        )
+        .bind(code.as_text())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(redeemed.rows_affected() == 1)
+    }
+}
+
 fn millis(length: SignedDuration) -> i64 {
     i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn login(row: &AnyRow) -> Result<DeviceLoginRow, StoreError> {
     let (org_id, user_id) = (row.optional_parsed("organization")?, row.optional_parsed("user_id")?);
+    let authenticated_at = row.optional_time("authenticated_at")?;
     Ok(DeviceLoginRow {
         client: row.text("client")?,
         address: row.text("address")?,
@@ -180,8 +190,10 @@ fn login(row: &AnyRow) -> Result<DeviceLoginRow, StoreError> {
         expires_at: row.time("expires_at")?,
         interval: SignedDuration::from_millis(row.number("interval_ms")?),
         polled_at: row.time("polled_at")?,
-        decision: match (row.text("state")?.as_str(), org_id, user_id) {
-            ("approved", Some(org_id), Some(user_id)) => Decision::Approved { org_id, user_id },
+        decision: match (row.text("state")?.as_str(), org_id, user_id, authenticated_at) {
+            ("approved", Some(org_id), Some(user_id), Some(authenticated_at)) => {
+                Decision::Approved(Approval { org_id, user_id, authenticated_at })
+            }
             ("pending", ..) => Decision::Pending,
             ("denied", ..) => Decision::Denied,
             _ => Decision::Redeemed,

@@ -1,8 +1,7 @@
 //! Invitations to an organization.
 
-use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use wire::{InvitationId, UserId, api::Invitation};
+use wire::{InvitationId, api::Invitation};
 
 use super::{CredentialKind, Hash, Keyset, OrgStore, StoreError, row::Columns as _};
 
@@ -82,24 +81,6 @@ impl OrgStore {
             .await?;
         self.remove_credentials(CredentialKind::Invitation, &id.to_string()).await?;
         Ok(removed.rows_affected() == 1)
-    }
-
-    /// Adds somebody who has an account to this organization. Who is in it already is a duplicate.
-    pub(in crate::fleet) async fn add_member(
-        &mut self,
-        id: UserId,
-        role: &wire::RoleName,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.query(
-            "INSERT INTO memberships (org_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)",
-        )
-        .bind(id.to_string())
-        .bind(role.to_string())
-        .bind(now.as_millisecond())
-        .execute(self.connection())
-        .await?;
-        Ok(())
     }
 }
 

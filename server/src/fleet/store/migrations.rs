@@ -39,6 +39,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0005_updates.sql"),
         include_str!("../../../migrations/postgres/0005_updates.sql"),
     ),
+    (
+        6,
+        "proofs",
+        include_str!("../../../migrations/sqlite/0006_proofs.sql"),
+        include_str!("../../../migrations/postgres/0006_proofs.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

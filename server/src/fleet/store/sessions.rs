@@ -32,6 +32,16 @@ pub(in crate::fleet) struct SessionRow {
     pub fingerprint: String,
 }
 
+/// Whose sessions. Who ends a person's takes [`OrgStore::lock_person`] before, and before anything
+/// that they are recorded in.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::fleet) enum Whose<'a> {
+    Everybody,
+    Person(UserId),
+    /// All of a person but this one.
+    PersonBut(UserId, &'a str),
+}
+
 /// A refresh token in place of another.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::fleet) struct Rotation<'a> {
@@ -207,28 +217,44 @@ impl OrgStore {
         Ok(ended.rows_affected() == 1)
     }
 
-    /// Ends every session of a person, or of everybody; how many there were.
+    /// Ends sessions; how many there were. Sign-ins elsewhere that were approved for the same people
+    /// and not yet begun end too.
     pub(in crate::fleet) async fn end_sessions(
         &mut self,
-        user_id: Option<UserId>,
+        whose: Whose<'_>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        let user_id = user_id.map(|id| id.to_string()).unwrap_or_default();
+        let (user_id, kept) = match whose {
+            Whose::Everybody => (String::new(), ""),
+            Whose::Person(id) => (id.to_string(), ""),
+            Whose::PersonBut(id, kept) => (id.to_string(), kept),
+        };
+        // Before the sessions: whoever begins one of an approved sign-in holds its row until then.
+        self.query(
+            "DELETE FROM device_logins
+             WHERE organization = $1 AND ($2 = '' OR user_id = $2) AND state = 'approved'",
+        )
+        .bind(user_id.clone())
+        .execute(self.connection())
+        .await?;
         // The rows first, as refreshing does: this waits for a refresh, and then finds its token.
         let ended = self
             .query(
                 "UPDATE sessions SET ended_at = $3
-                 WHERE org_id = $1 AND ($2 = '' OR user_id = $2) AND ended_at IS NULL",
+                 WHERE org_id = $1 AND ($2 = '' OR user_id = $2) AND id <> $4 AND ended_at IS NULL",
             )
             .bind(user_id.clone())
             .bind(now.as_millisecond())
+            .bind(kept.to_owned())
             .execute(self.connection())
             .await?;
         self.query(
             "DELETE FROM credentials WHERE org_id = $1 AND kind = 'refresh_token' AND subject_id IN
-             (SELECT id FROM sessions WHERE org_id = $1 AND ($2 = '' OR user_id = $2))",
+             (SELECT id FROM sessions
+              WHERE org_id = $1 AND ($2 = '' OR user_id = $2) AND id <> $3)",
         )
         .bind(user_id)
+        .bind(kept.to_owned())
         .execute(self.connection())
         .await?;
         Ok(ended.rows_affected())

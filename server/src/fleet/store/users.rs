@@ -4,14 +4,15 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use wire::{OrgId, RoleName, UserId, api::User};
 
-use super::{Access, Keyset, OrgStore, Store, StoreError, row::Columns as _};
+use super::{Access, Keyset, OrgStore, Store, StoreError, Whose, row::Columns as _};
 
 /// What signing in needs to know about a person.
 #[derive(Debug)]
 pub(in crate::fleet) struct Login {
     pub user_id: UserId,
-    /// PHC string (argon2id).
+    /// PHC string (argon2id) or bcrypt's own.
     pub password_hash: String,
+    pub password_changed_at: Timestamp,
     /// The organization that they belong to longest; `None` if they belong to none.
     pub org_id: Option<OrgId>,
 }
@@ -29,7 +30,8 @@ impl Store {
     pub(in crate::fleet) async fn login(&self, email: &str) -> Result<Option<Login>, StoreError> {
         let mut tx = self.begin(Access::Read).await?;
         let row = sqlx::query(
-            "SELECT id, password_hash FROM users WHERE email = $1 AND disabled_at IS NULL",
+            "SELECT id, password_hash, password_changed_at FROM users
+             WHERE email = $1 AND disabled_at IS NULL",
         )
         .bind(email.to_owned())
         .fetch_optional(&mut *tx.inner)
@@ -48,6 +50,7 @@ impl Store {
         Ok(Some(Login {
             user_id,
             password_hash: row.text("password_hash")?,
+            password_changed_at: row.time("password_changed_at")?,
             org_id: membership.map(|row| row.parsed("org_id")).transpose()?,
         }))
     }
@@ -74,6 +77,24 @@ impl OrgStore {
         .execute(self.connection())
         .await?;
         self.add_member(id, role, now).await
+    }
+
+    /// Adds somebody who has an account to this organization. Who is in it already is a duplicate.
+    pub(in crate::fleet) async fn add_member(
+        &mut self,
+        id: UserId,
+        role: &RoleName,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "INSERT INTO memberships (org_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(id.to_string())
+        .bind(role.to_string())
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        Ok(())
     }
 
     /// A page of this organization's people.
@@ -169,35 +190,6 @@ impl OrgStore {
         Ok(())
     }
 
-    /// Ends the sessions that a person has in this organization, but for `kept`.
-    pub(in crate::fleet) async fn end_other_sessions(
-        &mut self,
-        id: UserId,
-        kept: &str,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        // The sessions' rows first, as refreshing does: this waits for a refresh, and then finds the
-        // tokens that it made.
-        self.query(
-            "UPDATE sessions SET ended_at = COALESCE(ended_at, $3)
-             WHERE org_id = $1 AND user_id = $2 AND id <> $4",
-        )
-        .bind(id.to_string())
-        .bind(now.as_millisecond())
-        .bind(kept.to_owned())
-        .execute(self.connection())
-        .await?;
-        self.query(
-            "DELETE FROM credentials WHERE org_id = $1 AND kind = 'refresh_token' AND subject_id IN
-             (SELECT id FROM sessions WHERE org_id = $1 AND user_id = $2 AND id <> $3)",
-        )
-        .bind(id.to_string())
-        .bind(kept.to_owned())
-        .execute(self.connection())
-        .await?;
-        Ok(())
-    }
-
     /// Takes a person out of this organization, ends their sessions and revokes their API keys in
     /// it, and forgets them altogether when they belong to no other.
     pub(in crate::fleet) async fn remove_user(
@@ -206,6 +198,7 @@ impl OrgStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let user_id = id.to_string();
+        self.lock_person(id).await?;
         self.query(
             "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $3)
              WHERE org_id = $1 AND created_by = $2 AND kind = 'person'",
@@ -214,7 +207,7 @@ impl OrgStore {
         .bind(now.as_millisecond())
         .execute(self.connection())
         .await?;
-        self.end_sessions(Some(id), now).await?;
+        self.end_sessions(Whose::Person(id), now).await?;
         self.query("DELETE FROM sessions WHERE org_id = $1 AND user_id = $2")
             .bind(user_id.clone())
             .execute(self.connection())

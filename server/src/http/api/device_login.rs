@@ -132,7 +132,7 @@ pub async fn page(
         Ok(pending) => {
             render(StatusCode::OK, Page { pending: Some(pending), ..Page::asking(user_code, "") })
         }
-        Err(error) => refuse(user_code, error),
+        Err(error) => refuse(Page::asking(user_code, ""), error),
     }
 }
 
@@ -164,7 +164,11 @@ pub async fn decide(
             };
             render(StatusCode::OK, Page { done: true, ..Page::asking(String::new(), message) })
         }
-        Err(error) => refuse(user_code, error),
+        Err(error) => {
+            // Whoever mistyped the password is shown what they approve of again.
+            let pending = fleet.device_login_to_show(&user_code, caller).await.ok();
+            refuse(Page { pending, ..Page::asking(user_code, "") }, error)
+        }
     }
 }
 
@@ -175,7 +179,7 @@ impl Page {
 }
 
 /// What a person can mend is said on the page.
-fn refuse(user_code: String, error: ApprovalError) -> Result<Response, ApiError> {
+fn refuse(page: Page, error: ApprovalError) -> Result<Response, ApiError> {
     let error = ApiError::from(error);
     let (status, message) = match error.status().as_u16() {
         401 => (StatusCode::UNAUTHORIZED, "The e-mail address or the password is wrong."),
@@ -183,7 +187,7 @@ fn refuse(user_code: String, error: ApprovalError) -> Result<Response, ApiError>
         429 => (StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait some minutes."),
         _ => return Err(error),
     };
-    render(status, Page::asking(user_code, message))
+    render(status, Page { message, ..page })
 }
 
 fn render(status: StatusCode, page: Page) -> Result<Response, ApiError> {

@@ -176,10 +176,11 @@ pub async fn memberships(
     Ok(Json(ListPage { items: fleet.memberships(&actor).await?, next: None }))
 }
 
-/// Ends the session, and begins one in another organization that one belongs to.
+/// Ends the session, and begins one in another organization that one belongs to. It lasts as long as
+/// the one before would have, and its refresh token goes where that one's went.
 #[utoipa::path(post, path = "/auth/org/switch", tag = "sessions", request_body = SwitchOrganization,
     security(("access_token" = [])),
-    responses((status = 200, body = SessionTokens)))]
+    responses((status = 200, body = SessionTokens), (status = 409, body = wire::api::Problem)))]
 pub async fn switch(
     State(fleet): State<Fleet>,
     SignedIn(actor): SignedIn,
