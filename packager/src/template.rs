@@ -18,6 +18,9 @@ pub(crate) const LICENSES: [(&str, &[u8]); 2] = [
     ("LICENSE-MIT", include_bytes!("../../LICENSE-MIT")),
 ];
 
+/// The picture that stands for an installed msi.
+pub(crate) const WINDOWS_ICON: &[u8] = include_bytes!("../../templates/windows/fleetd.ico");
+
 /// The server's unit and configuration, the same for every machine.
 pub(crate) const SERVER_UNIT: &[u8] = include_bytes!("../../templates/server/fleet-server.service");
 pub(crate) const SERVER_CONFIG: &[u8] = include_bytes!("../../templates/server/config.yaml");

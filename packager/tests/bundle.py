@@ -1,5 +1,6 @@
 """Holds the files of a bundle on disk against its CodeResources, as Apple's technical note TN2206 has it, and
-prints how each is covered. What is not listed, listed and not there, or different ends it with an error."""
+prints how each is covered. What is not listed, listed and not there, or different ends it with an error.
+Of a framework it takes the folder of a version, and where description and program are in that."""
 
 import hashlib
 import json
@@ -8,11 +9,15 @@ import plistlib
 import re
 import sys
 
-contents = sys.argv[1] + "/Contents"
-info = plistlib.load(open(contents + "/Info.plist", "rb"))
+if len(sys.argv) > 2:
+    contents, about, program = sys.argv[1:]
+else:
+    contents, about, program = sys.argv[1] + "/Contents", "Info.plist", None
+info = plistlib.load(open(f"{contents}/{about}", "rb"))
 listed = plistlib.load(open(contents + "/_CodeSignature/CodeResources", "rb"))
 rules = [(re.compile(key), value) for key, value in listed["rules2"].items()]
-program = "MacOS/" + info["CFBundleExecutable"]
+program = program or "MacOS/" + info["CFBundleExecutable"]
+assert program.endswith(info["CFBundleExecutable"])
 
 
 def rule(path):

@@ -197,6 +197,42 @@ fn the_programs_in_a_pkg_are_signed_and_verify_tells_by_whom() {
 }
 
 #[test]
+fn programs_may_do_what_the_file_says_that_is_named() {
+    let home = Home::new();
+    let both = [macho::X86_64, macho::ARM64].map(|cpu| (cpu, macho::thin(cpu, 1_000)));
+    home.write("bin/orbit", macho::universal(&both));
+    certify(&home, "app", "codeSigning");
+    let list = |content: &str| format!("<plist version=\"1.0\"><dict>{content}</dict></plist>");
+    home.write("may", list("<key>com.apple.security.cs.allow-jit</key><true/>"));
+    home.write("real", list("<key>a</key><real>1.5</real>"));
+    let flags =
+        ["--type=pkg", "--without-osqueryd", "--macos-certificate=app.crt", "--macos-key=app.key"];
+    let with = |flag: &str| package(&home, &[&flags[..], &[flag]].concat());
+    with("--macos-orbit-entitlements=may").ok();
+    let script = "bsdtar -xOf fleetd-1.2.3.pkg fleetd.pkg/Payload | bsdtar -xOf - ./opt/orbit/bin/orbit/packaged/orbit";
+    let sh = program(Path::new("sh")).current_dir(home.path("")).args(["-c", script]).output();
+    let packed = sh.unwrap().stdout;
+    let key = b"com.apple.security.cs.allow-jit";
+    // As XML and as DER, for each processor.
+    assert_eq!(packed.windows(key.len()).filter(|it| it == key).count(), 4);
+    for (flag, problem) in [
+        ("--macos-orbit-entitlements=real", "whole numbers"),
+        ("--macos-orbit-entitlements=none", "--macos-orbit-entitlements `none`"),
+        ("--macos-desktop-entitlements=may", "the package has no desktop"),
+        ("--macos-osqueryd-entitlements=may", "the package has no osqueryd"),
+    ] {
+        let said = with(flag);
+        assert_eq!(said.code, 2, "{}", said.stderr);
+        assert!(said.stderr.contains(problem), "{}", said.stderr);
+    }
+    let said = package(&home, &["--type=pkg", "--macos-orbit-entitlements=may"]);
+    assert!(said.stderr.contains("goes together with --macos-certificate"), "{}", said.stderr);
+    home.write("bin/orbit", "#!/bin/sh\n");
+    let said = with("--macos-orbit-entitlements=may");
+    assert!(said.stderr.contains("it cannot have entitlements"), "{}", said.stderr);
+}
+
+#[test]
 fn programs_for_one_processor_each_make_a_universal_package() {
     let home = Home::new();
     home.write("bin/orbit/macos-amd64/orbit", macho::thin(macho::X86_64, 1_000));

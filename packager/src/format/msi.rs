@@ -39,6 +39,7 @@ use crate::{
     package::{Metadata, Package},
     payload::Arch,
     sign::{Keys, Seal, Trust, VerifyError},
+    template::WINDOWS_ICON,
 };
 
 /// The cabinet's name in the database.
@@ -171,6 +172,7 @@ fn streams(
     for (_, bytes) in database.streams().ok_or_else(too_many)? {
         content.extend(bytes);
     }
+    content.extend(WINDOWS_ICON);
     database.add("Property", ["ProductCode".into(), guid("product", &content).into()]);
     let summary = Summary {
         product: &DEFINITION.product.name,
@@ -182,5 +184,7 @@ fn streams(
     };
     let mut streams = database.streams().ok_or_else(too_many)?;
     streams.push((summary::NAME.to_owned(), summary.bytes()));
+    let icon = format!("Icon.{}", DEFINITION.product.icon);
+    streams.push((stream_name(&icon, false), WINDOWS_ICON.to_vec()));
     Ok(streams)
 }

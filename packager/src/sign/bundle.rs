@@ -6,6 +6,7 @@
 
 mod list;
 mod resources;
+mod shape;
 mod verify;
 
 use std::{
@@ -21,6 +22,7 @@ pub use self::verify::{Judged, verify, verify_program};
 use self::{
     list::dictionary,
     resources::{Resource, Rule, rule},
+    shape::Shape,
 };
 use super::{
     CodeSigner, SignError, VerifyError,
@@ -28,11 +30,6 @@ use super::{
 };
 use crate::tree::{Entry, Node, Role, Source};
 
-const CONTENTS: &str = "Contents/";
-const INFO: &str = "Contents/Info.plist";
-const RESOURCES: &str = "Contents/_CodeSignature/CodeResources";
-/// Where Apple's word on a bundle is kept, which ends with its signature.
-pub(crate) const TICKET: &str = "Contents/CodeResources";
 /// Longest description, and list of files, that are read, in bytes.
 const MAX_TEXT: u64 = 16 << 20;
 
@@ -52,9 +49,9 @@ pub enum BundleError {
         "`{path}` is no program, and is where bundles have programs: put it into Contents/Resources"
     )]
     NoProgram { path: String },
-    #[error("`{path}` is a framework: sign it with codesign, which knows of their versions")]
+    #[error("`{path}` is a framework without Versions/Current, or without Info.plist there")]
     Framework { path: String },
-    #[error("`{path}` is beside Contents, where nothing is signed: put it into Contents/Resources")]
+    #[error("`{path}` is where nothing is signed: put it among the bundle's resources")]
     Beside { path: String },
     #[error("the signature of `{path}` cannot be read")]
     Unreadable { path: String, source: VerifyError },
@@ -118,10 +115,11 @@ struct Signer<'a> {
 impl Signer<'_> {
     /// Signs the bundle whose paths begin with `prefix`, and what is in it.
     fn bundle(&mut self, prefix: &str) -> Result<Sealed, BundleError> {
-        let info_path = format!("{prefix}{INFO}");
-        let info = self.text(&info_path)?;
-        let about = About::read(&info, &info_path)?;
-        let program = format!("{prefix}{CONTENTS}MacOS/{}", about.executable);
+        let shape = Shape::of(&self.entries, prefix);
+        let shape = shape.unwrap_or_else(|| Shape::application(prefix));
+        let info = self.text(&shape.info)?;
+        let about = About::read(&info, &shape.info)?;
+        let program = shape.program(&about.executable);
         let entry = self.entries.get(&program);
         let Some(Entry { node: Node::File { source, .. }, .. }) = entry else {
             return Err(BundleError::Missing { path: program });
@@ -130,13 +128,12 @@ impl Signer<'_> {
         if self.is_signed(&program, &source)? {
             return self.sealed(&program);
         }
-        if let Some(path) = beside(&self.entries, prefix).next() {
+        if let Some(path) = shape.beside(&self.entries).into_iter().next() {
             return Err(BundleError::Beside { path });
         }
-        let old = format!("{prefix}Contents/_CodeSignature");
-        let ticket = format!("{prefix}{TICKET}");
+        let (old, ticket) = (shape.signature(), shape.ticket());
         self.entries.retain(|path, _| !is_within(path, &old) && *path != ticket);
-        let resources = resources::render(&self.resources(prefix, &program)?);
+        let resources = resources::render(&self.resources(&shape, &program)?);
         let entitlements = match prefix {
             "" => self.signing.entitlements.clone(),
             _ => None,
@@ -151,19 +148,19 @@ impl Signer<'_> {
         self.program(&program, &source, &details)?;
         self.entries.insert(old, Entry::dir());
         let list = Entry::bytes(resources, Role::Data);
-        self.entries.insert(format!("{prefix}{RESOURCES}"), list);
+        self.entries.insert(shape.resources(), list);
         self.sealed(&program)
     }
 
-    /// What the list of the bundle says: a resource for every path below its `Contents`. Code is signed.
+    /// What the list of the bundle says: a resource for every path that it covers. Code is signed.
     fn resources(
         &mut self,
-        prefix: &str,
+        shape: &Shape,
         program: &str,
     ) -> Result<BTreeMap<String, Resource>, BundleError> {
-        let contents = format!("{prefix}{CONTENTS}");
+        let contents = &shape.contents;
         let within = self.entries.range(contents.clone()..);
-        let within = within.take_while(|(path, _)| path.starts_with(&contents));
+        let within = within.take_while(|(path, _)| path.starts_with(contents));
         let paths: Vec<_> = within.map(|(path, _)| path.clone()).collect();
         let mut resources = BTreeMap::new();
         let mut done: Vec<String> = Vec::new();
@@ -199,7 +196,7 @@ impl Signer<'_> {
     }
 
     fn is_bundle(&self, folder: &str) -> bool {
-        self.entries.contains_key(&format!("{folder}/{INFO}"))
+        Shape::of(&self.entries, &format!("{folder}/")).is_some()
     }
 
     fn nested_program(&mut self, path: &str, source: &Source) -> Result<Resource, BundleError> {
@@ -291,15 +288,6 @@ fn open(path: &str, source: &Source) -> Result<crate::tree::Part, BundleError> {
 
 fn is_within(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// What is in the bundle whose paths begin with `prefix`, and not in its `Contents`.
-fn beside(entries: &BTreeMap<String, Entry>, prefix: &str) -> impl Iterator<Item = String> + use<> {
-    let within = entries.range(prefix.to_owned()..).map(|(path, _)| path);
-    let within = within.take_while(|path| path.starts_with(prefix));
-    let contents = CONTENTS.trim_end_matches('/');
-    let others = within.filter(|path| !is_within(&path[prefix.len()..], contents));
-    others.cloned().collect::<Vec<_>>().into_iter()
 }
 
 fn text(entries: &BTreeMap<String, Entry>, path: &str) -> Result<Vec<u8>, BundleError> {

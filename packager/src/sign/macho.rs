@@ -31,7 +31,7 @@ use self::{
     slices::{Slices, fill},
 };
 pub use self::{
-    entitlements::EntitlementsError,
+    entitlements::{EntitlementsError, check as check_entitlements},
     join::{JoinError, join},
     verify::{Sealed, read, verify},
 };

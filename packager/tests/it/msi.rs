@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use camino::Utf8Path;
@@ -46,8 +47,18 @@ fn msi(folder: &Path, draft: Draft) -> PathBuf {
     write(&package, &Msi::default(), folder)
 }
 
+/// What msiinfo says; it puts pictures into the folder that it is started in.
 fn info(path: &Path, args: &[&str]) -> String {
-    run("msiinfo", &[&[args[0], path.to_str().unwrap()], &args[1..]].concat())
+    let folder = path.parent().unwrap().to_str().unwrap();
+    let path = path.to_str().unwrap();
+    run("env", &[&["-C", folder, "msiinfo", args[0], path], &args[1..]].concat())
+}
+
+const ICON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../templates/windows/fleetd.ico");
+
+#[expect(clippy::disallowed_methods, reason = "tests ask other people's readers")]
+fn stream(path: &Path, name: &str) -> Vec<u8> {
+    Command::new("msiinfo").arg("extract").arg(path).arg(name).output().unwrap().stdout
 }
 
 /// A table: the names of its columns, their types, its keys, its rows.
@@ -114,7 +125,11 @@ fn the_summary_says_what_the_installer_asks_first() {
 #[test]
 fn the_product_is_what_an_administrator_sees() {
     let folder = tempfile::tempdir().unwrap();
-    let properties = Table::read(&msi(folder.path(), draft()), "Property");
+    let path = msi(folder.path(), draft());
+    let properties = Table::read(&path, "Property");
+    let icon = properties.value("ARPPRODUCTICON", "Value");
+    assert_eq!(Table::read(&path, "Icon").rows[0][0], icon);
+    assert_eq!(stream(&path, &format!("Icon.{icon}")), fs::read(ICON).unwrap());
     for (name, value) in [
         ("ProductName", "fleetd"),
         ("ProductVersion", "1.2.3"),

@@ -69,6 +69,7 @@ fn order(args: &PackageArgs, environment: &Environment) -> Result<Order, Stop> {
     check.windows(&types, compression);
     check.exposed(&types, spec.as_ref());
     let notary = check.notary(args, &types);
+    let entitlements = check.entitlements(args);
     let keys = check.keys(args, &types, environment);
     match (spec, origin, channels, check.problems.is_empty()) {
         (Some(spec), Some(origin), Some(channels), true) => Ok(Order {
@@ -85,6 +86,7 @@ fn order(args: &PackageArgs, environment: &Environment) -> Result<Order, Stop> {
             identifier: identifier.unwrap_or_default(),
             date,
             keys,
+            entitlements,
             notary,
         }),
         _ => Err(Stop::Usage { problems: check.problems, help: None }),

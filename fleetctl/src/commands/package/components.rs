@@ -61,8 +61,7 @@ fn payload(
         .into_iter()
         .map(|program| {
             let made_for = (program.kind, platform);
-            let with = (&order.keys, &order.identifier);
-            let path = sign_program(program.path, made_for, with, scratch)?;
+            let path = sign_program(program.path, made_for, order, scratch)?;
             let program = Program { path, ..program };
             let component = open(&program, platform, order.version.as_ref(), scratch)?;
             signed(component, order, scratch)
@@ -77,7 +76,7 @@ fn payload(
 fn signed(component: Component, order: &Order, scratch: &Utf8Path) -> anyhow::Result<Component> {
     let content = match component.content {
         Content::Bundle(bundle) => {
-            Content::Bundle(sign_bundle(bundle, component.kind, &order.keys, scratch)?)
+            Content::Bundle(sign_bundle(bundle, component.kind, order, scratch)?)
         }
         program @ Content::Program(_) => program,
     };

@@ -12,7 +12,7 @@ use packager::{
 use semver::Version;
 use update::{Channel, RepositoryConfig};
 
-use super::notarize::Notary;
+use super::{notarize::Notary, signing::Entitlements};
 
 /// What to build, from what, and where to.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub(crate) struct Order {
     pub date: Option<SourceDate>,
     /// What packages are signed with.
     pub keys: Keys,
+    /// What programs for macOS may do, where that is not what they carry.
+    pub entitlements: Entitlements,
     /// Who notarizes packages of type pkg.
     pub notary: Option<Notary>,
 }

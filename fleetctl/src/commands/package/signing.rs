@@ -2,6 +2,7 @@
 
 mod args;
 mod command;
+mod entitlements;
 mod key;
 mod programs;
 mod timestamps;
@@ -27,6 +28,7 @@ use url::Url;
 pub(crate) use self::{
     args::CodeArgs,
     command::Command,
+    entitlements::Entitlements,
     key::KeyRef,
     programs::{sign_bundle, sign_program},
     token::Token,

@@ -10,6 +10,8 @@ use super::schema::{Column, Kind, TABLES, Table};
 pub(super) enum Cell {
     Null,
     Number(i32),
+    /// The row's own stream, see [`Kind::Stream`].
+    Stream,
     /// Not empty: an empty text is null.
     Text(String),
 }
@@ -135,6 +137,7 @@ fn type_bits(column: &Column) -> i32 {
         Kind::Localized(length) => 0xf00 | i32::from(length),
         Kind::Short => 0x502,
         Kind::Long => 0x104,
+        Kind::Stream => 0x900,
     };
     kind + if column.nullable { NULLABLE } else { 0 } + if column.key { KEY } else { 0 }
 }
@@ -179,6 +182,7 @@ impl Strings {
     fn encoded(&self, cell: &Cell, kind: Kind) -> u32 {
         match (cell, kind) {
             (Cell::Null, _) => 0,
+            (Cell::Stream, _) => 1,
             (Cell::Text(text), _) => self.uses[text].0.into(),
             (Cell::Number(number), Kind::Long) => number.cast_unsigned() ^ 0x8000_0000,
             (Cell::Number(number), _) => (number.cast_unsigned() ^ 0x8000) & 0xffff,

@@ -31,6 +31,8 @@ pub(super) struct Product {
     pub(super) name: String,
     /// A Windows language identifier.
     pub(super) language: u16,
+    /// The name in the database of the picture that stands for it.
+    pub(super) icon: String,
     pub(super) upgrade_code: String,
     /// Upgrade codes of other products that go when this one comes.
     pub(super) replaces: Vec<String>,

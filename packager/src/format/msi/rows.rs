@@ -60,6 +60,7 @@ fn add_product(database: &mut Database, definition: &Definition, metadata: &Meta
         ("Manufacturer", metadata.publisher.vendor().to_owned()),
         ("UpgradeCode", product.upgrade_code.clone()),
         ("ARPURLINFOABOUT", metadata.publisher.homepage().map(Url::to_string).unwrap_or_default()),
+        ("ARPPRODUCTICON", product.icon.clone()),
         ("ARPCOMMENTS", metadata.summary.to_owned()),
         ("SecureCustomProperties", secure.join(";")),
         ("MsiHiddenProperties", settings.hidden.join(";")),
@@ -67,6 +68,7 @@ fn add_product(database: &mut Database, definition: &Definition, metadata: &Meta
     for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
         database.add("Property", [name.into(), value.into()]);
     }
+    database.add("Icon", [product.icon.as_str().into(), Cell::Stream]);
     for (name, value) in &definition.properties {
         database.add("Property", [name.as_str().into(), value.as_str().into()]);
     }

@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Localized(u8),
     Short,
     Long,
+    /// Bytes in a stream of their own, which is called by table and key.
+    Stream,
 }
 
 impl Column {
@@ -180,6 +182,13 @@ pub(super) const TABLES: &[Table] = &[
             text("Language", 20, "Language").nullable(),
             short("Attributes").within(0, 32_767).nullable(),
             short("Sequence").within(1, 32_767),
+        ],
+    },
+    Table {
+        name: "Icon",
+        columns: &[
+            id("Name").key(),
+            Column { category: Some("Binary"), ..Column::new("Data", Kind::Stream) },
         ],
     },
     Table { name: "InstallExecuteSequence", columns: ACTIONS },

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use plist::{Dictionary, Value};
 
 use super::{
-    About, CONTENTS, INFO, RESOURCES, Rule, dictionary, is_within,
+    About, Rule, dictionary, is_within,
     resources::{digests, rule, rules2},
+    shape::Shape,
 };
 use crate::{
     sign::{
@@ -71,11 +72,12 @@ struct Verifier<'a> {
 impl Verifier<'_> {
     /// Gives what its program's signatures say.
     fn bundle(&mut self, prefix: &str) -> Vec<Sealed> {
-        match self.sealed(prefix) {
+        let shape = Shape::of(self.entries, prefix);
+        let shape = shape.unwrap_or_else(|| Shape::application(prefix));
+        match self.sealed(&shape) {
             Ok((path, all, files)) => {
                 self.judged.push(Judged { path: path.clone(), found: one(&all) });
-                self.beside(prefix);
-                self.files(&format!("{prefix}{CONTENTS}"), &path, &files);
+                self.files(&shape, &path, &files);
                 all
             }
             Err((path, error)) => {
@@ -85,25 +87,17 @@ impl Verifier<'_> {
         }
     }
 
-    /// Beside `Contents` is nothing: no signature would cover it.
-    fn beside(&mut self, prefix: &str) {
-        for path in super::beside(self.entries, prefix) {
-            self.require(&path, false);
-        }
-    }
-
     /// The bundle's program, what its signatures say, and the list that they cover.
     fn sealed(
         &self,
-        prefix: &str,
+        shape: &Shape,
     ) -> Result<(String, Vec<Sealed>, Dictionary), (String, VerifyError)> {
-        let info_path = format!("{prefix}{INFO}");
         let missing = |path: &str| (path.to_owned(), VerifyError::Malformed { what: "bundle" });
-        let info = super::text(self.entries, &info_path).map_err(|_| missing(&info_path))?;
-        let about = About::read(&info, &info_path).map_err(|_| missing(&info_path))?;
-        let path = format!("{prefix}{CONTENTS}MacOS/{}", about.executable);
+        let info = super::text(self.entries, &shape.info).map_err(|_| missing(&shape.info))?;
+        let about = About::read(&info, &shape.info).map_err(|_| missing(&shape.info))?;
+        let path = shape.program(&about.executable);
         let source = self.file(&path).ok_or_else(|| missing(&path))?;
-        let list = super::text(self.entries, &format!("{prefix}{RESOURCES}"));
+        let list = super::text(self.entries, &shape.resources());
         let list = list.map_err(|_| (path.clone(), VerifyError::NotSigned))?;
         let details =
             Details { info: Some(info), resources: Some(list.clone()), ..Details::default() };
@@ -126,8 +120,12 @@ impl Verifier<'_> {
         }
     }
 
-    /// Holds everything below `contents` against the list `files`.
-    fn files(&mut self, contents: &str, program: &str, files: &Dictionary) {
+    /// Holds everything in the bundle against the list `files`. What is beside, no signature covers.
+    fn files(&mut self, shape: &Shape, program: &str, files: &Dictionary) {
+        for path in shape.beside(self.entries) {
+            self.require(&path, false);
+        }
+        let contents = shape.contents.as_str();
         let within = self.entries.range(contents.to_owned()..);
         let within: Vec<_> = within.take_while(|(path, _)| path.starts_with(contents)).collect();
         let mut nested: Vec<&String> = Vec::new();

@@ -18,6 +18,11 @@ pub enum EntitlementsError {
     Value,
 }
 
+/// Whether the property list `xml` holds entitlements.
+pub fn check(xml: &[u8]) -> Result<(), EntitlementsError> {
+    der(xml).map(drop)
+}
+
 /// The entitlements in the property list `xml`, in DER.
 pub(super) fn der(xml: &[u8]) -> Result<Vec<u8>, EntitlementsError> {
     let value = Value::from_reader_xml(xml).map_err(|_| EntitlementsError::NoDictionary)?;

@@ -221,6 +221,61 @@ fn a_file_that_is_changed_added_or_missing_is_found() {
 }
 
 #[test]
+fn frameworks_are_signed_in_the_folder_of_their_version() {
+    let (pki, app) = (pki(), App::new());
+    let framework = "Agent.app/Contents/Frameworks/Kit.framework";
+    let version = format!("{framework}/Versions/B");
+    app.write(&format!("{version}/Kit"), &both(500));
+    app.write(&format!("{version}/Resources/Info.plist"), INFO.replace("NAME", "Kit").as_bytes());
+    app.write(&format!("{version}/Resources/en.lproj/x"), b"text");
+    app.write(&format!("{version}/Helpers/tool"), &both(90));
+    symlink("B", app.path(&format!("{framework}/Versions/Current"))).unwrap();
+    for name in ["Kit", "Resources"] {
+        let target = format!("Versions/Current/{name}");
+        symlink(target, app.path(&format!("{framework}/{name}"))).unwrap();
+    }
+    let signed = app.sign(&pki).unwrap();
+    let judged = signed.verify(&pki.trust());
+    assert_eq!(wrong(&judged), [] as [String; 0]);
+    let version = "Contents/Frameworks/Kit.framework/Versions/B";
+    assert!(judged.iter().any(|it| it.path == format!("{version}/Helpers/tool")), "{judged:?}");
+    let laid = lay(signed, app.folder.path());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bundle.py");
+    let covered = |args: &[&str]| -> Value {
+        serde_json::from_str::<Value>(&run("python3", args)).unwrap()["covered"].clone()
+    };
+    let outer = covered(&[script, laid.to_str().unwrap()]);
+    let requirement = outer["Frameworks/Kit.framework"].as_str().unwrap();
+    assert!(requirement.starts_with("identifier \"com.example.Kit\" and"), "{requirement}");
+    let inner = laid.join(version);
+    let inner = covered(&[script, inner.to_str().unwrap(), "Resources/Info.plist", "Kit"]);
+    let mut inner: Vec<_> = inner.as_object().unwrap().keys().collect();
+    inner.sort();
+    assert_eq!(inner, ["Helpers/tool", "Resources/Info.plist", "Resources/en.lproj/x"]);
+    let found = |change: &dyn Fn(&Path)| {
+        let copy = App { folder: tempfile::tempdir().unwrap() };
+        let target = copy.path("Agent.app");
+        run("cp", &["-a", laid.to_str().unwrap(), target.to_str().unwrap()]);
+        change(&target.join("Contents/Frameworks/Kit.framework"));
+        wrong(&copy.open().verify(&pki.trust()))
+    };
+    assert_eq!(found(&|_| ()), [] as [String; 0]);
+    let library = |it: &Path| fs::write(it.join("Versions/B/Kit"), "other").unwrap();
+    assert_eq!(found(&library), [format!("{version}/Kit")]);
+    let strange = |it: &Path| {
+        fs::remove_file(it.join("Kit")).unwrap();
+        symlink("../../MacOS/tool", it.join("Kit")).unwrap();
+    };
+    assert_eq!(found(&strange), ["Contents/Frameworks/Kit.framework/Kit"]);
+    let older = |it: &Path| {
+        fs::create_dir(it.join("Versions/A")).unwrap();
+        fs::write(it.join("Versions/A/Kit"), "other").unwrap();
+    };
+    let a = "Contents/Frameworks/Kit.framework/Versions/A";
+    assert_eq!(found(&older), [a.to_owned(), format!("{a}/Kit")]);
+}
+
+#[test]
 fn code_of_the_same_signer_is_not_taken_for_what_was_in_the_bundle() {
     let (pki, app, other) = (pki(), App::new(), App::new());
     other.write("Agent.app/Contents/PlugIns/Help er.app/Contents/Resources/x", b"more");
@@ -282,10 +337,10 @@ fn what_cannot_be_signed_is_told_with_its_path() {
         refused(&|app| app.write("Agent.app/Contents/Info.plist", b"<plist><dict/></plist>"));
     assert_eq!(nothing, "`Contents/Info.plist` does not tell its identifier");
     let beside = refused(&|app| app.write("Agent.app/beside", b""));
-    assert!(beside.starts_with("`beside` is beside Contents"), "{beside}");
+    assert!(beside.starts_with("`beside` is where nothing is signed"), "{beside}");
     let framework =
         refused(&|app| app.write("Agent.app/Contents/Frameworks/A.framework/Versions/A/A", b""));
-    assert!(framework.contains("A.framework` is a framework"), "{framework}");
+    assert!(framework.contains("A.framework` is a framework without"), "{framework}");
 }
 
 #[test]

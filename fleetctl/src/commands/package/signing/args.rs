@@ -1,8 +1,9 @@
 //! The flags of `fleetctl package` about certificates.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use packager::ComponentKind;
 use wire::api::Hidden;
 
 use crate::prompt::hidden;
@@ -31,6 +32,15 @@ pub(crate) struct CodeArgs {
     /// File with the key's passphrase on its first line
     #[arg(long, value_name = "FILE")]
     pub macos_passphrase_file: Option<PathBuf>,
+    /// Property list of what orbit may do on macOS (entitlements), in place of those that it carries
+    #[arg(long, value_name = "FILE")]
+    pub macos_orbit_entitlements: Option<PathBuf>,
+    /// The same for osqueryd
+    #[arg(long, value_name = "FILE")]
+    pub macos_osqueryd_entitlements: Option<PathBuf>,
+    /// The same for Fleet Desktop
+    #[arg(long, value_name = "FILE")]
+    pub macos_desktop_entitlements: Option<PathBuf>,
     /// Certificate "Developer ID Installer" to sign packages of type pkg with, and its chain: PEM, or
     /// PKCS #12 with the key
     #[arg(long, value_name = "FILE")]
@@ -53,6 +63,20 @@ pub(crate) struct CodeArgs {
 }
 
 impl CodeArgs {
+    /// The flag for entitlements of a component, and its value.
+    pub(super) fn entitlements(&self, kind: ComponentKind) -> (&'static str, Option<&Path>) {
+        let (flag, value) = match kind {
+            ComponentKind::Orbit => ("--macos-orbit-entitlements", &self.macos_orbit_entitlements),
+            ComponentKind::Osqueryd => {
+                ("--macos-osqueryd-entitlements", &self.macos_osqueryd_entitlements)
+            }
+            ComponentKind::Desktop => {
+                ("--macos-desktop-entitlements", &self.macos_desktop_entitlements)
+            }
+        };
+        (flag, value.as_deref())
+    }
+
     /// Whether there is a certificate to sign with.
     pub(super) fn signs(&self) -> bool {
         self.windows_certificate.is_some()
