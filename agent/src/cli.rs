@@ -85,6 +85,41 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Tell an installed device its server and enroll secret, and start its service.
+    ///
+    /// For packages without configuration, as in images and cloud-init. Writes the flags given to
+    /// `/etc/orbit/conf.d/50-enroll.conf` and the secret to where the agent finds it. A device that is
+    /// enrolled with another server leaves it.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = "\
+Examples:
+  orbit enroll --fleet-url https://fleet.example.com --enroll-secret-file /run/secret
+  printf '%s\\n' \"$SECRET\" | orbit enroll --fleet-url https://fleet.example.com --enroll-secret-file -")]
+    Enroll {
+        /// File with the enroll secret, one line; `-` for standard input
+        #[arg(long, value_name = "FILE")]
+        enroll_secret_file: Utf8PathBuf,
+        /// Only write the settings
+        #[arg(long)]
+        no_start: bool,
+    },
+    /// Look at everything between this device and its server, and tell what to do.
+    ///
+    /// Settings, permissions, disk, secret, DNS, TLS, proxy, clock, updates and service. Nothing is
+    /// changed. Exit code 0: nothing failed. 1: something did.
+    #[command(after_help = "Examples:\n  sudo orbit doctor\n  sudo orbit doctor --output json")]
+    Doctor {
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Forget who this device is, so that copies of its disk enroll as devices of their own.
+    ///
+    /// Deletes the identity, the node key, what the server last told, and osqueryd's database. Keeps
+    /// the enroll secret, the settings and the programs. The service must be stopped.
+    #[command(after_help = "\
+Examples, before an image is made:
+  systemctl stop orbit && orbit reset-identity")]
+    ResetIdentity,
     /// Print the version.
     Version {
         #[arg(long, value_enum, default_value_t)]

@@ -29,6 +29,14 @@ pub fn delete(path: &Utf8Path) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Deletes the directory with all that is in it, if it is there.
+pub fn delete_directory(path: &Utf8Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// The file's text; none when there is no such file.
 pub fn read(path: &Utf8Path) -> io::Result<Option<String>> {
     match fs::read_to_string(path) {

@@ -259,10 +259,19 @@ impl Home {
         // The flags were for the holder of that key. First, so that a crash in between never leaves
         // them for another key.
         for name in [files::SERVER_FLAGS, files::NODE_KEY, files::DESKTOP_TOKEN] {
-            let path = self.root.join(name);
-            durable::delete(&path).map_err(|source| FileError::Delete { path, source })?;
+            self.delete(name)?;
         }
         Ok(())
+    }
+
+    /// Deletes everything by which the device would be known again, and osqueryd's `database`. What
+    /// says who it is goes last: interrupted, it is still the same device.
+    pub fn forget(&self, database: &Utf8Path) -> Result<(), FileError> {
+        durable::delete_directory(database)
+            .map_err(|source| FileError::Delete { path: database.to_owned(), source })?;
+        self.forget_node_key()?;
+        self.delete(files::STATUS)?;
+        self.delete(files::IDENTITY)
     }
 
     /// The osqueryd flags that the server last wished for. A file that makes no sense counts as none:
@@ -280,6 +289,11 @@ impl Home {
     fn read(&self, name: &str) -> Result<Option<String>, FileError> {
         let path = self.root.join(name);
         durable::read(&path).map_err(|source| FileError::Read { path, source })
+    }
+
+    fn delete(&self, name: &str) -> Result<(), FileError> {
+        let path = self.root.join(name);
+        durable::delete(&path).map_err(|source| FileError::Delete { path, source })
     }
 
     fn write(&self, name: &str, bytes: &[u8], readers: Readers) -> Result<(), FileError> {

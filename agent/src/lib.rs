@@ -8,7 +8,7 @@
 //! - [`server`] speaks HTTPS with the server; [`proxy`] knows when through a proxy.
 //! - [`identity`] is who this device is, and its secrets at rest; [`durable`] writes files whole.
 //! - [`installer`] is what packages of Windows and macOS have it do.
-//! - [`status`] is what `orbit status` tells.
+//! - [`status`] is what `orbit status` tells, [`doctor`] what `orbit doctor` finds.
 //! - [`desktop`] is what `fleet-desktop` does for the device's user, without any rights.
 //! - [`platform`] is all that differs between systems.
 //! - [`log`] sets up messages, [`complaints`] keeps them few.
@@ -18,6 +18,7 @@
 pub mod complaints;
 pub mod config;
 pub mod desktop;
+pub mod doctor;
 pub mod driver;
 pub mod durable;
 pub mod identity;

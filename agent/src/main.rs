@@ -1,6 +1,8 @@
 //! Entry point of `orbit`: arguments in, exit code out.
 
 mod cli;
+#[cfg(target_os = "linux")]
+mod enroll;
 mod failure;
 mod output;
 mod run;
@@ -13,14 +15,17 @@ use std::process::ExitCode;
 #[cfg(any(windows, target_os = "macos"))]
 use agent::log;
 use agent::{
-    config::{ConfigError, Sources},
+    config::{Config, ConfigError, Sources},
+    doctor::Diagnosis,
+    identity::Home,
     platform,
-    status::Report,
+    status::{Lock, Report},
     tasks::osqueryd,
 };
 use anyhow::Context as _;
+use camino::Utf8PathBuf;
 use clap::Parser as _;
-use wire::settings::{self, vars};
+use wire::settings::{self, files, vars};
 
 use crate::{
     cli::{Cli, Command},
@@ -39,6 +44,12 @@ fn main() -> ExitCode {
         Some(Command::Hosted) => Ok(run::hosted(&cli)),
         Some(Command::Check) => run::check(&cli),
         Some(Command::Status { output }) => status(&cli, *output),
+        Some(Command::Doctor { output }) => doctor(&cli, *output),
+        Some(Command::ResetIdentity) => reset_identity(&cli),
+        #[cfg(target_os = "linux")]
+        Some(Command::Enroll { enroll_secret_file, no_start }) => {
+            enroll::run(&cli, enroll_secret_file, *no_start)
+        }
         Some(Command::Version { output }) => {
             output::print_version(*output, "orbit").map(|()| ExitCode::SUCCESS)
         }
@@ -46,7 +57,8 @@ fn main() -> ExitCode {
     outcome.unwrap_or_else(|error| ExitCode::from(failure::report(&error, &mut std::io::stderr())))
 }
 
-fn status(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {
+/// The settings that the installed service starts with, whoever asks.
+fn installed(cli: &Cli) -> anyhow::Result<Sources> {
     let mut sources = Sources::of_process(cli.variables(), cli.env_file.as_deref());
     if !sources.problems.is_empty() {
         return Err(ConfigError { problems: sources.problems }.into());
@@ -55,6 +67,11 @@ fn status(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {
         sources.file = platform::installed_settings().context("could not read the settings")?;
     }
     sources.read_profile();
+    Ok(sources)
+}
+
+fn status(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {
+    let sources = installed(cli)?;
     let root = sources.root();
     let server = sources.lookup(vars::FLEET_URL).and_then(|url| settings::server_url(&url).ok());
     let osqueryd = runtime()?.block_on(osqueryd::version(&root));
@@ -63,10 +80,35 @@ fn status(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {
     Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn doctor(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {
+    use_crypto();
+    let sources = installed(cli)?;
+    let config = Config::read(&sources);
+    let diagnosis = runtime()?.block_on(Diagnosis::make(&sources.root(), config.as_ref(), now));
+    output::print(output, &diagnosis, Diagnosis::text)?;
+    Ok(if diagnosis.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn reset_identity(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let sources = installed(cli)?;
+    let root = sources.root();
+    let _lock = Lock::take(&root).context("stop the service first")?;
+    let own = sources.lookup(vars::OSQUERY_DB).map(Utf8PathBuf::from);
+    let database = own.unwrap_or_else(|| root.join(files::OSQUERY_DB));
+    Home::new(&root).forget(&database)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one library for TLS.
+pub(crate) fn use_crypto() {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("nothing has installed a provider before");
+}
+
 #[cfg(any(windows, target_os = "macos"))]
 fn installer(cli: &Cli, step: cli::InstallerStep) -> anyhow::Result<ExitCode> {
     use agent::installer;
-    use wire::settings::files;
     let sources = Sources::of_process(cli.variables(), None);
     let root = sources.root();
     let outcome = match step {
@@ -95,7 +137,7 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("could not start the runtime")
 }
 
-#[expect(clippy::disallowed_methods, reason = "`status` is asked now")]
+#[expect(clippy::disallowed_methods, reason = "`status` and `doctor` are asked now")]
 fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

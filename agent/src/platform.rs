@@ -61,6 +61,13 @@ pub enum Readers {
     Everyone,
 }
 
+/// What somebody may do with a file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    pub read: bool,
+    pub write: bool,
+}
+
 /// Whether somebody who looks has nothing to look at: there is no such file, or not for this user.
 fn is_absent_or_private(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)

@@ -19,7 +19,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 #[cfg(windows)]
 use wire::settings::files;
 
-use crate::{cli::Cli, failure, runtime, takeover};
+use crate::{cli::Cli, failure, runtime, takeover, use_crypto};
 
 /// Reads the settings as the agent would when it starts, and fails as it would.
 pub(crate) fn check(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -97,9 +97,7 @@ fn is_on_trial(root: &Utf8Path) -> bool {
 }
 
 fn run_agent(sources: &Sources, writer: BoxMakeWriter) -> anyhow::Result<()> {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .expect("nothing has installed a provider before");
+    use_crypto();
     let style = Style { debug: sources.debug(), journal: sources.stderr_is_journal() };
     tracing::subscriber::set_global_default(log::subscriber(style, writer))
         .context("could not set up logging")?;

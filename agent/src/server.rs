@@ -26,6 +26,9 @@ use crate::VERSION;
 /// Larger answers are not read.
 const MAX_ANSWER: usize = 1024 * 1024;
 
+/// What is wrong with an answer that is for people.
+const WEB_PAGE: &str = "it sends a web page, as captive portals do";
+
 /// Where the server is and how it is reached.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -192,16 +195,41 @@ impl Server {
         self.ask(self.client()?.get(url), format!("{DEVICE_PREFIX}/[token]/{noun}")).await
     }
 
+    /// Whether the server is there, and is one: `HEAD /api/fleet/orbit/ping`.
+    pub async fn ping(&self) -> Result<(), RequestError> {
+        self.head(&format!("{PREFIX}/ping")).await
+    }
+
+    /// Whether there is something at `path`, which is told by the status alone.
+    pub async fn head(&self, path: &str) -> Result<(), RequestError> {
+        let request = self.client()?.head(settings::endpoint(&self.connection.url, path));
+        let response = self.send(request).await?;
+        if let Some(refusal) = refusal(&response, path.to_owned()) {
+            return Err(refusal);
+        }
+        let kind = response.headers().get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes);
+        if kind.is_some_and(|kind| kind.starts_with(b"text/html")) {
+            return Err(RequestError::NotFleet { reason: WEB_PAGE.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Sends the request and keeps the time that the server tells.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, RequestError> {
+        let response = request.send().await.map_err(|error| self.failed(error))?;
+        if let Some(date) = date(response.headers(), header::DATE) {
+            *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, now()));
+        }
+        Ok(response)
+    }
+
     /// Sends the request and reads the answer. `path` is how its address is told to people.
     async fn ask<A: DeserializeOwned>(
         &self,
         request: RequestBuilder,
         path: String,
     ) -> Result<A, RequestError> {
-        let response = request.send().await.map_err(|error| self.failed(error))?;
-        if let Some(date) = date(response.headers(), header::DATE) {
-            *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, now()));
-        }
+        let response = self.send(request).await?;
         let refusal = refusal(&response, path);
         let answer = self.read(response).await?;
         match refusal {
@@ -368,7 +396,7 @@ fn date(headers: &header::HeaderMap, name: header::HeaderName) -> Option<Timesta
 fn not_json(answer: &[u8], error: &serde_json::Error) -> String {
     let start = answer.trim_ascii_start();
     if start.first() == Some(&b'<') {
-        return "it sends a web page, as captive portals do".to_owned();
+        return WEB_PAGE.to_owned();
     }
     match error.classify() {
         serde_json::error::Category::Data => format!("its answer does not fit: {error}"),

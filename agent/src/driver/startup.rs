@@ -9,6 +9,7 @@ use wire::{NodeKey, settings::files};
 
 use crate::{
     config::Config,
+    durable,
     identity::{self, Anew, FileError, Home, Identity},
     machine::Flags,
     platform,
@@ -83,12 +84,7 @@ impl Agent {
 /// osqueryd's own node key, and results that are the other device's, are in its database.
 fn forget_database(config: &Config) -> Result<(), StartError> {
     let path = config.osquery_db();
-    match fs::remove_dir_all(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(StartError::Database { path, source })
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
+    durable::delete_directory(&path).map_err(|source| StartError::Database { path, source })
 }
 
 fn explain(anew: Anew, had_key: bool) {

@@ -7,14 +7,27 @@ use tokio::{process::Command, time};
 
 use super::{Machine, Notice};
 
-/// Where the package puts the agent's settings.
-const SETTINGS: &str = "/etc/default/orbit";
+/// Where the package puts the agent's settings, below the root of the system.
+const SETTINGS: &str = "etc/default/orbit";
+
+/// Where programs that set a device up put more of them, as `*.conf`.
+const MORE_SETTINGS: &str = "etc/orbit/conf.d";
+
+/// What `orbit enroll` writes there.
+const ENROLL_SETTINGS: &str = "50-enroll.conf";
 
 /// How long logind may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a person does about settings that cannot be used.
 pub const SETTINGS_HELP: &str = "edit `/etc/default/orbit`, then run `systemctl restart orbit`";
+
+/// What a person does about a wrong clock.
+pub const CLOCK_HELP: &str = "have it set by the network: `timedatectl set-ntp true`";
+
+/// What a person does about a service that does not run.
+pub const START_HELP: &str =
+    "run `systemctl start orbit`, and look at `journalctl --unit orbit` for why it ended";
 
 /// Where distributions keep the certificates that they trust, the most common first.
 const CA_BUNDLES: [&str; 5] = [
@@ -90,11 +103,49 @@ async fn loginctl(arguments: &[&str]) -> Option<String> {
 /// The settings that the installed service starts with; none where there are none, or not for this
 /// user to read.
 pub fn installed_settings() -> io::Result<BTreeMap<String, String>> {
-    match fs::read_to_string(SETTINGS) {
-        Ok(text) => Ok(wire::envfile::parse(&text).into_iter().collect()),
-        Err(error) if super::is_absent_or_private(&error) => Ok(BTreeMap::new()),
-        Err(error) => Err(error),
+    settings_below("/".into())
+}
+
+/// As the unit's two `EnvironmentFile=` have them: of a variable that is set twice, the later counts.
+fn settings_below(system: &Utf8Path) -> io::Result<BTreeMap<String, String>> {
+    let mut settings = BTreeMap::new();
+    for path in std::iter::once(system.join(SETTINGS)).chain(dropped_in(system)) {
+        match fs::read_to_string(&path) {
+            Ok(text) => settings.extend(wire::envfile::parse(&text)),
+            Err(error) if super::is_absent_or_private(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(settings)
+}
+
+/// Writes `settings` to where the service reads them after its package's, for root alone. Those that
+/// were written so before are replaced.
+pub fn add_settings(settings: &BTreeMap<&str, String>) -> io::Result<()> {
+    let folder = Utf8Path::new("/").join(MORE_SETTINGS);
+    fs::create_dir_all(&folder)?;
+    let pairs = settings.iter().map(|(name, value)| (*name, value.as_str()));
+    let text = wire::envfile::render(pairs);
+    crate::durable::replace(&folder.join(ENROLL_SETTINGS), text.as_bytes(), super::Readers::Root)
+}
+
+/// Starts the service, anew if it runs.
+#[expect(clippy::disallowed_methods, reason = "systemd is asked through its own program")]
+pub fn restart_service() -> io::Result<()> {
+    let status = std::process::Command::new("systemctl").args(["restart", "orbit"]).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("systemctl: {status}"))) }
+}
+
+/// In the order of their names, without those that begin with a dot, as glob(3) has them.
+fn dropped_in(system: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let Ok(entries) = system.join(MORE_SETTINGS).read_dir_utf8() else { return Vec::new() };
+    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.into_path())).collect();
+    paths.retain(|path| {
+        path.extension() == Some("conf")
+            && path.file_name().is_some_and(|name| !name.starts_with('.'))
+    });
+    paths.sort_unstable();
+    paths
 }
 
 /// None: only macOS has configuration profiles.
@@ -162,6 +213,25 @@ fn has_argument(process: u32, argument: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_were_dropped_in_win_in_the_order_of_their_names() {
+        let system = tempfile::tempdir().unwrap();
+        let system = Utf8Path::from_path(system.path()).unwrap();
+        for (name, text) in [
+            (SETTINGS, "A=package\nB=package\nC=package"),
+            ("etc/orbit/conf.d/50-site.conf", "B=site\nC=site"),
+            ("etc/orbit/conf.d/90-device.conf", "C=\"the device\""),
+            ("etc/orbit/conf.d/99-old.conf.bak", "A=old"),
+            ("etc/orbit/conf.d/.95-hidden.conf", "A=hidden"),
+        ] {
+            fs::create_dir_all(system.join(name).parent().unwrap()).unwrap();
+            fs::write(system.join(name), text).unwrap();
+        }
+        let settings = settings_below(system).unwrap();
+        let value = |name: &str| settings[name].as_str();
+        assert_eq!([value("A"), value("B"), value("C")], ["package", "site", "the device"]);
+    }
 
     #[test]
     fn the_screen_that_asks_who_is_there_is_nobody() {

@@ -23,6 +23,14 @@ mod system {
     /// The certificates that the system's own command-line tools trust.
     const CA_BUNDLE: &str = "/etc/ssl/cert.pem";
 
+    /// What a person does about a wrong clock.
+    pub const CLOCK_HELP: &str =
+        "have it set by the network: `systemsetup -setusingnetworktime on`";
+
+    /// What a person does about a service that does not run.
+    pub const START_HELP: &str = "run `launchctl bootstrap system \
+        /Library/LaunchDaemons/com.fleetdm.orbit.plist`, and look at the log for why it ended";
+
     /// What a person does about settings that cannot be used.
     pub const SETTINGS_HELP: &str = "edit `EnvironmentVariables` in \
         `/Library/LaunchDaemons/com.fleetdm.orbit.plist`, then run `launchctl bootout` and \

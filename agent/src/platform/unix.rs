@@ -13,7 +13,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::Readers;
+use super::{Access, Readers};
 
 /// Where the agent lives unless told otherwise.
 #[must_use]
@@ -56,6 +56,13 @@ pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Resu
     }
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// What others than the owner may do with the file or directory; none where there is no such file.
+#[must_use]
+pub fn access_of_others(path: &Utf8Path) -> Option<Access> {
+    let mode = path.metadata().ok()?.mode();
+    Some(Access { read: mode & 0o044 != 0, write: mode & 0o022 != 0 })
 }
 
 /// Lets everybody read the file, and run it if it is a program, whatever the umask.

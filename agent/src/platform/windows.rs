@@ -12,8 +12,8 @@ use tokio::signal::windows::{self, CtrlBreak, CtrlC, CtrlClose, CtrlShutdown};
 
 pub use self::{
     files::{
-        default_root, free_space, is_anothers, link, open_log, program, set_program,
-        sync_directory, write_synced,
+        access_of_others, default_root, free_space, is_anothers, link, open_log, program,
+        set_program, sync_directory, write_synced,
     },
     group::{Group, adopt_children, kill, processes_with_argument, terminate},
     machine::describe,
@@ -23,6 +23,12 @@ use super::Notice;
 /// What a person does about settings that cannot be used.
 pub const SETTINGS_HELP: &str = "edit `Environment` in the registry below \
     `HKLM\\SYSTEM\\CurrentControlSet\\Services\\orbit`, then run `net stop orbit` and `net start orbit`";
+
+/// What a person does about a wrong clock.
+pub const CLOCK_HELP: &str = "have it set by the network: `w32tm /resync`";
+
+/// What a person does about a service that does not run.
+pub const START_HELP: &str = "run `net start orbit`, and look at `logs\\orbit.log` below the root directory for why it ended";
 
 /// Where osqueryd listens for extensions: a pipe, which has a name and no place below `root`.
 #[must_use]

@@ -226,6 +226,7 @@ impl Memory {
 
 fn router(memory: Arc<Mutex<Memory>>) -> Router {
     let routes = Router::new()
+        .route("/api/fleet/orbit/ping", get(ping))
         .route("/api/fleet/orbit/enroll", post(enroll))
         .route("/api/fleet/orbit/config", post(config))
         .route("/api/fleet/orbit/device_token", post(device_token))
@@ -233,6 +234,10 @@ fn router(memory: Arc<Mutex<Memory>>) -> Router {
         .route("/api/latest/fleet/device/{token}/desktop", get(summary));
     // The same below a path, as behind a reverse proxy.
     routes.clone().nest("/base", routes).with_state(memory)
+}
+
+async fn ping(State(memory): State<Arc<Mutex<Memory>>>) -> Response {
+    moody(&memory).await.unwrap_or_else(|| StatusCode::OK.into_response())
 }
 
 async fn enroll(

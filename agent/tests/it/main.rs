@@ -9,6 +9,8 @@ mod fleet;
 mod clone;
 /// The desktop token, and `fleet-desktop` that shows it.
 mod desktop;
+/// What `orbit doctor` finds, and `orbit reset-identity`.
+mod doctor;
 /// What every fault of server and network leads to.
 mod faults;
 /// `kill -9` at any moment of enrolling.

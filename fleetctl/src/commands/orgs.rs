@@ -2,9 +2,7 @@
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use wire::api::{
-    Membership, Organization, RenameOrganization, SessionTokens, SwitchOrganization,
-};
+use wire::api::{Membership, Organization, RenameOrganization, SessionTokens, SwitchOrganization};
 
 use super::{find, login::sign_in_as};
 use crate::{

@@ -59,6 +59,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> anyhow::Result<()> {
     secrecy::check(suite, SECRET_FILE);
     suite.check("it is purged", |stage| stage.run("dpkg --purge fleetd").map(|_| ()));
     by_hand(suite);
+    by_command(suite);
     Ok(())
 }
 
@@ -88,6 +89,38 @@ fn by_hand(suite: &mut Suite<'_>) {
         stage.expect_service("active")?;
         stage.expect_running(VERSIONS[0])?;
         stage.device().map(|_| ())
+    });
+}
+
+/// The same, told by the program that has it all checked and written.
+fn by_command(suite: &mut Suite<'_>) {
+    suite.check("it is purged once more, and installed without configuration", |stage| {
+        stage.run("dpkg --purge fleetd")?;
+        stage.install("dpkg --install {}", "unconfigured", "deb")
+    });
+    suite.check("`orbit enroll` tells it server and secret, and the device is admitted", |stage| {
+        let enroll = format!(
+            "printf '%s\\n' '{}' | orbit enroll --fleet-url {} --fleet-certificate /srv/ca.pem --enroll-secret-file -",
+            text(stage, "secret.txt")?.trim(),
+            stage.deployment.url,
+        );
+        stage.run(&enroll)?;
+        stage.expect_service("active")?;
+        stage.expect_running(VERSIONS[0])?;
+        stage.device().map(|_| ())
+    });
+    suite.check("`orbit doctor` finds nothing to be done", |stage| {
+        stage.run("orbit doctor").map(|_| ())
+    });
+    suite.check("`orbit reset-identity` makes it another device", |stage| {
+        let instance = "grep --only-matching '\"instance\": *\"[^\"]*\"' /opt/orbit/identity.json";
+        let before = stage.run(instance)?;
+        stage.run("systemctl stop orbit && orbit reset-identity && systemctl start orbit")?;
+        stage.device()?;
+        if stage.run(instance)? == before {
+            bail!("the instance is still {before}");
+        }
+        Ok(())
     });
 }
 

@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use wire::settings::files;
 
 use super::machine;
-use crate::platform::Readers;
+use crate::platform::{Access, Readers};
 
 /// Where the package installs unless told otherwise.
 const INSTALLED: &str = r"C:\Program Files\Orbit";
@@ -76,6 +76,12 @@ pub fn link(_target: &Utf8Path, _path: &Utf8Path) -> io::Result<()> {
 /// None: nobody asks the system, and a disk that is full is told when it is written to.
 #[must_use]
 pub fn free_space(_directory: &Utf8Path) -> Option<u64> {
+    None
+}
+
+/// None: access control lists say more than three letters.
+#[must_use]
+pub fn access_of_others(_path: &Utf8Path) -> Option<Access> {
     None
 }
 
