@@ -164,7 +164,7 @@ impl Config {
         self.limits.check(problems);
         self.auth.check(problems);
         self.api_keys.check(problems);
-        if let Some(mail) = &self.mail {
+        if let Some(mail) = &mut self.mail {
             mail.check(problems);
         }
         self.osquery.check(problems);

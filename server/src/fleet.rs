@@ -58,7 +58,7 @@ use self::{
     keys::{KeyError, Keys, MasterKeyError},
     limiter::{Gate, Limiter},
     limits::minute,
-    mail::{Bell, Outbox, OutboxError},
+    mail::{MailSignal, Outbox, OutboxError},
     osquery_logs::OsqueryLogs,
     passwords::Passwords,
     standing::Standings,
@@ -90,7 +90,7 @@ struct Inner {
     anonymous: Limiter,
     key_calls: KeyCalls,
     outbox: Outbox,
-    bell: Bell,
+    mail_queued: MailSignal,
 }
 
 /// Why the server could not start its work.
@@ -150,7 +150,7 @@ impl Fleet {
             )),
             key_calls: KeyCalls::default(),
             outbox: Outbox::open(config.mail.as_ref()).map_err(OpenError::Mail)?,
-            bell: Bell::default(),
+            mail_queued: MailSignal::default(),
             config,
         }));
         fleet.ring().await.map_err(OpenError::SigningKey)?;

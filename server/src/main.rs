@@ -15,6 +15,7 @@ use server::{
     serve::Bound,
 };
 use tracing_subscriber::EnvFilter;
+use wire::{OrgId, api::MAX_PAGE};
 
 /// Admits devices and people, and answers their agents, browsers and scripts.
 #[derive(Debug, Parser)]
@@ -61,6 +62,9 @@ enum Command {
     /// About the keys that sign access tokens.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// About the audit trails that no organization's people can read.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the version.
     Version,
 }
@@ -77,6 +81,23 @@ enum KeysCommand {
     List(ServeArgs),
     /// Let another key take over, in five minutes, when everybody has read the published keys anew.
     Rotate(RotateArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// List whose trails there are: the server's own, and each organization's, deleted ones too.
+    List(ServeArgs),
+    /// Print the events of a trail, one JSON object a line.
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// The organization's id, as `list` has it [default: the server's own trail].
+    #[arg(long, value_name = "ID")]
+    organization: Option<OrgId>,
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +179,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Keys(KeysCommand::List(args)) => list_keys(args.load()?),
         Command::Keys(KeysCommand::Rotate(args)) => rotate_keys(args.serve.load()?, args.now),
+        Command::Audit(AuditCommand::List(args)) => list_trails(args.load()?),
+        Command::Audit(AuditCommand::Export(args)) => {
+            export_trail(args.serve.load()?, args.organization)
+        }
         Command::Version => {
             print(&format!("fleet-server {}\n", wire::VERSION));
             Ok(())
@@ -211,6 +236,31 @@ async fn rotate_keys(config: Config, now: bool) -> anyhow::Result<()> {
     fleet.rotate_signing_key(now).await.context("could not rotate the keys")?;
     say(if now { "another key signs now" } else { "another key will sign in five minutes" });
     Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn list_trails(config: Config) -> anyhow::Result<()> {
+    let fleet = Fleet::open(config, Clock::System).await?;
+    for trail in fleet.trails().await.context("could not list the audit trails")? {
+        let ended = trail.ended_at.map_or_else(|| "-".to_owned(), |end| end.to_string());
+        print(&format!("{} {ended} {}\n", trail.org_id, trail.name));
+    }
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn export_trail(config: Config, organization: Option<OrgId>) -> anyhow::Result<()> {
+    let fleet = Fleet::open(config, Clock::System).await?;
+    let mut after = 0;
+    loop {
+        let page = fleet.trail_events(organization, (after, MAX_PAGE)).await;
+        let page = page.context("could not read the audit trail")?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.seq;
+        for event in &page {
+            print(&(serde_json::to_string(event)? + "\n"));
+        }
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]

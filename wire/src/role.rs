@@ -54,10 +54,10 @@ permissions! {
     BillingRead = "billing:read" from Admin,
     /// Change what devices are told to do: their tags, and what follows from them.
     DevicesConfigure = "devices:configure" from Operator,
-    /// Delete devices, and take their keys.
+    /// Delete devices.
     DevicesDelete = "devices:delete" from Admin,
     DevicesRead = "devices:read" from Viewer,
-    /// Approve and reject devices, and move them between teams.
+    /// Approve of devices, reject and decommission them, which takes their keys.
     DevicesWrite = "devices:write" from Admin,
     /// See enroll secrets' names and use, never their values.
     EnrollSecretsRead = "enroll_secrets:read" from Operator,

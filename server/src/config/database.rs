@@ -4,12 +4,14 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
+use super::Secret;
+
 /// `database:` as the file has it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DatabaseFile {
-    url: Option<String>,
-    migrate_url: Option<String>,
+    url: Option<Secret>,
+    migrate_url: Option<Secret>,
     max_connections: Option<u32>,
 }
 
@@ -18,11 +20,11 @@ pub(super) struct DatabaseFile {
 pub struct Database {
     /// `sqlite:` and a path, or `postgres://…`. It may hold a password, which is shown as `***`.
     #[serde(serialize_with = "masked")]
-    pub url: String,
+    pub url: Secret,
     /// PostgreSQL: as whom the schema is brought up to date at start: the owner of the database.
     /// Without it, `fleet-server migrate` has to have done so.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "masked_optional")]
-    pub migrate_url: Option<String>,
+    pub migrate_url: Option<Secret>,
     /// At least 1. SQLite writes on one at a time, whatever this says.
     pub max_connections: u32,
 }
@@ -36,9 +38,9 @@ impl DatabaseFile {
         (flag, migrate_flag): (Option<String>, Option<String>),
         data_dir: &Utf8Path,
     ) -> Database {
-        let url =
-            flag.or(self.url).unwrap_or_else(|| format!("sqlite:{}", data_dir.join(SQLITE_FILE)));
-        let migrate_url = migrate_flag.or(self.migrate_url);
+        let below = || Secret::new(format!("sqlite:{}", data_dir.join(SQLITE_FILE)));
+        let url = flag.map(Secret::new).or(self.url).unwrap_or_else(below);
+        let migrate_url = migrate_flag.map(Secret::new).or(self.migrate_url);
         Database { url, migrate_url, max_connections: self.max_connections.unwrap_or(10) }
     }
 }
@@ -47,16 +49,23 @@ impl Database {
     /// Whether the database is PostgreSQL; otherwise it is SQLite.
     #[must_use]
     pub fn is_postgres(&self) -> bool {
-        self.url.starts_with("postgres:") || self.url.starts_with("postgresql:")
+        let url = self.url.expose();
+        url.starts_with("postgres:") || url.starts_with("postgresql:")
     }
 
     /// The file that SQLite uses.
     #[must_use]
     pub fn sqlite_path(&self) -> Option<&Utf8Path> {
-        self.url.strip_prefix("sqlite:").map(|path| Utf8Path::new(path.trim_start_matches("//")))
+        let path = self.url.expose().strip_prefix("sqlite:")?;
+        Some(Utf8Path::new(path.trim_start_matches("//")))
     }
 
-    pub(super) fn check(&self, problems: &mut Vec<String>) {
+    /// Takes what the environment has, and notes what is wrong.
+    pub(super) fn check(&mut self, problems: &mut Vec<String>) {
+        self.url.resolve("database.url", problems);
+        if let Some(url) = &mut self.migrate_url {
+            url.resolve("database.migrate_url", problems);
+        }
         if !self.is_postgres() && self.sqlite_path().is_none_or(|path| path.as_str().is_empty()) {
             problems
                 .push("database.url: must be `postgres://…`, or `sqlite:` and a path".to_owned());
@@ -68,11 +77,11 @@ impl Database {
                     .to_owned(),
             );
         }
-        if self.is_postgres() && self.url.parse::<Url>().is_err() {
+        if self.is_postgres() && self.url.expose().parse::<Url>().is_err() {
             problems.push("database.url: is not a URL".to_owned());
         }
         if let Some(url) = &self.migrate_url
-            && (!self.is_postgres() || url.parse::<Url>().is_err())
+            && (!self.is_postgres() || url.expose().parse::<Url>().is_err())
         {
             problems.push(
                 "database.migrate_url: must be `postgres://…`, and database.url too".to_owned(),
@@ -89,14 +98,15 @@ fn is_plain(path: &Utf8Path) -> bool {
     path != ":memory:" && !path.as_str().contains(['?', '%'])
 }
 
-fn masked_optional<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+fn masked_optional<S: Serializer>(url: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
     match url {
         Some(url) => masked(url, serializer),
         None => serializer.serialize_none(),
     }
 }
 
-fn masked<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+fn masked<S: Serializer>(url: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    let url = url.expose();
     match url.parse::<Url>() {
         Ok(mut parsed) if parsed.password().is_some() => {
             // Fails only for URLs that cannot have a password.

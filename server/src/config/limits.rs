@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Period;
+use super::{
+    Period,
+    period::{DAY, HOUR, at_most},
+};
 
 /// `limits:`
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -12,6 +15,7 @@ pub struct Limits {
     pub enroll_failures_per_minute: u32,
     /// Failed sign-ins per account and address within `login_window`.
     pub login_attempts: u32,
+    #[serde(deserialize_with = "at_most::<_, DAY>")]
     pub login_window: Period,
     /// Failed sign-ins of one network (IPv6: /64) within `login_window`, whatever the account.
     pub login_attempts_per_network: u32,
@@ -22,13 +26,17 @@ pub struct Limits {
     /// Requests of one network that show no good token.
     pub anonymous_requests_per_minute: u32,
     /// How long a request may take from its first byte to the reply.
+    #[serde(deserialize_with = "at_most::<_, HOUR>")]
     pub request_timeout: Period,
     /// How long a body may take to arrive.
+    #[serde(deserialize_with = "at_most::<_, HOUR>")]
     pub body_timeout: Period,
     /// How long request headers may take to arrive; an idle connection is kept as long, so it should
     /// be longer than the time between two polls of an agent.
+    #[serde(deserialize_with = "at_most::<_, HOUR>")]
     pub header_timeout: Period,
     /// How long open requests have when the server stops.
+    #[serde(deserialize_with = "at_most::<_, HOUR>")]
     pub shutdown_timeout: Period,
 }
 

@@ -1,7 +1,9 @@
 //! Where mail goes.
 
 use camino::Utf8PathBuf;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
 
 /// `mail:`
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,8 +30,8 @@ pub struct Smtp {
     pub tls: SmtpTls,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "masked")]
-    pub password: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
     /// PEM file of the authority that the server's certificate is from, where the system does not
     /// know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,14 +70,17 @@ impl Smtp {
 }
 
 impl Mail {
-    pub(super) fn check(&self, problems: &mut Vec<String>) {
+    pub(super) fn check(&mut self, problems: &mut Vec<String>) {
         if self.from.parse::<lettre::message::Mailbox>().is_err() {
             problems.push("mail.from: must be an address, or a name and an address".to_owned());
         }
         if self.smtp.is_some() == self.directory.is_some() {
             problems.push("mail: needs either mail.smtp or mail.directory".to_owned());
         }
-        let Some(smtp) = &self.smtp else { return };
+        let Some(smtp) = &mut self.smtp else { return };
+        if let Some(password) = &mut smtp.password {
+            password.resolve("mail.smtp.password", problems);
+        }
         if smtp.host.is_empty() {
             problems.push("mail.smtp.host: must not be empty".to_owned());
         }
@@ -89,12 +94,5 @@ impl Mail {
         if smtp.username.is_some() != smtp.password.is_some() {
             problems.push("mail.smtp: username and password go together".to_owned());
         }
-    }
-}
-
-fn masked<S: Serializer>(password: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    match password {
-        Some(_) => serializer.serialize_str("***"),
-        None => serializer.serialize_none(),
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A length of time, longer than nothing.
+/// A length of time, from a millisecond to ten years, so that now and this make a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(Duration);
 
@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Lifetime {
         match Written::deserialize(deserializer)? {
             Written::Number(0) => Ok(Self(None)),
             Written::Number(number) => {
-                Err(serde::de::Error::custom(PeriodError(number.to_string())))
+                Err(serde::de::Error::custom(PeriodError::Unreadable(number.to_string())))
             }
             Written::Text(text) if text == "0" => Ok(Self(None)),
             Written::Text(text) => {
@@ -62,20 +62,47 @@ impl Serialize for Lifetime {
     }
 }
 
+/// The longest of all.
+const MAX: Period = Period::seconds(3650 * DAY);
+const SHORTEST: Duration = Duration::from_millis(1);
+/// Hours and days in seconds, to be given to [`at_most`].
+pub(super) const HOUR: u64 = 60 * 60;
+pub(super) const DAY: u64 = 24 * HOUR;
+
 /// Why a text is no length of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a length of time such as `30s`, `15m` or `7d`")]
-pub struct PeriodError(String);
+#[non_exhaustive]
+pub enum PeriodError {
+    #[error("`{0}` is not a length of time such as `30s`, `15m` or `7d`")]
+    Unreadable(String),
+    #[error("`{0}` is too long: at most {1}")]
+    TooLong(String, Period),
+}
+
+/// Reads a period of at most so many seconds, for `#[serde(deserialize_with)]`: refused while it is
+/// read, it is told with its line.
+pub(super) fn at_most<'de, D: Deserializer<'de>, const SECONDS: u64>(
+    deserializer: D,
+) -> Result<Period, D::Error> {
+    let period = Period::deserialize(deserializer)?;
+    let most = Period::seconds(SECONDS);
+    if period > most {
+        let error = PeriodError::TooLong(period.to_string(), most);
+        return Err(serde::de::Error::custom(error));
+    }
+    Ok(period)
+}
 
 impl FromStr for Period {
     type Err = PeriodError;
 
     fn from_str(text: &str) -> Result<Self, PeriodError> {
-        let refuse = || PeriodError(text.to_owned());
+        let refuse = || PeriodError::Unreadable(text.to_owned());
         let span: Span = text.parse().map_err(|_| refuse())?;
         let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| refuse())?;
         match Duration::try_from(length) {
-            Ok(length) if !length.is_zero() => Ok(Self(length)),
+            Ok(length) if length > MAX.0 => Err(PeriodError::TooLong(text.to_owned(), MAX)),
+            Ok(length) if length >= SHORTEST => Ok(Self(length)),
             Ok(_) | Err(_) => Err(refuse()),
         }
     }
@@ -115,8 +142,9 @@ mod tests {
         for text in ["15m", "7d", "90s", "36h", "250ms"] {
             assert_eq!(text.parse::<Period>().unwrap().to_string(), text);
         }
-        for bad in ["", "0s", "-1m", "soon", "15", "1y"] {
+        for bad in ["", "0s", "-1m", "soon", "15", "1y", "1ns", "3651d", "999999999999d"] {
             assert!(bad.parse::<Period>().is_err(), "{bad}");
         }
+        assert_eq!("3650d".parse::<Period>().unwrap(), MAX);
     }
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroize as _;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes `text` as it is.
+    /// Takes `text` as it is; [`Config::load`](super::Config::load) alone looks for variables.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())

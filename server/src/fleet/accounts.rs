@@ -16,12 +16,12 @@ use wire::{
 use super::{
     Access, Actor, Fleet, StoreError,
     actor::{Forbidden, Proof},
-    audit::{Event, Happening},
+    audit::{Event, EventKind},
     errors::{AccountError, FieldErrors},
     identity::tidy_email,
     limiter::network_of,
     limits::LimitError,
-    mail::Letter,
+    mail::MailKind,
     password_rules::check_password,
     secrets,
     store::{AccountRow, Hash, NewToken, NewUserRow, RegistrationRow, TokenKind, Tx, Whose},
@@ -52,11 +52,11 @@ impl Fleet {
         };
         let mut tx = self.0.store.apart().await?;
         tx.add_registration(&registration, self.now()).await?;
-        let to = (Letter::Registration, registration.email.as_str());
+        let to = (MailKind::Registration, registration.email.as_str());
         self.queue_mail(&mut tx, to, Value::Null).await?;
         tx.keep().await?;
-        self.0.bell.ring();
-        self.record(None, &event(Happening::AccountAskedFor, &registration.email, address)).await?;
+        self.0.mail_queued.notify();
+        self.record(None, &event(EventKind::AccountAskedFor, &registration.email, address)).await?;
         Ok(())
     }
 
@@ -66,33 +66,33 @@ impl Fleet {
         email: &str,
         address: IpAddr,
     ) -> Result<(), AccountError> {
-        self.mail_to_stranger((Letter::Registration, email), address).await
+        self.mail_to_stranger((MailKind::Registration, email), address).await
     }
 
     /// Sends a token to set another password, if there is such an account. At most three an hour
     /// are sent for one address; who asks more often is told nothing else.
     pub async fn forgot_password(&self, email: &str, address: IpAddr) -> Result<(), AccountError> {
-        self.mail_to_stranger((Letter::ResetPassword, email), address).await
+        self.mail_to_stranger((MailKind::ResetPassword, email), address).await
     }
 
     async fn mail_to_stranger(
         &self,
-        (letter, email): (Letter, &str),
+        (kind, email): (MailKind, &str),
         address: IpAddr,
     ) -> Result<(), AccountError> {
         let mut errors = FieldErrors::default();
         let email = tidy_email(&mut errors, email);
         errors.into_result().map_err(AccountError::Invalid)?;
-        let key = format!("{} {email}", letter.as_str());
+        let key = format!("{} {email}", kind.as_str());
         match self.take(&[(Self::mail_policy(), key)]).await {
             Err(LimitError::TooMany(_)) => return Ok(()),
             taken => drop(taken?),
         }
         let mut tx = self.0.store.apart().await?;
-        self.queue_mail(&mut tx, (letter, &email), Value::Null).await?;
+        self.queue_mail(&mut tx, (kind, &email), Value::Null).await?;
         tx.keep().await?;
-        self.0.bell.ring();
-        self.record(None, &event(Happening::AccountMailAskedFor, &email, address)).await?;
+        self.0.mail_queued.notify();
+        self.record(None, &event(EventKind::AccountMailAskedFor, &email, address)).await?;
         Ok(())
     }
 
@@ -101,8 +101,8 @@ impl Fleet {
     pub async fn verify_email(&self, token: &str, address: IpAddr) -> Result<(), AccountError> {
         let (hash, now) = (Hash::of(token), self.now());
         let mut tx = self.0.store.apart().await?;
-        if let Some(wish) = tx.redeem_registration(&hash, now).await? {
-            return self.make_account(tx, wish, address).await;
+        if let Some(registration) = tx.redeem_registration(&hash, now).await? {
+            return self.make_account(tx, registration, address).await;
         }
         drop(tx);
         let kinds = [TokenKind::ChangeEmail];
@@ -115,11 +115,11 @@ impl Fleet {
         let (user_id, email) = redeemed.ok_or(AccountError::WrongToken)?;
         tx.set_email(user_id, &email).await.map_err(taken_meanwhile)?;
         tx.forget_tokens(user_id, None).await?;
-        self.queue_notice(&mut tx, (Letter::EmailChanged, &before.email), address).await?;
+        self.queue_notice(&mut tx, (MailKind::EmailChanged, &before.email), address).await?;
         let changes = json!({"before": before.email, "after": email});
-        let name = Happening::AccountEmailChanged;
+        let name = EventKind::AccountEmailChanged;
         self.record_everywhere(tx, (&orgs, user_id), (name, changes), address).await?;
-        self.0.bell.ring();
+        self.0.mail_queued.notify();
         Ok(())
     }
 
@@ -127,18 +127,19 @@ impl Fleet {
     async fn make_account(
         &self,
         mut tx: Tx,
-        wish: RegistrationRow,
+        registration: RegistrationRow,
         address: IpAddr,
     ) -> Result<(), AccountError> {
-        tx.forget_registrations(&wish.email).await?;
+        tx.forget_registrations(&registration.email).await?;
         let (org_id, user_id, now) = (OrgId(Uuid::now_v7()), UserId(Uuid::now_v7()), self.now());
-        tx.add_organization_row((org_id, &wish.organization), now).await?;
+        tx.add_organization_row((org_id, &registration.organization), now).await?;
         let mut org = tx.within(org_id).await?;
-        let (email, name, password_hash) = (&*wish.email, &*wish.name, &*wish.password_hash);
+        let (email, name, password_hash) =
+            (&*registration.email, &*registration.name, &*registration.password_hash);
         let user = NewUserRow { email, name, password_hash };
         org.add_user(user_id, user, &Role::Owner.into(), now).await.map_err(taken_meanwhile)?;
         let actor = format!("user {user_id}");
-        self.record_in(&mut org, &event(Happening::AccountCreated, &actor, address));
+        self.record_in(&mut org, &event(EventKind::AccountCreated, &actor, address));
         org.commit().await?;
         Ok(())
     }
@@ -161,7 +162,7 @@ impl Fleet {
         tx.lock_person(account.user_id).await?;
         tx.redeem_token(&kinds, &hash, self.now()).await?.ok_or(AccountError::WrongToken)?;
         let change = PasswordChange {
-            name: Happening::PasswordReset,
+            name: EventKind::PasswordReset,
             account,
             hash: new_hash,
             orgs,
@@ -183,7 +184,7 @@ impl Fleet {
         let new = ("/new_password", request.new_password);
         let new_hash = self.acceptable_password(&account, new).await?;
         let change = PasswordChange {
-            name: Happening::PasswordChanged,
+            name: EventKind::PasswordChanged,
             orgs: self.0.store.organizations_of(account.user_id).await?,
             account,
             hash: new_hash,
@@ -213,9 +214,9 @@ impl Fleet {
         self.prove_password(actor, request.current_password).await?;
         let mut tx = self.0.store.apart().await?;
         let data = json!({"user_id": actor.user_id});
-        self.queue_mail(&mut tx, (Letter::ChangeEmail, &email), data).await?;
+        self.queue_mail(&mut tx, (MailKind::ChangeEmail, &email), data).await?;
         tx.keep().await?;
-        self.0.bell.ring();
+        self.0.mail_queued.notify();
         Ok(())
     }
 
@@ -284,7 +285,7 @@ impl Fleet {
             return Err(AccountError::WrongPassword);
         }
         tx.forget_tokens(user_id, None).await?;
-        let to = (Letter::PasswordChanged, account.email.as_str());
+        let to = (MailKind::PasswordChanged, account.email.as_str());
         self.queue_notice(&mut tx, to, address).await?;
         for org_id in orgs {
             let mut org = tx.within(*org_id).await?;
@@ -296,7 +297,7 @@ impl Fleet {
             tx = org.leave();
         }
         self.record_everywhere(tx, (orgs, user_id), (*name, Value::Null), address).await?;
-        self.0.bell.ring();
+        self.0.mail_queued.notify();
         Ok(())
     }
 
@@ -306,7 +307,7 @@ impl Fleet {
         &self,
         mut tx: Tx,
         (orgs, user_id): (&[OrgId], UserId),
-        (name, changes): (Happening, Value),
+        (name, changes): (EventKind, Value),
         address: IpAddr,
     ) -> Result<(), StoreError> {
         let subject = format!("user {user_id}");
@@ -363,15 +364,15 @@ impl Fleet {
         address: IpAddr,
     ) -> Result<(), StoreError> {
         let Some(email) = tx.email_of(user_id).await? else { return Ok(()) };
-        self.queue_notice(tx, (Letter::RefreshReused, &email), address).await?;
-        self.0.bell.ring();
+        self.queue_notice(tx, (MailKind::RefreshReused, &email), address).await?;
+        self.0.mail_queued.notify();
         Ok(())
     }
 }
 
 /// A password to be set.
 struct PasswordChange {
-    name: Happening,
+    name: EventKind,
     account: AccountRow,
     hash: String,
     /// Where the person belongs to.
@@ -386,7 +387,7 @@ enum Kept {
     None,
 }
 
-fn event(name: Happening, who: &str, address: IpAddr) -> Event<'_> {
+fn event(name: EventKind, who: &str, address: IpAddr) -> Event<'_> {
     Event { name, actor: who, subject: "account", address, outcome: "ok", changes: Value::Null }
 }
 

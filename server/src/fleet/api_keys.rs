@@ -12,7 +12,7 @@ use wire::{
 
 use super::{
     Access, Actor, Fleet,
-    audit::Happening,
+    audit::EventKind,
     errors::{FieldErrors, ManageError},
     key_form::{self, KeyKind},
     page::{Listed, Page},
@@ -73,7 +73,7 @@ impl Fleet {
         };
         org.add_api_key(&row, &Hash::of(&key.0), now).await?;
         let made = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
-        let deed = (Happening::ApiKeyCreated, format!("api key {id}"));
+        let deed = (EventKind::ApiKeyCreated, format!("api key {id}"));
         let changes = json!({"name": new.name, "kind": new.kind, "scopes": scopes});
         self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
@@ -107,7 +107,7 @@ impl Fleet {
             return Err(ManageError::KeyRotated);
         }
         let made = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
-        let deed = (Happening::ApiKeyRotated, format!("api key {id}"));
+        let deed = (EventKind::ApiKeyRotated, format!("api key {id}"));
         self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(CreatedApiKey { api_key: made.key, key: Some(key) })
@@ -119,7 +119,7 @@ impl Fleet {
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
         org.revoke_api_key(id, self.now()).await?;
-        let deed = (Happening::ApiKeyRevoked, format!("api key {id}"));
+        let deed = (EventKind::ApiKeyRevoked, format!("api key {id}"));
         self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())

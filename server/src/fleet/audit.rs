@@ -19,15 +19,17 @@ use super::{
     store::{AuditFilter, OrgStore},
 };
 
-macro_rules! happenings {
+pub use super::store::Trail;
+
+macro_rules! event_kinds {
     ($($name:ident = $text:literal,)*) => {
         /// Every kind of event there is.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Happening {
+        pub enum EventKind {
             $(#[doc = $text] $name,)*
         }
 
-        impl Happening {
+        impl EventKind {
             /// All of them, sorted by text.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
@@ -40,7 +42,7 @@ macro_rules! happenings {
     };
 }
 
-happenings! {
+event_kinds! {
     AccessRefused = "access.refused",
     AccessTokenRevoked = "access_token.revoked",
     AccountAskedFor = "account.asked_for",
@@ -92,7 +94,7 @@ happenings! {
 /// One event.
 #[derive(Debug)]
 pub(super) struct Event<'a> {
-    pub name: Happening,
+    pub name: EventKind,
     /// Who did it, as far as is known.
     pub actor: &'a str,
     /// What it was done to.
@@ -179,15 +181,40 @@ impl Fleet {
         org.commit().await
     }
 
-    /// Deletes events that are kept no longer, the server's own too.
+    /// Deletes events that are kept no longer, the server's own too, and those of organizations that
+    /// were deleted, who are forgotten with the last of them.
     pub(super) async fn sweep_audit(&self) -> Result<(), StoreError> {
         let Some(before) = self.0.config.audit.kept_since(self.now()) else { return Ok(()) };
-        for org_id in self.0.store.organizations().await?.into_iter().chain([SERVER]) {
-            let mut org = self.0.store.org(org_id, Access::Note).await?;
+        for trail in self.trails().await? {
+            let mut org = self.0.store.org(trail.org_id, Access::Note).await?;
             org.sweep_audit(before).await?;
+            if trail.ended_at.is_some() {
+                org.forget_empty_trail().await?;
+            }
             org.commit().await?;
         }
         Ok(())
+    }
+
+    /// Whose trails there are: the server's own, and those of organizations, deleted ones too. For
+    /// the operator of the server: no route leads here.
+    pub async fn trails(&self) -> Result<Vec<Trail>, StoreError> {
+        let own = Trail { org_id: SERVER, name: "the server itself".to_owned(), ended_at: None };
+        Ok([own].into_iter().chain(self.0.store.trails().await?).collect())
+    }
+
+    /// Events of any trail, oldest first: those after number `after`, at most `limit`. For the
+    /// operator of the server: no route leads here.
+    pub async fn trail_events(
+        &self,
+        org_id: Option<OrgId>,
+        (after, limit): (u64, u32),
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        let mut org = self.0.store.org(org_id.unwrap_or(SERVER), Access::Read).await?;
+        let filter = AuditFilter { after, event: String::new(), limit };
+        let events = org.audit_events(&filter).await?;
+        org.commit().await?;
+        Ok(events)
     }
 
     /// Records that the person or key behind the request under way may not do what they asked.
@@ -198,7 +225,7 @@ impl Fleet {
         });
         let Ok(Some((org_id, label, address, route))) = asker else { return Ok(()) };
         let event = Event {
-            name: Happening::AccessRefused,
+            name: EventKind::AccessRefused,
             actor: &label,
             subject: &route,
             address,
@@ -236,12 +263,12 @@ impl Fleet {
 
 /// A log line alone, for what is refused because there was too much of it: a row for each would
 /// let anybody fill the database.
-pub(super) fn log_limited(name: Happening, address: IpAddr) {
+pub(super) fn log_limited(name: EventKind, address: IpAddr) {
     log_refused(name, address, "limited");
 }
 
 /// The same, for what is refused again and again.
-pub(super) fn log_refused(name: Happening, address: IpAddr, outcome: &str) {
+pub(super) fn log_refused(name: EventKind, address: IpAddr, outcome: &str) {
     let name = name.as_str();
     tracing::info!(
         target: "audit",
@@ -265,7 +292,7 @@ impl Fleet {
         &self,
         org: &mut OrgStore,
         actor: &Actor,
-        (name, subject): (Happening, String),
+        (name, subject): (EventKind, String),
         changes: Value,
     ) {
         let event = Event {
@@ -307,7 +334,7 @@ mod tests {
 
     #[test]
     fn names_are_sorted_nouns_and_verbs() {
-        let names: Vec<_> = Happening::ALL.iter().map(|name| name.as_str()).collect();
+        let names: Vec<_> = EventKind::ALL.iter().map(|name| name.as_str()).collect();
         assert!(names.is_sorted());
         assert!(names.iter().all(|name| name.split('.').count() == 2), "{names:?}");
     }

@@ -13,7 +13,7 @@ use wire::api::{
 use super::{
     Access, Actor, Fleet, StoreError,
     actor::{Forbidden, in_person},
-    audit::{Event, Happening},
+    audit::{Event, EventKind},
     errors::{FieldErrors, SignInError, TooMany},
     fingerprint::ClientHints,
     identity::tidy,
@@ -277,7 +277,7 @@ impl Fleet {
 
 fn decision_event(actor: &str, approved: bool, address: IpAddr) -> Event<'_> {
     Event {
-        name: Happening::DeviceLoginDecided,
+        name: EventKind::DeviceLoginDecided,
         actor,
         subject: "session",
         address,

@@ -10,7 +10,7 @@ use wire::{
 
 use super::{
     Access, Actor, Fleet,
-    audit::Happening,
+    audit::EventKind,
     errors::ManageError,
     page::{Listed, Page},
     store::{DeviceFilter, DeviceGroup, OrgStore},
@@ -57,7 +57,7 @@ impl Fleet {
         if !org.remove_device(id).await? {
             return Err(ManageError::Unknown("device"));
         }
-        let deed = (Happening::DeviceDeleted, format!("device {id}"));
+        let deed = (EventKind::DeviceDeleted, format!("device {id}"));
         self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
@@ -87,7 +87,7 @@ impl Fleet {
             actor.require_in(Permission::DevicesConfigure, before.team_id)?;
             org.set_device_tags(id, &tags).await?;
             let changes = json!({"before": before.tags, "after": tags});
-            let deed = (Happening::DeviceTagged, subject);
+            let deed = (EventKind::DeviceTagged, subject);
             self.record_deed(&mut org, actor, deed, changes);
         }
         let after = org.device(id, self.now()).await?.ok_or(ManageError::Unknown("device"))?;
@@ -112,7 +112,7 @@ impl Fleet {
         // Two groups may share devices, and rows are locked in no particular order.
         org.lock("decommission").await?;
         let devices = org.decommission(&group, &within).await?;
-        let deed = (Happening::DeviceDecommissioned, "devices".to_owned());
+        let deed = (EventKind::DeviceDecommissioned, "devices".to_owned());
         let changes = json!({"which": which, "devices": devices});
         self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
@@ -134,12 +134,12 @@ impl Fleet {
 }
 
 /// What it is called when a device goes from one state to another; refuses what makes no sense.
-fn moved(before: DeviceState, after: DeviceState) -> Result<Happening, ManageError> {
+fn moved(before: DeviceState, after: DeviceState) -> Result<EventKind, ManageError> {
     use DeviceState::{Accepted, Decommissioned, Pending, Rejected};
     match (before, after) {
-        (Pending | Rejected | Decommissioned, Accepted) => Ok(Happening::DeviceAccepted),
-        (Pending, Rejected) => Ok(Happening::DeviceRejected),
-        (Accepted, Decommissioned) => Ok(Happening::DeviceDecommissioned),
+        (Pending | Rejected | Decommissioned, Accepted) => Ok(EventKind::DeviceAccepted),
+        (Pending, Rejected) => Ok(EventKind::DeviceRejected),
+        (Accepted, Decommissioned) => Ok(EventKind::DeviceDecommissioned),
         (Accepted, Accepted | Rejected | Pending)
         | (Pending, Pending | Decommissioned)
         | (Rejected, Rejected | Pending | Decommissioned)

@@ -15,7 +15,7 @@ use wire::{
 
 use super::{
     Access, Fleet, StoreError,
-    audit::{self, Event, Happening},
+    audit::{self, Event, EventKind},
     errors::{FieldErrors, TooMany},
     identity::{check_identifier, tidy_identity},
     limiter::network_of,
@@ -99,14 +99,14 @@ impl Fleet {
         let now = self.now();
         let trial = self.0.enrollments.enter(network_of(address), now).await;
         let trial =
-            trial.inspect_err(|_| audit::log_limited(Happening::DeviceEnrollment, address))?;
+            trial.inspect_err(|_| audit::log_limited(EventKind::DeviceEnrollment, address))?;
         let application = Application { half, device, address, now };
         match self.admit_application(secret, &application).await? {
             Ok(key) => Ok(key),
             Err(Refusal::Device(state)) => {
                 trial.failed();
                 // The trail has the decision about the device. It asks again and again.
-                audit::log_refused(Happening::DeviceEnrollment, address, state.as_str());
+                audit::log_refused(EventKind::DeviceEnrollment, address, state.as_str());
                 Err(EnrollError::NotAccepted)
             }
             Err(Refusal::Secret { org_id, why }) => {
@@ -162,7 +162,7 @@ impl Fleet {
 impl Application<'_> {
     fn event<'a>(&'a self, outcome: &'a str) -> Event<'a> {
         Event {
-            name: Happening::DeviceEnrollment,
+            name: EventKind::DeviceEnrollment,
             actor: match self.half {
                 Half::Orbit => "orbit",
                 Half::Osquery => "osqueryd",

@@ -9,7 +9,7 @@ use wire::{
 
 use super::{
     Access, Actor, Fleet,
-    audit::Happening,
+    audit::EventKind,
     errors::{FieldErrors, ManageError, taken},
     key_form::{self, KeyKind},
     page::{Listed, Page},
@@ -83,7 +83,7 @@ impl Fleet {
             .enroll_secret(&id.to_string())
             .await?
             .ok_or(ManageError::Unknown("enroll secret"))?;
-        let deed = (Happening::EnrollSecretCreated, format!("enroll secret {id}"));
+        let deed = (EventKind::EnrollSecretCreated, format!("enroll secret {id}"));
         self.record_deed(&mut org, actor, deed, json!({"name": new.name, "team_id": new.team_id}));
         org.commit().await?;
         Ok(CreatedEnrollSecret { info, secret })
@@ -120,7 +120,7 @@ impl Fleet {
         if !org.revoke_enroll_secret(id, self.now()).await? {
             return Err(ManageError::Unknown("enroll secret"));
         }
-        let deed = (Happening::EnrollSecretRevoked, format!("enroll secret {id}"));
+        let deed = (EventKind::EnrollSecretRevoked, format!("enroll secret {id}"));
         self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())

@@ -12,10 +12,10 @@ use wire::{
 
 use super::{
     Access, Actor, Fleet,
-    audit::{Event, Happening},
+    audit::{Event, EventKind},
     errors::{AccountError, FieldErrors, ManageError},
     identity::tidy_email,
-    mail::Letter,
+    mail::MailKind,
     page::{Listed, Page},
     password_rules::check_password,
     roles::known_role,
@@ -68,11 +68,11 @@ impl Fleet {
         }
         org.put_invitation(&invitation).await?;
         let token = self.deliver_invitation(&mut org, actor, &invitation).await?;
-        let deed = (Happening::UserInvited, format!("invitation {}", invitation.id));
+        let deed = (EventKind::UserInvited, format!("invitation {}", invitation.id));
         let changes = json!({"email": invitation.email, "role": invitation.role});
         self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
-        self.0.bell.ring();
+        self.0.mail_queued.notify();
         Ok(CreatedInvitation { invitation, token })
     }
 
@@ -84,7 +84,7 @@ impl Fleet {
     ) -> Result<Option<Hidden>, ManageError> {
         if self.has_mail() {
             let data = json!({"org_id": actor.org_id, "invitation_id": invitation.id});
-            let to = (Letter::Invitation, invitation.email.as_str());
+            let to = (MailKind::Invitation, invitation.email.as_str());
             self.queue_mail(org.apart(), to, data).await?;
             return Ok(None);
         }
@@ -104,7 +104,7 @@ impl Fleet {
         if !org.remove_invitation(id).await? {
             return Err(ManageError::Unknown("invitation"));
         }
-        let deed = (Happening::InvitationWithdrawn, format!("invitation {id}"));
+        let deed = (EventKind::InvitationWithdrawn, format!("invitation {id}"));
         self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
@@ -139,7 +139,7 @@ impl Fleet {
         }
         self.join(&mut org, (user_id, &invitation), fresh).await?;
         let event = Event {
-            name: Happening::InvitationAccepted,
+            name: EventKind::InvitationAccepted,
             actor: &format!("user {user_id}"),
             subject: &format!("invitation {}", invitation.id),
             address,

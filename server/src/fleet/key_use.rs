@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 use wire::ApiKeyId;
 
-use super::{Access, Actor, Fleet, StoreError, audit::Happening, store::ApiKeyRow};
+use super::{Access, Actor, Fleet, StoreError, audit::EventKind, store::ApiKeyRow};
 
 /// How long after a use the next is noted, in milliseconds.
 const NOTE_EVERY_MS: i64 = 60_000;
@@ -54,8 +54,8 @@ impl Fleet {
         }
         let elsewhere = row.key.last_used_ip.as_deref() != Some(&address);
         let name = match (row.key.last_used_at, elsewhere) {
-            (Some(_), true) => Happening::ApiKeyUsedFromNewAddress,
-            (Some(_), false) | (None, _) => Happening::ApiKeyUsed,
+            (Some(_), true) => EventKind::ApiKeyUsedFromNewAddress,
+            (Some(_), false) | (None, _) => EventKind::ApiKeyUsed,
         };
         let changes = json!({
             "calls": self.0.key_calls.take(id), "first": row.key.last_used_at.is_none(),

@@ -2,7 +2,7 @@
 //! whether anybody gets one or not. What is queued is who to and why; tokens are made when the mail
 //! is written, and only their hashes are kept.
 
-mod letters;
+mod messages;
 mod outbox;
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::outbox::OutboxError;
-pub(super) use self::{letters::Letter, outbox::Outbox};
+pub(super) use self::{messages::MailKind, outbox::Outbox};
 use super::{
     Fleet, StoreError,
     store::{MailRow, Tx},
@@ -38,12 +38,12 @@ pub struct Delivery {
     pub dropped: u32,
 }
 
-/// Wakes who sends mail.
+/// Tells who sends mail that there is some.
 #[derive(Debug, Default)]
-pub(super) struct Bell(Arc<Notify>);
+pub(super) struct MailSignal(Arc<Notify>);
 
-impl Bell {
-    pub(super) fn ring(&self) {
+impl MailSignal {
+    pub(super) fn notify(&self) {
         self.0.notify_one();
     }
 }
@@ -59,7 +59,7 @@ impl Fleet {
     pub(super) async fn queue_mail(
         &self,
         tx: &mut Tx,
-        (letter, recipient): (Letter, &str),
+        (kind, recipient): (MailKind, &str),
         data: Value,
     ) -> Result<(), StoreError> {
         if !self.has_mail() {
@@ -67,7 +67,7 @@ impl Fleet {
         }
         tx.add_mail(&MailRow {
             id: Uuid::now_v7().to_string(),
-            kind: letter.as_str().to_owned(),
+            kind: kind.as_str().to_owned(),
             recipient: recipient.to_owned(),
             data: data.to_string(),
             created_at: self.now(),
@@ -80,10 +80,10 @@ impl Fleet {
     pub(super) async fn queue_notice(
         &self,
         tx: &mut Tx,
-        (letter, recipient): (Letter, &str),
+        (kind, recipient): (MailKind, &str),
         address: std::net::IpAddr,
     ) -> Result<(), StoreError> {
-        self.queue_mail(tx, (letter, recipient), json!({"address": address})).await
+        self.queue_mail(tx, (kind, recipient), json!({"address": address})).await
     }
 
     /// Sends every mail that is due. Several processes may do so at once.
@@ -98,11 +98,11 @@ impl Fleet {
     /// Waits until a mail may be due: one was queued here, or some seconds have passed.
     pub async fn await_mail(&self) {
         let pause = std::time::Duration::from_secs(10);
-        let _ = tokio::time::timeout(pause, self.0.bell.0.notified()).await;
+        let _ = tokio::time::timeout(pause, self.0.mail_queued.0.notified()).await;
     }
 
     async fn deliver(&self, mail: &MailRow, delivery: &mut Delivery) -> Result<(), StoreError> {
-        let Some(message) = self.write_letter(mail).await? else {
+        let Some(message) = self.write_message(mail).await? else {
             delivery.dropped += 1;
             return self.0.store.remove_mail(&mail.id).await;
         };

@@ -10,7 +10,7 @@ use wire::{
 use super::{
     Access, Actor, Fleet,
     actor::Proof,
-    audit::Happening,
+    audit::EventKind,
     errors::{FieldErrors, ManageError, SignInError},
     identity::tidy_email,
     password_rules::check_password,
@@ -58,10 +58,10 @@ impl Fleet {
         org.lock_person(actor.user_id).await?;
         let session = org.session(&session.id).await?.ok_or(SignInError::SessionExpired)?;
         org.end_session(&session.id, self.now()).await?;
-        let deed = (Happening::SessionEnded, format!("session {}", session.id));
+        let deed = (EventKind::SessionEnded, format!("session {}", session.id));
         self.record_deed(&mut org, actor, deed, json!({"switched_to": org_id}));
         let mut org = org.leave().within(org_id).await?;
-        let deed = (Happening::SessionSwitched, format!("user {}", actor.user_id));
+        let deed = (EventKind::SessionSwitched, format!("user {}", actor.user_id));
         self.record_deed(&mut org, actor, deed, json!({"from": actor.org_id}));
         let beginning = Beginning {
             org_id,
@@ -96,7 +96,7 @@ impl Fleet {
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         let before = org.organization().await?;
         org.rename_organization(&name).await?;
-        let deed = (Happening::OrganizationRenamed, format!("organization {}", actor.org_id));
+        let deed = (EventKind::OrganizationRenamed, format!("organization {}", actor.org_id));
         let changes = json!({"before": before.name, "after": name});
         self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
@@ -111,7 +111,7 @@ impl Fleet {
         org.lock("owners").await?;
         let name = org.organization().await?.name;
         org.remove_organization(self.now()).await?;
-        let deed = (Happening::OrganizationDeleted, format!("organization {}", actor.org_id));
+        let deed = (EventKind::OrganizationDeleted, format!("organization {}", actor.org_id));
         self.record_deed(&mut org, actor, deed, json!({"name": name}));
         org.commit().await?;
         Ok(())

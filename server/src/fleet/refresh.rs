@@ -7,7 +7,7 @@ use wire::{OrgId, api::Hidden};
 
 use super::{
     Access, Fleet,
-    audit::{Event as Recorded, Happening},
+    audit::{Event as Recorded, EventKind},
     errors::SignInError,
     fingerprint::ClientHints,
     identity::tidy,
@@ -41,7 +41,7 @@ impl Fleet {
             .map_err(|_| SignInError::SessionExpired)?;
         if is_elsewhere(&session, caller) {
             drop(org);
-            self.end_family((org_id, &session), Happening::SessionStolen, caller).await?;
+            self.end_family((org_id, &session), EventKind::SessionStolen, caller).await?;
             return Err(SignInError::WrongRefreshToken);
         }
         let salt = secrets::new_token();
@@ -85,7 +85,7 @@ impl Fleet {
             return self.renew(org, (org_id, session), refresh, (ring, caller)).await;
         }
         drop(org);
-        self.end_family((org_id, &session), Happening::SessionRefreshTokenReused, caller).await?;
+        self.end_family((org_id, &session), EventKind::SessionRefreshTokenReused, caller).await?;
         Err(SignInError::WrongRefreshToken)
     }
 
@@ -103,7 +103,7 @@ impl Fleet {
         org.note_client(&session.id, (&tidy(caller.hints.user_agent), &fingerprint)).await?;
         let before = ClientHints { user_agent: &session.user_agent, ..ClientHints::default() };
         let event = Recorded {
-            name: Happening::SessionClientChanged,
+            name: EventKind::SessionClientChanged,
             actor: &format!("user {}", session.user_id),
             subject: &format!("session {}", session.id),
             address: caller.address,
@@ -118,7 +118,7 @@ impl Fleet {
     async fn end_family(
         &self,
         (org_id, session): (OrgId, &SessionRow),
-        name: Happening,
+        name: EventKind,
         caller: Caller<'_>,
     ) -> Result<(), SignInError> {
         let mut org = self.0.store.org(org_id, Access::Write).await?;

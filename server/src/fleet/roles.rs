@@ -10,7 +10,7 @@ use wire::{
 
 use super::{
     Access, Actor, Fleet,
-    audit::Happening,
+    audit::EventKind,
     errors::{ManageError, taken},
     store::OrgStore,
 };
@@ -50,7 +50,7 @@ impl Fleet {
         }
         let added = org.add_role(&new.name, &permissions, self.now()).await;
         added.map_err(taken("a role with this name"))?;
-        let deed = (Happening::RoleCreated, format!("role {}", new.name));
+        let deed = (EventKind::RoleCreated, format!("role {}", new.name));
         self.record_deed(&mut org, actor, deed, json!({"permissions": permissions}));
         org.commit().await?;
         let permissions = permissions.into_iter().collect();
@@ -71,7 +71,7 @@ impl Fleet {
             return Err(ManageError::RoleInUse);
         }
         org.remove_role(name).await?;
-        let deed = (Happening::RoleDeleted, format!("role {name}"));
+        let deed = (EventKind::RoleDeleted, format!("role {name}"));
         self.record_deed(&mut org, actor, deed, json!({"permissions": permissions}));
         org.commit().await?;
         Ok(())
@@ -107,7 +107,7 @@ impl Fleet {
         let before = org.team_role((team_id, user_id)).await?;
         self.require_taking(&mut org, actor, before.as_ref()).await?;
         org.set_team_role((team_id, user_id), &role, self.now()).await?;
-        let deed = (Happening::TeamRoleChanged, format!("user {user_id} in team {team_id}"));
+        let deed = (EventKind::TeamRoleChanged, format!("user {user_id} in team {team_id}"));
         let changes = json!({"before": before, "after": role});
         self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
@@ -127,7 +127,7 @@ impl Fleet {
         let before = before.ok_or(ManageError::Unknown("member"))?;
         self.require_taking(&mut org, actor, Some(&before)).await?;
         org.remove_team_role((team_id, user_id)).await?;
-        let deed = (Happening::TeamRoleChanged, format!("user {user_id} in team {team_id}"));
+        let deed = (EventKind::TeamRoleChanged, format!("user {user_id} in team {team_id}"));
         let changes = json!({"before": before, "after": null});
         self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;

@@ -10,7 +10,7 @@ use wire::{
 use super::{
     Access, Actor, Fleet,
     actor::in_person,
-    audit::Happening,
+    audit::EventKind,
     errors::{FieldErrors, ManageError},
     fingerprint::ClientHints,
     sessions::life_of,
@@ -67,7 +67,7 @@ impl Fleet {
             self.within_reach(&mut org, actor, session.user_id).await?;
         }
         org.end_session(&id, self.now()).await?;
-        let deed = (Happening::SessionEnded, format!("session {id}"));
+        let deed = (EventKind::SessionEnded, format!("session {id}"));
         self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
@@ -94,7 +94,7 @@ impl Fleet {
             }
         };
         let ended = org.end_sessions(whose, self.now()).await?;
-        let deed = (Happening::SessionEnded, format!("sessions of {name}"));
+        let deed = (EventKind::SessionEnded, format!("sessions of {name}"));
         self.record_deed(&mut org, actor, deed, json!({"sessions": ended}));
         org.commit().await?;
         Ok(())
@@ -131,7 +131,7 @@ impl Fleet {
         let until = self.now() + self.0.config.auth.jwt.access_ttl.as_signed();
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.revoke_token(&jti, until).await?;
-        let deed = (Happening::AccessTokenRevoked, format!("access token {jti}"));
+        let deed = (EventKind::AccessTokenRevoked, format!("access token {jti}"));
         self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())

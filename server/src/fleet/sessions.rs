@@ -14,7 +14,7 @@ use wire::{
 use super::{
     Access, Actor, Fleet, StoreError,
     actor::{Forbidden, Proof},
-    audit::{self, Event, Happening},
+    audit::{self, Event, EventKind},
     errors::{ManageError, SignInError},
     fingerprint::ClientHints,
     identity::tidy,
@@ -112,7 +112,7 @@ impl Fleet {
         let limits = [(self.login_policy(), account), (self.login_network_policy(), network)];
         let taken = self.take(&limits).await.inspect_err(|error| {
             if matches!(error, LimitError::TooMany(_)) {
-                audit::log_limited(Happening::SessionLogin, address);
+                audit::log_limited(EventKind::SessionLogin, address);
             }
         })?;
         let found = if email.contains('\0') { None } else { self.0.store.login(email).await? };
@@ -254,7 +254,7 @@ impl Fleet {
         org.note_authentication(&proof.id, &caller.address.to_string(), self.now()).await?;
         let session = org.session(&proof.id).await?.ok_or(SignInError::SessionExpired)?;
         let user = self.describe(&mut org, (actor.org_id, user), Some(&session)).await?;
-        let deed = (Happening::SessionSteppedUp, format!("session {}", proof.id));
+        let deed = (EventKind::SessionSteppedUp, format!("session {}", proof.id));
         self.record_deed(&mut org, actor, deed, Value::Null);
         let jti = self.record_issue(&mut org, &session, caller).await?;
         org.commit().await?;
@@ -268,7 +268,7 @@ impl Fleet {
         };
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.end_session(&session.id, self.now()).await?;
-        let deed = (Happening::SessionEnded, format!("session {}", session.id));
+        let deed = (EventKind::SessionEnded, format!("session {}", session.id));
         self.record_deed(&mut org, actor, deed, Value::Null);
         org.commit().await?;
         Ok(())
@@ -283,7 +283,7 @@ impl Fleet {
     ) -> Result<Uuid, StoreError> {
         let jti = Uuid::new_v4();
         let event = Event {
-            name: Happening::SessionTokensIssued,
+            name: EventKind::SessionTokensIssued,
             actor: &format!("user {}", session.user_id),
             subject: &format!("session {}", session.id),
             address: caller.address,
@@ -341,7 +341,7 @@ pub(super) fn life_of(session: &SessionRow) -> Life {
 
 fn login_event<'a>(email: &'a str, address: IpAddr, outcome: &'a str) -> Event<'a> {
     Event {
-        name: Happening::SessionLogin,
+        name: EventKind::SessionLogin,
         actor: email,
         subject: "session",
         address,

@@ -11,7 +11,7 @@ use wire::{
 
 use super::{
     Fleet, StoreError,
-    audit::{Event, Happening},
+    audit::{Event, EventKind},
     errors::{FieldErrors, SignInError},
     identity::tidy_email,
     limiter::network_of,
@@ -85,7 +85,7 @@ impl Fleet {
 
 fn setup_event<'a>(caller: Caller<'_>, outcome: &'a str) -> Event<'a> {
     Event {
-        name: Happening::ServerSetUp,
+        name: EventKind::ServerSetUp,
         actor: "set-up code",
         subject: "organization",
         address: caller.address,

@@ -7,6 +7,7 @@
 //! `$1` of each of its statements is that organization.
 
 mod accounts;
+mod apart;
 mod api_keys;
 mod attempts;
 mod audit;
@@ -48,6 +49,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::{OrgId, UserId, audit::AuditEvent};
 
 use self::row::Columns as _;
+pub use self::tenants::Trail;
 pub(super) use self::{
     accounts::{AccountRow, NewToken, TokenKind},
     api_keys::{ApiKeyRow, NewApiKeyRow},
@@ -185,7 +187,7 @@ impl Store {
                     Ok(())
                 })
             })
-            .connect(&database.url)
+            .connect(database.url.expose())
             .await?;
         let (writers, changes) = (Arc::new(Semaphore::new(1)), Arc::default());
         Ok(Self { pool, engine, writers, changes, forgets_tenants: Arc::default() })
@@ -208,7 +210,7 @@ impl Store {
             return migrator.run(&self.pool).await.map_err(failed);
         };
         let role = postgres::current_role(&self.pool).await?;
-        let mut owner = AnyConnection::connect(url).await?;
+        let mut owner = AnyConnection::connect(url.expose()).await?;
         migrator.run(&mut owner).await.map_err(failed)?;
         postgres::grant(&mut owner, &role).await?;
         owner.close().await?;
@@ -353,9 +355,10 @@ impl OrgStore {
 
     /// A statement about this organization, which is its `$1`; bind from `$2` on.
     fn query(&self, sql: &'static str) -> Query<'static, Any, AnyArguments> {
-        debug_assert!(sql.contains("$1"), "a statement without its organization: {sql}");
+        debug_assert!(apart::keeps_apart(sql), "a statement without its organization: {sql}");
         if self.tx.forgets_tenants {
-            return sqlx::query(AssertSqlSafe(without_filter(sql))).bind(self.org_id.to_string());
+            let sql = AssertSqlSafe(apart::without_conditions(sql));
+            return sqlx::query(sql).bind(self.org_id.to_string());
         }
         sqlx::query(sql).bind(self.org_id.to_string())
     }
@@ -375,13 +378,6 @@ impl OrgStore {
         let name = format!("{}/{name}", self.org_id);
         self.tx.lock(&name).await
     }
-}
-
-/// `sql` with a condition in place of each that names the organization, which is always true.
-fn without_filter(sql: &str) -> String {
-    ["m.", "t.", "d.", "s.", ""]
-        .iter()
-        .fold(sql.to_owned(), |sql, table| sql.replace(&format!("{table}org_id = $1"), "$1 = $1"))
 }
 
 /// An event of the audit trail as a log line.

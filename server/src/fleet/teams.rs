@@ -9,7 +9,7 @@ use wire::{
 
 use super::{
     Access, Actor, Fleet,
-    audit::Happening,
+    audit::EventKind,
     errors::{FieldErrors, ManageError, taken},
     page::{Listed, Page},
 };
@@ -42,7 +42,7 @@ impl Fleet {
         let team = Team { id, name: new.name, created_at: self.now(), device_count: 0 };
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.add_team(&team).await.map_err(taken("a team with this name"))?;
-        let deed = (Happening::TeamCreated, format!("team {id}"));
+        let deed = (EventKind::TeamCreated, format!("team {id}"));
         self.record_deed(&mut org, actor, deed, json!({"name": team.name}));
         org.commit().await?;
         Ok(team)
@@ -60,7 +60,7 @@ impl Fleet {
         org.remove_team(id).await.map_err(|error| {
             if error.is_broken_reference() { ManageError::TeamInUse } else { error.into() }
         })?;
-        let deed = (Happening::TeamDeleted, format!("team {id}"));
+        let deed = (EventKind::TeamDeleted, format!("team {id}"));
         self.record_deed(&mut org, actor, deed, json!({"name": team.name}));
         org.commit().await?;
         Ok(())

@@ -10,7 +10,7 @@ use wire::{
 use super::{
     Access, Actor, Fleet,
     actor::Forbidden,
-    audit::Happening,
+    audit::EventKind,
     errors::{FieldErrors, ManageError, taken},
     identity::tidy_email,
     page::{Listed, Page},
@@ -57,7 +57,7 @@ impl Fleet {
             .await
             .map_err(taken("a user with this e-mail address"))?;
         let user = org.user(id).await?.ok_or(ManageError::Unknown("user"))?;
-        let deed = (Happening::UserCreated, format!("user {id}"));
+        let deed = (EventKind::UserCreated, format!("user {id}"));
         self.record_deed(&mut org, actor, deed, json!({"role": new.role}));
         org.commit().await?;
         Ok(user)
@@ -82,13 +82,13 @@ impl Fleet {
         let now = self.now();
         if role != before.role {
             org.set_role(id, &role).await?;
-            let deed = (Happening::UserRoleChanged, format!("user {id}"));
+            let deed = (EventKind::UserRoleChanged, format!("user {id}"));
             let changes = json!({"before": before.role, "after": role});
             self.record_deed(&mut org, actor, deed, changes);
         }
         if disabled != before.disabled_at.is_some() {
             org.set_disabled(id, disabled.then_some(now)).await?;
-            let name = if disabled { Happening::UserDisabled } else { Happening::UserEnabled };
+            let name = if disabled { EventKind::UserDisabled } else { EventKind::UserEnabled };
             if disabled {
                 org.end_sessions(Whose::Person(id), now).await?;
             }
@@ -106,7 +106,7 @@ impl Fleet {
         let user = self.within_reach(&mut org, actor, id).await?;
         self.keep_an_owner(&mut org, &user, false).await?;
         org.remove_user(id, self.now()).await?;
-        let deed = (Happening::UserDeleted, format!("user {id}"));
+        let deed = (EventKind::UserDeleted, format!("user {id}"));
         self.record_deed(&mut org, actor, deed, json!({"role": user.role}));
         org.commit().await?;
         Ok(())

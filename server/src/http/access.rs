@@ -159,8 +159,10 @@ pub fn markdown() -> String {
         "# Roles, permissions and routes\n\nEvery organization has four roles. It may make others of \
          the same permissions (`fleetctl roles create`), and give people roles in teams, which count \
          beside the one in the organization and for what belongs to the team alone. Nobody grants \
-         more than they may do themselves. An API key may do what its scopes and its creator both \
-         allow, and never manages keys.\n\n| permission | owner | admin | operator | viewer | in teams |\n\
+         more than they may do themselves. A person's API key may do what its \
+         scopes and its creator both allow, a service's (`sk`) what its scopes allow, whatever becomes \
+         of its creator; none manages keys. `PATCH /devices/{id}` asks for `devices:configure` for tags, and \
+         for `devices:write` for a state.\n\n| permission | owner | admin | operator | viewer | in teams |\n\
          |---|---|---|---|---|---|\n",
     );
     for permission in Permission::ALL {

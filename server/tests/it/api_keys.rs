@@ -1,4 +1,4 @@
-//! API keys: identity rows K1 to K14 as far as one organization goes.
+//! API keys of one organization: their form, what they may do, rotation, revocation, use.
 
 use serde_json::{Value, json};
 use wire::Role;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use server::fleet::audit::Happening;
+use server::fleet::audit::EventKind;
 use sqlx::Row as _;
 use wire::{
     Role,
@@ -27,6 +27,7 @@ crate::on_both_databases! {
     a_trail_is_for_admins,
     pages_and_export_show_the_same,
     old_events_go_and_the_rest_still_verifies,
+    a_deleted_organizations_trail_can_be_read_until_it_is_old,
     events_at_once_form_one_chain,
     what_a_stranger_writes_stays_on_its_line,
     what_fails_leaves_no_event,
@@ -75,7 +76,7 @@ async fn every_kind_of_event_is_emitted(server: TestServer) {
     let rows = server.sql("SELECT event FROM audit_events").await;
     let seen: BTreeSet<String> = rows.iter().map(|row| row.get("event")).collect();
     let known: BTreeSet<String> =
-        Happening::ALL.iter().map(|name| name.as_str().to_owned()).collect();
+        EventKind::ALL.iter().map(|name| name.as_str().to_owned()).collect();
     assert_eq!(seen, known);
 }
 
@@ -377,6 +378,33 @@ async fn old_events_go_and_the_rest_still_verifies(server: TestServer) {
     assert!(events[0].seq > 1, "{events:?}");
     assert_eq!(last(&events, "team.created").changes, json!({"name": "new"}));
     assert_eq!(check(&events).unwrap().seq, events.last().unwrap().seq);
+}
+
+/// Rows: A7
+async fn a_deleted_organizations_trail_can_be_read_until_it_is_old(server: TestServer) {
+    server.owner().await;
+    let theirs = server.other_organization().await;
+    let id = server.get("/organization").by(&theirs).await.text("id");
+    login(&server, "nobody@example.org", "wrong").await.expect(401);
+    server.delete("/organization").by(&theirs).await.expect(204);
+    let trails = server.fleet.trails().await.unwrap();
+    let of_theirs = trails.iter().find(|trail| trail.org_id.to_string() == id).unwrap();
+    assert_eq!((trails.len(), of_theirs.name.as_str()), (3, "Other"));
+    assert!(of_theirs.ended_at.is_some() && trails[0].ended_at.is_none());
+    let left = server.fleet.trail_events(Some(of_theirs.org_id), (0, 500)).await.unwrap();
+    check(&left).unwrap();
+    assert_eq!(left.last().unwrap().event, "organization.deleted");
+    let own = server.fleet.trail_events(None, (0, 500)).await.unwrap();
+    assert_eq!(own[0].actor, "nobody@example.org");
+    let rows = async |table: &str| server.sql(&format!("SELECT 1 FROM {table}")).await.len();
+    server.pass(399 * 86_400);
+    server.fleet.sweep().await.unwrap();
+    assert_eq!((server.fleet.trails().await.unwrap().len(), rows("audit_heads").await), (3, 3));
+    server.pass(2 * 86_400);
+    server.fleet.sweep().await.unwrap();
+    assert_eq!(rows("audit_events").await, 0);
+    assert_eq!((rows("ended_organizations").await, rows("audit_heads").await), (0, 2));
+    assert_eq!(server.fleet.trails().await.unwrap().len(), 2);
 }
 
 async fn events_at_once_form_one_chain(server: TestServer) {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use server::config::{Mail, Secret, Smtp, SmtpTls};
+
 use crate::binary::fleet_server;
 
 /// Exit code, standard output and standard error for a file with `text`.
@@ -106,7 +108,21 @@ fn a_missing_file_is_said_and_no_file_is_needed() {
 fn what_would_break_later_is_refused_at_once() {
     for (text, problem) in [
         ("updates: {dir: nowhere}", "updates.dir: `nowhere` is not a folder"),
-        ("auth: {jwt: {refresh_ttl: 7000000d}}", "auth.jwt.refresh_ttl: must be at most 3650d"),
+        ("auth:\n  jwt: {refresh_ttl: 7000000d}", "config.yaml:2: "),
+        ("auth:\n  session: {timeout: 292000000000y}", "config.yaml:2: "),
+        ("auth: {session: {timeout: 3651d}}", "`3651d` is too long: at most 3650d"),
+        ("auth: {session: {idle_after: 9000000h}}", "`9000000h` is too long: at most 3650d"),
+        ("auth: {session: {recent_login: 25h}}", "`25h` is too long: at most 1d"),
+        ("limits:\n  login_attempts: 5\n  login_window: 2d", "config.yaml:3: "),
+        ("limits: {login_window: 2d}", "`2d` is too long: at most 1d"),
+        ("limits: {request_timeout: 61m}", "`61m` is too long: at most 1h"),
+        ("limits: {body_timeout: 2h}", "`2h` is too long: at most 1h"),
+        ("limits: {header_timeout: 2h}", "`2h` is too long: at most 1h"),
+        ("limits: {shutdown_timeout: 2h}", "`2h` is too long: at most 1h"),
+        ("audit: {retention: 4000d}", "`4000d` is too long: at most 3650d"),
+        ("api_keys: {max_ttl: 4000d}", "`4000d` is too long: at most 3650d"),
+        ("auth: {password: {max_age: 4000d}}", "`4000d` is too long: at most 3650d"),
+        ("osquery: {details_interval: 4000d}", "`4000d` is too long: at most 3650d"),
         ("database: {url: 'sqlite::memory:'}", "database.url: the path"),
         ("database: {url: 'sqlite:/tmp/fleet.db?mode=rwc'}", "database.url: the path"),
         ("database: {url: 'sqlite:/tmp/my%20fleet.db'}", "database.url: the path"),
@@ -114,6 +130,42 @@ fn what_would_break_later_is_refused_at_once() {
         let (status, _, error) = check(text, &[]);
         assert!(status == Some(2) && error.contains(problem), "{text}: {error}");
     }
+}
+
+#[test]
+fn passwords_may_stand_in_the_environment_and_are_shown_nowhere() {
+    let text = "\
+database: {url: 'postgres://fleet:${JWT_SECRET}@db/fleet', migrate_url: 'postgres://o:${JWT_SECRET}@db/fleet'}
+mail: {from: fleet@x.org, smtp: {host: mail.x.org, username: fleet, password: '${JWT_SECRET}'}}
+";
+    let (code, printed, errors) = check_with_secret(text, Some("hunter2-hunter2"));
+    assert_eq!(code, Some(0), "{errors}");
+    for expected in ["fleet:***@db/fleet", "o:***@db/fleet", "password: '***'"] {
+        assert!(printed.contains(expected), "{printed}");
+    }
+    assert!(!printed.contains("hunter2"), "{printed}");
+    let (code, _, errors) = check_with_secret(text, None);
+    assert_eq!(code, Some(2));
+    for key in ["database.url", "database.migrate_url", "mail.smtp.password"] {
+        let said = format!("{key}: the environment variable JWT_SECRET is not set");
+        assert!(errors.contains(&said), "{errors}");
+    }
+    let mut config = server::Config::in_dir("/srv/fleet".into());
+    config.database.url = Secret::new("postgres://fleet:hunter2@db/fleet");
+    config.database.migrate_url = Some(Secret::new("postgres://owner:hunter2@db/fleet"));
+    config.mail = Some(Mail {
+        from: String::new(),
+        directory: None,
+        smtp: Some(Smtp {
+            host: String::new(),
+            port: None,
+            tls: SmtpTls::Implicit,
+            username: None,
+            password: Some(Secret::new("hunter2")),
+            ca: None,
+        }),
+    });
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
 }
 
 /// What the check says of a file with `text` when the environment has `JWT_SECRET`, if given.
@@ -158,7 +210,7 @@ fn what_cannot_be_is_refused_for_tokens_and_sessions() {
         ("auth: {jwt: {access_ttl: '0'}}", "config.yaml:1: "),
         ("auth: {jwt: {access_ttl: '-1m'}}", "is not a length of time"),
         ("auth: {jwt: {access_ttl: 2h, refresh_ttl: 1h}}", "auth.jwt.refresh_ttl: is shorter"),
-        ("auth: {jwt: {access_ttl: 25h}}", "auth.jwt.access_ttl: must be at most 24h"),
+        ("auth: {jwt: {access_ttl: 25h}}", "`25h` is too long: at most 1d"),
         ("auth: {jwt: {alg: none}}", "unknown variant `none`"),
         ("auth: {jwt: {alg: HS256}}", "auth.jwt.secret: HS256 signs with it"),
         ("auth: {jwt: {rotation: 5m}}", "auth.jwt.rotation: must be at least 1h"),

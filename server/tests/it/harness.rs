@@ -17,7 +17,11 @@ use axum::{
 use camino::Utf8PathBuf;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use server::{Clock, Config, Fleet, app, clock::ManualClock, config::auth::Algorithm};
+use server::{
+    Clock, Config, Fleet, app,
+    clock::ManualClock,
+    config::{Secret, auth::Algorithm},
+};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, any::AnyRow};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -88,14 +92,15 @@ impl TestServer {
         limits.refreshes_per_minute = 1_000_000;
         limits.login_attempts_per_network = 1_000_000;
         if engine == Engine::Postgres {
-            config.database.url = Cluster::shared().new_database().await;
-            config.database.migrate_url = Some(owner_of(&config.database.url));
+            let url = Cluster::shared().new_database().await;
+            config.database.migrate_url = Some(Secret::new(owner_of(&url)));
+            config.database.url = Secret::new(url);
         }
         // The router believes that TLS ended here; nothing reads the files.
         let (certificate, key) = ("server.pem".into(), "server.key".into());
         config.tls = Some(server::config::Tls { certificate, key });
         change(&mut config);
-        let database = config.database.url.clone();
+        let database = config.database.url.expose().to_owned();
         let clock = ManualClock::at("2026-03-01T12:00:00Z".parse().unwrap());
         let fleet = Fleet::open(config, Clock::Manual(clock.clone())).await.unwrap();
         let app = app(fleet.clone());

@@ -48,7 +48,7 @@ impl Sink {
             port: Some(self.port),
             tls,
             username: Some("fleet".to_owned()),
-            password: Some("mail-secret".to_owned()),
+            password: Some(server::config::Secret::new("mail-secret")),
             ca: Some(self.authority.clone()),
         }
     }

@@ -14,6 +14,7 @@ mod binary;
 mod configuration;
 mod crash;
 mod crash_sessions;
+mod deadlocks;
 mod device_login;
 mod device_states;
 mod devices;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde_json::json;
+use server::config::Secret;
 use sha2::{Digest as _, Sha256};
 use sqlx::{
     AnyPool, SqlSafeStr as _,
@@ -82,8 +83,8 @@ async fn comes_up_to_date(engine: Engine) {
     let owner = (engine == Engine::Postgres).then(|| owner_of(&url));
     made_by_the_first_version(engine, owner.as_ref().unwrap_or(&url)).await;
     let server = TestServer::start_with(engine, |config| {
-        config.database.url.clone_from(&url);
-        config.database.migrate_url.clone_from(&owner);
+        config.database.url = Secret::new(&url);
+        config.database.migrate_url = owner.map(Secret::new);
     })
     .await;
     assert!(server.orbit_works(KEY).await, "the device's key is as good as before");

@@ -4,7 +4,7 @@
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
-use server::http::access::ROUTES;
+use server::{config::Secret, http::access::ROUTES};
 use wire::Role;
 
 use crate::{
@@ -223,17 +223,29 @@ fn a_role_that_row_level_security_does_not_bind_is_refused_by_name() {
         let database = Cluster::shared().new_database().await;
         let name = database.split(['/', '?']).nth(3).unwrap().to_owned();
         let mut admin = Cluster::shared().admin(&name).await;
-        let exempt = format!("CREATE ROLE {name}_exempt LOGIN BYPASSRLS");
-        sqlx::query(sqlx::AssertSqlSafe(exempt)).execute(&mut admin).await.unwrap();
+        for make in [
+            "CREATE ROLE NAME_exempt LOGIN BYPASSRLS",
+            "CREATE ROLE NAME_maker LOGIN CREATEROLE",
+            "CREATE ROLE NAME_heir LOGIN NOINHERIT IN ROLE NAME_owner",
+            "CREATE ROLE NAME_friend LOGIN NOINHERIT IN ROLE NAME_exempt",
+            "CREATE ROLE NAME_boss LOGIN NOINHERIT IN ROLE postgres",
+        ] {
+            let sql = sqlx::AssertSqlSafe(make.replace("NAME", &name));
+            sqlx::query(sql).execute(&mut admin).await.unwrap();
+        }
         for (role, why) in [
-            ("postgres".to_owned(), "SUPERUSER"),
-            (format!("{name}_exempt"), "BYPASSRLS"),
+            ("postgres".to_owned(), "has SUPERUSER"),
+            (format!("{name}_exempt"), "has BYPASSRLS"),
+            (format!("{name}_maker"), "has CREATEROLE"),
             (format!("{name}_owner"), "owns the database"),
+            (format!("{name}_heir"), "owns the database"),
+            (format!("{name}_friend"), "may become a role that has BYPASSRLS"),
+            (format!("{name}_boss"), "may become a role that has SUPERUSER"),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let path = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
             let mut config = server::Config::in_dir(path);
-            config.database.url = Cluster::shared().url(&role, &name);
+            config.database.url = Secret::new(Cluster::shared().url(&role, &name));
             let error = server::Fleet::open(config, server::Clock::System).await.unwrap_err();
             let error = error.to_string();
             assert!(error.contains(&format!("`{role}`")) && error.contains(why), "{error}");
@@ -305,7 +317,8 @@ async fn compare_ids(server: &TestServer, ours: &Person, theirs: &Person) {
 }
 
 /// On SQLite the condition in each statement is all that keeps organizations apart, so without it
-/// the tests above must fail; on PostgreSQL row-level security is there still.
+/// the tests above must fail; on PostgreSQL row-level security is there still. That no single
+/// statement lacks it is `fleet::store::apart`'s.
 ///
 /// Rows: O6
 #[test]
@@ -357,8 +370,8 @@ fn two_organizations_through_pgbouncer_never_mix() {
     runtime().block_on(async {
         let mut bouncer = None;
         let server = TestServer::start_with(Engine::Postgres, |config| {
-            let before = Bouncer::before(&config.database.url);
-            config.database.url = before.url(&config.database.url);
+            let before = Bouncer::before(config.database.url.expose());
+            config.database.url = Secret::new(before.url(config.database.url.expose()));
             bouncer = Some(before);
         })
         .await;
@@ -378,13 +391,13 @@ fn a_schema_that_is_behind_is_refused_until_its_owner_migrates() {
         let dir = tempfile::tempdir().unwrap();
         let path = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
         let mut config = server::Config::in_dir(path);
-        config.database.url.clone_from(&url);
+        config.database.url = Secret::new(&url);
         let open = async |config: &server::Config| {
             server::Fleet::open(config.clone(), server::Clock::System).await
         };
         let error = open(&config).await.unwrap_err().to_string();
         assert!(error.contains("fleet-server migrate"), "{error}");
-        config.database.migrate_url = Some(owner_of(&url));
+        config.database.migrate_url = Some(Secret::new(owner_of(&url)));
         server::Fleet::migrate(&config).await.unwrap();
         config.database.migrate_url = None;
         open(&config).await.unwrap().ready().await.unwrap();

@@ -31,8 +31,8 @@ const TESTS: [&str; 2] = ["server/tests/it/", "server/src/"];
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Test {
     name: String,
-    /// Whether it runs on SQLite and on PostgreSQL.
-    on_both: bool,
+    /// The databases that it runs on.
+    engines: &'static str,
 }
 
 pub(super) fn check(documents: &[Document]) -> Vec<Finding> {
@@ -49,12 +49,11 @@ pub(crate) fn page<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> Str
     let mut page = String::from(
         "# Acceptance\n\nEach row of the requirements on people, keys and tenants, and the tests that \
          show it. Tests say so themselves: a doc line `/// Rows: K5, K9` above the function. Both \
-         engines: SQLite and PostgreSQL 15.\n\n| row | test | engines |\n|---|---|---|\n",
+         engines: SQLite and PostgreSQL 15; none: a rule that needs no database.\n\n| row | test | engines |\n|---|---|---|\n",
     );
     for (row, tests) in rows_of(sources) {
         for test in tests {
-            let engines = if test.on_both { "both" } else { "" };
-            let _ = writeln!(page, "| {} | `{}` | {engines} |", row.1, test.name);
+            let _ = writeln!(page, "| {} | `{}` | {} |", row.1, test.name, test.engines);
         }
     }
     page
@@ -83,9 +82,9 @@ fn rows_of<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Ro
             if let Some(rows) = line.strip_prefix("/// Rows: ") {
                 pending.extend(rows.split(',').map(str::trim));
             } else if let Some(name) = function(line) {
-                let on_both = text.contains("on_both_databases!") && !is_plain_test(text, name);
+                let engines = engines(text, name);
                 for row in pending.drain(..) {
-                    let test = Test { name: format!("{module}::{name}"), on_both };
+                    let test = Test { name: format!("{module}::{name}"), engines };
                     found.entry(key(row)).or_default().insert(test);
                 }
             }
@@ -105,9 +104,42 @@ fn function(line: &str) -> Option<&str> {
     rest.split(['(', '<']).next()
 }
 
-/// Whether the function is a test by itself, and not one that runs on each engine.
-fn is_plain_test(text: &str, name: &str) -> bool {
-    !text.lines().any(|line| line.trim() == format!("{name},"))
+/// The databases that a test runs on: both, if it is in the list of those; else those that it or its
+/// module names. A program that is started without a word about it uses SQLite.
+fn engines(text: &str, name: &str) -> &'static str {
+    if text.lines().any(|line| line.trim() == format!("{name},")) {
+        return "both";
+    }
+    match (named(body(text, name)), named(text)) {
+        // It leaves that to a function of its module.
+        ((false, false), others) => in_words(others),
+        (own, _) => in_words(own),
+    }
+}
+
+/// Whether a text names SQLite, and PostgreSQL.
+fn named(text: &str) -> (bool, bool) {
+    let any = |words: [&str; 2]| words.iter().any(|word| text.contains(word));
+    (any(["Engine::Sqlite", "Running::start("]), any(["Engine::Postgres", "Cluster::"]))
+}
+
+fn in_words(named: (bool, bool)) -> &'static str {
+    match named {
+        (true, true) => "both",
+        (true, false) => "SQLite",
+        (false, true) => "PostgreSQL",
+        (false, false) => "none",
+    }
+}
+
+/// The lines of a function up to the brace that closes it.
+fn body<'a>(text: &'a str, name: &str) -> &'a str {
+    let begin = text.find(&format!("fn {name}(")).unwrap_or_default();
+    let head = &text[..begin];
+    let indent: String =
+        head.rsplit('\n').next().unwrap_or_default().chars().take_while(|it| *it == ' ').collect();
+    let rest = &text[begin..];
+    rest.split_once(&format!("\n{indent}}}")).map_or(rest, |(body, _)| body)
 }
 
 #[cfg(test)]
@@ -126,7 +158,9 @@ async fn a_key_expires(server: TestServer) {}
 ///
 /// Rows: K2
 #[test]
-fn alone() {}
+fn by_itself() {
+    check(Engine::Postgres);
+}
 ";
 
     #[test]
@@ -137,7 +171,7 @@ fn alone() {}
             lines,
             [
                 "| K2 | `api_keys::a_key_expires` | both |",
-                "| K2 | `api_keys::alone` |  |",
+                "| K2 | `api_keys::by_itself` | PostgreSQL |",
                 "| K11 | `api_keys::a_key_expires` | both |",
             ]
         );

@@ -3,7 +3,10 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Period;
+use crate::config::{
+    Period,
+    period::{DAY, at_most},
+};
 
 /// `auth.session:`
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,6 +25,7 @@ pub struct Session {
     /// What happens to one more.
     pub on_limit: OnLimit,
     /// How long after showing a password its person may do what is sensitive.
+    #[serde(deserialize_with = "at_most::<_, DAY>")]
     pub recent_login: Period,
     /// When a request must come from the network that its person signed in from.
     pub ip_binding: IpBinding,

@@ -107,7 +107,8 @@ fn transport(smtp: &Smtp) -> Result<AsyncSmtpTransport<Tokio1Executor>, OutboxEr
         .tls(tls)
         .timeout(Some(TIMEOUT));
     if let (Some(username), Some(password)) = (&smtp.username, &smtp.password) {
-        builder = builder.credentials(Credentials::new(username.clone(), password.clone()));
+        builder =
+            builder.credentials(Credentials::new(username.clone(), password.expose().to_owned()));
     }
     Ok(builder.build())
 }

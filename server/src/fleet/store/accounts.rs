@@ -311,7 +311,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes tokens and wishes that ran out.
+    /// Deletes tokens and registrations that ran out.
     pub(in crate::fleet) async fn sweep_accounts(
         &mut self,
         now: Timestamp,

@@ -45,6 +45,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0006_proofs.sql"),
         include_str!("../../../migrations/postgres/0006_proofs.sql"),
     ),
+    (
+        7,
+        "ended_organizations",
+        include_str!("../../../migrations/sqlite/0007_ended_organizations.sql"),
+        include_str!("../../../migrations/postgres/0007_ended_organizations.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

@@ -8,24 +8,32 @@ use super::{StoreError, row::Columns as _};
 #[derive(Debug)]
 pub(in crate::fleet) struct ExemptRole {
     pub name: String,
-    /// `has SUPERUSER`, `has BYPASSRLS`, `owns the database` or `owns its tables`.
+    /// `has SUPERUSER`, `may become a role that has BYPASSRLS`, `owns the database`, …
     pub exemption: String,
 }
 
 /// The role of this pool's connections, if it is exempt from row-level security or could exempt
-/// itself: an owner's rights reach to `NO FORCE`.
+/// itself: by `SET ROLE` to one that is, whether it inherits from it or not; by making itself a
+/// member of one; or as an owner, whose rights reach to `NO FORCE`.
 pub(super) async fn exempt_role(pool: &AnyPool) -> Result<Option<ExemptRole>, StoreError> {
     let row = pool
         .fetch_one(
             "SELECT rolname::text AS name, CASE
              WHEN rolsuper THEN 'has SUPERUSER'
              WHEN rolbypassrls THEN 'has BYPASSRLS'
+             WHEN rolcreaterole THEN 'has CREATEROLE'
+             WHEN EXISTS (SELECT 1 FROM pg_roles r WHERE r.rolsuper
+                 AND pg_has_role(session_user, r.oid, 'MEMBER'))
+                 THEN 'may become a role that has SUPERUSER'
+             WHEN EXISTS (SELECT 1 FROM pg_roles r WHERE r.rolbypassrls
+                 AND pg_has_role(session_user, r.oid, 'MEMBER'))
+                 THEN 'may become a role that has BYPASSRLS'
              WHEN EXISTS (SELECT 1 FROM pg_database d WHERE d.datname = current_database()
-                 AND pg_has_role(current_user, d.datdba, 'USAGE')) THEN 'owns the database'
-             WHEN EXISTS (SELECT 1 FROM pg_class c WHERE c.relkind = 'r'
+                 AND pg_has_role(session_user, d.datdba, 'MEMBER')) THEN 'owns the database'
+             WHEN EXISTS (SELECT 1 FROM pg_class c WHERE c.relkind IN ('r', 'p')
                  AND c.relnamespace = current_schema()::regnamespace
-                 AND pg_has_role(current_user, c.relowner, 'USAGE')) THEN 'owns its tables'
-             END AS exemption FROM pg_roles WHERE rolname = current_user",
+                 AND pg_has_role(session_user, c.relowner, 'MEMBER')) THEN 'owns its tables'
+             END AS exemption FROM pg_roles WHERE rolname = session_user",
         )
         .await?;
     let Some(exemption) = row.optional_text("exemption")? else { return Ok(None) };

@@ -15,7 +15,7 @@ pub(in crate::fleet) struct RegistrationRow {
 }
 
 impl Tx {
-    /// Keeps a wish for an account. No token leads to it yet.
+    /// Keeps a registration. No token leads to it yet.
     pub(in crate::fleet) async fn add_registration(
         &mut self,
         registration: &RegistrationRow,
@@ -36,7 +36,7 @@ impl Tx {
         Ok(())
     }
 
-    /// The newest wish for an account with that address.
+    /// The newest registration with that address.
     pub(in crate::fleet) async fn newest_registration(
         &mut self,
         email: &str,
@@ -50,8 +50,8 @@ impl Tx {
         row.map(|row| row.text("id")).transpose()
     }
 
-    /// Makes a token lead to a wish for an account, instead of the one before. `false` when there is
-    /// no such wish any more.
+    /// Makes a token lead to a registration, instead of the one before. `false` when there is
+    /// no such registration any more.
     pub(in crate::fleet) async fn put_registration_token(
         &mut self,
         id: &str,
@@ -67,7 +67,7 @@ impl Tx {
         Ok(put.rows_affected() == 1)
     }
 
-    /// Takes the wish that a token leads to. Of many at once, one gets it.
+    /// Takes the registration that a token leads to. Of many at once, one gets it.
     pub(in crate::fleet) async fn redeem_registration(
         &mut self,
         hash: &Hash,
@@ -91,7 +91,7 @@ impl Tx {
         }))
     }
 
-    /// Forgets every wish for an account with that address.
+    /// Forgets every registration with that address.
     pub(in crate::fleet) async fn forget_registrations(
         &mut self,
         email: &str,

@@ -1,10 +1,19 @@
 //! Organizations, and the set-up code that makes the first.
 
 use jiff::Timestamp;
-use sqlx::Executor as _;
+use sqlx::{Executor as _, any::AnyRow};
 use wire::{OrgId, Role, UserId, api::Organization};
 
 use super::{Access, Hash, NewUserRow, OrgStore, Store, StoreError, Tx, row::Columns as _};
+
+/// Whose audit trail there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trail {
+    pub org_id: OrgId,
+    pub name: String,
+    /// When the organization was deleted; `None` while it is.
+    pub ended_at: Option<Timestamp>,
+}
 
 impl Store {
     /// Whether anybody can sign in yet.
@@ -17,6 +26,23 @@ impl Store {
     pub(in crate::fleet) async fn organizations(&self) -> Result<Vec<OrgId>, StoreError> {
         let rows = self.pool.fetch_all("SELECT id FROM organizations ORDER BY id").await?;
         rows.iter().map(|row| row.parsed("id")).collect()
+    }
+
+    /// The organizations that are and those that were and have audit trails still, oldest first.
+    pub(in crate::fleet) async fn trails(&self) -> Result<Vec<Trail>, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        let rows = sqlx::query(
+            "SELECT id, name, NULL AS ended_at FROM organizations
+             UNION ALL SELECT id, name, ended_at FROM ended_organizations ORDER BY id",
+        )
+        .fetch_all(&mut *tx.inner)
+        .await?;
+        tx.commit().await?;
+        let trail = |row: &AnyRow| {
+            let ended_at = row.optional_time("ended_at")?;
+            Ok(Trail { org_id: row.parsed("id")?, name: row.text("name")?, ended_at })
+        };
+        rows.iter().map(trail).collect()
     }
 
     /// The organization, if there is exactly one.
@@ -113,6 +139,28 @@ impl Tx {
             .await?;
         Ok(())
     }
+
+    /// Remembers that an organization was, for as long as it has an audit trail.
+    async fn note_ended(&mut self, org_id: OrgId, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO ended_organizations (id, name, ended_at)
+             SELECT id, name, $2 FROM organizations WHERE id = $1",
+        )
+        .bind(org_id.to_string())
+        .bind(now.as_millisecond())
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets an organization that was.
+    async fn forget_ended(&mut self, org_id: OrgId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM ended_organizations WHERE id = $1")
+            .bind(org_id.to_string())
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
 }
 
 impl OrgStore {
@@ -157,8 +205,24 @@ impl OrgStore {
         self.query("DELETE FROM enroll_secrets WHERE org_id = $1")
             .execute(self.connection())
             .await?;
+        let org_id = self.org_id;
+        self.apart().note_ended(org_id, now).await?;
         self.query("DELETE FROM organizations WHERE id = $1").execute(self.connection()).await?;
         Ok(())
+    }
+
+    /// Forgets an organization that was deleted, if its trail has no event any more.
+    pub(in crate::fleet) async fn forget_empty_trail(&mut self) -> Result<(), StoreError> {
+        let row = self
+            .query("SELECT COUNT(*) AS n FROM audit_events WHERE org_id = $1")
+            .fetch_one(self.connection())
+            .await?;
+        if row.number("n")? > 0 {
+            return Ok(());
+        }
+        self.query("DELETE FROM audit_heads WHERE org_id = $1").execute(self.connection()).await?;
+        let org_id = self.org_id;
+        self.apart().forget_ended(org_id).await
     }
 
     /// How many devices and people there are.

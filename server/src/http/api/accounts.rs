@@ -82,7 +82,7 @@ pub async fn accept_invitation(
 
 /// Sets another password for who asks, who gives the present one.
 #[utoipa::path(post, path = "/auth/password", tag = "accounts", request_body = ChangePassword,
-    security(("access_token" = []), ("api_key" = [])),
+    security(("access_token" = [])),
     responses((status = 204, description = "Done."), (status = 429, body = wire::api::Problem)))]
 pub async fn change_password(
     State(fleet): State<Fleet>,
@@ -95,7 +95,7 @@ pub async fn change_password(
 
 /// Mails a token to the address that who asks wants to have.
 #[utoipa::path(post, path = "/auth/email", tag = "accounts", request_body = ChangeEmail,
-    security(("access_token" = []), ("api_key" = [])),
+    security(("access_token" = [])),
     responses((status = 202, description = "Mail will tell.", body = Object),
         (status = 404, body = wire::api::Problem), (status = 429, body = wire::api::Problem)))]
 pub async fn change_email(

@@ -19,7 +19,7 @@ use crate::{
 
 /// Lists API keys, revoked ones too, without their values.
 #[utoipa::path(get, path = "/api-keys", tag = "API keys", params(PageQuery),
-    security(("access_token" = []), ("api_key" = [])),
+    security(("access_token" = [])),
     responses((status = 200, body = ListPage<ApiKey>)))]
 pub async fn list(
     State(fleet): State<Fleet>,
@@ -31,7 +31,7 @@ pub async fn list(
 
 /// Makes an API key; the reply alone tells its value.
 #[utoipa::path(post, path = "/api-keys", tag = "API keys", request_body = NewApiKey,
-    security(("access_token" = []), ("api_key" = [])),
+    security(("access_token" = [])),
     responses((status = 201, body = CreatedApiKey),
         (status = 200, description = "There is such a key.", body = CreatedApiKey)))]
 pub async fn create(
@@ -46,7 +46,7 @@ pub async fn create(
 
 /// Shows one.
 #[utoipa::path(get, path = "/api-keys/{id}", tag = "API keys", params(("id" = ApiKeyId, Path)),
-    security(("access_token" = []), ("api_key" = [])),
+    security(("access_token" = [])),
     responses((status = 200, body = ApiKey)))]
 pub async fn show(
     State(fleet): State<Fleet>,
@@ -58,7 +58,7 @@ pub async fn show(
 
 /// Refuses a key from here on.
 #[utoipa::path(delete, path = "/api-keys/{id}", tag = "API keys", params(("id" = ApiKeyId, Path)),
-    security(("access_token" = []), ("api_key" = [])),
+    security(("access_token" = [])),
     responses((status = 204, description = "Done.")))]
 pub async fn revoke(
     State(fleet): State<Fleet>,
@@ -71,7 +71,7 @@ pub async fn revoke(
 
 /// Gives a key a new value. Id, name and scopes stay.
 #[utoipa::path(post, path = "/api-keys/{id}/rotate", tag = "API keys", params(("id" = ApiKeyId, Path)),
-    request_body = RotateApiKey, security(("access_token" = []), ("api_key" = [])),
+    request_body = RotateApiKey, security(("access_token" = [])),
     responses((status = 200, body = CreatedApiKey), (status = 409, body = wire::api::Problem)))]
 pub async fn rotate(
     State(fleet): State<Fleet>,

@@ -33,7 +33,7 @@ pub async fn rename(
 
 /// Deletes it with everything in it, and the people who are in no other.
 #[utoipa::path(delete, path = "/organization", tag = "organization",
-    security(("access_token" = []), ("api_key" = [])),
+    security(("access_token" = [])),
     responses((status = 204, description = "Done.")))]
 pub async fn delete(
     State(fleet): State<Fleet>,

@@ -86,7 +86,7 @@ pub async fn refresh(
 }
 
 /// Ends the session.
-#[utoipa::path(post, path = "/auth/logout", tag = "sessions", security(("access_token" = []), ("api_key" = [])),
+#[utoipa::path(post, path = "/auth/logout", tag = "sessions", security(("access_token" = [])),
     responses((status = 204, description = "Done.")))]
 pub async fn logout(
     State(fleet): State<Fleet>,

@@ -1,4 +1,4 @@
-//! What mail says. Each letter is written when it is sent: whether there still is somebody to write
+//! What mail says. Each message is written when it is sent: whether there still is somebody to write
 //! to is found out then, and its token made.
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,15 +20,15 @@ const RESET_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 /// How long a mailed token to show that an address is one's own works.
 const VERIFY_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
-macro_rules! letters {
+macro_rules! mail_kinds {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
         /// Kinds of mail.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(in crate::fleet) enum Letter {
+        pub(in crate::fleet) enum MailKind {
             $($(#[$doc])* $name,)*
         }
 
-        impl Letter {
+        impl MailKind {
             pub(in crate::fleet) const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text),* }
             }
@@ -40,7 +40,7 @@ macro_rules! letters {
     };
 }
 
-letters! {
+mail_kinds! {
     /// A token, to whoever asked for an account, or a notice to whoever has one.
     Registration = "registration",
     /// A token to set another password, if there is such an account.
@@ -69,23 +69,26 @@ type Text = (&'static str, String);
 
 impl Fleet {
     /// The mail as it is sent; `None` when there is nobody to send it to any more.
-    pub(super) async fn write_letter(&self, mail: &MailRow) -> Result<Option<Message>, StoreError> {
+    pub(super) async fn write_message(
+        &self,
+        mail: &MailRow,
+    ) -> Result<Option<Message>, StoreError> {
         let data: Data = serde_json::from_str(&mail.data).unwrap_or_default();
         let to = mail.recipient.as_str();
-        let text = match Letter::of(&mail.kind) {
-            Some(Letter::Registration) => self.registration(to).await?,
-            Some(Letter::ResetPassword) => self.reset(to).await?,
-            Some(Letter::ChangeEmail) => self.change_of_email(to, &data).await?,
-            Some(Letter::Invitation) => self.invitation_letter(&data).await?,
-            Some(Letter::PasswordChanged) => Some((
+        let text = match MailKind::of(&mail.kind) {
+            Some(MailKind::Registration) => self.registration(to).await?,
+            Some(MailKind::ResetPassword) => self.reset(to).await?,
+            Some(MailKind::ChangeEmail) => self.change_of_email(to, &data).await?,
+            Some(MailKind::Invitation) => self.invitation_text(&data).await?,
+            Some(MailKind::PasswordChanged) => Some((
                 "Your password was changed",
                 format!("The password of your account was changed, from {}.", data.address),
             )),
-            Some(Letter::EmailChanged) => Some((
+            Some(MailKind::EmailChanged) => Some((
                 "Your address was changed",
                 format!("Your account has another e-mail address now, set from {}.", data.address),
             )),
-            Some(Letter::RefreshReused) => Some((
+            Some(MailKind::RefreshReused) => Some((
                 "A session of yours was ended",
                 format!(
                     "A token of one of your sessions was used twice, the second time from {}: \
@@ -155,7 +158,7 @@ impl Fleet {
         Ok(Some(("Confirm your address", told(&command, &token, until))))
     }
 
-    async fn invitation_letter(&self, data: &Data) -> Result<Option<Text>, StoreError> {
+    async fn invitation_text(&self, data: &Data) -> Result<Option<Text>, StoreError> {
         let (Some(org_id), Some(id)) = (data.org_id, data.invitation_id) else { return Ok(None) };
         let mut org = self.0.store.org(org_id, Access::Write).await?;
         let Some(invitation) = org.invitation(&id.to_string()).await? else { return Ok(None) };
