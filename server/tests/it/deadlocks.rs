@@ -39,7 +39,7 @@ fn people_who_switch_between_two_organizations_in_both_directions_all_arrive() {
 }
 
 async fn switch(server: &TestServer, person: &Person, org_id: &str) -> Person {
-    let switch = json!({"org_id": org_id, "client": "cli"});
+    let switch = json!({"org_id": org_id});
     let reply = server.post("/auth/org/switch").by(person).json(switch).await;
     Person::from(&reply.expect(200).json())
 }

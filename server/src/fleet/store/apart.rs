@@ -3,8 +3,9 @@
 
 /// The condition that narrows a table, after the name that the statement gives it.
 const CONDITION: &str = "org_id = $1";
-/// The same of the table of organizations.
-const OWN_ROW: &str = "WHERE id = $1";
+/// The same of the table of organizations, and of one that is read before it is known whose it is.
+const OTHERWISE: [(&str, &str); 2] =
+    [("organizations", "WHERE id = $1"), ("device_logins", "organization = $1")];
 /// What belongs to no organization: people may be in several.
 const SHARED: &str = "users";
 
@@ -16,15 +17,17 @@ pub(super) fn keeps_apart(sql: &str) -> bool {
         ["FROM" | "JOIN" | "UPDATE", table] if !["SET", SHARED].contains(table) => Some(*table),
         _ => None,
     });
-    let (own, others): (Vec<_>, Vec<_>) = tables.partition(|table| *table == "organizations");
+    let tables: Vec<_> = tables.collect();
+    let named = |name: &str| tables.iter().filter(|table| **table == name).count();
+    let otherwise = OTHERWISE.iter().map(|(name, _)| named(name)).sum::<usize>();
     let columns = sql.strip_prefix("INSERT INTO ").and_then(|rest| rest.split_once(' '));
     let adds = columns.is_some();
     let names_its_rows = columns.is_some_and(|(_, columns)| columns.starts_with("(org_id, "))
         && sql.contains("VALUES ($1, ");
-    others.len() == sql.matches(CONDITION).count()
-        && own.len() == sql.matches(OWN_ROW).count()
+    tables.len() - otherwise == sql.matches(CONDITION).count()
+        && OTHERWISE.iter().all(|(name, condition)| named(name) == sql.matches(condition).count())
         && (!adds || names_its_rows)
-        && (adds || !others.is_empty() || !own.is_empty())
+        && (adds || !tables.is_empty())
 }
 
 /// `sql` with a condition in place of each that names the organization, which is always true.
@@ -76,7 +79,8 @@ mod tests {
         let mut mutants = 0;
         for (file, sql) in &statements {
             assert!(keeps_apart(sql), "{file}: {sql}");
-            let mut lacking = [one_less(sql, CONDITION), one_less(sql, OWN_ROW)].concat();
+            let conditions = [CONDITION, OTHERWISE[0].1, OTHERWISE[1].1];
+            let mut lacking = conditions.map(|condition| one_less(sql, condition)).concat();
             if sql.starts_with("INSERT") {
                 let others = [("(org_id, ", "(id, "), ("VALUES ($1, ", "VALUES ($2, ")];
                 lacking.extend(others.map(|(what, other)| sql.replacen(what, other, 1)));
