@@ -1,7 +1,9 @@
 //! The least time in which a package could be made: squeezes, hashes and writes files with all
 //! cores and does nothing else. `cargo xtask bench package` compares with it.
 //!
-//! `floor COMPRESSION HASH OUT FILE…`, HASH being `none` (all that a deb needs) or `sha256` (an rpm).
+//! `floor COMPRESSION HASH SHAPE OUT FILE…`, HASH being `none` (all that a deb needs) or `sha256` (an rpm). SHAPE is
+//! what gzip makes: `pieces` that know nothing of each other (deb, rpm), one `stream` (pkg), or a `cabinet`'s
+//! blocks of 32 KiB that go on from each other (msi).
 
 use std::{
     error::Error,
@@ -15,6 +17,7 @@ use std::{
     thread,
 };
 
+use flate2::{Compress, FlushCompress};
 use libdeflater::{CompressionLvl, Compressor};
 use lzma_rust2::{XzOptions, XzWriterMt};
 use packager::{
@@ -40,8 +43,14 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
-    let mut next = || args.next().ok_or("usage: floor COMPRESSION HASH OUT FILE...");
-    let (compression, hash, out) = (next()?.parse()?, next()?, next()?);
+    let mut next = || args.next().ok_or("usage: floor COMPRESSION HASH SHAPE OUT FILE...");
+    let (compression, hash, shape, out) = (next()?.parse()?, next()?, next()?, next()?);
+    let shape: Shape = match shape.as_str() {
+        "pieces" => |level| Box::new(pieces(level)),
+        "stream" => |level| Box::new(chained(level, PIECE)),
+        "cabinet" => |level| Box::new(chained(level, DICTIONARY)),
+        _ => return Err("SHAPE is pieces, stream or cabinet".into()),
+    };
     let hash: fn(&[String]) -> io::Result<()> = match hash.as_str() {
         "none" => |_: &[String]| Ok(()),
         "sha256" => hash_all,
@@ -50,7 +59,7 @@ fn run() -> Result<(), Failure> {
     let files: Vec<_> = args.collect();
     thread::scope(|scope| {
         let hashing = scope.spawn(|| hash(&files));
-        squeeze(compression, &files, File::create(out)?)?;
+        squeeze((compression, shape), &files, File::create(out)?)?;
         hashing.join().map_err(|_| "hashing failed")?.map_err(Failure::from)
     })
 }
@@ -78,7 +87,11 @@ fn each_chunk(path: &str, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::
     }
 }
 
-fn squeeze(compression: Compression, files: &[String], mut out: File) -> Result<(), Failure> {
+fn squeeze(
+    (compression, shape): (Compression, Shape),
+    files: &[String],
+    mut out: File,
+) -> Result<(), Failure> {
     let level = compression.level();
     let cores = u32::try_from(all_cores().get())?;
     let copy = |to: &mut dyn Write| {
@@ -86,7 +99,7 @@ fn squeeze(compression: Compression, files: &[String], mut out: File) -> Result<
     };
     match compression.algorithm() {
         Algorithm::None => copy(&mut out)?,
-        Algorithm::Gzip => deflate(level, files, &mut out)?,
+        Algorithm::Gzip => deflate(&|| shape(level), files, &mut out)?,
         Algorithm::Xz => {
             let mut options = XzOptions::with_preset(u32::from(level));
             options.set_block_size(NonZeroU64::new(u64::from(options.lzma_options.dict_size)));
@@ -110,15 +123,25 @@ fn squeeze(compression: Compression, files: &[String], mut out: File) -> Result<
     Ok(())
 }
 
-/// Deflates pieces of this length, without regard to what lies before each.
+/// Length of the pieces that a thread deflates at a time, and of what it may look back on.
 const PIECE: usize = 512 << 10;
+const DICTIONARY: usize = 32 << 10;
 
-fn deflate(level: u8, files: &[String], out: &mut File) -> Result<(), Failure> {
+/// Deflates a piece; the first text is what lies before it.
+type Deflate = Box<dyn FnMut(&[u8], &[u8]) -> io::Result<Vec<u8>>>;
+/// A deflater of a level.
+type Shape = fn(u8) -> Deflate;
+
+fn deflate(
+    deflater: &(dyn Fn() -> Deflate + Sync),
+    files: &[String],
+    out: &mut File,
+) -> Result<(), Failure> {
     for path in files {
         let file = File::open(path)?;
         let length = usize::try_from(file.metadata()?.len())?;
         let next = AtomicUsize::new(0);
-        let work = || deflate_pieces(level, &file, length, &next);
+        let work = || deflate_pieces(deflater(), &file, length, &next);
         let done = thread::scope(|scope| {
             let running: Vec<_> = (0..all_cores().get()).map(|_| scope.spawn(work)).collect();
             running.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
@@ -134,24 +157,49 @@ fn deflate(level: u8, files: &[String], out: &mut File) -> Result<(), Failure> {
 
 /// Deflates pieces of `file` until another thread has taken the last.
 fn deflate_pieces(
-    level: u8,
+    mut deflate: Deflate,
     file: &File,
     length: usize,
     next: &AtomicUsize,
 ) -> io::Result<Vec<Vec<u8>>> {
-    let level = CompressionLvl::new(i32::from(level)).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut compressor = Compressor::new(level);
     let mut pieces = Vec::new();
     loop {
         let start = next.fetch_add(PIECE, Ordering::Relaxed);
         if start >= length {
             return Ok(pieces);
         }
-        let mut text = vec![0; PIECE.min(length - start)];
-        file.read_exact_at(&mut text, start as u64)?;
+        let before = start.min(DICTIONARY);
+        let mut text = vec![0; before + PIECE.min(length - start)];
+        file.read_exact_at(&mut text, (start - before) as u64)?;
+        let (before, text) = text.split_at(before);
+        pieces.push(deflate(before, text)?);
+    }
+}
+
+fn pieces(level: u8) -> impl FnMut(&[u8], &[u8]) -> io::Result<Vec<u8>> {
+    let level = CompressionLvl::new(i32::from(level)).expect("levels of gzip are libdeflate's");
+    let mut compressor = Compressor::new(level);
+    move |_, text| {
         let mut bytes = vec![0; compressor.gzip_compress_bound(text.len())];
-        let length = compressor.gzip_compress(&text, &mut bytes).map_err(io::Error::other)?;
+        let length = compressor.gzip_compress(text, &mut bytes).map_err(io::Error::other)?;
         bytes.truncate(length);
-        pieces.push(bytes);
+        Ok(bytes)
+    }
+}
+
+/// Goes on from what lies before, and ends on a byte every `block` bytes.
+fn chained(level: u8, block: usize) -> impl FnMut(&[u8], &[u8]) -> io::Result<Vec<u8>> {
+    move |before, text| {
+        let mut deflate = Compress::new(flate2::Compression::new(level.into()), false);
+        if !before.is_empty() {
+            deflate.set_dictionary(before).map_err(io::Error::other)?;
+        }
+        let mut bytes = Vec::with_capacity(2 * PIECE);
+        for block in text.chunks(block) {
+            deflate
+                .compress_vec(block, &mut bytes, FlushCompress::Sync)
+                .map_err(io::Error::other)?;
+        }
+        Ok(bytes)
     }
 }

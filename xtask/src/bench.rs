@@ -4,6 +4,7 @@
 
 mod contender;
 mod floor;
+mod matrix;
 mod measure;
 mod payload;
 mod table;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use crate::{
     bench::{
         contender::{Contender, Format, Setting},
+        matrix::Matrix,
         measure::{Median, Run},
         payload::Payload,
     },
@@ -36,10 +38,10 @@ pub(crate) enum Task {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only contests whose name contains this: `deb`, `zstd:3`, `msi at gzip:9`
+    /// Only contests whose name contains this: `deb`, `zstd:3`, `msi at gzip:9`, `matrix`
     filter: Option<String>,
-    /// Only show that measuring works: fewer runs, not the slowest setting, and our own code built
-    /// without optimization
+    /// Only show that measuring works: fewer runs, neither the slowest setting nor the matrix, and
+    /// our own code built without optimization
     #[arg(long)]
     quick: bool,
     /// How often each tool is run
@@ -75,6 +77,11 @@ impl Args {
         })
     }
 
+    /// Whether all packages in one call are measured, too.
+    fn matrix(&self) -> bool {
+        self.filter.as_ref().map_or(!self.quick, |part| matrix::NAME.contains(part))
+    }
+
     /// What ours is built for. As it is shipped, that takes longer than all tests together.
     fn purpose(&self) -> Purpose {
         if self.quick { Purpose::Proof } else { Purpose::Measuring }
@@ -95,7 +102,8 @@ struct Contest {
     format: Format,
     setting: Setting,
     entries: Vec<Entry>,
-    /// The least that the same bytes take, with nothing of a package around them.
+    /// The least that the same bytes take in the kind of stream that the format has, with nothing of a
+    /// package around them.
     floor: Median,
 }
 
@@ -117,20 +125,38 @@ pub(crate) fn package(workspace: &Workspace, args: &Args) -> anyhow::Result<()> 
     for contest in args.contests() {
         lineup.push(Lane::new(workspace, &ours, &payload, contest)?);
     }
+    let mut matrix = match args.matrix() {
+        true => Some(Matrix::new(&ours.fleetctl, &ours.floor, &payload)?),
+        false => None,
+    };
     for round in 0..=args.rounds() {
+        let (warm_up, problem) = (round == 0, || format!("could not run round {round}"));
         for lane in &mut lineup {
-            let warm_up = round == 0;
-            lane.run(warm_up).with_context(|| format!("could not run round {round}"))?;
+            lane.run(warm_up).with_context(problem)?;
+        }
+        if let Some(matrix) = &mut matrix {
+            matrix.run(warm_up).with_context(problem)?;
         }
     }
-    let contests: Vec<_> = lineup.iter().map(Lane::contest).collect();
+    let results = Results {
+        contests: lineup.iter().map(Lane::contest).collect(),
+        matrix: matrix.as_ref().map(Matrix::measured),
+    };
     match args.output {
-        Output::Table => table::print(&payload, args.rounds(), &contests),
-        Output::Json => terminal::line(
-            &serde_json::to_string_pretty(&contests).context("could not write JSON")?,
-        ),
+        Output::Table => table::print(&payload, args.rounds(), &results),
+        Output::Json => {
+            terminal::line(&serde_json::to_string_pretty(&results).context("could not write JSON")?)
+        }
     }
     Ok(())
+}
+
+/// Everything that was measured.
+#[derive(Debug, Serialize)]
+struct Results {
+    contests: Vec<Contest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matrix: Option<matrix::Measured>,
 }
 
 /// Ours, and the floor built in the same way.

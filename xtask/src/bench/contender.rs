@@ -111,6 +111,10 @@ impl Contender {
         self
     }
 
+    pub(super) fn args<const N: usize>(self, args: [&str; N]) -> Self {
+        args.into_iter().fold(self, Self::arg)
+    }
+
     fn flag(self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.arg(name).arg(value)
     }

@@ -21,6 +21,12 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("rustfmt", "fleet-desktop", "opt/orbit/bin/desktop/packaged"),
 ];
 
+/// Processors as Windows numbers them, and 64-bit ARM as ELF does, where that number is.
+const AMD64: u16 = 0x8664;
+const ARM64: u16 = 0xaa64;
+const ELF_ARM64: [u8; 2] = [0xb7, 0];
+const ELF_PROCESSOR: usize = 18;
+
 /// Files to pack, laid out as each tool wants them.
 #[derive(Debug)]
 pub(super) struct Payload {
@@ -53,7 +59,7 @@ impl Payload {
             let macos = payload.components(Format::Pkg).join("orbit");
             append(&linux, &[&bytes])?;
             append(&payload.tree.join(folder).join(component), &[&bytes])?;
-            append(&windows, &[&windows_header(), &bytes])?;
+            append(&windows, &[&windows_header(AMD64), &bytes])?;
             append(&macos, &[b"#!/bin/sh\n", &bytes])?;
         }
         Ok(Self { size, ..payload })
@@ -66,6 +72,29 @@ impl Payload {
             Format::Msi => "windows",
             Format::Pkg => "macos",
         })
+    }
+
+    /// A folder with the programs for every platform, each in its own folder.
+    pub(super) fn matrix(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.dir.join("components").join("matrix");
+        cleanup::remove(&folder);
+        for ((_, program, _), component) in PROGRAMS.iter().zip(["orbit", "osqueryd", "desktop"]) {
+            let source = self.components(Format::Deb).join(program);
+            let bytes = fs::read(&source)
+                .with_context(|| format!("could not read `{}`", source.display()))?;
+            let lay = |platform: &str, name: &str, parts: &[&[u8]]| {
+                append(&folder.join(component).join(platform).join(name), parts)
+            };
+            let (start, rest) = bytes.split_at(ELF_PROCESSOR);
+            lay("linux", program, &[&bytes])?;
+            lay("linux-arm64", program, &[start, &ELF_ARM64, &rest[ELF_ARM64.len()..]])?;
+            let windows = format!("{program}.exe");
+            lay("windows", &windows, &[&windows_header(AMD64), &bytes])?;
+            lay("windows-arm64", &windows, &[&windows_header(ARM64), &bytes])?;
+            let macos = if component == "osqueryd" { "macos-app" } else { "macos" };
+            lay(macos, program, &[b"#!/bin/sh\n", &bytes])?;
+        }
+        Ok(folder)
     }
 
     /// Paths of the programs in the tree, relative to its root.
@@ -95,12 +124,13 @@ fn append(path: &Path, parts: &[&[u8]]) -> anyhow::Result<()> {
     write().with_context(|| format!("could not write `{}`", path.display()))
 }
 
-/// The start of a program for Windows on x86_64, as far as it tells what it is a program for.
-fn windows_header() -> [u8; 512] {
+/// The start of a program for Windows on `processor`, as far as it tells what it is a program for.
+fn windows_header(processor: u16) -> [u8; 512] {
     let mut header = [0; 512];
     header[..2].copy_from_slice(b"MZ");
     header[0x3c] = 0x40;
-    header[0x40..0x48].copy_from_slice(b"PE\0\0\x64\x86\0\0");
+    header[0x40..0x44].copy_from_slice(b"PE\0\0");
+    header[0x44..0x46].copy_from_slice(&processor.to_le_bytes());
     header[0x54] = 240;
     header[0x58..0x5a].copy_from_slice(&[0x0b, 0x02]);
     header

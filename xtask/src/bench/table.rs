@@ -2,24 +2,40 @@
 
 use std::thread;
 
-use super::{Contest, Entry, Median, payload::Payload};
+use super::{Contest, Entry, Median, Results, matrix::Measured, payload::Payload};
 use crate::terminal;
 
 /// Our wall time by that of the floor is to be at most this.
 const FLOOR_GOAL: f64 = 1.15;
 
+/// The same for all packages in one call, by the sum of their floors.
+const MATRIX_GOAL: f64 = 1.5;
+
 const MEBIBYTE: f64 = 1_048_576.0;
 
-pub(super) fn print(payload: &Payload, runs: usize, contests: &[Contest]) {
+pub(super) fn print(payload: &Payload, runs: usize, results: &Results) {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     terminal::heading(&format!(
         "{:.1} MB in three programs, {cores} cores, medians of {runs} runs each",
         megabytes(payload.size)
     ));
     terminal::line("ratios: ours by theirs, less than 1 is ahead");
-    for contest in contests {
-        print_contest(contest);
+    results.contests.iter().for_each(print_contest);
+    if let Some(matrix) = &results.matrix {
+        print_matrix(matrix);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes far below 2^52")]
+fn print_matrix(Measured { packages, ours, work_seconds }: &Measured) {
+    terminal::heading(&format!("{packages} packages in one call"));
+    terminal::line(&format!(
+        "{:.3} s wall, {:.3} s CPU, at most {:.1} MiB; compression alone {work_seconds:.3} s",
+        ours.wall_seconds,
+        ours.cpu_seconds,
+        ours.peak_bytes as f64 / MEBIBYTE,
+    ));
+    print_goal("the sum of the floors", ours.wall_seconds / work_seconds, MATRIX_GOAL);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes far below 2^52")]
