@@ -19,7 +19,6 @@ macro_rules! permissions {
     ($($(#[$doc:meta])* $name:ident = $text:literal from $role:ident,)*) => {
         /// One thing that may be allowed, written `resource:verb`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum Permission {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
         }
@@ -80,6 +79,25 @@ permissions! {
     UsersRead = "users:read" from Admin,
     /// Add, change and remove people.
     UsersWrite = "users:write" from Admin,
+}
+
+/// The texts, which a derived schema does not see within a macro.
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Permission {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .enum_values(Some(Self::ALL.iter().map(|permission| permission.as_str())))
+            .description(Some("One thing that may be allowed, written `resource:verb`."))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Permission {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Permission".into()
+    }
 }
 
 impl Permission {

@@ -129,7 +129,7 @@ async fn verify(
     let mut first = None;
     let mut found = None;
     each(client, (0, ""), |event| {
-        first.get_or_insert(event.seq);
+        first.get_or_insert(AuditHead { seq: event.seq - 1, hash: event.previous.clone() });
         if earlier.as_ref().is_some_and(|head| head.seq == event.seq) {
             found = Some(event.hash.clone());
         }
@@ -139,14 +139,30 @@ async fn verify(
     check.reaches(&head).map_err(broken)?;
     if let Some(earlier) = &earlier {
         check.reaches(earlier).map_err(broken)?;
-        if found.is_some_and(|hash| hash != earlier.hash) {
-            return Err(broken(wire::audit::BrokenTrail::Replaced(earlier.seq)));
-        }
+        compare(earlier, (first.as_ref(), found))?;
     }
     let end = check.end();
-    let first = first.unwrap_or_default();
+    let first = first.map_or(0, |before| before.seq + 1);
     session.shell.done(format!("events {first} to {} are whole", end.seq));
     session.shell.line(format!("{}:{}", end.seq, end.hash))
+}
+
+/// Passes if `earlier` is an event of the trail, or the one before its first, which names it.
+fn compare(
+    earlier: &AuditHead,
+    (before, found): (Option<&AuditHead>, Option<String>),
+) -> anyhow::Result<()> {
+    let before = before.filter(|before| before.seq == earlier.seq);
+    match found.as_ref().or(before.map(|before| &before.hash)) {
+        Some(hash) if *hash == earlier.hash => Ok(()),
+        Some(_) => Err(broken(wire::audit::BrokenTrail::Replaced(earlier.seq))),
+        None => {
+            let help = "it is older than the server keeps events (audit.retention), or somebody \
+                        took it away; compare with a later end";
+            let message = format!("event {} of --head is not in the trail any more", earlier.seq);
+            Err(Stop::failed(message, help).into())
+        }
+    }
 }
 
 fn broken(error: wire::audit::BrokenTrail) -> anyhow::Error {
@@ -157,7 +173,10 @@ fn broken(error: wire::audit::BrokenTrail) -> anyhow::Error {
 
 fn parse_head(text: &str) -> Result<AuditHead, String> {
     let (seq, hash) = text.split_once(':').ok_or("it must be a number, a colon and a hash")?;
-    let seq = seq.parse().map_err(|_| format!("`{seq}` is no number"))?;
+    let seq: u64 = seq.parse().map_err(|_| format!("`{seq}` is no number"))?;
+    if (seq == 0) != hash.is_empty() {
+        return Err("an event has a number from 1 and a hash".to_owned());
+    }
     Ok(AuditHead { seq, hash: hash.to_owned() })
 }
 

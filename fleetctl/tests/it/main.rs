@@ -1,6 +1,7 @@
 //! `fleetctl` as a user runs it: a process, its output, its exit code, the files it leaves.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod audit;
 mod bill;
 mod contexts;
 mod debug;

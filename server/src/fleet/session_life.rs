@@ -158,7 +158,8 @@ mod tests {
         }
     }
 
-    /// Rows: S5, S6, S7, S8, S9, S10, S11
+    /// Rows: S5, S6, S7, S8, S11
+    /// Rows in part: S9, S10
     #[test]
     fn states_follow_one_another_to_the_second() {
         let (timers, begin) = (timers(), Timestamp::UNIX_EPOCH);

@@ -503,7 +503,8 @@ async fn two_processes_send_each_mail_once(server: TestServer) {
     assert_eq!(mails(&server).await.len(), 10);
 }
 
-/// Rows: P4a, P4b, W1, W2, W3, W7
+/// Rows: P4a, P4b, W1, W2, W7
+/// Rows in part: W3
 async fn a_registration_names_every_broken_rule(server: TestServer) {
     let server = mailing(&server, |_| {}).await;
     let broken = async |password: &str| -> Vec<Value> {

@@ -277,7 +277,8 @@ async fn a_second_node_refuses_a_revoked_key(server: TestServer) {
     other.get("/devices").bearer(&key).await.expect(401).problem("key-revoked");
 }
 
-/// Rows: K7, K13, R18
+/// Rows: K7, K13
+/// Rows in part: R18
 async fn a_services_key_outlives_its_creator(server: TestServer) {
     let owner = server.owner().await;
     let admin = server.person(&owner, Role::Admin).await;

@@ -1,6 +1,10 @@
 //! The configuration file, through `fleet-server config check`.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
 use server::config::{Mail, Secret, Smtp, SmtpTls};
 
@@ -181,6 +185,45 @@ fn check_with_secret(text: &str, secret: Option<&str>) -> (Option<i32>, String, 
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// What a self-hosted installation begins with, as it stands in the description of the product.
+const SELF_HOSTED: &str = "\
+# config.yaml
+auth:
+  provider: built_in
+  jwt:
+    secret: ${JWT_SECRET}
+    access_ttl: 15m
+    refresh_ttl: 7d
+  password:
+    min_length: 12
+    require_special: true
+    bcrypt_cost: 12
+  session:
+    timeout: 30m
+    max_concurrent: 5
+";
+
+/// Rows: P1
+#[test]
+fn a_server_starts_with_the_file_that_the_product_is_described_by() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let (code, printed, errors) = check_with_secret(SELF_HOSTED, Some(secret));
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(printed.contains("hash: bcrypt") && printed.contains("bcrypt_cost: 12"), "{printed}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.yaml");
+    fs::write(&path, SELF_HOSTED).unwrap();
+    let mut command = fleet_server();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(dir.path());
+    command.arg("--config").arg(&path).env("JWT_SECRET", secret).stderr(Stdio::piped());
+    let mut server = command.spawn().unwrap();
+    let lines = BufReader::new(server.stderr.take().unwrap()).lines();
+    let listens = lines.map(Result::unwrap).any(|line| line.starts_with("listening on http://"));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(listens);
 }
 
 /// Rows: P2, P8

@@ -38,7 +38,7 @@ fn acknowledged_changes_survive_kill_9_on_sqlite() {
     runtime().block_on(survive(Engine::Sqlite));
 }
 
-/// Rows: B2
+/// Rows in part: B2
 #[test]
 fn acknowledged_changes_survive_kill_9_of_one_of_two_servers_on_postgres() {
     runtime().block_on(survive(Engine::Postgres));

@@ -154,7 +154,8 @@ async fn a_person_without_a_session_approves_on_the_page(server: TestServer) {
     poll(&server, &codes).await.expect(200);
 }
 
-/// Rows: E18, M4
+/// Rows: E18
+/// Rows in part: M4
 async fn approving_needs_a_recent_password_and_gives_no_more_than_it(server: TestServer) {
     let owner = server.owner().await;
     server.pass(600);
@@ -180,7 +181,8 @@ async fn approving_needs_a_recent_password_and_gives_no_more_than_it(server: Tes
     decide(&server, &owner, &code, false).await.expect(204);
 }
 
-/// Rows: E18, B2
+/// Rows: E18
+/// Rows in part: B2
 async fn whoever_is_shut_out_gets_no_session_of_what_they_approved(server: TestServer) {
     let owner = server.owner().await;
     let approved = async |by: &Person| {

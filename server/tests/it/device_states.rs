@@ -100,6 +100,7 @@ async fn a_decommissioned_device_loses_its_keys_at_once(server: TestServer) {
     server.enroll(&secret, machine("a")).await.expect(200);
 }
 
+/// Rows in part: V4
 async fn many_devices_lose_their_keys_in_one_call(server: TestServer) {
     let owner = server.owner().await;
     let team = server.post("/teams").by(&owner).json(json!({"name": "T"})).await.text("id");

@@ -14,6 +14,7 @@ crate::on_both_databases! {
     openapi_is_served_to_anybody,
 }
 
+/// Rows in part: F6
 async fn readiness_follows_the_database(server: TestServer) {
     server.get("/health/live").await.expect(200);
     server.get("/health/ready").await.expect(200);

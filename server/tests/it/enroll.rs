@@ -42,6 +42,7 @@ async fn two_hundred_parallel_enrollments_are_all_there_once(server: TestServer)
     assert_eq!(shown["use_count"], 200);
 }
 
+/// Rows in part: V1
 async fn a_secret_with_ten_uses_admits_exactly_ten_of_fifty(server: TestServer) {
     let owner = server.owner().await;
     let (id, secret) = server.secret(&owner, json!({"max_uses": 10})).await;
@@ -70,6 +71,7 @@ async fn fifty_parallel_enrollments_of_one_device_make_one_row(server: TestServe
     assert_eq!(server.devices(&owner).await.len(), 1);
 }
 
+/// Rows in part: V1
 async fn a_team_secret_makes_members_of_the_team(server: TestServer) {
     let owner = server.owner().await;
     let team = server.post("/teams").by(&owner).json(json!({"name": "Lab"})).await;
@@ -93,6 +95,7 @@ async fn a_team_secret_makes_members_of_the_team(server: TestServer) {
     server.enroll(&secret, machine("third")).await.expect(401);
 }
 
+/// Rows in part: V1
 async fn an_expired_secret_admits_nobody(server: TestServer) {
     let owner = server.owner().await;
     let more = json!({"expires_at": "2026-03-01T12:10:00Z"});
@@ -179,6 +182,7 @@ async fn refused_enrollments_are_limited_by_network_and_good_ones_are_not(server
     attempt("2001:db8::2", &good).await.expect(200);
 }
 
+/// Rows in part: V3
 async fn an_enrollment_from_a_known_device_ends_the_old_key(server: TestServer) {
     let owner = server.owner().await;
     let (_, secret) = server.secret(&owner, json!({})).await;

@@ -27,7 +27,8 @@ async fn attempt(server: &TestServer, email: &str, password: &str, from: &str) -
     server.post("/auth/login").json(login).from(from).await
 }
 
-/// Rows: L1, L5, B8
+/// Rows: L1, L5
+/// Rows in part: B8
 async fn wrong_passwords_count_on_every_server_and_over_a_restart(server: TestServer) {
     let server = strict(&server).await;
     let owner = server.owner().await;
@@ -105,7 +106,8 @@ async fn the_eleventh_refresh_of_a_minute_waits_and_costs_no_token(server: TestS
     assert_eq!(server.sql("SELECT id FROM sessions").await.len(), 1, "all in one family");
 }
 
-/// Rows: L3, L5, T8
+/// Rows: L5, T8
+/// Rows in part: L3
 async fn one_hundred_requests_a_minute_each(server: TestServer) {
     let server = strict(&server).await;
     let owner = server.owner().await;

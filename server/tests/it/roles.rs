@@ -119,7 +119,7 @@ pub(crate) fn body(path: &str) -> Value {
     }
 }
 
-/// Rows: F1
+/// Rows in part: F1
 async fn every_route_asks_for_its_proof(server: TestServer) {
     server.owner().await;
     for (method, path, proof) in ROUTES {

@@ -37,7 +37,8 @@ async fn renew(server: &TestServer, person: &Person) -> Person {
     Person::from(&server.post("/auth/refresh").json(refresh).await.expect(200).json())
 }
 
-/// Rows: E4, S1, S3, S5, S7, S9, S11, S12, P6
+/// Rows: S1, S3, S5, S7, S11, P6
+/// Rows in part: E4, S9, S12
 async fn a_session_idles_warns_and_runs_out(server: TestServer) {
     let owner = server.owner().await;
     let begun = state(&server, &owner).await;
@@ -62,7 +63,8 @@ async fn a_session_idles_warns_and_runs_out(server: TestServer) {
     assert_eq!(state(&server, &again).await["state"], "authenticated");
 }
 
-/// Rows: S6, S8, S10
+/// Rows: S6, S8
+/// Rows in part: S10
 async fn an_action_wakes_a_session_and_a_poll_does_not(server: TestServer) {
     let owner = server.owner().await;
     for (seconds, before) in [(10, "active"), (400, "idle"), (880, "idle"), (1500, "warning")] {
@@ -185,7 +187,8 @@ async fn sessions_are_listed_and_ended(server: TestServer) {
     server.get("/auth/user").by(&stranger).await.expect(200);
 }
 
-/// Rows: M4, K2
+/// Rows: K2
+/// Rows in part: M4
 async fn what_is_sensitive_needs_a_recent_password_from_the_same_network(server: TestServer) {
     let owner = server.owner().await;
     let make = |person: &Person, from: &str| {
@@ -219,7 +222,7 @@ async fn what_is_sensitive_needs_a_recent_password_from_the_same_network(server:
     server.get("/devices").by(&owner).from("198.51.100.7").await.expect(401);
 }
 
-/// Rows: M4
+/// Rows in part: M4
 async fn adding_people_needs_a_recent_password(server: TestServer) {
     let owner = server.owner().await;
     let scopes = ["users:write", "users:invite", "devices:read", "teams:read", "telemetry:read"];
@@ -243,7 +246,8 @@ async fn adding_people_needs_a_recent_password(server: TestServer) {
     }
 }
 
-/// Rows: T2, T5, M4
+/// Rows: T2
+/// Rows in part: T5, M4
 async fn a_switch_prolongs_nothing_and_keeps_the_cookie_rules(server: TestServer) {
     let short = |config: &mut Config| {
         config.auth.jwt.refresh_ttl = "20m".parse().unwrap();
@@ -276,7 +280,8 @@ async fn a_switch_prolongs_nothing_and_keeps_the_cookie_rules(server: TestServer
     server.get("/auth/user").bearer(&back).await.expect(401).problem("session-expired");
 }
 
-/// Rows: B2, R7, R19
+/// Rows: R7, R19
+/// Rows in part: B2
 async fn nobody_signs_out_whoever_may_do_more(server: TestServer) {
     let owner = server.owner().await;
     let admin = server.person(&owner, Role::Admin).await;
@@ -305,7 +310,7 @@ async fn nobody_signs_out_whoever_may_do_more(server: TestServer) {
     server.get("/auth/user").by(&owner).await.expect(401);
 }
 
-/// Rows: B2
+/// Rows in part: B2
 async fn a_token_is_revoked_however_its_id_is_typed(server: TestServer) {
     let owner = server.owner().await;
     let jti = text(&crate::tokens::part(&owner.access, 1), "jti");
@@ -315,7 +320,8 @@ async fn a_token_is_revoked_however_its_id_is_typed(server: TestServer) {
     server.get("/auth/user").by(&owner).await.expect(401);
 }
 
-/// Rows: M3, M5
+/// Rows: M5
+/// Rows in part: M3
 async fn another_program_is_noted_and_in_another_network_ends_the_session(server: TestServer) {
     let refresh = async |person: &Person, agent: &str, from: &str| {
         let call = server.post("/auth/refresh").json(json!({"refresh_token": person.refresh}));

@@ -31,7 +31,8 @@ async fn refresh(server: &TestServer, token: &str) -> crate::harness::Reply {
     server.post("/auth/refresh").json(json!({"refresh_token": token})).await
 }
 
-/// Rows: F11, M1, S13, S14, T1
+/// Rows: M1, T1
+/// Rows in part: F11, S13, S14
 async fn an_access_token_ends_after_fifteen_minutes(server: TestServer) {
     let owner = server.owner().await;
     server.pass(899);
@@ -58,7 +59,8 @@ async fn fifty_parallel_refreshes_get_the_same_token(server: TestServer) {
     }
 }
 
-/// Rows: E3, M2, S15
+/// Rows: E3, M2
+/// Rows in part: S15
 async fn a_refresh_token_used_again_ends_the_session(server: TestServer) {
     let owner = server.owner().await;
     let second = refresh(&server, &owner.refresh).await;
@@ -93,7 +95,8 @@ async fn a_session_ends_after_seven_days_however_often_it_is_refreshed(server: T
     server.get("/auth/user").by(&person).await.expect(401).problem("session-expired");
 }
 
-/// Rows: E2, S16
+/// Rows: E2
+/// Rows in part: S16
 async fn logging_out_ends_both_tokens_at_once(server: TestServer) {
     let owner = server.owner().await;
     let reply = server.post("/auth/logout").by(&owner).await;
@@ -103,7 +106,8 @@ async fn logging_out_ends_both_tokens_at_once(server: TestServer) {
     refresh(&server, &owner.refresh).await.expect(401);
 }
 
-/// Rows: E3, T5, B6, F7
+/// Rows: B6, E3, F7
+/// Rows in part: T5
 async fn browsers_get_a_cookie_and_other_sites_cannot_use_it(server: TestServer) {
     let owner = server.owner().await;
     let login = json!({"email": owner.email, "password": PASSWORD});
@@ -130,7 +134,7 @@ async fn browsers_get_a_cookie_and_other_sites_cannot_use_it(server: TestServer)
     server.post("/auth/refresh").json(json!({})).await.expect(401);
 }
 
-/// Rows: E1
+/// Rows in part: E1
 async fn wrong_password_and_unknown_address_look_the_same(server: TestServer) {
     let owner = server.owner().await;
     let attempt = async |email: &str, password: &str| {
@@ -146,6 +150,10 @@ async fn wrong_password_and_unknown_address_look_the_same(server: TestServer) {
     assert_eq!(attempt("unknown@example.com", "wrong password").await, wrong);
     assert_eq!(attempt("nul\u{0}@example.com", "wrong password").await, wrong);
     assert_eq!(attempt("", "").await, wrong);
+    let disabled = server.person(&owner, Role::Viewer).await;
+    let path = format!("/users/{}", disabled.id);
+    server.call("PATCH", &path).by(&owner).json(json!({"disabled": true})).await.expect(200);
+    assert_eq!(attempt(&disabled.email, PASSWORD).await, wrong);
 }
 
 async fn the_sixth_attempt_within_a_quarter_of_an_hour_waits(server: TestServer) {
@@ -174,7 +182,8 @@ async fn good_logins_are_not_counted(server: TestServer) {
     }
 }
 
-/// Rows: L1, B8
+/// Rows: L1
+/// Rows in part: B8
 async fn of_fifty_parallel_guesses_five_are_looked_at(server: TestServer) {
     let owner = server.owner().await;
     let login = json!({"email": owner.email, "password": "wrong password"});

@@ -41,7 +41,7 @@ fn with_part(token: &str, index: usize, json: &Value) -> String {
     parts.join(".")
 }
 
-/// Rows: F5, F6, C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C14, T1
+/// Rows: F5, C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C14, T1
 async fn a_token_says_what_the_table_says(server: TestServer) {
     let rsa = |config: &mut Config| config.auth.jwt = server::config::auth::Jwt::default();
     let server = TestServer::start_with(server.engine, rsa).await;
@@ -212,7 +212,8 @@ async fn a_key_dropped_at_once_takes_its_tokens_with_it(server: TestServer) {
     assert_eq!(server.sql("SELECT kid FROM signing_keys").await.len(), 1);
 }
 
-/// Rows: B2, E13
+/// Rows: E13
+/// Rows in part: B2
 async fn what_is_revoked_is_refused_with_the_next_request(server: TestServer) {
     let owner = server.owner().await;
     let victim = server.person(&owner, Role::Viewer).await;
@@ -250,7 +251,8 @@ async fn what_is_revoked_is_refused_with_the_next_request(server: TestServer) {
     assert_eq!(server.sql("SELECT jti FROM revoked_tokens").await.len(), 0);
 }
 
-/// Rows: B2, C15
+/// Rows: C15
+/// Rows in part: B2
 async fn another_server_notices_within_a_second(server: TestServer) {
     let owner = server.owner().await;
     let viewer = server.person(&owner, Role::Viewer).await;
@@ -292,7 +294,8 @@ async fn a_lost_master_key_costs_a_new_signing_key_and_nothing_else(server: Test
     server.get("/auth/user").by(&renewed).await.expect(200);
 }
 
-/// Rows: V6, R18
+/// Rows: V6
+/// Rows in part: R18
 async fn a_device_gets_a_short_token_for_others(server: TestServer) {
     let owner = server.owner().await;
     let (_, secret) = server.secret(&owner, json!({})).await;

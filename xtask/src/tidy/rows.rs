@@ -18,10 +18,11 @@ const REQUIRED: &[&str] = &[
     "E3", "E4", "E5", "E6", "E7", "E8", "E12", "E13", "E18", "F1", "F3", "F5", "F6", "F7", "F11",
     "K1", "K2", "K3", "K4", "K5", "K6", "K7", "K8", "K9", "K10", "K11", "K12", "K13", "K14", "L1",
     "L2", "L3", "L4", "L5", "L6", "M1", "M2", "M3", "M4", "M5", "O1", "O2", "O3", "O4", "O5", "O6",
-    "O7", "P2", "P3a", "P3b", "P4a", "P4b", "P5", "P6", "P7", "R1", "R2", "R3", "R4", "R5", "R6",
-    "R7", "R8", "R10", "R12", "R13", "R14", "R15", "R17", "R18", "R19", "R20", "S1", "S3", "S5",
-    "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S14", "S15", "S16", "S17", "S18", "T1",
-    "T2", "T3", "T5", "T6", "T7", "T8", "T10", "V2", "V6", "W1", "W2", "W3", "W4", "W5", "W7",
+    "O7", "P1", "P2", "P3a", "P3b", "P4a", "P4b", "P5", "P6", "P7", "R1", "R2", "R3", "R4", "R5",
+    "R6", "R7", "R8", "R10", "R12", "R13", "R14", "R15", "R17", "R18", "R19", "R20", "S1", "S3",
+    "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S14", "S15", "S16", "S17", "S18",
+    "T1", "T2", "T3", "T5", "T6", "T7", "T8", "T10", "V1", "V2", "V3", "V4", "V6", "W1", "W2",
+    "W3", "W4", "W5", "W7",
 ];
 
 /// Where tests of the server are.
@@ -31,6 +32,8 @@ const TESTS: [&str; 2] = ["server/tests/it/", "server/src/"];
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Test {
     name: String,
+    /// Whether it shows a part of the row alone.
+    in_part: bool,
     /// The databases that it runs on.
     engines: &'static str,
 }
@@ -49,11 +52,14 @@ pub(crate) fn page<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> Str
     let mut page = String::from(
         "# Acceptance\n\nEach row of the requirements on people, keys and tenants, and the tests that \
          show it. Tests say so themselves: a doc line `/// Rows: K5, K9` above the function. Both \
-         engines: SQLite and PostgreSQL 15; none: a rule that needs no database.\n\n| row | test | engines |\n|---|---|---|\n",
+         engines: SQLite and PostgreSQL 15; none: a rule that needs no database. In part (`/// Rows in part: S9`): \
+         what concerns the server alone, where a row is about a page in a browser too, or some of what it \
+         asks for.\n\n| row | test | engines |\n|---|---|---|\n",
     );
     for (row, tests) in rows_of(sources) {
         for test in tests {
-            let _ = writeln!(page, "| {} | `{}` | {} |", row.1, test.name, test.engines);
+            let part = if test.in_part { ", in part" } else { "" };
+            let _ = writeln!(page, "| {}{part} | `{}` | {} |", row.1, test.name, test.engines);
         }
     }
     page
@@ -77,14 +83,16 @@ fn rows_of<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Ro
     let mut found: BTreeMap<Row, BTreeSet<Test>> = BTreeMap::new();
     for (path, text) in sources {
         let Some(module) = module(path) else { continue };
-        let mut pending: Vec<&str> = Vec::new();
+        let mut pending: Vec<(&str, bool)> = Vec::new();
         for line in text.lines().map(str::trim) {
             if let Some(rows) = line.strip_prefix("/// Rows: ") {
-                pending.extend(rows.split(',').map(str::trim));
+                pending.extend(rows.split(',').map(|row| (row.trim(), false)));
+            } else if let Some(rows) = line.strip_prefix("/// Rows in part: ") {
+                pending.extend(rows.split(',').map(|row| (row.trim(), true)));
             } else if let Some(name) = function(line) {
                 let engines = engines(text, name);
-                for row in pending.drain(..) {
-                    let test = Test { name: format!("{module}::{name}"), engines };
+                for (row, in_part) in pending.drain(..) {
+                    let test = Test { name: format!("{module}::{name}"), in_part, engines };
                     found.entry(key(row)).or_default().insert(test);
                 }
             }
@@ -151,7 +159,8 @@ crate::on_both_databases! {
     a_key_expires,
 }
 
-/// Rows: K11, K2
+/// Rows: K11
+/// Rows in part: K2
 async fn a_key_expires(server: TestServer) {}
 
 /// Whatever else is to be said.
@@ -170,7 +179,7 @@ fn by_itself() {
         assert_eq!(
             lines,
             [
-                "| K2 | `api_keys::a_key_expires` | both |",
+                "| K2, in part | `api_keys::a_key_expires` | both |",
                 "| K2 | `api_keys::by_itself` | PostgreSQL |",
                 "| K11 | `api_keys::a_key_expires` | both |",
             ]
