@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use xshell::{Cmd, cmd};
 
 use crate::{
-    acceptance, bench, codegen, demo, fuzz, platforms, release, terminal, tidy,
+    acceptance, bench, codegen, conformance, demo, fuzz, platforms, release, terminal, tidy,
     workspace::Workspace,
 };
 
@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
         command: "cargo xtask codegen --check",
         run: |workspace, _| codegen::run(workspace, &codegen::Args { check: true }),
     },
+    Step { command: "cargo xtask conformance", run: |workspace, _| conformance::run(workspace) },
     Step {
         command: "cargo xtask fuzz --seconds 15",
         run: |workspace, _| fuzz::run(workspace, &fuzz::Args::quick()),

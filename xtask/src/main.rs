@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod cleanup;
 mod codegen;
+mod conformance;
 mod cross;
 mod demo;
 mod deployment;
@@ -50,6 +51,8 @@ enum Task {
     Tidy,
     /// Write the generated reference documents, or check that they are up to date
     Codegen(codegen::Args),
+    /// Check that the server answers as its OpenAPI document says
+    Conformance,
     /// Install, upgrade, remove and purge packages in a booted Debian, with a real server
     Acceptance(acceptance::Args),
     /// Show the product at work on this machine, from building it to an enrolled device
@@ -94,6 +97,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Ci => ci::run(&workspace)?,
         Task::Tidy => tidy::run(&workspace)?,
         Task::Codegen(args) => codegen::run(&workspace, &args)?,
+        Task::Conformance => conformance::run(&workspace)?,
         Task::Acceptance(args) => {
             acceptance::run(&workspace, &args)?;
         }
