@@ -23,6 +23,29 @@ pub struct Connection {
     pub targets: Option<Url>,
     /// The most bytes that targets are downloaded with in a second. None: as many as come.
     pub rate: Option<NonZeroU64>,
+    /// How long the server may take.
+    pub patience: Patience,
+}
+
+/// How long a server may take that sends a byte now and then, so that its connection never breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a metadata file.
+    pub metadata: Duration,
+    /// For a target, whatever its length. What has come by then is kept for the next attempt.
+    pub target: Duration,
+    /// For each so many bytes of a target, a second more.
+    pub slowest: NonZeroU64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            metadata: Duration::from_secs(60),
+            target: Duration::from_mins(10),
+            slowest: const { NonZeroU64::new(4 * 1024).unwrap() },
+        }
+    }
 }
 
 impl fmt::Debug for Connection {

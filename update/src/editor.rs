@@ -55,7 +55,7 @@ pub use error::{AdditionProblem, ChangeError};
 pub use init::{InitError, init};
 pub use log::{Log, LogEntry, LogError};
 pub use migrate::{Inheritance, MigrateError, migrate, roles_without_keys};
-pub use mirror::{Mirror, MirrorError};
+pub use mirror::{Mirror, MirrorError, Stock, Upload};
 pub use patterns::PatternError;
 pub use pending::{Pending, PendingError, PendingSignatures, PendingSummary};
 pub use publication::{Publication, PublishError, Published as Done, Step};
@@ -139,8 +139,7 @@ impl Editor {
         now: Timestamp,
         is_rehearsal: bool,
     ) -> Result<Vec<Utf8PathBuf>, SweepError> {
-        let path = self.dir.join(LOCK_FILE);
-        let _lock = lock(&path).map_err(|source| SweepError::Lock { path, source })?;
+        let _lock = self.lock_now(|path, source| SweepError::Lock { path, source })?;
         let state = (&self.log().read()?[..], self.published.snapshot.version.get());
         let unwanted = sweep::unwanted(&self.repository, state, (keep, now))?;
         if !is_rehearsal {
@@ -155,9 +154,15 @@ impl Editor {
     /// Compares the copy in `to`, which need not be there, with the repository. Nobody can change
     /// either while the result is held.
     pub fn mirror(&self, to: &Utf8Path, now: Timestamp) -> Result<Mirror, MirrorError> {
-        let path = self.dir.join(LOCK_FILE);
-        let lock = lock(&path).map_err(|source| MirrorError::Lock { path, source })?;
+        let lock = self.lock_now(|path, source| MirrorError::Lock { path, source })?;
         Mirror::plan(&self.repository, to, (lock, now))
+    }
+
+    /// Compares what is in a bucket with the repository. Nobody can change the repository while the
+    /// result is held.
+    pub fn upload(&self, stock: &Stock, now: Timestamp) -> Result<Upload, MirrorError> {
+        let lock = self.lock_now(|path, source| MirrorError::Lock { path, source })?;
+        Upload::plan(&self.repository, stock, (lock, now))
     }
 
     /// What [`mirror`](Self::mirror) would copy to `to`, where nothing is written.
@@ -369,6 +374,11 @@ impl Editor {
 
     fn taken(&self) -> Result<Taken<'_>, LogError> {
         Taken::of(&self.repository, &self.log())
+    }
+
+    fn lock_now<E>(&self, failed: impl FnOnce(Utf8PathBuf, io::Error) -> E) -> Result<fs::File, E> {
+        let path = self.dir.join(LOCK_FILE);
+        lock(&path).map_err(|source| failed(path, source))
     }
 
     async fn lock(&self) -> Result<fs::File, ChangeError> {

@@ -181,6 +181,11 @@ pub enum NameError {
     Target(String),
 }
 
+/// The target that has the file of `target` compressed with zstd.
+pub(crate) fn compressed_name(target: &str) -> String {
+    format!("{target}.zst")
+}
+
 impl FromStr for Component {
     type Err = NameError;
 

@@ -15,9 +15,7 @@ use tokio::io::AsyncSeekExt as _;
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-/// A metadata file that takes longer than this is not waited for. Targets may take as long as bytes
-/// keep coming.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::connection::Patience;
 
 /// The bytes of one file as they arrive.
 pub(crate) type ByteStream = BoxStream<'static, Result<Bytes, TransportError>>;
@@ -32,7 +30,7 @@ const LONGEST_REMEMBERED: usize = 64 << 10;
 #[derive(Debug, Clone)]
 pub(crate) enum Transport {
     /// A server.
-    Http(Http),
+    Http(Box<Http>),
     /// A directory.
     Directory(Utf8PathBuf),
 }
@@ -45,6 +43,7 @@ pub(crate) struct Http {
     /// Where targets are; none: in a directory beside the metadata.
     pub(crate) targets: Option<Url>,
     pub(crate) polled: Polled,
+    pub(crate) patience: Patience,
 }
 
 /// The directory of targets.
@@ -72,7 +71,8 @@ impl Transport {
         name: &str,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, TransportError> {
-        let timed_out = |_| TransportError::Slow { at: self.locate(name), limit: METADATA_TIMEOUT };
+        let limit_of_time = self.patience().metadata;
+        let timed_out = |_| TransportError::Slow { at: self.locate(name), limit: limit_of_time };
         let reading = async {
             match self {
                 Self::Http(http) if name == POLLED => self.poll(http, limit).await,
@@ -82,7 +82,7 @@ impl Transport {
                 },
             }
         };
-        tokio::time::timeout(METADATA_TIMEOUT, reading).await.map_err(timed_out)?
+        tokio::time::timeout(limit_of_time, reading).await.map_err(timed_out)?
     }
 
     async fn poll(&self, http: &Http, limit: u64) -> Result<Option<Vec<u8>>, TransportError> {
@@ -133,6 +133,14 @@ impl Transport {
         match self {
             Self::Http(http) => get(&http.client, http.url(name), offset).await,
             Self::Directory(dir) => open_file(dir.join(name), offset).await,
+        }
+    }
+
+    /// How long files may take.
+    pub(crate) fn patience(&self) -> Patience {
+        match self {
+            Self::Http(http) => http.patience,
+            Self::Directory(_) => Patience::default(),
         }
     }
 

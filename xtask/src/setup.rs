@@ -55,6 +55,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "reads our container image"),
     ("umoci", "unpacks it"),
     ("python3", "runs peers and checks"),
+    ("faketime", "gives the agent a clock that is wrong"),
     ("python3-jwt", "second opinion on access tokens, forges others"),
     ("python3-jwcrypto", "third opinion on them"),
     ("python3-jsonschema", "judges the schema of fleet-package.toml"),

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use update::{
     Channel, Component, Location, Repository, RepositoryConfig, TargetName, UpdatePlatform,
+    connection::Patience,
     repository::{BringError, Offer, OpenError, RefreshError},
 };
 use wire::{
@@ -43,6 +44,7 @@ pub struct Updates {
     source: UpdateSource,
     root: Utf8PathBuf,
     rate: Option<NonZeroU64>,
+    patience: Patience,
     probe: Probe,
     repository: Mutex<Option<Repository>>,
 }
@@ -121,7 +123,20 @@ enum UpdateError {
 impl Updates {
     #[must_use]
     pub fn new(source: UpdateSource, root: &Utf8Path, probe: Probe) -> Self {
-        Self { source, root: root.to_owned(), rate: None, probe, repository: Mutex::new(None) }
+        Self {
+            source,
+            root: root.to_owned(),
+            rate: None,
+            patience: Patience::default(),
+            probe,
+            repository: Mutex::new(None),
+        }
+    }
+
+    /// How long the update server may take.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// At most so many bytes are downloaded in a second.
@@ -167,6 +182,7 @@ impl Updates {
         let connection = update::Connection {
             client: Some(connection.build_download_client()?),
             rate: self.rate,
+            patience: self.patience,
             ..update::Connection::default()
         };
         let cache_dir = self.root.join(files::UPDATES);
@@ -195,15 +211,21 @@ impl Updates {
         }
         let mut seen = Seen::default();
         for mut case in cases {
+            let mut parts = Vec::new();
             let finding = match &case.offer {
                 Ok(Some(offer)) if case.may_begin() => {
                     let begun = self.begin(repository, case.installed, offer, now).await;
+                    if begun.is_err() {
+                        // What has come of it is gone on with.
+                        parts = repository.parts_of(&offer.file, now).await;
+                    }
                     Some(begun.unwrap_or_else(|error| case.failed(&error)))
                 }
                 Ok(Some(offer)) => Some(Finding::Offered { target: offer.file.sha256.clone() }),
                 Ok(None) | Err(_) => None,
             };
             case.found(finding.as_ref());
+            seen.wanted.extend(parts);
             seen.take(case, finding);
         }
         if let Err(error) = repository.keep_only(&seen.wanted()) {
@@ -269,10 +291,6 @@ impl Seen {
         let component = case.installed.component;
         let offer = case.offer.as_ref().ok().and_then(Option::as_ref);
         self.wanted.extend(offer.and_then(|offer| offer.manifest_sha256.clone()));
-        if let Some(Finding::Failed { target, .. }) = &finding {
-            // What has come of it is gone on with.
-            self.wanted.push(target.clone());
-        }
         if let Some(trouble) = case.trouble(finding.as_ref()) {
             self.trouble = Some(trouble);
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, mpsc},
     thread,
     time::Duration,
@@ -10,12 +11,14 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    body::{Body, Bytes},
+    extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{Html, IntoResponse as _, Response},
     routing::{get, post},
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
+use futures_util::stream;
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     RootCertStore, ServerConfig,
@@ -23,6 +26,8 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use tower_http::services::ServeFile;
 
 pub(crate) const SECRET: &str = "enroll-secret-of-the-tests";
 
@@ -41,6 +46,8 @@ pub(crate) enum Mood {
     Silent,
     /// Accepts secrets, rejects all node keys.
     Forgetful,
+    /// A byte now and then, and never an end.
+    Drip,
 }
 
 /// What the server has seen and knows.
@@ -62,10 +69,20 @@ pub(crate) struct Memory {
     pub(crate) tokens: Vec<String>,
     /// What was reported of updates.
     pub(crate) updates: Vec<Value>,
+    /// The folder at `/updates`, how it is served, and what was asked for and answered there.
+    pub(crate) mirror: Mirror,
     /// Whether a request to set one is never answered.
     pub(crate) silent_about_tokens: bool,
     /// Each device's valid key, by hardware UUID and machine id.
     pub(crate) valid: BTreeMap<String, String>,
+}
+
+/// The repository of updates as the server has it.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    pub(crate) dir: PathBuf,
+    pub(crate) mood: Mood,
+    pub(crate) answers: Vec<(String, u16)>,
 }
 
 /// A running server, or one that is down for a while.
@@ -195,6 +212,7 @@ impl Memory {
             issued: Vec::new(),
             tokens: Vec::new(),
             updates: Vec::new(),
+            mirror: Mirror { dir: PathBuf::new(), mood: Mood::Good, answers: Vec::new() },
             silent_about_tokens: false,
             valid: BTreeMap::new(),
         }
@@ -231,7 +249,8 @@ fn router(memory: Arc<Mutex<Memory>>) -> Router {
         .route("/api/fleet/orbit/config", post(config))
         .route("/api/fleet/orbit/device_token", post(device_token))
         .route("/api/fleet/orbit/updates", post(updates))
-        .route("/api/latest/fleet/device/{token}/desktop", get(summary));
+        .route("/api/latest/fleet/device/{token}/desktop", get(summary))
+        .route("/updates/{*path}", get(mirror));
     // The same below a path, as behind a reverse proxy.
     routes.clone().nest("/base", routes).with_state(memory)
 }
@@ -297,8 +316,30 @@ async fn summary(State(memory): State<Arc<Mutex<Memory>>>, Path(token): Path<Str
     .into_response()
 }
 
+async fn mirror(
+    State(memory): State<Arc<Mutex<Memory>>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Response {
+    let (file, mood) = {
+        let mirror = &memory.lock().unwrap().mirror;
+        (mirror.dir.join(&path), mirror.mood.clone())
+    };
+    let answer = match answer_by(mood).await {
+        Some(answer) => answer,
+        None => ServeFile::new(file).oneshot(request).await.unwrap().into_response(),
+    };
+    memory.lock().unwrap().mirror.answers.push((path, answer.status().as_u16()));
+    answer
+}
+
 async fn moody(memory: &Mutex<Memory>) -> Option<Response> {
     let mood = memory.lock().unwrap().mood.clone();
+    answer_by(mood).await
+}
+
+/// The answer of a server in this mood; none: a good one.
+async fn answer_by(mood: Mood) -> Option<Response> {
     match mood {
         Mood::Good | Mood::Forgetful => None,
         Mood::Status(status) => Some(StatusCode::from_u16(status).unwrap().into_response()),
@@ -311,6 +352,13 @@ async fn moody(memory: &Mutex<Memory>) -> Option<Response> {
             Some((StatusCode::from_u16(status).unwrap(), page).into_response())
         }
         Mood::Huge => Some(Json(json!({ "orbit_node_key": "x".repeat(3 << 20) })).into_response()),
+        Mood::Drip => {
+            let drops = stream::unfold((), |()| async {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+            });
+            Some(Body::from_stream(drops).into_response())
+        }
         Mood::Silent => {
             tokio::time::sleep(Duration::from_secs(600)).await;
             None

@@ -41,7 +41,7 @@ impl Orbit {
         Self::spawn(device, command(device))
     }
 
-    fn spawn(device: &Device, mut command: Command) -> Self {
+    pub(crate) fn spawn(device: &Device, mut command: Command) -> Self {
         let log = File::options().create(true).append(true).open(log_path(device)).unwrap();
         Self(command.stderr(log).spawn().unwrap())
     }

@@ -1,5 +1,6 @@
 //! `fleetctl updates`: the repository that components are published in.
 
+mod bucket;
 mod change;
 mod keys;
 mod migrate;
@@ -88,9 +89,15 @@ Examples:
     Resume(PauseArgs),
     /// Brings a copy of the published files up to date, in an order that readers never notice
     #[command(after_help = "\
+Environment:
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+          Keys of the bucket
+
 Examples:
   fleetctl updates publish --path tuf /srv/www/updates
-  fleetctl updates publish --path tuf /srv/www/updates --dry-run")]
+  fleetctl updates publish --path tuf /srv/www/updates --dry-run
+  fleetctl updates publish --path tuf s3://updates/fleet --region eu-central-1
+  fleetctl updates publish --path tuf s3://updates --endpoint https://minio.example.com:9000")]
     Publish(PublishArgs),
     /// Serves the published files over HTTP, to try them out; fleet-server does it for real
     #[command(after_help = "\
@@ -191,7 +198,7 @@ pub(crate) async fn run(command: UpdatesCommand, session: &Session) -> anyhow::R
         UpdatesCommand::Promote(args) => publish::promote(args, session).await,
         UpdatesCommand::Pause(args) => publish::pause(args, true, session).await,
         UpdatesCommand::Resume(args) => publish::pause(args, false, session).await,
-        UpdatesCommand::Publish(args) => publish::publish(&args, session),
+        UpdatesCommand::Publish(args) => publish::publish(&args, session).await,
         UpdatesCommand::Serve(args) => serve::serve(&args, session).await,
         UpdatesCommand::Timestamp(args) => publish::renew("timestamp", args, session).await,
         UpdatesCommand::Snapshot(args) => publish::renew("snapshot", args, session).await,

@@ -3,6 +3,7 @@
 
 mod audit;
 mod bill;
+mod bucket;
 mod contexts;
 mod debug;
 mod environment;

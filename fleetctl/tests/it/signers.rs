@@ -31,7 +31,7 @@ fn a_program_signs_in_place_of_a_key_file() {
     let said = with("osq.pub=exec:./lie").fails(1);
     assert!(said.contains("what came is no signature by the key"), "{said}");
     let said = with("osq.pub").fails(2);
-    assert!(said.contains("it is not FILE=exec:PROGRAM"), "{said}");
+    assert!(said.contains("it is not FILE=exec:PROGRAM or FILE=pkcs11:KEY"), "{said}");
     with("osq.pub=exec:./sign").ok();
     updates(&home, &["verify"]).ok();
     updates(&home, &["renew", "osquery", "--signer", "osq.pub=exec:./sign"]).ok();

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::{
     run::{Ended, Home, tool},
     signing::{certify, judge, openssl},
+    updates::updates,
 };
 
 const LIBRARY: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -71,6 +72,29 @@ fn keys_in_a_token_sign_installers_and_their_programs() {
     package(&home, &["--windows-certificate=code.crt", &by_file]).ok();
     let said = judge(&home, &home.path("fleetd-1.2.3-x64.msi"));
     assert!(said.contains("Succeeded"), "{said}");
+}
+
+#[test]
+fn a_key_in_a_token_signs_for_a_role_of_a_repository_of_updates() {
+    let home = ["ROOT", "TARGETS", "SNAPSHOT", "TIMESTAMP"]
+        .iter()
+        .fold(home(), |home, role| home.with(&format!("FLEET_{role}_PASSPHRASE"), "correct horse"))
+        .with("FLEET_P256_PASSPHRASE", "1234");
+    updates(&home, &["init"]).ok();
+    openssl(&home, "x509 -in p256.crt -pubkey -noout -out p256.pub");
+    let signer = |key: &str| format!("--signer=p256.pub=pkcs11:{key}?module-path={LIBRARY}");
+    let right = signer("token=Office;object=p256");
+    let delegate = ["roles delegate", "orbit", "p256.pub", "--paths", "orbit/*/*/*"];
+    updates(&home, &[&delegate[..], &[&right]].concat()).ok();
+    updates(&home, &["verify"]).ok();
+    updates(&home, &["renew", "orbit", &right]).ok();
+    let said = updates(&home, &["renew", "orbit", &signer("token=Home;object=p256")]).fails(2);
+    assert!(said.contains("the key p256: there is no such token"), "{said}");
+    let said = updates(&home, &["renew", "orbit", &signer("token=Office;object=code")]).fails(1);
+    assert!(said.contains("could not sign the orbit metadata"), "{said}");
+    let home = home.with("FLEET_P256_PASSPHRASE", "4321");
+    let said = updates(&home, &["renew", "orbit", &right]).fails(2);
+    assert!(said.contains("the key p256: the PIN is wrong") && !said.contains("4321"), "{said}");
 }
 
 fn verify(home: &Home, name: &str, msi: &Path) -> String {

@@ -12,11 +12,11 @@ use super::{
     publication::clear,
     published::Published,
     release,
-    staging::{StagedFile, look, stage},
+    staging::{StagedCopy, StagedFile, look, stage},
 };
 use crate::{
     disk::{self, Access},
-    names::TargetName,
+    names::{Channel, TargetName, compressed_name},
 };
 
 /// Whether `additions` can be published, as far as their names and the heads of their files tell.
@@ -48,8 +48,30 @@ pub(super) fn plan(
             list(&mut change, published, (&name.to_string(), target.clone()));
             release::follow(&mut change, published, (&name, &target));
         }
+        let version = name_of(addition, &addition.version).to_string();
+        if let Some(copy) = &file.compressed {
+            list_compressed(&mut change, published, (&version, copy));
+        }
     }
     Ok(change)
+}
+
+/// Lists a version's compressed file, unless only others could sign for it. Channels need none: it is
+/// found by its version.
+fn list_compressed(
+    change: &mut Change,
+    published: &Published,
+    (version, copy): (&str, &StagedCopy),
+) {
+    let name = compressed_name(version);
+    if change.owner_of(published, &name) != change.owner_of(published, version) {
+        return;
+    }
+    let hashes = sha256_hashes(&copy.sha256);
+    let (custom, _extra) = (HashMap::new(), HashMap::new());
+    let to = published_as(&name, &copy.sha256);
+    change.files.push(NewFile { from: Source::Staged(copy.path.clone()), to });
+    list(change, published, (&name, Target { length: copy.length, hashes, custom, _extra }));
 }
 
 /// Lists `target` under `name` in the metadata of the role that answers for it.
@@ -66,11 +88,13 @@ fn told(names: &[TargetName]) -> String {
 
 /// The targets that an addition becomes: its version and each tag.
 fn targets_of(addition: &Addition) -> impl Iterator<Item = TargetName> {
-    std::iter::once(&addition.version).chain(&addition.tags).map(|channel| TargetName {
-        component: addition.component,
-        platform: addition.platform,
-        channel: channel.clone(),
-    })
+    let channels = std::iter::once(&addition.version).chain(&addition.tags);
+    channels.map(|channel| name_of(addition, channel))
+}
+
+fn name_of(addition: &Addition, channel: &Channel) -> TargetName {
+    let (component, platform) = (addition.component, addition.platform);
+    TargetName { component, platform, channel: channel.clone() }
 }
 
 pub(super) fn tuf_name(name: &str) -> tough::TargetName {

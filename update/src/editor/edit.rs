@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     keys::TufRole,
-    names::{Channel, Component, TargetName, UpdatePlatform},
+    names::{Channel, Component, TargetName, UpdatePlatform, compressed_name},
 };
 
 /// A change that somebody wants.
@@ -59,6 +59,8 @@ pub struct Addition {
     pub version: Channel,
     /// The other channels it becomes the current file of, e.g. `stable`.
     pub tags: Vec<Channel>,
+    /// Whether agents are to find it compressed, too, if that saves a tenth of it.
+    pub is_compressed: bool,
 }
 
 /// A published version that is to be the current one of a channel.
@@ -129,15 +131,21 @@ fn remove(published: &Published, names: &[String]) -> Result<Change, ChangeError
     let mut missing = Vec::new();
     for name in names {
         match published.target(name) {
-            Some((role, _)) => {
-                let role = role.to_owned();
-                change.role_mut(published, &role).remove_target(&add::tuf_name(name));
-                change.targets.insert(name.clone());
-            }
+            Some((role, _)) => unlist(&mut change, published, (role, name)),
             None => missing.push(name.clone()),
+        }
+        // Of no use without what it unpacks to.
+        let compressed = compressed_name(name);
+        if let Some((role, _)) = published.target(&compressed) {
+            unlist(&mut change, published, (role, &compressed));
         }
     }
     if missing.is_empty() { Ok(change) } else { Err(ChangeError::NoSuchTargets { missing }) }
+}
+
+fn unlist(change: &mut Change, published: &Published, (role, name): (&str, &str)) {
+    change.role_mut(published, role).remove_target(&add::tuf_name(name));
+    change.targets.insert(name.to_owned());
 }
 
 fn renew(published: &Published, role: &str) -> Result<Change, ChangeError> {

@@ -16,6 +16,53 @@ use crate::{
     verify::Reading,
 };
 
+mod stock;
+
+pub use stock::{Stock, Upload};
+
+/// Where the copy is.
+enum Place<'a> {
+    Folder(&'a Utf8Path),
+    Stock(&'a Stock),
+}
+
+impl Place<'_> {
+    /// A file's path, as errors show it.
+    fn path(&self, name: &str) -> Utf8PathBuf {
+        match self {
+            Self::Folder(dir) if name.is_empty() => (*dir).to_owned(),
+            Self::Folder(dir) => dir.join(name),
+            Self::Stock(stock) => stock.path(name),
+        }
+    }
+
+    /// The content of a metadata file; none, if it is not there, or not known.
+    fn read(&self, name: &Utf8Path) -> Result<Option<Vec<u8>>, MirrorError> {
+        match self {
+            Self::Folder(dir) => read(&dir.join(name)),
+            Self::Stock(stock) => Ok(stock.contents.get(name).cloned()),
+        }
+    }
+
+    fn has(&self, name: &Utf8Path) -> Result<bool, MirrorError> {
+        Ok(self.length(name)?.is_some())
+    }
+
+    fn length(&self, name: &Utf8Path) -> Result<Option<u64>, MirrorError> {
+        match self {
+            Self::Folder(dir) => length(&dir.join(name)),
+            Self::Stock(stock) => Ok(stock.lengths.get(name).copied()),
+        }
+    }
+
+    fn newest_root(&self) -> Result<Option<u64>, MirrorError> {
+        match self {
+            Self::Folder(dir) => Ok(newest_version(dir, "root.json")?),
+            Self::Stock(stock) => Ok(stock.newest_root()),
+        }
+    }
+}
+
 /// What is missing in a copy, in the order in which it is to be written.
 #[derive(Debug)]
 pub struct Mirror {
@@ -46,12 +93,12 @@ impl Mirror {
     ) -> Result<Self, MirrorError> {
         let failed = |source| MirrorError::Write { path: to.to_owned(), source };
         let published = Published::read(from)?;
-        check_is_copy(&published, from, to)?;
+        check_is_copy(&published, from, &Place::Folder(to))?;
         disk::make_dir(to.join(TARGETS_DIR).as_std_path(), Access::World).map_err(failed)?;
         let locked = fs::File::create(to.join(LOCK))
             .and_then(|it| it.try_lock().map(|()| it).map_err(Into::into));
         let locked = locked.map_err(|source| MirrorError::Busy { dir: to.to_owned(), source })?;
-        let names = compare((from, &published), to, now)?;
+        let names = compare((from, &published), &Place::Folder(to), now)?;
         let _locks = [Held(lock), Held(locked)];
         Ok(Self { from: from.to_owned(), to: to.to_owned(), names, _locks })
     }
@@ -87,11 +134,20 @@ impl Mirror {
 }
 
 const LOCK: &str = ".lock";
+const TIMESTAMP: &str = "timestamp.json";
 
 /// The files that `to` lacks, in the order in which they are to be copied.
 pub(super) fn missing(
     from: &Utf8Path,
     to: &Utf8Path,
+    now: Timestamp,
+) -> Result<Vec<Utf8PathBuf>, MirrorError> {
+    missing_at(from, &Place::Folder(to), now)
+}
+
+fn missing_at(
+    from: &Utf8Path,
+    to: &Place<'_>,
     now: Timestamp,
 ) -> Result<Vec<Utf8PathBuf>, MirrorError> {
     let published = Published::read(from)?;
@@ -101,7 +157,7 @@ pub(super) fn missing(
 
 fn compare(
     (from, published): (&Utf8Path, &Published),
-    to: &Utf8Path,
+    to: &Place<'_>,
     now: Timestamp,
 ) -> Result<Vec<Utf8PathBuf>, MirrorError> {
     let root_is_last = root_is_last(published, to, now)?;
@@ -125,35 +181,43 @@ fn rank(name: &Utf8Path, root_is_last: bool) -> (u8, u64) {
     match (name.starts_with(TARGETS_DIR), root, file) {
         (true, ..) => (0, 0),
         (false, Some(version), _) => (if root_is_last { 4 } else { 2 }, version),
-        (false, None, "timestamp.json") => (3, 0),
+        (false, None, TIMESTAMP) => (3, 0),
         (false, None, _) => (1, 0),
     }
 }
 
 /// Whether `to` is an older copy of what is in `from`, or nothing yet.
-fn check_is_copy(published: &Published, from: &Utf8Path, to: &Utf8Path) -> Result<(), MirrorError> {
-    let root = |dir: &Utf8Path| read(&dir.join("1.root.json"));
-    match root(to)? {
+fn check_is_copy(
+    published: &Published,
+    from: &Utf8Path,
+    to: &Place<'_>,
+) -> Result<(), MirrorError> {
+    let first = Utf8Path::new("1.root.json");
+    match to.read(first)? {
         None => return Ok(()),
-        Some(theirs) if Some(&theirs) == root(from)?.as_ref() => {}
-        Some(_) => return Err(MirrorError::AnotherRepository { dir: to.to_owned() }),
+        Some(theirs) if Some(&theirs) == read(&from.join(first))?.as_ref() => {}
+        Some(_) => return Err(MirrorError::AnotherRepository { dir: to.path("") }),
     }
-    let newest = newest_version(to, "root.json")?;
+    let newest = to.newest_root()?;
     // Readers who saw a timestamp remember its version for as long as its key counts.
-    let seen = read(&to.join("timestamp.json"))?.and_then(|it| published.signed_timestamp(&it));
+    let seen = to.read(TIMESTAMP.into())?.and_then(|it| published.signed_timestamp(&it));
     if newest > Some(published.root.version.get())
         || seen.is_some_and(|seen| seen > published.timestamp.version)
     {
-        return Err(MirrorError::Newer { dir: to.to_owned() });
+        return Err(MirrorError::Newer { dir: to.path("") });
     }
     Ok(())
 }
 
 /// Whether readers of the copy can read the new state before they have the new root.
-fn root_is_last(published: &Published, to: &Utf8Path, now: Timestamp) -> Result<bool, MirrorError> {
-    let Some(newest) = newest_version(to, "root.json")? else { return Ok(false) };
+fn root_is_last(
+    published: &Published,
+    to: &Place<'_>,
+    now: Timestamp,
+) -> Result<bool, MirrorError> {
+    let Some(newest) = to.newest_root()? else { return Ok(false) };
     let reading = Reading {
-        roots: read(&to.join(format!("{newest}.root.json")))?.into_iter().collect(),
+        roots: to.read(format!("{newest}.root.json").as_str().into())?.into_iter().collect(),
         timestamp: published.timestamp_bytes.clone(),
         snapshot: published.snapshot_bytes.clone(),
         targets: Some(published.targets_bytes.clone()),
@@ -164,22 +228,35 @@ fn root_is_last(published: &Published, to: &Utf8Path, now: Timestamp) -> Result<
 
 /// Whether `name` is to be copied. Only the timestamp is ever replaced; another file with a name
 /// that says its content or version must not be another file.
-fn is_missing(from: &Utf8Path, to: &Utf8Path, name: &Utf8Path) -> Result<bool, MirrorError> {
-    let (from, to) = (from.join(name), to.join(name));
-    if !name.starts_with(TARGETS_DIR) {
-        let (ours, theirs) = (read(&from)?, read(&to)?);
-        let is_other = theirs.is_some() && ours != theirs;
-        if is_other && name != "timestamp.json" {
-            return Err(MirrorError::Differs { path: to });
-        }
-        return Ok(theirs.is_none() || is_other);
+fn is_missing(from: &Utf8Path, to: &Place<'_>, name: &Utf8Path) -> Result<bool, MirrorError> {
+    let from = from.join(name);
+    if !to.has(name)? {
+        return Ok(true);
     }
-    let length = |path: &Utf8Path| match fs::metadata(path) {
+    if name.starts_with(TARGETS_DIR) {
+        let is_whole = match to {
+            Place::Folder(to) => is_as_named(&to.join(name))?,
+            Place::Stock(_) => true,
+        };
+        return Ok(to.length(name)? != length(&from)? || !is_whole);
+    }
+    let is_other = match to.read(name)? {
+        Some(theirs) => read(&from)?.as_ref() != Some(&theirs),
+        // Of what is never replaced the length has to do.
+        None => to.length(name)? != length(&from)?,
+    };
+    if is_other && name != TIMESTAMP {
+        return Err(MirrorError::Differs { path: to.path(name.as_str()) });
+    }
+    Ok(is_other)
+}
+
+fn length(path: &Utf8Path) -> Result<Option<u64>, MirrorError> {
+    match fs::metadata(path) {
         Ok(about) => Ok(Some(about.len())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(MirrorError::Read { path: path.to_owned(), source }),
-    };
-    Ok(length(&to)? != length(&from)? || !is_as_named(&to)?)
+    }
 }
 
 /// Whether a target's file has the content that its name tells the hash of, if it tells one.

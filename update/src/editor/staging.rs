@@ -21,12 +21,23 @@ pub(super) struct StagedFile {
     pub(super) length: u64,
     /// When the file was made, in whole seconds.
     pub(super) modified: Option<Timestamp>,
+    /// The same compressed, where that is wanted and worth it.
+    pub(super) compressed: Option<StagedCopy>,
+}
+
+/// What a [`StagedFile`] can be made of.
+#[derive(Debug)]
+pub(super) struct StagedCopy {
+    pub(super) path: Utf8PathBuf,
+    pub(super) sha256: [u8; 32],
+    pub(super) length: u64,
 }
 
 impl StagedFile {
     /// Stands in for a file while nothing but names matters.
     pub(super) fn unseen() -> Self {
-        Self { path: Utf8PathBuf::new(), sha256: [0; 32], length: 0, modified: None }
+        let path = Utf8PathBuf::new();
+        Self { path, sha256: [0; 32], length: 0, modified: None, compressed: None }
     }
 }
 
@@ -61,7 +72,41 @@ pub(super) fn stage(addition: &Addition, staged: &Utf8Path) -> Result<StagedFile
     let path = staged.join(hex::encode(copy.sha256));
     disk::persist(copy.file, path.as_std_path(), Access::World).map_err(unreadable)?;
     let modified = modified.and_then(|it| Timestamp::from_second(it.as_second()).ok());
-    Ok(StagedFile { path, sha256: copy.sha256, length: copy.length, modified })
+    let compressed = if addition.is_compressed && !is_archive(addition) {
+        compress(&path, copy.length, staged).map_err(unreadable)?
+    } else {
+        None
+    };
+    Ok(StagedFile { path, sha256: copy.sha256, length: copy.length, modified, compressed })
+}
+
+/// Packs the file at `path` with zstd, beside it. None, if that saves less than a tenth.
+fn compress(path: &Utf8Path, length: u64, staged: &Utf8Path) -> io::Result<Option<StagedCopy>> {
+    let mut packer = zstd::Encoder::new(NamedTempFile::new_in(staged)?, COMPRESSION)?;
+    packer.set_pledged_src_size(Some(length))?;
+    packer.include_contentsize(true)?;
+    packer.multithread(THREADS)?;
+    io::copy(&mut fs::File::open(path)?, &mut packer)?;
+    let file = packer.finish()?;
+    let (sha256, packed) = disk::hash(file.path())?;
+    if packed > length - length / 10 {
+        return Ok(None);
+    }
+    let path = staged.join(&sha256);
+    disk::persist(file, path.as_std_path(), Access::World)?;
+    let sha256 = hex::decode(sha256).ok().and_then(|it| it.try_into().ok());
+    let sha256 = sha256.expect("a SHA-256 in hexadecimal has 32 bytes");
+    Ok(Some(StagedCopy { path, sha256, length: packed }))
+}
+
+/// Programs are published once and downloaded by everybody.
+const COMPRESSION: i32 = 19;
+
+/// What comes out does not depend on their number.
+const THREADS: u32 = 4;
+
+fn is_archive(addition: &Addition) -> bool {
+    addition.component.file_name(addition.platform).ends_with(".tar.gz")
 }
 
 struct HashedCopy {
@@ -96,11 +141,11 @@ fn check_kind(addition: &Addition, length: u64, first: [u8; 2]) -> Result<(), Ad
     if length == 0 {
         return Err(AdditionProblem::Empty { file: file() });
     }
-    let wanted = addition.component.file_name(addition.platform);
     let is_gzip = first == [0x1f, 0x8b];
-    if wanted.ends_with(".tar.gz") == is_gzip {
+    if is_archive(addition) == is_gzip {
         Ok(())
     } else {
+        let wanted = addition.component.file_name(addition.platform);
         Err(AdditionProblem::WrongKind { file: file(), wanted })
     }
 }

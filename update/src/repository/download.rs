@@ -17,11 +17,6 @@ use crate::{
 /// No component is longer.
 const MAX_TARGET_LENGTH: u64 = 2 << 30;
 
-/// A download may take so long, and a second more for each of these bytes: a server that sends a byte
-/// now and then is not listened to for ever. What has come by then is kept for the next attempt.
-const PATIENCE: Duration = Duration::from_mins(10);
-const SLOWEST: u64 = 4 * 1024;
-
 impl Repository {
     pub(super) async fn fetch_one(
         &self,
@@ -124,7 +119,8 @@ impl Download<'_> {
             if opened.offset != writer.length() {
                 writer.restart()?;
             }
-            let limit = PATIENCE + Duration::from_secs(length / SLOWEST);
+            let patience = self.transport.patience();
+            let limit = patience.target + Duration::from_secs(length / patience.slowest);
             let reading = self.append(opened.stream, (&at, length), writer, report);
             let slow = |_| TransportError::Slow { at: at.clone(), limit };
             tokio::time::timeout(limit, reading).await.map_err(slow)??;

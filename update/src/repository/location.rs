@@ -25,7 +25,9 @@ impl Location {
             Self::Url(url) => {
                 let (client, base) = (connection.client()?, url.clone());
                 let (targets, polled) = (connection.targets.clone(), Polled::default());
-                Ok(Transport::Http(Http { client, base, targets, polled }))
+                let patience = connection.patience;
+                let http = Http { client, base, targets, polled, patience };
+                Ok(Transport::Http(Box::new(http)))
             }
             Self::Directory(dir) => Ok(Transport::Directory(dir.clone())),
         }

@@ -10,13 +10,11 @@ use super::{
 };
 use crate::{
     cache::CacheError,
-    names::TargetName,
+    names::{TargetName, compressed_name},
     release::{MAX_RELEASE, Release, ReleaseError, ReleaseFile, ReleaseName},
+    transport::TransportError,
     verify::{SignedTarget, Verifier as _},
 };
-
-/// After the name of a target: the same, compressed with zstd.
-pub(crate) const COMPRESSED: &str = ".zst";
 
 /// What is current on a channel, verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +43,31 @@ impl Repository {
             Some(target) => self.offered(&manifest, &target, now).await.map(Some),
             None => {
                 let target = self.verifier.resolve(&name.to_string(), now).await?;
-                target.map(|target| without_manifest(name, target)).transpose()
+                let offer = target.map(|target| without_manifest(name, target)).transpose()?;
+                match offer {
+                    Some(offer) => Ok(Some(self.by_its_version(name, offer, now).await)),
+                    None => Ok(None),
+                }
             }
         }
+    }
+
+    /// Has a file be called by its version, if that is listed too: what it is compressed to is called
+    /// like that.
+    async fn by_its_version(
+        &mut self,
+        name: &TargetName,
+        mut offer: Offer,
+        now: Timestamp,
+    ) -> Offer {
+        let Ok(channel) = offer.release.version.parse() else { return offer };
+        let called = TargetName { channel, ..name.clone() }.to_string();
+        let same = ReleaseFile { target: called, ..offer.file.clone() };
+        if self.listed(&same, now).await.is_ok() {
+            offer.release.files = vec![same.clone()];
+            offer.file = same;
+        }
+        offer
     }
 
     async fn offered(
@@ -110,8 +130,7 @@ impl Repository {
         if find(&self.cache, &file.sha256).await?.is_some() {
             return Ok(0);
         }
-        let compressed = format!("{}{COMPRESSED}", file.target);
-        let compressed = self.verifier.resolve(&compressed, now).await?;
+        let compressed = self.compressed(file, now).await;
         let (length, sha256) =
             compressed.as_ref().map_or((file.length, &file.sha256), |it| (it.length, &it.sha256));
         // What an earlier attempt has brought takes its room already.
@@ -132,6 +151,7 @@ impl Repository {
         match self.bring_compressed(file, now).await {
             Ok(Some(path)) => return Ok(path),
             Ok(None) => {}
+            Err(error) if error.is_passing() => return Err(error),
             Err(error) => {
                 tracing::debug!(target = file.target, "the compressed file is of no use: {error}");
             }
@@ -145,12 +165,25 @@ impl Repository {
         file: &ReleaseFile,
         now: Timestamp,
     ) -> Result<Option<Utf8PathBuf>, BringError> {
-        let name = format!("{}{COMPRESSED}", file.target);
-        let Some(target) = self.verifier.resolve(&name, now).await? else { return Ok(None) };
-        let packed = self.have(&name, &target).await?;
+        let Some(target) = self.compressed(file, now).await else { return Ok(None) };
+        let packed = self.have(&compressed_name(&file.target), &target).await?;
         let (cache, wanted) = (self.cache.clone(), file.clone());
         let expanding = tokio::task::spawn_blocking(move || expand(&packed, &wanted, &cache));
         Ok(Some(expanding.await.expect("unpacking does not panic")?))
+    }
+
+    /// The target that unpacks to `file`, if there is one and it is smaller. One that cannot be looked
+    /// up is none.
+    async fn compressed(&mut self, file: &ReleaseFile, now: Timestamp) -> Option<SignedTarget> {
+        let target = self.verifier.resolve(&compressed_name(&file.target), now).await;
+        target.ok().flatten().filter(|it| it.length < file.length)
+    }
+
+    /// The SHA-256 of what [`bring`](Self::bring) may have left half done, in hexadecimal, for
+    /// [`keep_only`](Self::keep_only).
+    pub async fn parts_of(&mut self, file: &ReleaseFile, now: Timestamp) -> Vec<String> {
+        let compressed = self.compressed(file, now).await.map(|it| it.sha256);
+        compressed.into_iter().chain([file.sha256.clone()]).collect()
     }
 
     /// Forgets every file in the cache but those with one of these SHA-256, in hexadecimal.
@@ -284,6 +317,25 @@ impl From<VerifyError> for BringError {
 }
 
 impl BringError {
+    /// Whether it may go better next time, and would have gone no better with another file.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Cache(_) | Self::Unpack(UnpackError::Cache(_)) => true,
+            Self::Download { source, .. } => match source {
+                DownloadError::Transport(error) => {
+                    matches!(error, TransportError::Request { .. } | TransportError::Slow { .. })
+                }
+                DownloadError::Cache(_) => true,
+                DownloadError::Missing { .. }
+                | DownloadError::TooLong { .. }
+                | DownloadError::Endless { .. }
+                | DownloadError::Truncated { .. }
+                | DownloadError::Tampered { .. } => false,
+            },
+            Self::Offer(_) | Self::NotCached { .. } | Self::Unpack(_) => false,
+        }
+    }
+
     /// Whether the file came and is another one than was signed for.
     pub fn is_about_content(&self) -> bool {
         matches!(self, Self::Download { source, .. } if source.is_about_content())

@@ -1,9 +1,10 @@
 //! What a hostile or broken server can do, and the error it earns.
 
-use std::{error::Error, fs};
+use std::{error::Error, fs, time::Duration};
 
 use update::{
-    Edit, Location, Repository, RepositoryConfig,
+    Connection, Edit, Location, Repository, RepositoryConfig,
+    connection::Patience,
     editor::KeyChange,
     keys::Algorithm,
     repository::{DownloadError, FetchError, RefreshError, TransportError, VerifyError},
@@ -133,6 +134,35 @@ async fn metadata_without_end_is_cut_off() {
         };
         assert!(at.ends_with(file), "{at}");
     }
+}
+
+/// A server that sends a byte now and then: its connection never breaks, and nothing ever comes.
+#[tokio::test]
+async fn a_server_that_drips_is_not_listened_to_for_ever() {
+    let fixture = Fixture::with_orbit().await;
+    let server = Server::start(fixture.editor.repository_dir()).await;
+    let metadata = Duration::from_millis(100);
+    let patience = Patience { metadata, target: metadata, ..Patience::default() };
+    let connection = Connection { patience, ..Connection::default() };
+    let reader = || {
+        let config = fixture.config(server.location());
+        Repository::open(RepositoryConfig { connection: connection.clone(), ..config }).unwrap()
+    };
+    server.answer("timestamp.json", Answer::Drip);
+    let error = refused_metadata(&mut reader()).await;
+    let VerifyError::Transport(TransportError::Slow { at, limit }) = &error else {
+        panic!("{error:?}")
+    };
+    assert!(at.ends_with("/timestamp.json") && *limit == metadata, "{error:?}");
+    server.forget("timestamp.json");
+    server.answer(&stable_file(&fixture), Answer::Stalled(b"orbit".to_vec()));
+    let outcome = fetch_stable(&mut reader()).await;
+    let Err(FetchError::Download { source, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(matches!(source, DownloadError::Transport(TransportError::Slow { .. })), "{source:?}");
+    server.forget(&stable_file(&fixture));
+    server.take_ranges();
+    fetch_stable(&mut reader()).await.unwrap();
+    assert_eq!(server.take_ranges(), ["bytes=5-"], "what came is gone on with");
 }
 
 #[tokio::test]

@@ -165,6 +165,7 @@ pub(crate) fn orbit_addition(file: &Utf8Path, version: &str) -> Addition {
         platform: UpdatePlatform::Linux,
         version: version.parse().unwrap(),
         tags: vec![Channel::stable()],
+        is_compressed: false,
     }
 }
 

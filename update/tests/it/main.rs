@@ -4,6 +4,7 @@
 mod attacks;
 mod changes;
 mod client;
+mod compressed;
 mod fixture;
 mod interop;
 mod keys;

@@ -29,6 +29,10 @@ pub(crate) enum Answer {
     CutOff(Vec<u8>),
     /// This status.
     Status(StatusCode),
+    /// These bytes, and then nothing more, without an end.
+    Stalled(Vec<u8>),
+    /// A byte now and then, without an end.
+    Drip,
 }
 
 #[derive(Debug)]
@@ -130,6 +134,11 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Answer::Bytes(bytes)) => bytes.into_response(),
         Some(Answer::Status(status)) => status.into_response(),
         Some(Answer::Endless) => endless().into_response(),
+        Some(Answer::Stalled(bytes)) => {
+            let sent = stream::once(async move { Ok::<_, std::io::Error>(Bytes::from(bytes)) });
+            Body::from_stream(sent.chain(stream::pending())).into_response()
+        }
+        Some(Answer::Drip) => drip().into_response(),
         Some(Answer::CutOff(bytes)) => {
             let promised = bytes.len() + 100;
             // What comes before the end is sent before the end is known.
@@ -164,6 +173,14 @@ fn file(bytes: Vec<u8>, known: Option<String>, range: Option<String>) -> Respons
         }
         Some(_) => StatusCode::RANGE_NOT_SATISFIABLE.into_response(),
     }
+}
+
+fn drip() -> Body {
+    let drops = stream::unfold((), |()| async {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+    });
+    Body::from_stream(drops)
 }
 
 fn endless() -> Body {

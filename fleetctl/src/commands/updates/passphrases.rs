@@ -63,6 +63,17 @@ impl PassphraseArgs {
         }
     }
 
+    /// What opens the token that has the key called `key`; none, if nobody can tell.
+    pub(crate) fn pin(&self, key: &str) -> Option<String> {
+        if let Ok(Some((_, value))) = self.given(key) {
+            return Some(value.0.clone());
+        }
+        let variable = passphrase_variable(key).0;
+        let asked =
+            prompt::ask_hidden(&format!("PIN of the token with the key {key}: "), &variable);
+        asked.ok().map(|pin| pin.0.clone())
+    }
+
     /// The key called `key`. A wrong passphrase that was given is final; a typed one may be typed
     /// again.
     pub(crate) fn unlock(&self, keys: &KeyDir, key: &KeyName) -> anyhow::Result<SigningKey> {

@@ -6,13 +6,16 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use update::{
     Addition, Channel, Component, Edit, Promotion, UpdatePlatform,
-    editor::{MirrorError, Pausing, Rollout},
+    editor::{MirrorError, Pausing, Rollout, Stock},
     release::{SEEDS, Wave},
 };
 
 use wire::settings::parse_duration;
 
-use super::signing::{ChangeArgs, PathArgs, carry_out, is_far, open};
+use super::{
+    bucket::{self, BucketArgs},
+    signing::{ChangeArgs, PathArgs, carry_out, is_far, open},
+};
 use crate::{commands::expiry::now, exit::Stop, flags::Output, output::Table, session::Session};
 
 #[derive(Debug, Args)]
@@ -32,6 +35,9 @@ pub(crate) struct AddArgs {
     /// Channel to publish it on, besides its version: stable, edge, X or X.Y; may be repeated
     #[arg(short, long = "tag", value_name = "CHANNEL", value_delimiter = ',')]
     tags: Vec<Channel>,
+    /// Publish no compressed file beside it, which agents would rather download
+    #[arg(long)]
+    no_compression: bool,
     #[command(flatten)]
     change: ChangeArgs,
 }
@@ -95,14 +101,16 @@ pub(crate) struct PauseArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PublishArgs {
-    /// Folder to bring up to date; made if it is not there
-    #[arg(value_name = "DIR")]
+    /// Folder to bring up to date, made if it is not there; or a bucket, s3://BUCKET/PREFIX
+    #[arg(value_name = "DIR|S3-ADDRESS")]
     to: Utf8PathBuf,
     #[command(flatten)]
     path: PathArgs,
     /// List what would be copied, and copy nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    bucket: BucketArgs,
     #[command(flatten)]
     output: Output,
 }
@@ -131,6 +139,7 @@ pub(crate) async fn add(args: AddArgs, session: &Session) -> anyhow::Result<()> 
         platform: args.platform,
         version: args.version,
         tags: args.tags,
+        is_compressed: !args.no_compression,
     };
     carry_out(&Edit::Add(vec![addition]), &args.change, session).await
 }
@@ -198,14 +207,18 @@ pub(crate) async fn pause(
     carry_out(&edit, &args.change, session).await
 }
 
-pub(crate) fn publish(args: &PublishArgs, session: &Session) -> anyhow::Result<()> {
+pub(crate) async fn publish(args: &PublishArgs, session: &Session) -> anyhow::Result<()> {
     let editor = open(&args.path.path)?;
-    let (head, names) = if args.dry_run {
-        ("would be copied", editor.missing_in(&args.to, now()).map_err(unusable)?)
+    let to = args.to.as_str();
+    let names = if bucket::is_address(to) {
+        let plan = |stock: &Stock| editor.upload(stock, now()).map_err(unusable);
+        bucket::publish(to, &args.bucket, plan, args.dry_run).await?
+    } else if args.dry_run {
+        editor.missing_in(&args.to, now()).map_err(unusable)?
     } else {
-        let mirror = editor.mirror(&args.to, now()).map_err(unusable)?;
-        ("copied", mirror.copy_all()?)
+        editor.mirror(&args.to, now()).map_err(unusable)?.copy_all()?
     };
+    let head = if args.dry_run { "would be copied" } else { "copied" };
     session.shell.data(args.output.format, &names, |names| {
         Table::list([head], names.iter().map(|name| [name.to_string()]))
     })

