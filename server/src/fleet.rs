@@ -24,6 +24,7 @@ pub mod keys;
 mod limiter;
 pub mod limits;
 pub mod mail;
+mod networks;
 pub mod nodes;
 pub mod organizations;
 mod osquery_details;
@@ -87,7 +88,9 @@ struct Inner {
     desktop_tokens: Gate,
     enrollments: Gate,
     requests: Limiter,
+    account_requests: Limiter,
     anonymous: Limiter,
+    strangers: Limiter,
     key_calls: KeyCalls,
     outbox: Outbox,
     mail_queued: MailSignal,
@@ -148,6 +151,11 @@ impl Fleet {
                 "anonymous",
                 config.limits.anonymous_requests_per_minute,
             )),
+            account_requests: Limiter::new(minute(
+                "account-requests",
+                config.limits.requests_per_minute,
+            )),
+            strangers: Limiter::new(minute("sign-in", config.limits.sign_in_requests_per_minute)),
             key_calls: KeyCalls::default(),
             outbox: Outbox::open(config.mail.as_ref()).map_err(OpenError::Mail)?,
             mail_queued: MailSignal::default(),
@@ -188,6 +196,7 @@ impl Fleet {
         for org_id in self.0.store.organizations().await? {
             let mut org = self.0.store.org(org_id, Access::Note).await?;
             org.sweep_sessions(now).await?;
+            org.sweep_invitations(now).await?;
             org.commit().await?;
         }
         self.sweep_audit().await?;

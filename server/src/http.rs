@@ -72,7 +72,7 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::devices::show, api::devices::change, api::devices::delete)) // /devices/{id}
         .routes(routes!(
             api::organization::show,
-            api::organization::rename,
+            api::organization::change,
             api::organization::delete
         )) // /organization
         .routes(routes!(api::organization::billing)) //        GET    /billing

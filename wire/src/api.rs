@@ -193,15 +193,17 @@ pub struct CreatedInvitation {
     pub token: Option<Hidden>,
 }
 
-/// `POST /auth/accept-invitation`.
+/// `POST /auth/accept-invitation`. Who has an account joins with it, and shows that it is theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AcceptInvitation {
     pub token: Hidden,
-    /// For who has no account yet; and the same for the password.
+    /// For who has no account yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Of the account that is made, or of the one that there is. A session of that one, presented as an
+    /// access token, does instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Hidden>,
 }
@@ -257,6 +259,9 @@ pub struct SessionTokens {
 pub struct CurrentUser {
     pub id: UserId,
     pub email: String,
+    /// Whether a mail to the address was answered.
+    #[serde(default)]
+    pub email_verified: bool,
     pub name: String,
     pub org_id: OrgId,
     pub organization: String,
@@ -288,6 +293,16 @@ pub struct User {
     pub created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_login_at: Option<Timestamp>,
+}
+
+/// What `POST /users` gives: a person, or, on a server with several organizations, an invitation,
+/// whether the address has an account or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(untagged)]
+pub enum AddedUser {
+    Invited(CreatedInvitation),
+    Added(User),
 }
 
 /// `POST /users`. Nobody grants a role above their own.
@@ -362,6 +377,9 @@ pub struct Organization {
     pub id: OrgId,
     pub name: String,
     pub created_at: Timestamp,
+    /// Networks (CIDR) that its people and API keys may ask from; from anywhere when there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_networks: Vec<String>,
 }
 
 /// An organization that one belongs to, as `GET /auth/orgs` lists them.
@@ -383,13 +401,18 @@ pub struct SwitchOrganization {
     pub org_id: OrgId,
 }
 
-/// `PATCH /organization`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `PATCH /organization`: what is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
-pub struct RenameOrganization {
+pub struct ChangeOrganization {
     /// 1 to 100 characters.
-    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Networks (CIDR, e.g. `203.0.113.0/24`) that its people and API keys may ask from, the one of who
+    /// asks among them; none: anywhere. At most 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_networks: Option<Vec<String>>,
 }
 
 /// `GET /billing`: what the organization uses.

@@ -69,7 +69,7 @@ Examples:
     Resend(AddressArgs),
     /// Joins an organization with the token of an invitation
     ///
-    /// Who has an account on the server keeps its name and password.
+    /// Who has an account on the server keeps its name and password, and gives that password.
     #[command(after_help = "\
 Examples:
   fleetctl account accept-invitation --url https://fleet.example.com --name Bob
@@ -144,7 +144,7 @@ pub(crate) struct AcceptArgs {
     /// You have an account on this server
     #[arg(long)]
     have_account: bool,
-    /// Read from standard input instead of asking: the token, and a password for a new account
+    /// Read from standard input instead of asking: the token, and the password of your account or of the new one
     #[arg(long)]
     stdin: bool,
 }
@@ -261,7 +261,12 @@ async fn accept(args: AcceptArgs, session: &Session) -> anyhow::Result<()> {
     let mut client = stranger(&args.reach, session)?;
     let token = token(args.stdin)?;
     let request = if args.have_account {
-        AcceptInvitation { token, name: None, password: None }
+        let password = if args.stdin {
+            prompt::stdin_line()?
+        } else {
+            prompt::ask_hidden("Password of your account: ", "--stdin")?
+        };
+        AcceptInvitation { token, name: None, password: Some(password) }
     } else {
         let name = prompt::text(args.name, "Your name: ", "--name or --have-account")?;
         let password = prompt::new_password(args.stdin)?;

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use wire::api::{Membership, Organization, RenameOrganization, SessionTokens, SwitchOrganization};
+use wire::api::{ChangeOrganization, Membership, Organization, SessionTokens, SwitchOrganization};
 
 use super::{find, login::sign_in_as};
 use crate::{
@@ -78,8 +78,8 @@ pub(crate) async fn run(command: OrgsCommand, session: &Session) -> anyhow::Resu
             session.shell.data(output.format, &org, properties)
         }
         OrgsCommand::Rename(args) => {
-            let name = RenameOrganization { name: args.name };
-            let org: Organization = client.change(Method::PATCH, "/organization", &name).await?;
+            let change = ChangeOrganization { name: Some(args.name), allowed_networks: None };
+            let org: Organization = client.change(Method::PATCH, "/organization", &change).await?;
             session.shell.done(format!("the organization is called `{}` now", org.name));
             Ok(())
         }

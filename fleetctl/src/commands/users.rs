@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use wire::{
     RoleName,
-    api::{ChangeUser, CreatedInvitation, Invitation, NewInvitation, NewUser, User},
+    api::{AddedUser, ChangeUser, CreatedInvitation, Invitation, NewInvitation, NewUser, User},
 };
 
 use super::find;
@@ -121,7 +121,10 @@ pub(crate) async fn run(command: UsersCommand, session: &Session) -> anyhow::Res
         UsersCommand::Create(args) => {
             let password = prompt::new_password(args.password_stdin)?;
             let new = NewUser { email: args.email, name: args.name, role: args.role, password };
-            let user: User = client.create("/users", &new).await?;
+            let user = match client.create("/users", &new).await? {
+                AddedUser::Added(user) => user,
+                AddedUser::Invited(made) => return show_invited(&made, &args.output, session),
+            };
             if session.shell.is_quiet() {
                 return session.shell.line(user.id);
             }
@@ -173,6 +176,14 @@ pub(crate) async fn run(command: UsersCommand, session: &Session) -> anyhow::Res
 async fn invite(client: &mut Client, args: InviteArgs, session: &Session) -> anyhow::Result<()> {
     let new = NewInvitation { email: args.email, role: args.role };
     let made: CreatedInvitation = client.create("/invitations", &new).await?;
+    show_invited(&made, &args.output, session)
+}
+
+fn show_invited(
+    made: &CreatedInvitation,
+    output: &Output,
+    session: &Session,
+) -> anyhow::Result<()> {
     let Some(token) = &made.token else {
         session.shell.done(format!("a mail to {} is on its way", made.invitation.email));
         return Ok(());
@@ -180,7 +191,7 @@ async fn invite(client: &mut Client, args: InviteArgs, session: &Session) -> any
     if session.shell.is_quiet() {
         return session.shell.line(&token.0);
     }
-    session.shell.data(args.output.format, &made, |made| {
+    session.shell.data(output.format, made, |made| {
         Table::properties([
             ("Email", made.invitation.email.clone()),
             ("Role", made.invitation.role.to_string()),

@@ -19,12 +19,17 @@ pub struct Limits {
     pub login_window: Period,
     /// Failed sign-ins of one network (IPv6: /64) within `login_window`, whatever the account.
     pub login_attempts_per_network: u32,
+    /// Failed sign-ins of one account within a day, from networks that its person has not signed in
+    /// from, before each further one waits twice as long as the one before, up to `login_window`.
+    pub login_attempts_per_account: u32,
     /// Refreshes of one session.
     pub refreshes_per_minute: u32,
     /// Requests of one person or API key.
     pub requests_per_minute: u32,
     /// Requests of one network that show no good token.
     pub anonymous_requests_per_minute: u32,
+    /// Requests of one network to `/auth` by whoever has no session yet.
+    pub sign_in_requests_per_minute: u32,
     /// How long a request may take from its first byte to the reply.
     #[serde(deserialize_with = "at_most::<_, HOUR>")]
     pub request_timeout: Period,
@@ -47,9 +52,11 @@ impl Default for Limits {
             login_attempts: 5,
             login_window: Period::seconds(15 * 60),
             login_attempts_per_network: 50,
+            login_attempts_per_account: 10,
             refreshes_per_minute: 10,
             requests_per_minute: 100,
             anonymous_requests_per_minute: 10,
+            sign_in_requests_per_minute: 300,
             request_timeout: Period::seconds(60),
             body_timeout: Period::seconds(20),
             header_timeout: Period::seconds(60),
@@ -64,9 +71,11 @@ impl Limits {
             ("enroll_failures_per_minute", self.enroll_failures_per_minute),
             ("login_attempts", self.login_attempts),
             ("login_attempts_per_network", self.login_attempts_per_network),
+            ("login_attempts_per_account", self.login_attempts_per_account),
             ("refreshes_per_minute", self.refreshes_per_minute),
             ("requests_per_minute", self.requests_per_minute),
             ("anonymous_requests_per_minute", self.anonymous_requests_per_minute),
+            ("sign_in_requests_per_minute", self.sign_in_requests_per_minute),
         ] {
             if limit == 0 {
                 problems.push(format!("limits.{name}: must be at least 1"));

@@ -24,7 +24,9 @@ use super::{
     mail::MailKind,
     password_rules::check_password,
     secrets,
-    store::{AccountRow, Hash, NewToken, NewUserRow, RegistrationRow, TokenKind, Tx, Whose},
+    store::{
+        AccountRow, Hash, NewToken, NewUserRow, Redeemed, RegistrationRow, TokenKind, Tx, Whose,
+    },
 };
 
 /// How long the token works that signing in with too old a password gives.
@@ -38,7 +40,9 @@ impl Fleet {
         request: RegisterRequest,
         address: IpAddr,
     ) -> Result<(), AccountError> {
-        if !self.0.config.auth.registration || !self.has_mail() {
+        let wanted = self.0.config.auth.registration && self.has_mail();
+        // The first person of a server comes with the set-up code.
+        if !wanted || !self.0.store.has_users().await? {
             return Err(AccountError::Off);
         }
         self.take(&[(Self::registration_policy(), network_of(address))]).await?;
@@ -50,17 +54,21 @@ impl Fleet {
             name: request.name.clone(),
             organization: request.organization.clone(),
         };
+        if !self.may_mail(MailKind::Registration, &registration.email).await? {
+            return Ok(());
+        }
         let mut tx = self.0.store.apart().await?;
         tx.add_registration(&registration, self.now()).await?;
         let to = (MailKind::Registration, registration.email.as_str());
-        self.queue_mail(&mut tx, to, Value::Null).await?;
+        self.queue_mail(&mut tx, to, json!({"registration_id": registration.id})).await?;
         tx.keep().await?;
         self.0.mail_queued.notify();
         self.record(None, &event(EventKind::AccountAskedFor, &registration.email, address)).await?;
         Ok(())
     }
 
-    /// Sends the mail of [`Fleet::ask_for_account`] again, with a fresh token.
+    /// Sends the mail of [`Fleet::ask_for_account`] again, with a fresh token. When several asked with
+    /// that address, nobody could tell whose account it would confirm: none is sent.
     pub async fn resend_verification(
         &self,
         email: &str,
@@ -83,10 +91,9 @@ impl Fleet {
         let mut errors = FieldErrors::default();
         let email = tidy_email(&mut errors, email);
         errors.into_result().map_err(AccountError::Invalid)?;
-        let key = format!("{} {email}", kind.as_str());
-        match self.take(&[(Self::mail_policy(), key)]).await {
-            Err(LimitError::TooMany(_)) => return Ok(()),
-            taken => drop(taken?),
+        self.take(&[(Self::mail_network_policy(), network_of(address))]).await?;
+        if !self.may_mail(kind, &email).await? {
+            return Ok(());
         }
         let mut tx = self.0.store.apart().await?;
         self.queue_mail(&mut tx, (kind, &email), Value::Null).await?;
@@ -94,6 +101,16 @@ impl Fleet {
         self.0.mail_queued.notify();
         self.record(None, &event(EventKind::AccountMailAskedFor, &email, address)).await?;
         Ok(())
+    }
+
+    /// Whether one more mail of that kind, which somebody unknown asks for, goes to that address.
+    async fn may_mail(&self, kind: MailKind, email: &str) -> Result<bool, StoreError> {
+        let key = format!("{} {email}", kind.as_str());
+        match self.take(&[(Self::mail_policy(), key)]).await {
+            Ok(_) => Ok(true),
+            Err(LimitError::TooMany(_)) => Ok(false),
+            Err(LimitError::Store(error)) => Err(error),
+        }
     }
 
     /// Uses up a token that was mailed to an address: makes the account that was asked for, or
@@ -112,8 +129,8 @@ impl Fleet {
         let mut tx = self.0.store.apart().await?;
         tx.lock_person(before.user_id).await?;
         let redeemed = tx.redeem_token(&kinds, &hash, now).await?;
-        let (user_id, email) = redeemed.ok_or(AccountError::WrongToken)?;
-        tx.set_email(user_id, &email).await.map_err(taken_meanwhile)?;
+        let Redeemed { user_id, email, .. } = redeemed.ok_or(AccountError::WrongToken)?;
+        tx.set_email(user_id, &email, now).await.map_err(taken_meanwhile)?;
         tx.forget_tokens(user_id, None).await?;
         self.queue_notice(&mut tx, (MailKind::EmailChanged, &before.email), address).await?;
         let changes = json!({"before": before.email, "after": email});
@@ -131,12 +148,15 @@ impl Fleet {
         address: IpAddr,
     ) -> Result<(), AccountError> {
         tx.forget_registrations(&registration.email).await?;
+        if !tx.has_users().await? {
+            return Err(AccountError::Off);
+        }
         let (org_id, user_id, now) = (OrgId(Uuid::now_v7()), UserId(Uuid::now_v7()), self.now());
         tx.add_organization_row((org_id, &registration.organization), now).await?;
         let mut org = tx.within(org_id).await?;
         let (email, name, password_hash) =
             (&*registration.email, &*registration.name, &*registration.password_hash);
-        let user = NewUserRow { email, name, password_hash };
+        let user = NewUserRow { email, name, password_hash, email_verified_at: Some(now) };
         org.add_user(user_id, user, &Role::Owner.into(), now).await.map_err(taken_meanwhile)?;
         let actor = format!("user {user_id}");
         self.record_in(&mut org, &event(EventKind::AccountCreated, &actor, address));
@@ -160,7 +180,12 @@ impl Fleet {
         let orgs = self.0.store.organizations_of(account.user_id).await?;
         let mut tx = self.0.store.apart().await?;
         tx.lock_person(account.user_id).await?;
-        tx.redeem_token(&kinds, &hash, self.now()).await?.ok_or(AccountError::WrongToken)?;
+        let redeemed = tx.redeem_token(&kinds, &hash, self.now()).await?;
+        let Redeemed { kind, user_id, email } = redeemed.ok_or(AccountError::WrongToken)?;
+        if kind == TokenKind::ResetPassword && email == account.email {
+            tx.set_email(user_id, &email, self.now()).await?;
+        }
+        tx.note_network(user_id, &network_of(address), self.now()).await?;
         let change = PasswordChange {
             name: EventKind::PasswordReset,
             account,

@@ -8,7 +8,9 @@ use std::{
 use jiff::Timestamp;
 use wire::{ApiKeyId, OrgId, Permission, RoleName, TeamId, UserId, api::ApiKeyKind};
 
-use super::{StoreError, limiter::network_of, session_life::Life, store::OrgStore};
+use super::{
+    StoreError, limiter::network_of, networks::Networks, session_life::Life, store::OrgStore,
+};
 use crate::config::auth::{IpBinding, Session as Rules};
 
 /// A person or script that proved who they are. Only [`Fleet::authenticate`](crate::Fleet::authenticate)
@@ -21,6 +23,8 @@ pub struct Actor {
     pub(super) rights: Rights,
     pub(super) proof: Proof,
     pub(super) address: IpAddr,
+    /// Where the organization lets them ask from.
+    pub(super) networks: Networks,
 }
 
 /// What somebody may do at this moment.
@@ -70,6 +74,8 @@ pub enum Forbidden {
     /// Allowed to those who showed their password a moment ago, from where they are.
     #[error("show your password once more: POST /auth/step-up")]
     StepUp,
+    #[error("the organization does not let anybody in from {0}")]
+    Network(IpAddr),
 }
 
 impl Rights {
@@ -141,6 +147,15 @@ impl Actor {
             return Ok(());
         }
         Err(Forbidden::Lacking(permission))
+    }
+
+    /// Passes if they ask from where the organization lets them.
+    pub fn require_network(&self) -> Result<(), Forbidden> {
+        if self.networks.admit(self.address) {
+            Ok(())
+        } else {
+            Err(Forbidden::Network(self.address))
+        }
     }
 
     /// Where they may do what `permission` says; refuses if nowhere.

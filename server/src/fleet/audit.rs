@@ -66,6 +66,7 @@ event_kinds! {
     InvitationAccepted = "invitation.accepted",
     InvitationWithdrawn = "invitation.withdrawn",
     OrganizationDeleted = "organization.deleted",
+    OrganizationNetworksChanged = "organization.networks_changed",
     OrganizationRenamed = "organization.renamed",
     PasswordChanged = "password.changed",
     PasswordReset = "password.reset",

@@ -52,6 +52,7 @@ impl Fleet {
         Ok(CurrentUser {
             id: actor.user_id,
             email: String::new(),
+            email_verified: false,
             name: row.key.name,
             org_id: actor.org_id,
             organization,
@@ -75,6 +76,7 @@ impl Fleet {
         Ok(CurrentUser {
             id: user.id,
             email: user.email,
+            email_verified: org.apart().is_email_verified(user.id).await?,
             name: user.name,
             org_id,
             organization: org.organization_name().await?,

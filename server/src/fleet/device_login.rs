@@ -14,7 +14,7 @@ use super::{
     Access, Actor, Fleet, StoreError,
     actor::{Forbidden, in_person},
     audit::{Event, EventKind},
-    errors::{FieldErrors, SignInError, TooMany},
+    errors::{FieldErrors, SignInError},
     fingerprint::ClientHints,
     identity::tidy,
     limiter::network_of,
@@ -31,9 +31,8 @@ pub const LASTS: SignedDuration = SignedDuration::from_mins(10);
 pub const INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 
 /// Codes asked for from one network, and wrong codes typed by one person.
-const ASKED: Policy =
-    Policy { name: "device-code", limit: 30, window: SignedDuration::from_mins(15) };
-const TYPED: Policy = Policy { name: "user-code", limit: 5, window: SignedDuration::from_mins(15) };
+const ASKED: Policy = Policy::new("device-code", 30, SignedDuration::from_mins(15));
+const TYPED: Policy = Policy::new("user-code", 5, SignedDuration::from_mins(15));
 
 /// The codes of a sign-in just asked for.
 #[derive(Debug)]
@@ -77,20 +76,11 @@ pub enum ApprovalError {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     #[error(transparent)]
-    TooMany(#[from] TooMany),
+    Limit(#[from] LimitError),
     #[error(transparent)]
     SignIn(#[from] SignInError),
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<LimitError> for ApprovalError {
-    fn from(error: LimitError) -> Self {
-        match error {
-            LimitError::TooMany(error) => error.into(),
-            LimitError::Store(error) => error.into(),
-        }
-    }
 }
 
 impl Fleet {

@@ -31,7 +31,7 @@ pub enum ManageError {
     LastOwner,
     #[error("a device that is {before} does not become {after}")]
     DeviceState { before: &'static str, after: &'static str },
-    #[error("somebody has the role; give them another first")]
+    #[error("somebody has the role, or is invited to it; give them another first")]
     RoleInUse,
     #[error("every organization has this role")]
     BuiltInRole,
@@ -78,31 +78,13 @@ pub enum SignInError {
     #[error(transparent)]
     Account(#[from] AccountError),
     #[error(transparent)]
-    TooMany(#[from] TooMany),
+    Limit(#[from] LimitError),
     #[error(transparent)]
     Busy(#[from] Busy),
     #[error(transparent)]
     Keys(#[from] KeyError),
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<LimitError> for SignInError {
-    fn from(error: LimitError) -> Self {
-        match error {
-            LimitError::TooMany(error) => error.into(),
-            LimitError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<LimitError> for AccountError {
-    fn from(error: LimitError) -> Self {
-        match error {
-            LimitError::TooMany(error) => error.into(),
-            LimitError::Store(error) => error.into(),
-        }
-    }
 }
 
 /// Why nothing was done about somebody's account.
@@ -117,6 +99,9 @@ pub enum AccountError {
     WrongToken,
     #[error("the password is wrong")]
     WrongPassword,
+    /// Somebody else made the account, and may know its password.
+    #[error("nobody has shown yet that the address is theirs; set a password with a mail first")]
+    Unverified,
     /// The right password, but too old; what sets another is in it.
     #[error("the password is too old; set another")]
     PasswordExpired(Hidden),
@@ -125,7 +110,7 @@ pub enum AccountError {
     #[error("{}", first_detail(.0))]
     Invalid(Vec<FieldError>),
     #[error(transparent)]
-    TooMany(#[from] TooMany),
+    Limit(#[from] LimitError),
     #[error(transparent)]
     Busy(#[from] Busy),
     #[error(transparent)]

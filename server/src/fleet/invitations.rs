@@ -1,17 +1,18 @@
 //! Invitations: who gets one may join the organization with the role that it names.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wire::{
     InvitationId, Permission, RoleName, UserId,
-    api::{AcceptInvitation, CreatedInvitation, Hidden, Invitation, NewInvitation},
+    api::{AcceptInvitation, ApiKey, CreatedInvitation, Hidden, Invitation, NewInvitation},
 };
 
 use super::{
-    Access, Actor, Fleet,
+    Access, Actor, Fleet, StoreError,
+    actor::in_person,
     audit::{Event, EventKind},
     errors::{AccountError, FieldErrors, ManageError},
     identity::tidy_email,
@@ -20,7 +21,7 @@ use super::{
     password_rules::check_password,
     roles::known_role,
     secrets,
-    store::{Credential, CredentialKind, Hash, NewUserRow, OrgStore},
+    store::{AccountRow, Credential, CredentialKind, Hash, NewUserRow, OrgStore},
 };
 
 /// How long an invitation can be accepted.
@@ -52,11 +53,21 @@ impl Fleet {
         let mut errors = FieldErrors::default();
         let email = tidy_email(&mut errors, &new.email);
         errors.into_result().map_err(ManageError::Invalid)?;
+        self.put_invitation(actor, email, new.role).await
+    }
+
+    /// The same for an address as it is compared, once it is clear that `actor` may.
+    pub(super) async fn put_invitation(
+        &self,
+        actor: &Actor,
+        email: String,
+        role: RoleName,
+    ) -> Result<CreatedInvitation, ManageError> {
         let now = self.now();
         let invitation = Invitation {
             id: InvitationId(Uuid::now_v7()),
             email,
-            role: new.role,
+            role,
             invited_by: actor.user_id,
             created_at: now,
             expires_at: now + LIFETIME,
@@ -66,6 +77,10 @@ impl Fleet {
         if org.user_by_email(&invitation.email).await?.is_some() {
             return Err(ManageError::Duplicate("a user with this e-mail address"));
         }
+        if let Some(before) = org.invitation_of(&invitation.email).await? {
+            self.require_taking_back(&mut org, actor, &before).await?;
+            org.remove_invitation(before.id).await?;
+        }
         org.put_invitation(&invitation).await?;
         let token = self.deliver_invitation(&mut org, actor, &invitation).await?;
         let deed = (EventKind::UserInvited, format!("invitation {}", invitation.id));
@@ -74,6 +89,17 @@ impl Fleet {
         org.commit().await?;
         self.0.mail_queued.notify();
         Ok(CreatedInvitation { invitation, token })
+    }
+
+    /// Passes if `actor` may take back what somebody else may have offered.
+    async fn require_taking_back(
+        &self,
+        org: &mut OrgStore,
+        actor: &Actor,
+        invitation: &Invitation,
+    ) -> Result<(), ManageError> {
+        let offered = org.role_permissions(&invitation.role).await?.unwrap_or_default();
+        Ok(actor.require_all(&offered)?)
     }
 
     async fn deliver_invitation(
@@ -101,6 +127,9 @@ impl Fleet {
     ) -> Result<(), ManageError> {
         actor.require(Permission::UsersInvite)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let invitation = org.invitation(&id.to_string()).await?;
+        let invitation = invitation.ok_or(ManageError::Unknown("invitation"))?;
+        self.require_taking_back(&mut org, actor, &invitation).await?;
         if !org.remove_invitation(id).await? {
             return Err(ManageError::Unknown("invitation"));
         }
@@ -110,10 +139,11 @@ impl Fleet {
         Ok(())
     }
 
-    /// Joins the organization that the token's invitation is for. Who has an account keeps its name
-    /// and password; else both are to be given.
+    /// Joins the organization that the token's invitation is for. Who has an account there is none of
+    /// `actor`'s gives its password, and keeps it and the name; who has none gives both anew.
     pub async fn accept_invitation(
         &self,
+        actor: Option<&Actor>,
         request: AcceptInvitation,
         address: IpAddr,
     ) -> Result<(), AccountError> {
@@ -123,21 +153,26 @@ impl Fleet {
         let mut org = self.0.store.org(org_id, Access::Read).await?;
         let invitation = org.invitation(&subject_id).await?.ok_or(AccountError::WrongToken)?;
         let organization = org.organization_name().await?;
+        let stands = self.still_stands(&mut org, &invitation).await?;
         org.commit().await?;
-        if invitation.expires_at <= self.now() {
+        if !stands {
             return Err(AccountError::WrongToken);
         }
-        let account = self.0.store.account_of(&invitation.email).await?;
-        let fresh = match &account {
-            Some(_) => None,
-            None => Some(self.new_account(&request, (&invitation.email, &organization)).await?),
+        let joiner = match self.0.store.account_of(&invitation.email).await? {
+            Some(account) => {
+                let names = (account.email.as_str(), organization.as_str());
+                let as_new = self.check_new_account(&request, names);
+                self.prove_own(&account, actor, (request.password, address), as_new).await?;
+                Joiner::Known(account)
+            }
+            None => {
+                let names = (invitation.email.as_str(), organization.as_str());
+                let NewAccount { name, password } = self.check_new_account(&request, names)?;
+                Joiner::New { name, password_hash: self.0.passwords.hash(password).await? }
+            }
         };
-        let user_id = account.map_or_else(|| UserId(Uuid::now_v7()), |account| account.user_id);
         let mut org = self.0.store.org(org_id, Access::Write).await?;
-        if !org.remove_invitation(invitation.id).await? {
-            return Err(AccountError::WrongToken);
-        }
-        self.join(&mut org, (user_id, &invitation), fresh).await?;
+        let user_id = self.join(&mut org, &invitation, joiner).await?;
         let event = Event {
             name: EventKind::InvitationAccepted,
             actor: &format!("user {user_id}"),
@@ -151,54 +186,130 @@ impl Fleet {
         Ok(())
     }
 
-    /// Name and password hash of an account to be made.
-    async fn new_account(
+    /// Whether an invitation can be accepted: in time, and whoever sent it could send it today.
+    async fn still_stands(
+        &self,
+        org: &mut OrgStore,
+        invitation: &Invitation,
+    ) -> Result<bool, StoreError> {
+        let now = self.now();
+        let offered = org.role_permissions(&invitation.role).await?;
+        let sender = invitation.invited_by;
+        let rights = match org.user(sender).await?.filter(|sender| sender.disabled_at.is_none()) {
+            Some(sender) => org.role_permissions(&sender.role).await?.unwrap_or_default(),
+            // A service's key invites as itself.
+            None => match org.api_key(&sender.to_string()).await? {
+                Some(row) if is_good(&row.key, now) => row.key.scopes.into_iter().collect(),
+                _ => BTreeSet::new(),
+            },
+        };
+        let may_invite = [Permission::UsersInvite, Permission::UsersWrite];
+        let still_may = may_invite.iter().any(|permission| rights.contains(permission));
+        let within = offered.is_some_and(|offered| offered.is_subset(&rights));
+        Ok(invitation.expires_at > now && still_may && within)
+    }
+
+    /// Passes if the account is that of `actor`, or the password is its password, and, where the
+    /// server sends mail, one was answered: whoever made the account may know that password. What
+    /// would be wrong with a new account is told before that the password is: without mail, whoever
+    /// invites has the token, and is not to learn who has an account.
+    async fn prove_own(
+        &self,
+        account: &AccountRow,
+        actor: Option<&Actor>,
+        (password, address): (Option<Hidden>, IpAddr),
+        as_new: Result<NewAccount, AccountError>,
+    ) -> Result<(), AccountError> {
+        let session = actor.and_then(|actor| in_person(actor).ok().map(|_| actor.user_id));
+        if session != Some(account.user_id) {
+            let Some(password) = password else {
+                return Err(as_new.err().unwrap_or(AccountError::WrongPassword));
+            };
+            let taken = self.take_guess(&account.email, address).await?;
+            let hash = Some(account.password_hash.clone());
+            if !self.0.passwords.verify(password, hash).await? {
+                return Err(as_new.err().unwrap_or(AccountError::WrongPassword));
+            }
+            self.give_back(taken).await?;
+        }
+        if self.has_mail() && account.email_verified_at.is_none() {
+            return Err(AccountError::Unverified);
+        }
+        Ok(())
+    }
+
+    /// What is wrong with who accepts, if they have no account.
+    fn check_new_account(
         &self,
         request: &AcceptInvitation,
         (email, organization): (&str, &str),
-    ) -> Result<(String, String), AccountError> {
+    ) -> Result<NewAccount, AccountError> {
         let mut errors = FieldErrors::default();
-        let (name, password) = (request.name.clone(), request.password.clone());
-        let (name, password) = match (name, password) {
-            (Some(name), Some(password)) => (name, password),
-            (name, password) => {
-                errors.refuse_if(name.is_none(), "/name", "is needed for a new account");
-                errors.refuse_if(password.is_none(), "/password", "is needed for a new account");
-                errors.into_result().map_err(AccountError::Invalid)?;
-                return Err(AccountError::WrongToken);
-            }
+        let (Some(name), Some(password)) = (request.name.clone(), request.password.clone()) else {
+            let known = "if the address has an account, its password is wrong";
+            let detail = format!("is needed for a new account; {known}");
+            errors.refuse_if(request.name.is_none(), "/name", detail);
+            errors.refuse_if(request.password.is_none(), "/password", "is needed, or a session");
+            return Err(AccountError::Invalid(errors.into_result().err().unwrap_or_default()));
         };
         errors.check_name(&name, "/name");
         let names = [email, name.as_str(), organization];
         let rules = &self.0.config.auth.password;
         check_password(&mut errors, ("/password", &password.0), &names, rules);
         errors.into_result().map_err(AccountError::Invalid)?;
-        let hash = self.0.passwords.hash(password).await?;
-        Ok((name, hash))
+        Ok(NewAccount { name, password })
     }
 
+    /// Uses the invitation up. Who just lost the account to another password does not join.
     async fn join(
         &self,
         org: &mut OrgStore,
-        (user_id, invitation): (UserId, &Invitation),
-        fresh: Option<(String, String)>,
-    ) -> Result<(), AccountError> {
-        let now = self.now();
-        // A role that was deleted since makes nobody more than a viewer.
-        let role = match org.role_permissions(&invitation.role).await? {
-            Some(_) => invitation.role.clone(),
-            None => RoleName::from(wire::Role::Viewer),
-        };
-        let gone = |error: super::StoreError| {
+        invitation: &Invitation,
+        joiner: Joiner,
+    ) -> Result<UserId, AccountError> {
+        let (now, email) = (self.now(), invitation.email.as_str());
+        let gone = |error: StoreError| {
             if error.is_duplicate() { AccountError::WrongToken } else { error.into() }
         };
-        match fresh {
-            Some((name, hash)) => {
-                let user =
-                    NewUserRow { email: &invitation.email, name: &name, password_hash: &hash };
-                org.add_user(user_id, user, &role, now).await.map_err(gone)
+        if let Joiner::Known(account) = &joiner {
+            org.lock_person(account.user_id).await?;
+            let set_at = org.apart().password_changed_at(account.user_id).await?;
+            if set_at != Some(account.password_changed_at) {
+                return Err(AccountError::WrongPassword);
             }
-            None => org.add_member(user_id, &role, now).await.map_err(gone),
+        }
+        if !org.remove_invitation(invitation.id).await? {
+            return Err(AccountError::WrongToken);
+        }
+        match joiner {
+            Joiner::Known(account) => {
+                org.add_member(account.user_id, &invitation.role, now).await.map_err(gone)?;
+                Ok(account.user_id)
+            }
+            Joiner::New { name, password_hash } => {
+                let user_id = UserId(Uuid::now_v7());
+                let email_verified_at = self.has_mail().then_some(now);
+                let (name, password_hash) = (name.as_str(), password_hash.as_str());
+                let user = NewUserRow { email, name, password_hash, email_verified_at };
+                org.add_user(user_id, user, &invitation.role, now).await.map_err(gone)?;
+                Ok(user_id)
+            }
         }
     }
+}
+
+/// An account to be made.
+struct NewAccount {
+    name: String,
+    password: Hidden,
+}
+
+/// Who accepts an invitation.
+enum Joiner {
+    Known(AccountRow),
+    New { name: String, password_hash: String },
+}
+
+fn is_good(key: &ApiKey, now: Timestamp) -> bool {
+    key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now)
 }

@@ -5,13 +5,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use jiff::SignedDuration;
 use serde_json::json;
 use wire::ApiKeyId;
 
 use super::{Access, Actor, Fleet, StoreError, audit::EventKind, store::ApiKeyRow};
 
-/// How long after a use the next is noted, in milliseconds.
-const NOTE_EVERY_MS: i64 = 60_000;
+/// How long after a use the next is noted.
+const NOTE_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// How many keys' calls are counted at once. Beyond it, counts are lost, not memory.
 const MAX_KEYS: usize = 10_000;
@@ -43,13 +44,13 @@ impl Fleet {
     ) -> Result<(), StoreError> {
         let (now, id) = (self.now(), row.key.id);
         self.0.key_calls.count(id);
-        let noted = row.key.last_used_at.map_or(i64::MIN, |time| time.as_millisecond());
-        if noted > now.as_millisecond() - NOTE_EVERY_MS {
+        let long_ago = now - NOTE_EVERY;
+        if row.key.last_used_at.is_some_and(|noted| noted > long_ago) {
             return Ok(());
         }
         let address = actor.address.to_string();
         let mut org = self.0.store.org(actor.org_id, Access::Note).await?;
-        if !org.note_api_key_use(id, &address, now).await? {
+        if !org.note_api_key_use(id, &address, (long_ago, now)).await? {
             return Ok(());
         }
         let elsewhere = row.key.last_used_ip.as_deref() != Some(&address);

@@ -191,7 +191,7 @@ mod tests {
         #[test]
         fn never_more_than_the_limit_within_any_window(gaps in prop::collection::vec(0_i64..400, 1..200)) {
             let window = SignedDuration::from_millis(1000);
-            let limiter = Limiter::new(Policy { name: "k", limit: 5, window });
+            let limiter = Limiter::new(Policy::new("k", 5, window));
             let mut now = Timestamp::UNIX_EPOCH;
             let mut passed: Vec<Timestamp> = Vec::new();
             for gap in gaps {

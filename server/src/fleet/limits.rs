@@ -25,6 +25,17 @@ pub struct Policy {
     pub name: &'static str,
     pub limit: u32,
     pub window: SignedDuration,
+    /// Where nobody is shut out: each attempt beyond the limit waits twice as long as the one before,
+    /// at most this long.
+    pub longest_wait: Option<SignedDuration>,
+}
+
+/// What a request is about. Each part has its own count: whoever has used up the API's still signs out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Api,
+    /// Signing in and out, and one's own account.
+    Accounts,
 }
 
 /// How a caller stands with a limit.
@@ -51,10 +62,16 @@ pub enum LimitError {
 }
 
 impl Policy {
+    /// At most `limit` within any `window`.
+    pub(super) const fn new(name: &'static str, limit: u32, window: SignedDuration) -> Self {
+        Self { name, limit, window, longest_wait: None }
+    }
+
     /// The limit as it is for `whom`.
     fn bucket(&self, whom: &str) -> Bucket {
         let name = format!("{} {whom}", self.name);
-        Bucket { name, limit: self.limit, window: self.window }
+        let Self { limit, window, longest_wait, .. } = *self;
+        Bucket { name, limit, window, longest_wait }
     }
 
     /// The refusal of whoever has to wait until `until`.
@@ -82,31 +99,47 @@ impl Fleet {
 
     /// Set-up codes that were tried, of one network.
     pub(super) fn setup_policy() -> Policy {
-        Policy { name: "set-up", limit: 10, window: SignedDuration::from_mins(15) }
+        Policy::new("set-up", 10, SignedDuration::from_mins(15))
     }
 
     /// Accounts that were asked for from one network.
     pub(super) fn registration_policy() -> Policy {
-        Policy { name: "registration", limit: 10, window: SignedDuration::from_mins(15) }
+        Policy::new("registration", 10, SignedDuration::from_mins(15))
     }
 
     /// Mails of one kind that strangers have sent to one address.
     pub(super) fn mail_policy() -> Policy {
-        Policy { name: "mail", limit: 3, window: SignedDuration::from_hours(1) }
+        Policy::new("mail", 3, SignedDuration::from_hours(1))
+    }
+
+    /// Mails that strangers of one network have sent, whoever to.
+    pub(super) fn mail_network_policy() -> Policy {
+        Policy::new("mail-network", 30, SignedDuration::from_hours(1))
     }
 
     /// Sign-ins that failed, of one account from one network.
     pub(super) fn login_policy(&self) -> Policy {
         let limits = &self.0.config.limits;
         let (limit, window) = (limits.login_attempts, limits.login_window.as_signed());
-        Policy { name: "login", limit, window }
+        Policy::new("login", limit, window)
+    }
+
+    /// Sign-ins that failed of one account, from networks that its person has not signed in from.
+    /// Whoever has many networks guesses slowly; nobody is shut out for longer than the window, nor
+    /// where they have been before.
+    pub(super) fn login_account_policy(&self) -> Policy {
+        let limits = &self.0.config.limits;
+        let longest_wait = Some(limits.login_window.as_signed());
+        let window = SignedDuration::from_hours(24);
+        let policy = Policy::new("login-account", limits.login_attempts_per_account, window);
+        Policy { longest_wait, ..policy }
     }
 
     /// Sign-ins that failed from one network, whatever the account.
     pub(super) fn login_network_policy(&self) -> Policy {
         let limits = &self.0.config.limits;
         let (limit, window) = (limits.login_attempts_per_network, limits.login_window.as_signed());
-        Policy { name: "login-network", limit, window }
+        Policy::new("login-network", limit, window)
     }
 
     /// Refreshes of one session.
@@ -115,17 +148,25 @@ impl Fleet {
     }
 
     /// Counts a request of somebody who is known.
-    pub fn count_request(&self, actor: &Actor) -> Result<Quota, TooMany> {
-        self.0.requests.take(&actor.principal(), self.now())
+    pub fn count_request(&self, actor: &Actor, part: Part) -> Result<Quota, TooMany> {
+        let limiter = match part {
+            Part::Api => &self.0.requests,
+            Part::Accounts => &self.0.account_requests,
+        };
+        limiter.take(&actor.principal(), self.now())
     }
 
     /// Counts a request that shows no good token.
-    pub fn count_stranger(&self, address: IpAddr) -> Result<Quota, TooMany> {
-        self.0.anonymous.take(&network_of(address), self.now())
+    pub fn count_stranger(&self, address: IpAddr, part: Part) -> Result<Quota, TooMany> {
+        let limiter = match part {
+            Part::Api => &self.0.anonymous,
+            Part::Accounts => &self.0.strangers,
+        };
+        limiter.take(&network_of(address), self.now())
     }
 }
 
 /// `limit` in a minute.
 pub(super) const fn minute(name: &'static str, limit: u32) -> Policy {
-    Policy { name, limit, window: SignedDuration::from_mins(1) }
+    Policy::new(name, limit, SignedDuration::from_mins(1))
 }

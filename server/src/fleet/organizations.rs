@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 use wire::{
     OrgId, Permission, Role, RoleName, UserId,
-    api::{Billing, Membership, NewUser, Organization, RenameOrganization, SwitchOrganization},
+    api::{Billing, ChangeOrganization, Membership, NewUser, Organization, SwitchOrganization},
 };
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     audit::EventKind,
     errors::{FieldErrors, ManageError, SignInError},
     identity::tidy_email,
+    networks::Networks,
     password_rules::check_password,
     sessions::{Beginning, Caller, Tokens},
     store::NewUserRow,
@@ -84,23 +85,45 @@ impl Fleet {
         Ok(organization)
     }
 
-    pub async fn rename_organization(
+    /// Renames the organization, or says which networks its people and keys may ask from. Nobody
+    /// shuts themselves out.
+    pub async fn change_organization(
         &self,
         actor: &Actor,
-        RenameOrganization { name }: RenameOrganization,
+        change: ChangeOrganization,
     ) -> Result<Organization, ManageError> {
         actor.require(Permission::OrganizationWrite)?;
         let mut errors = FieldErrors::default();
-        errors.check_name(&name, "/name");
+        if let Some(name) = &change.name {
+            errors.check_name(name, "/name");
+        }
+        let networks = change.allowed_networks.map(|networks| Networks::read(&networks));
+        match &networks {
+            Some(Err(detail)) => errors.refuse_if(true, "/allowed_networks", detail),
+            Some(Ok(networks)) if !networks.admit(actor.address) => {
+                let detail = format!("must have the one that you ask from, {}", actor.address);
+                errors.refuse_if(true, "/allowed_networks", detail);
+            }
+            Some(Ok(_)) | None => {}
+        }
         errors.into_result().map_err(ManageError::Invalid)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         let before = org.organization().await?;
-        org.rename_organization(&name).await?;
-        let deed = (EventKind::OrganizationRenamed, format!("organization {}", actor.org_id));
-        let changes = json!({"before": before.name, "after": name});
-        self.record_deed(&mut org, actor, deed, changes);
+        if let Some(name) = &change.name {
+            org.rename_organization(name).await?;
+            let deed = (EventKind::OrganizationRenamed, format!("organization {}", actor.org_id));
+            self.record_deed(&mut org, actor, deed, json!({"before": before.name, "after": name}));
+        }
+        if let Some(Ok(networks)) = networks {
+            org.set_allowed_networks(&networks).await?;
+            let deed =
+                (EventKind::OrganizationNetworksChanged, format!("organization {}", actor.org_id));
+            let changes = json!({"before": before.allowed_networks, "after": networks.to_list()});
+            self.record_deed(&mut org, actor, deed, changes);
+        }
+        let after = org.organization().await?;
         org.commit().await?;
-        Ok(Organization { name, ..before })
+        Ok(after)
     }
 
     /// Deletes the organization with all that is in it, and the people who are in no other. The
@@ -143,7 +166,9 @@ impl Fleet {
         errors.into_result().map_err(ManageError::Invalid)?;
         let password_hash = self.0.passwords.hash(owner.password.clone()).await?;
         let (org_id, user_id) = (OrgId(Uuid::now_v7()), UserId(Uuid::now_v7()));
-        let user = NewUserRow { email: &email, name: &owner.name, password_hash: &password_hash };
+        let (email, owner_name) = (email.as_str(), owner.name.as_str());
+        let password_hash = password_hash.as_str();
+        let user = NewUserRow { email, name: owner_name, password_hash, email_verified_at: None };
         self.0.store.add_organization((org_id, name), (user_id, user), self.now()).await?;
         tracing::info!(org.id = %org_id, role = %Role::Owner, "founded organization `{name}`");
         Ok((org_id, user_id))

@@ -99,6 +99,7 @@ impl Fleet {
             rights: standing.rights,
             proof: Proof::Session(session.clone()),
             address,
+            networks: standing.networks,
         };
         let bound = self.0.config.auth.session.ip_binding == IpBinding::Always;
         if bound && !actor.is_at_home(&session) {
@@ -130,9 +131,10 @@ impl Fleet {
                 (creator.id, rights.within(&scopes))
             }
         };
+        let networks = org.allowed_networks().await?;
         org.commit().await?;
         let proof = Proof::ApiKey { id: row.key.id, kind: row.key.kind };
-        let actor = Actor { org_id, user_id, rights, proof, address };
+        let actor = Actor { org_id, user_id, rights, proof, address, networks };
         self.note_key_use(&actor, &row).await?;
         Ok(actor)
     }

@@ -64,7 +64,7 @@ impl Fleet {
         let user = org.user(session.user_id).await?.filter(|user| user.disabled_at.is_none());
         let user = user.ok_or(SignInError::WrongRefreshToken)?;
         let user = self.describe(&mut org, (org_id, user), Some(&session)).await?;
-        let jti = self.record_issue(&mut org, &session, caller).await?;
+        let jti = self.record_issue(&mut org, &session, caller);
         let tokens = self.hand_over(ring, &session, (jti, Some(refresh)), user)?;
         org.commit().await?;
         Ok(tokens)

@@ -23,7 +23,7 @@ impl Fleet {
     ) -> Result<UpdateReportReply, NodeError> {
         let node = self.orbit(&report.orbit_node_key, None, address).await?;
         let components = tidy_components(report.components);
-        let mut org = self.0.store.org(node.org_id, Access::Write).await?;
+        let mut org = self.0.store.org(node.org_id, Access::Note).await?;
         org.set_updates(node.device.id, &components).await?;
         let mut tallies = BTreeMap::new();
         for update in components {

@@ -103,6 +103,7 @@ impl Fleet {
     /// Refuses tokens from here on: one, a session's, a person's, everybody's. Nobody signs out
     /// whoever may do more than they.
     pub async fn revoke(&self, actor: &Actor, what: Revocation) -> Result<(), ManageError> {
+        actor.require_network()?;
         actor.require(Permission::UsersWrite)?;
         match what {
             Revocation::Token { jti } => self.revoke_token(actor, &jti).await,

@@ -12,7 +12,7 @@ use wire::{
 };
 
 use super::{
-    Access, Actor, Fleet, StoreError,
+    Access, Actor, Fleet,
     actor::{Forbidden, Proof},
     audit::{self, Event, EventKind},
     errors::{ManageError, SignInError},
@@ -20,7 +20,7 @@ use super::{
     identity::tidy,
     keys::Ring,
     limiter::network_of,
-    limits::LimitError,
+    limits::{LimitError, Taken},
     secrets,
     session_life::Life,
     store::{Hash, Login, OrgStore, SessionRow},
@@ -99,22 +99,36 @@ impl Fleet {
         self.begin_session(org, beginning, caller).await
     }
 
-    /// Whose address and password these are. Wrong guesses are limited per network, and per account
-    /// and network: whoever guesses elsewhere locks nobody out.
+    /// Takes the attempts that a guess at the password of `email` counts in: of the network, of the
+    /// account there, and of the account everywhere, but where its person has signed in before.
+    pub(super) async fn take_guess(
+        &self,
+        email: &str,
+        address: IpAddr,
+    ) -> Result<Taken, LimitError> {
+        let (network, email) = (network_of(address), tidy(email));
+        let known = self.0.store.is_known_network(&email, &network, self.now()).await?;
+        let mut limits = vec![(self.login_policy(), format!("{email} from {network}"))];
+        if !known {
+            limits.push((self.login_account_policy(), email));
+        }
+        limits.push((self.login_network_policy(), network));
+        self.take(&limits).await.inspect_err(|error| {
+            if matches!(error, LimitError::TooMany(_)) {
+                audit::log_limited(EventKind::SessionLogin, address);
+            }
+        })
+    }
+
+    /// Whose address and password these are. Wrong guesses are limited; whoever guesses elsewhere
+    /// locks nobody out.
     pub(super) async fn prove(
         &self,
         email: &str,
         password: Hidden,
         address: IpAddr,
     ) -> Result<Proven, SignInError> {
-        let network = network_of(address);
-        let account = format!("{} from {network}", tidy(email));
-        let limits = [(self.login_policy(), account), (self.login_network_policy(), network)];
-        let taken = self.take(&limits).await.inspect_err(|error| {
-            if matches!(error, LimitError::TooMany(_)) {
-                audit::log_limited(EventKind::SessionLogin, address);
-            }
-        })?;
+        let taken = self.take_guess(email, address).await?;
         let found = if email.contains('\0') { None } else { self.0.store.login(email).await? };
         let org_id = found.as_ref().and_then(|login| login.org_id);
         let outcome = self.check_login(found, password).await;
@@ -183,8 +197,11 @@ impl Fleet {
         let session = self.new_session(beginning, caller);
         org.add_session(&session, &Hash::of(&refresh.0)).await?;
         org.note_login(user_id, now).await?;
+        if let Ok(address) = session.address.parse() {
+            org.apart().note_network(user_id, &network_of(address), now).await?;
+        }
         let user = self.describe(&mut org, (org_id, user), Some(&session)).await?;
-        let jti = self.record_issue(&mut org, &session, caller).await?;
+        let jti = self.record_issue(&mut org, &session, caller);
         org.commit().await?;
         // Not before: the ring may have to write, and a writer waits for the one before.
         let ring = self.ring().await?;
@@ -256,7 +273,7 @@ impl Fleet {
         let user = self.describe(&mut org, (actor.org_id, user), Some(&session)).await?;
         let deed = (EventKind::SessionSteppedUp, format!("session {}", proof.id));
         self.record_deed(&mut org, actor, deed, Value::Null);
-        let jti = self.record_issue(&mut org, &session, caller).await?;
+        let jti = self.record_issue(&mut org, &session, caller);
         org.commit().await?;
         self.hand_over(&ring, &session, (jti, None), user)
     }
@@ -275,12 +292,12 @@ impl Fleet {
     }
 
     /// Records that `session` gets tokens, and names the access token to be made.
-    pub(super) async fn record_issue(
+    pub(super) fn record_issue(
         &self,
         org: &mut OrgStore,
         session: &SessionRow,
         caller: Caller<'_>,
-    ) -> Result<Uuid, StoreError> {
+    ) -> Uuid {
         let jti = Uuid::new_v4();
         let event = Event {
             name: EventKind::SessionTokensIssued,
@@ -291,7 +308,7 @@ impl Fleet {
             changes: json!({"jti_sha256": Hash::of(&jti.to_string()).as_text()}),
         };
         self.record_in(org, &event);
-        Ok(jti)
+        jti
     }
 
     /// The tokens of `session`, with an access token made now.

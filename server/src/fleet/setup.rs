@@ -59,7 +59,9 @@ impl Fleet {
         let founded =
             self.0.store.redeem_setup_code(&code, (org_id, &request.organization), now).await?;
         let mut org = founded.ok_or(SignInError::WrongSetupCode)?;
-        let user = NewUserRow { email: &email, name: &request.name, password_hash: &password_hash };
+        let (email, name) = (email.as_str(), request.name.as_str());
+        let password_hash = password_hash.as_str();
+        let user = NewUserRow { email, name, password_hash, email_verified_at: None };
         org.add_user(user_id, user, &Role::Owner.into(), now).await?;
         self.record_in(&mut org, &setup_event(caller, "ok"));
         let beginning = self.beginning((org_id, user_id), request.client, caller);

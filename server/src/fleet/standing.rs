@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Access, Fleet, StoreError,
     actor::{Rights, SessionProof},
+    networks::Networks,
     session_life::Life,
     sessions::life_of,
     tokens::Bearer,
@@ -35,6 +36,8 @@ const NOTED_PARTS: i32 = 60;
 pub(super) struct Standing {
     pub rights: Rights,
     pub proof: SessionProof,
+    /// Where the organization lets its people ask from.
+    pub networks: Networks,
 }
 
 /// Standings by `jti`.
@@ -116,9 +119,11 @@ impl Fleet {
         let revoked = org.is_revoked(&bearer.jti).await?;
         let (Some(session), Some(user), false) = (session, user, revoked) else { return Ok(None) };
         let rights = Rights::of(&mut org, user.id, &user.role).await?;
+        let networks = org.allowed_networks().await?;
         org.commit().await?;
         Ok(Some(Standing {
             rights,
+            networks,
             proof: SessionProof {
                 life: life_of(&session),
                 id: session.id,

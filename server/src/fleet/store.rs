@@ -16,6 +16,7 @@ mod device_logins;
 mod devices;
 mod enroll_secrets;
 mod invitations;
+mod known_networks;
 mod mails;
 mod migrations;
 mod node_keys;
@@ -51,7 +52,7 @@ use wire::{OrgId, UserId, audit::AuditEvent};
 use self::row::Columns as _;
 pub use self::tenants::Trail;
 pub(super) use self::{
-    accounts::{AccountRow, NewToken, TokenKind},
+    accounts::{AccountRow, NewToken, Redeemed, TokenKind},
     api_keys::{ApiKeyRow, NewApiKeyRow},
     attempts::{Attempt, Bucket},
     audit::AuditFilter,

@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 use wire::{
     Permission, Role, UserId,
-    api::{ChangeUser, NewUser, User},
+    api::{AddedUser, ChangeUser, NewUser, User},
 };
 
 use super::{
@@ -37,8 +37,10 @@ impl Fleet {
         user.ok_or(ManageError::Unknown("user"))
     }
 
-    /// Adds a person. Nobody grants a role above their own.
-    pub async fn add_user(&self, actor: &Actor, new: NewUser) -> Result<User, ManageError> {
+    /// Adds a person. Nobody grants a role above their own. On a server with several organizations
+    /// they are invited: the answer does not tell whether the address has an account in another, and
+    /// nobody else knows the password of one.
+    pub async fn add_user(&self, actor: &Actor, new: NewUser) -> Result<AddedUser, ManageError> {
         actor.require(Permission::UsersWrite)?;
         actor.require_recent_login_of_people(&self.0.config.auth.session, self.now())?;
         let mut errors = FieldErrors::default();
@@ -48,9 +50,13 @@ impl Fleet {
         let password = ("/password", new.password.0.as_str());
         check_password(&mut errors, password, &names, &self.0.config.auth.password);
         errors.into_result().map_err(ManageError::Invalid)?;
+        if self.0.store.only_organization().await?.is_none() {
+            return self.put_invitation(actor, email, new.role).await.map(AddedUser::Invited);
+        }
         let password_hash = self.0.passwords.hash(new.password.clone()).await?;
         let id = UserId(Uuid::now_v7());
-        let row = NewUserRow { email: &email, name: &new.name, password_hash: &password_hash };
+        let (name, password_hash) = (new.name.as_str(), password_hash.as_str());
+        let row = NewUserRow { email: &email, name, password_hash, email_verified_at: None };
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         actor.require_all(&known_role(&mut org, &new.role).await?)?;
         org.add_user(id, row, &new.role, self.now())
@@ -60,7 +66,7 @@ impl Fleet {
         let deed = (EventKind::UserCreated, format!("user {id}"));
         self.record_deed(&mut org, actor, deed, json!({"role": new.role}));
         org.commit().await?;
-        Ok(user)
+        Ok(AddedUser::Added(user))
     }
 
     /// Gives a person another role, shuts them out, or lets them in again.

@@ -1,7 +1,7 @@
 //! Who asks: extractors. A handler that does not take [`SignedIn`] cannot name an actor.
 
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, OptionalFromRequestParts},
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 
@@ -14,14 +14,15 @@ use super::{
 };
 use crate::{
     Fleet,
-    fleet::{Actor, fingerprint::ClientHints, sessions, tokens},
+    fleet::{Actor, fingerprint::ClientHints, limits::Part, sessions, tokens},
 };
 
 /// A person or script that presented a good access token or API key.
 #[derive(Debug)]
 pub struct SignedIn(pub Actor);
 
-/// Where a request comes from and with which program, for those who are not signed in yet.
+/// Where a request comes from and with which program, for those who are not signed in yet. Taking it
+/// counts the request for its network.
 #[derive(Debug)]
 pub struct Caller {
     address: ClientAddress,
@@ -49,20 +50,40 @@ impl FromRequestParts<Fleet> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
         let address = ClientAddress::from_request_parts(parts, fleet).await?;
         let authenticated = authenticate(parts, fleet, address).await;
-        // Signing in and out has limits of its own.
-        if parts.uri.path().starts_with("/auth/") {
-            return authenticated.map(Self);
-        }
+        let part = part_of(parts);
         let quota = match &authenticated {
-            Ok(actor) => fleet.count_request(actor)?,
-            Err(error) if error.status() == 401 => fleet.count_stranger(address.0)?,
+            Ok(actor) => fleet.count_request(actor, part)?,
+            Err(error) if error.status() == 401 => fleet.count_stranger(address.0, part)?,
             Err(error) => return Err(error.clone()),
         };
         if let Some(told) = parts.extensions.get::<Told>() {
             told.tell(quota);
         }
-        authenticated.map(Self)
+        let actor = authenticated?;
+        if part == Part::Api {
+            actor.require_network()?;
+        }
+        Ok(Self(actor))
     }
+}
+
+/// Nobody, where no proof is presented; one that is no good is refused.
+impl OptionalFromRequestParts<Fleet> for SignedIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        fleet: &Fleet,
+    ) -> Result<Option<Self>, ApiError> {
+        if presented(&parts.headers)?.is_none() {
+            return Ok(None);
+        }
+        <Self as FromRequestParts<Fleet>>::from_request_parts(parts, fleet).await.map(Some)
+    }
+}
+
+fn part_of(parts: &Parts) -> Part {
+    if parts.uri.path().starts_with("/auth/") { Part::Accounts } else { Part::Api }
 }
 
 async fn authenticate(
@@ -136,6 +157,7 @@ impl FromRequestParts<Fleet> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
         let address = ClientAddress::from_request_parts(parts, fleet).await?;
+        fleet.count_stranger(address.0, part_of(parts))?;
         let text = |name: &str| {
             let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()

@@ -24,7 +24,7 @@ use crate::fleet::{
     enroll::EnrollError,
     errors::{AccountError, ManageError, SignInError, TooMany},
     keys::KeyError,
-    limits::{Policy, Quota},
+    limits::{LimitError, Policy, Quota},
     nodes::NodeError,
     proof::ProofError,
     tokens::TokenError,
@@ -112,7 +112,7 @@ impl ApiError {
     /// What was missing, if this refuses somebody known what they may not do.
     pub(super) fn forbidden(&self) -> Option<String> {
         let Refusal { kind, detail, .. } = &*self.0;
-        let forbidden = *kind == problems::FORBIDDEN;
+        let forbidden = [problems::FORBIDDEN, problems::IP_NOT_ALLOWED].contains(kind);
         forbidden.then(|| detail.clone().unwrap_or_else(|| kind.title.to_owned()))
     }
 
@@ -187,7 +187,7 @@ impl ApiError {
 
 /// How a caller stands with a limit, as draft-ietf-httpapi-ratelimit-headers-11 has it.
 pub(super) fn tell_quota(headers: &mut HeaderMap, quota: &Quota) {
-    let Policy { name, limit, window } = quota.policy;
+    let Policy { name, limit, window, .. } = quota.policy;
     let (window, reset) = (window.as_secs(), seconds(quota.resets_after));
     for (header, text) in [
         ("ratelimit-policy", format!("\"{name}\";q={limit};w={window}")),
@@ -235,6 +235,15 @@ impl From<TooMany> for ApiError {
     }
 }
 
+impl From<LimitError> for ApiError {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::TooMany(error) => error.into(),
+            LimitError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<ProofError> for ApiError {
     fn from(error: ProofError) -> Self {
         match error {
@@ -271,6 +280,7 @@ impl From<Forbidden> for ApiError {
     fn from(forbidden: Forbidden) -> Self {
         let kind = match forbidden {
             Forbidden::StepUp => problems::STEP_UP_REQUIRED,
+            Forbidden::Network(_) => problems::IP_NOT_ALLOWED,
             Forbidden::Lacking(_) | Forbidden::PeopleOnly | Forbidden::AboveOwnRole => {
                 problems::FORBIDDEN
             }
@@ -293,7 +303,7 @@ impl From<SignInError> for ApiError {
             SignInError::NotAMember => Self::because(problems::FORBIDDEN, error),
             SignInError::SameOrganization => Self::because(problems::CONFLICT, error),
             SignInError::Account(error) => error.into(),
-            SignInError::TooMany(error) => error.into(),
+            SignInError::Limit(error) => error.into(),
             SignInError::Busy(_) => Self::of(problems::BUSY),
             SignInError::Keys(error) => error.into(),
             SignInError::Store(error) => error.into(),
@@ -307,13 +317,14 @@ impl From<AccountError> for ApiError {
             AccountError::Off => Self::of(problems::NOT_FOUND),
             AccountError::WrongToken => Self::of(problems::TOKEN_INVALID),
             AccountError::WrongPassword => Self::of(problems::WRONG_PASSWORD),
+            AccountError::Unverified => Self::of(problems::EMAIL_UNVERIFIED),
             AccountError::PasswordExpired(token) => Self::from(Refusal {
                 change_token: Some(token),
                 ..Refusal::of(problems::PASSWORD_EXPIRED)
             }),
-            AccountError::Forbidden(forbidden) => Self::because(problems::FORBIDDEN, forbidden),
+            AccountError::Forbidden(forbidden) => forbidden.into(),
             AccountError::Invalid(errors) => Self::invalid(errors),
-            AccountError::TooMany(error) => error.into(),
+            AccountError::Limit(error) => error.into(),
             AccountError::Busy(_) => Self::of(problems::BUSY),
             AccountError::Store(error) => error.into(),
         }
@@ -361,7 +372,7 @@ impl From<ApprovalError> for ApiError {
         match error {
             ApprovalError::Unknown => Self::of(problems::NOT_FOUND),
             ApprovalError::Forbidden(forbidden) => forbidden.into(),
-            ApprovalError::TooMany(error) => error.into(),
+            ApprovalError::Limit(error) => error.into(),
             ApprovalError::SignIn(error) => error.into(),
             ApprovalError::Store(error) => error.into(),
         }

@@ -83,6 +83,9 @@ fn add_refusals(operation: &mut Operation, path: &str, agents: bool) {
     if operation.security.is_some() {
         statuses.insert(401);
     }
+    if operation.security.is_some() || path.starts_with("/auth/") {
+        statuses.insert(429);
+    }
     if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
         statuses.insert(400);
     }

@@ -25,13 +25,18 @@ pub struct PageQuery {
 
 impl PageQuery {
     fn resolve(&self) -> Result<Page, ApiError> {
-        let limit = self.limit.unwrap_or(DEFAULT_PAGE);
-        if !(1..=MAX_PAGE).contains(&limit) {
-            let detail = format!("limit: must be between 1 and {MAX_PAGE}");
-            return Err(ApiError::because(problems::INVALID_PARAMETER, detail));
-        }
-        Ok(Page { limit, after: self.after })
+        Ok(Page { limit: limit_of(self.limit)?, after: self.after })
     }
+}
+
+/// How many items a page has for which `asked` are asked.
+pub(super) fn limit_of(asked: Option<u32>) -> Result<u32, ApiError> {
+    let limit = asked.unwrap_or(DEFAULT_PAGE);
+    if (1..=MAX_PAGE).contains(&limit) {
+        return Ok(limit);
+    }
+    let detail = format!("limit: must be between 1 and {MAX_PAGE}");
+    Err(ApiError::because(problems::INVALID_PARAMETER, detail))
 }
 
 impl FromRequestParts<Fleet> for Page {

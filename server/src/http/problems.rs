@@ -58,8 +58,12 @@ problems! {
         "It is unknown, was used before, or its session has ended. A refresh token works once; within seconds it gives the same new tokens again, after that using it ends the session. Sign in again.";
     FORBIDDEN = "forbidden" 403 "You may not do this":
         "The role, or the scopes of the API key, do not allow it. `detail` names the permission that is missing. API keys cannot manage API keys, nor make or remove people whose role can; nobody grants a role above their own, or rotates a key that may do more than they.";
+    IP_NOT_ALLOWED = "ip-not-allowed" 403 "The organization does not let anybody in from there":
+        "Its owner says which networks its people and API keys may ask from (`allowed_networks` of `PATCH /organization`). What is about one's own account under `/auth` works from anywhere.";
     WRONG_PASSWORD = "wrong-password" 403 "The present password is wrong":
         "It is asked for again where something changes that it protects.";
+    EMAIL_UNVERIFIED = "email-unverified" 403 "Nobody has shown that the address is theirs":
+        "The account was made by somebody else, who may know its password. Ask for another password (`POST /auth/forgot-password`), which shows that the address is yours, and repeat the request with it.";
     PASSWORD_EXPIRED = "password-expired" 403 "The password is too old":
         "It was right, but is older than `auth.password.max_age`. Set another at `POST /auth/reset-password` with `change_token`, which works for ten minutes, and sign in again.";
     WRONG_KEY = "wrong-key" 403 "The key is for something else":
@@ -87,7 +91,7 @@ problems! {
     LAST_OWNER = "last-owner" 409 "An organization keeps at least one owner":
         "Make somebody else an owner first.";
     ROLE_IN_USE = "role-in-use" 409 "The role cannot be deleted":
-        "Somebody has it, in the organization or in a team: give them another first. Owner, admin, operator and viewer are roles of every organization.";
+        "Somebody has it, in the organization or in a team, or is invited to it: give them another first. Owner, admin, operator and viewer are roles of every organization.";
     TEAM_IN_USE = "team-in-use" 409 "The team has devices":
         "A team with devices cannot be deleted. Delete the devices, or enroll them with a secret of another team.";
     BODY_TOO_LARGE = "body-too-large" 413 "The body is too large":

@@ -30,6 +30,13 @@ crate::on_both_databases! {
     an_invitation_goes_no_higher_than_who_sends_it,
     without_mail_the_invitation_is_handed_over,
     who_has_an_account_joins_with_it,
+    an_account_that_somebody_else_made_joins_nothing_before_its_address_is_shown,
+    where_there_are_several_organizations_whoever_is_added_is_invited,
+    an_invitation_ends_with_the_rights_of_whoever_sent_it,
+    nobody_takes_back_an_invitation_above_their_own_role,
+    an_invitation_that_ran_out_is_swept,
+    each_mail_confirms_the_registration_that_it_is_about,
+    mail_that_strangers_send_is_limited_per_network,
     a_person_of_two_organizations_switches_between_them,
     a_refresh_token_used_twice_is_told_by_mail,
     mail_that_cannot_be_sent_waits,
@@ -147,6 +154,7 @@ async fn whoever_confirms_the_address_owns_an_organization(server: TestServer) {
 /// Rows: B7, E8
 async fn a_confirmation_works_once_when_fifty_race(server: TestServer) {
     let server = mailing(&server, |_| {}).await;
+    server.owner().await;
     register(&server, "ann@x.org").await.expect(202);
     let token = token(&mails(&server).await[0]);
     let replies = join_all((0..50).map(|_| verify(&server, &token))).await;
@@ -158,6 +166,7 @@ async fn a_confirmation_works_once_when_fifty_race(server: TestServer) {
 /// Rows: E8
 async fn a_confirmation_runs_out_after_a_day(server: TestServer) {
     let server = mailing(&server, |_| {}).await;
+    server.owner().await;
     register(&server, "ann@x.org").await.expect(202);
     let token = token(&mails(&server).await[0]);
     server.pass(24 * 3600);
@@ -167,6 +176,7 @@ async fn a_confirmation_runs_out_after_a_day(server: TestServer) {
 /// Rows: E12
 async fn the_newest_mail_alone_confirms(server: TestServer) {
     let server = mailing(&server, |_| {}).await;
+    server.owner().await;
     register(&server, "ann@x.org").await.expect(202);
     let first = token(&mails(&server).await[0]);
     for email in ["ann@x.org", "nobody@x.org"] {
@@ -184,7 +194,12 @@ async fn registration_is_off_unless_the_operator_wants_it(server: TestServer) {
     server.owner().await;
     register(&server, "ann@x.org").await.expect(404).problem("not-found");
     let off = mailing(&server, |config| config.auth.registration = false).await;
+    off.owner().await;
     register(&off, "ann@x.org").await.expect(404);
+    let empty = mailing(&server, |_| {}).await;
+    register(&empty, "ann@x.org").await.expect(404).problem("not-found");
+    empty.owner().await;
+    register(&empty, "ann@x.org").await.expect(202);
 }
 
 /// Rows: E7
@@ -411,13 +426,181 @@ async fn who_has_an_account_joins_with_it(server: TestServer) {
     let owner = server.owner().await;
     let other = server.other_organization().await;
     let token = invite(&server, &owner, "other@example.org", "viewer").await.text("token");
-    server.post("/auth/accept-invitation").json(json!({"token": token})).await.expect(204);
+    let accept = || server.post("/auth/accept-invitation");
+    accept().json(json!({"token": token})).await.expect(422);
+    let third = "Third walrus, 9 ledgers";
+    let wrong = accept().json(json!({"token": token, "name": "Bob", "password": third})).await;
+    wrong.expect(403).problem("wrong-password");
+    accept().by(&owner).json(json!({"token": token})).await.expect(422);
+    accept().bearer("nonsense").json(json!({"token": token})).await.expect(401);
+    let key = json!({"name": "k", "scopes": ["devices:read"]});
+    let key = server.post("/api-keys").by(&other).json(key).await.text("key");
+    accept().bearer(&key).json(json!({"token": token})).await.expect(422);
+    accept().by(&other).json(json!({"token": token})).await.expect(204);
+    accept().by(&other).json(json!({"token": token})).await.expect(400).problem("token-invalid");
     let people = server.get("/users").by(&owner).await.json();
     assert_eq!(people["items"].as_array().unwrap().len(), 2);
     let here = server.get("/auth/user").by(&other).await.json();
     assert_eq!(here["organization"], "Other", "their session is where it was");
     server.delete(&format!("/users/{}", other.id)).by(&owner).await.expect(204);
     server.get("/auth/user").by(&other).await.expect(200);
+}
+
+/// Rows: E4, O7
+async fn an_account_that_somebody_else_made_joins_nothing_before_its_address_is_shown(
+    server: TestServer,
+) {
+    let server = mailing(&server, cheap).await;
+    let owner = server.owner().await;
+    server.add_user(&owner, "eve@x.org", Role::Viewer).await;
+    let other = server.other_organization().await;
+    invite(&server, &other, "eve@x.org", "admin").await.expect(201);
+    let invitation = token(&mails(&server).await[0]);
+    let join = async |password: &str| {
+        let accept = json!({"token": invitation, "name": "Eve", "password": password});
+        server.post("/auth/accept-invitation").json(accept).await
+    };
+    join(PASSWORD).await.expect(403).problem("email-unverified");
+    let eve = server.login("eve@x.org").await;
+    assert_eq!(server.get("/auth/user").by(&eve).await.json()["email_verified"], false);
+    let accept = server.post("/auth/accept-invitation").by(&eve);
+    accept.json(json!({"token": invitation})).await.expect(403).problem("email-unverified");
+    forget(&server, "eve@x.org").await.expect(202);
+    reset(&server, &token(&mails(&server).await[0]), OTHER).await.expect(204);
+    join(PASSWORD).await.expect(403).problem("wrong-password");
+    join(OTHER).await.expect(204);
+    let me = login(&server, "eve@x.org", OTHER).await.expect(200).json();
+    assert_eq!(me["user"]["email_verified"], true);
+}
+
+/// Rows: R7
+async fn where_there_are_several_organizations_whoever_is_added_is_invited(server: TestServer) {
+    let owner = server.owner().await;
+    let other = server.other_organization().await;
+    let third = "Third walrus, 9 ledgers";
+    let add = async |email: &str| {
+        let new = json!({"email": email, "name": "N", "role": "viewer", "password": third});
+        server.post("/users").by(&owner).json(new).await
+    };
+    let (free, taken) = (add("free@example.org").await, add(&other.email).await);
+    let names = |reply: &Reply| {
+        let reply = reply.expect(202).json();
+        reply.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(names(&free), names(&taken));
+    login(&server, "free@example.org", third).await.expect(401);
+    let people = server.get("/users").by(&owner).await.json();
+    assert_eq!(people["items"].as_array().unwrap().len(), 1);
+    for wrong in [
+        json!({}),
+        json!({"name": "Bob"}),
+        json!({"password": third}),
+        json!({"name": "Bob", "password": "short"}),
+    ] {
+        let try_with = async |token: String| {
+            let mut accept = wrong.clone();
+            accept["token"] = token.into();
+            let reply = server.post("/auth/accept-invitation").json(accept).await;
+            reply.expect(422).json()["errors"].clone()
+        };
+        assert_eq!(try_with(free.text("token")).await, try_with(taken.text("token")).await);
+    }
+    server.login(&other.email).await;
+    add(&owner.email).await.expect(409).problem("conflict");
+}
+
+/// Rows: R7, C15
+async fn an_invitation_ends_with_the_rights_of_whoever_sent_it(server: TestServer) {
+    let owner = server.owner().await;
+    let change = async |whom: &Person, change: Value| {
+        let call = server.call("PATCH", &format!("/users/{}", whom.id)).by(&owner);
+        call.json(change).await.expect(200);
+    };
+    let admin = server.person(&owner, Role::Admin).await;
+    let sent = invite(&server, &admin, "bob@x.org", "admin").await.text("token");
+    for (gone, back) in [
+        (json!({"role": "operator"}), json!({"role": "admin"})),
+        (json!({"disabled": true}), json!({"disabled": false})),
+    ] {
+        change(&admin, gone).await;
+        accept(&server, &sent).await.expect(400).problem("token-invalid");
+        change(&admin, back).await;
+    }
+    accept(&server, &sent).await.expect(204);
+    let sent = invite(&server, &server.login(&admin.email).await, "ann@x.org", "viewer").await;
+    server.delete(&format!("/users/{}", admin.id)).by(&owner).await.expect(204);
+    accept(&server, &sent.text("token")).await.expect(400).problem("token-invalid");
+    let scopes = ["users:invite", "devices:read", "teams:read", "telemetry:read"];
+    let key = json!({"name": "k", "kind": "service", "scopes": scopes});
+    let key = server.post("/api-keys").by(&owner).json(key).await.json();
+    let by_key = async |email: &str| {
+        let call = server.post("/invitations").bearer(&text(&key, "key"));
+        call.json(json!({"email": email, "role": "viewer"})).await.expect(201).text("token")
+    };
+    let (first, second) = (by_key("cy@x.org").await, by_key("di@x.org").await);
+    accept(&server, &first).await.expect(204);
+    server.delete(&format!("/api-keys/{}", text(&key, "id"))).by(&owner).await.expect(204);
+    accept(&server, &second).await.expect(400).problem("token-invalid");
+}
+
+/// Rows: R7, R19
+async fn nobody_takes_back_an_invitation_above_their_own_role(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let made = invite(&server, &owner, "bob@x.org", "owner").await.json();
+    invite(&server, &admin, "bob@x.org", "viewer").await.expect(403).problem("forbidden");
+    let path = format!("/invitations/{}", text(&made, "id"));
+    server.delete(&path).by(&admin).await.expect(403).problem("forbidden");
+    accept(&server, &text(&made, "token")).await.expect(204);
+}
+
+async fn an_invitation_that_ran_out_is_swept(server: TestServer) {
+    let owner = server.owner().await;
+    invite(&server, &owner, "bob@x.org", "viewer").await.expect(201);
+    let left = async || {
+        let credentials = "SELECT hash FROM credentials WHERE kind = 'invitation'";
+        (server.sql("SELECT id FROM invitations").await.len(), server.sql(credentials).await.len())
+    };
+    server.fleet.sweep().await.unwrap();
+    assert_eq!(left().await, (1, 1));
+    server.pass(7 * 86_400);
+    server.fleet.sweep().await.unwrap();
+    assert_eq!(left().await, (0, 0));
+}
+
+/// Rows: E5, E8
+async fn each_mail_confirms_the_registration_that_it_is_about(server: TestServer) {
+    let server = mailing(&server, cheap).await;
+    server.owner().await;
+    let register = async |organization: &str| {
+        let wish = json!({"email": "ann@x.org", "name": "Ann", "password": PASSWORD,
+                          "organization": organization});
+        server.post("/auth/register").json(wish).await.expect(202);
+        mails(&server).await.remove(0)
+    };
+    let own = register("Ours").await;
+    register("Theirs").await;
+    let resend = json!({"email": "ann@x.org"});
+    server.post("/auth/verify-email/resend").json(resend).await.expect(202);
+    assert!(mails(&server).await.is_empty(), "nobody could tell which it would confirm");
+    verify(&server, &token(&own)).await.expect(204);
+    let me = login(&server, "ann@x.org", PASSWORD).await.expect(200).json();
+    assert_eq!(me["user"]["organization"], "Ours");
+    assert_eq!(me["user"]["email_verified"], true);
+}
+
+/// Rows: E6
+async fn mail_that_strangers_send_is_limited_per_network(server: TestServer) {
+    let server = mailing(&server, |_| {}).await;
+    let owner = server.owner().await;
+    for n in 0..30 {
+        forget(&server, &format!("{n}@x.org")).await.expect(202);
+    }
+    forget(&server, &owner.email).await.expect(429).problem("too-many-attempts");
+    let resend = json!({"email": owner.email});
+    server.post("/auth/verify-email/resend").json(resend.clone()).await.expect(429);
+    let elsewhere = server.post("/auth/forgot-password").json(resend).from("198.51.100.7");
+    elsewhere.await.expect(202);
 }
 
 /// Rows: C6, O7
@@ -435,7 +618,8 @@ async fn a_person_of_two_organizations_switches_between_them(server: TestServer)
     // What one belongs to longest comes first.
     server.pass(1);
     let token = invite(&server, &owner, "other@example.org", "viewer").await.text("token");
-    server.post("/auth/accept-invitation").json(json!({"token": token})).await.expect(204);
+    let accept = json!({"token": token, "password": PASSWORD});
+    server.post("/auth/accept-invitation").json(accept).await.expect(204);
     let listed = server.get("/auth/orgs").by(&other).await.json();
     let names: Vec<_> = listed["items"].as_array().unwrap().iter().map(|it| &it["role"]).collect();
     assert_eq!(names, ["owner", "viewer"]);
@@ -458,6 +642,7 @@ async fn a_person_of_two_organizations_switches_between_them(server: TestServer)
     assert_eq!(only["items"].as_array().unwrap().len(), 1);
 }
 
+/// Rows: E3, M3
 async fn a_refresh_token_used_twice_is_told_by_mail(server: TestServer) {
     let server = mailing(&server, |_| {}).await;
     let owner = server.owner().await;
@@ -494,6 +679,7 @@ async fn mail_that_cannot_be_sent_waits(server: TestServer) {
 
 async fn two_processes_send_each_mail_once(server: TestServer) {
     let server = mailing(&server, |_| {}).await;
+    server.owner().await;
     for n in 0..10 {
         register(&server, &format!("ann{n}@x.org")).await.expect(202);
     }
@@ -507,6 +693,7 @@ async fn two_processes_send_each_mail_once(server: TestServer) {
 /// Rows in part: W3
 async fn a_registration_names_every_broken_rule(server: TestServer) {
     let server = mailing(&server, |_| {}).await;
+    server.owner().await;
     let broken = async |password: &str| -> Vec<Value> {
         let wish = json!({"email": "ann@x.org", "name": "Ann Miller", "password": password,
                           "organization": "Rocketry"});

@@ -64,6 +64,8 @@ async fn login(server: &TestServer, email: &str, password: &str) -> Reply {
 async fn every_kind_of_event_is_emitted(server: TestServer) {
     let server = accounts::mailing(&server, |_| {}).await;
     let owner = server.owner().await;
+    // Before there is another organization, where whoever is added is invited.
+    server.add_user(&owner, "first@example.com", Role::Viewer).await;
     emit_sessions(&server, &owner).await;
     emit_people(&server, &owner).await;
     emit_accounts(&server, &owner).await;
@@ -120,6 +122,8 @@ async fn emit_people(server: &TestServer, owner: &Person) {
     server.delete(&path).by(owner).await.expect(204);
     let rename = json!({"name": "Acme Ltd"});
     server.call("PATCH", "/organization").by(owner).json(rename).await.expect(200);
+    let anywhere = json!({"allowed_networks": []});
+    server.call("PATCH", "/organization").by(owner).json(anywhere).await.expect(200);
     server.delete(&format!("/teams/{team}")).by(owner).await.expect(204);
 }
 
@@ -154,7 +158,7 @@ async fn emit_accounts(server: &TestServer, owner: &Person) {
     }));
     let ann = Person::from(&ann.await.expect(200).json());
     server.post("/invitations").by(owner).json(invite("ann@x.org")).await.expect(201);
-    let join = json!({"token": sent().await});
+    let join = json!({"token": sent().await, "password": other});
     server.post("/auth/accept-invitation").json(join).await.expect(204);
     let acme = server.get("/organization").by(owner).await.text("id");
     server.post("/auth/org/switch").by(&ann).json(json!({"org_id": acme})).await.expect(200);

@@ -314,6 +314,8 @@ fn behind_a_named_proxy_plain_http_is_for_the_proxy_alone() {
     });
 }
 
+/// Rows: A8
+/// Rows in part: F2
 #[test]
 fn logs_hold_no_secret_even_when_they_tell_everything_else() {
     let dir = tempfile::tempdir().unwrap();

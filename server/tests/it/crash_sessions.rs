@@ -21,7 +21,8 @@ const ENOUGH: usize = 120;
 
 const CONFIG: &str = "\
 auth: {jwt: {alg: ES256, secret: 0123456789abcdef0123456789abcdef}}
-limits: {requests_per_minute: 100000, refreshes_per_minute: 100000}
+limits: {requests_per_minute: 100000, refreshes_per_minute: 100000,
+    sign_in_requests_per_minute: 100000}
 ";
 
 /// What the workers were told.

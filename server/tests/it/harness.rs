@@ -27,7 +27,10 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 use wire::Role;
 
-use crate::postgres::{Cluster, owner_of};
+use crate::{
+    accounts,
+    postgres::{Cluster, owner_of},
+};
 
 /// Which database a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +94,7 @@ impl TestServer {
         limits.requests_per_minute = 1_000_000;
         limits.refreshes_per_minute = 1_000_000;
         limits.login_attempts_per_network = 1_000_000;
+        limits.sign_in_requests_per_minute = 1_000_000;
         if engine == Engine::Postgres {
             let url = Cluster::shared().new_database().await;
             config.database.migrate_url = Some(Secret::new(owner_of(&url)));
@@ -162,9 +166,24 @@ impl TestServer {
     pub(crate) async fn person(&self, owner: &Person, role: Role) -> Person {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let email = format!("{role}{}@example.com", NEXT.fetch_add(1, Ordering::SeqCst));
-        let new = json!({"email": email, "name": "Somebody", "role": role, "password": PASSWORD});
-        self.post("/users").by(owner).json(new).await.expect(201);
+        self.add_user(owner, &email, role).await;
         self.login(&email).await
+    }
+
+    /// Adds a person with `role`, who accepts if they are invited.
+    pub(crate) async fn add_user(&self, owner: &Person, email: &str, role: Role) {
+        let new = json!({"email": email, "name": "Somebody", "role": role, "password": PASSWORD});
+        let added = self.post("/users").by(owner).json(new).await;
+        if added.status == 201 {
+            return;
+        }
+        let invited = added.expect(202).json();
+        let token = match invited["token"].as_str() {
+            Some(token) => token.to_owned(),
+            None => accounts::token(accounts::mails(self).await.last().unwrap()),
+        };
+        let accept = json!({"token": token, "name": "Somebody", "password": PASSWORD});
+        self.post("/auth/accept-invitation").json(accept).await.expect(204);
     }
 
     pub(crate) async fn login(&self, email: &str) -> Person {

@@ -14,6 +14,8 @@ crate::on_both_databases! {
     one_hundred_requests_a_minute_each,
     ten_requests_a_minute_for_whoever_shows_no_good_token,
     agents_are_not_limited_by_what_people_do,
+    whoever_guesses_from_many_networks_waits_longer_each_time,
+    requests_about_accounts_have_a_limit_of_their_own,
 }
 
 /// A server with the limits that it has unless told otherwise.
@@ -156,4 +158,63 @@ async fn agents_are_not_limited_by_what_people_do(server: TestServer) {
     for _ in 0..150 {
         assert!(server.orbit_works(&key).await);
     }
+}
+
+/// Rows: L1, B8
+async fn whoever_guesses_from_many_networks_waits_longer_each_time(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let guess = async |network: usize, email: &str, password: &str| {
+        attempt(&server, email, password, &format!("198.51.{network}.7")).await
+    };
+    for email in [owner.email.as_str(), "nobody@example.com"] {
+        for network in 0..10 {
+            guess(network, email, "wrong").await.expect(401);
+        }
+        let refused = guess(10, email, PASSWORD).await;
+        assert_eq!(refused.expect(429).header("retry-after"), Some("1"));
+        assert_eq!(refused.header("ratelimit-policy"), Some("\"login-account\";q=10;w=86400"));
+        for wait in [1, 2, 4, 8] {
+            server.pass(wait - 1);
+            guess(11, email, PASSWORD).await.expect(429);
+            server.pass(1);
+            guess(12 + usize::try_from(wait).unwrap(), email, "wrong").await.expect(401);
+        }
+    }
+    // Whoever comes from where they were before does not wait, and nobody waits for ever.
+    attempt(&server, &owner.email, PASSWORD, "192.0.2.1").await.expect(200);
+    server.pass(900);
+    guess(40, &owner.email, PASSWORD).await.expect(200);
+    for network in 50..53 {
+        guess(network, &owner.email, "wrong").await.expect(401);
+        server.pass(900);
+    }
+    guess(60, &owner.email, "wrong").await.expect(401);
+    guess(40, &owner.email, PASSWORD).await.expect(200);
+}
+
+/// Rows: L3, L4
+async fn requests_about_accounts_have_a_limit_of_their_own(server: TestServer) {
+    let few = |config: &mut Config| {
+        config.limits = Limits { sign_in_requests_per_minute: 3, ..Limits::default() };
+    };
+    let server = TestServer::start_with(server.engine, few).await;
+    let owner = server.owner().await;
+    for _ in 0..100 {
+        server.get("/auth/user").by(&owner).await.expect(200);
+    }
+    let reply = server.get("/auth/user").by(&owner).await;
+    assert_eq!(
+        reply.expect(429).header("ratelimit-policy"),
+        Some("\"account-requests\";q=100;w=60")
+    );
+    server.get("/devices").by(&owner).await.expect(200);
+    for _ in 0..3 {
+        let verify = json!({"token": "nothing"});
+        let call = server.post("/auth/verify-email").json(verify).from("198.51.100.7");
+        call.await.expect(400);
+    }
+    let reply = attempt(&server, &owner.email, PASSWORD, "198.51.100.7").await;
+    assert_eq!(reply.expect(429).header("ratelimit-policy"), Some("\"sign-in\";q=3;w=60"));
+    attempt(&server, &owner.email, PASSWORD, "203.0.113.9").await.expect(200);
 }

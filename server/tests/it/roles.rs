@@ -26,6 +26,7 @@ crate::on_both_databases! {
     a_changed_role_is_recorded_before_and_after,
     whoever_is_disabled_is_out_at_once_and_may_come_back,
     an_organization_makes_roles_of_its_own,
+    who_may_not_read_devices_is_told_which_permission_is_missing,
     a_role_in_a_team_reaches_what_the_team_has,
     an_organization_is_renamed_by_its_owner_alone,
 }
@@ -167,9 +168,11 @@ async fn every_route_asks_for_its_proof(server: TestServer) {
 pub(crate) async fn make(server: &TestServer, owner: &Person, path: &str, n: usize) -> String {
     match path.split('/').nth(1).unwrap() {
         "users" => {
-            let new = json!({"email": format!("made{n}@x.org"), "name": "M", "role": "viewer",
-                             "password": PASSWORD});
-            server.post("/users").by(owner).json(new).await.expect(201).text("id")
+            let email = format!("made{n}@x.org");
+            server.add_user(owner, &email, Role::Viewer).await;
+            let people = server.get("/users?limit=500").by(owner).await.json();
+            let made = people["items"].as_array().unwrap().iter().find(|it| it["email"] == *email);
+            text(made.unwrap(), "id")
         }
         "teams" => {
             let new = json!({"name": format!("made {n}")});
@@ -389,6 +392,11 @@ async fn an_organization_makes_roles_of_its_own(server: TestServer) {
     let path = "/roles/help-desk";
     server.delete(path).by(&owner).await.expect(409).problem("role-in-use");
     change(&server, &owner, &person, json!({"role": "viewer"})).await.expect(200);
+    let invitation = json!({"email": "ann@x.org", "role": "help-desk"});
+    let invited =
+        server.post("/invitations").by(&owner).json(invitation).await.expect(201).text("id");
+    server.delete(path).by(&owner).await.expect(409).problem("role-in-use");
+    server.delete(&format!("/invitations/{invited}")).by(&owner).await.expect(204);
     server.delete(path).by(&owner).await.expect(204);
     server.delete(path).by(&owner).await.expect(404);
     server.delete("/roles/viewer").by(&owner).await.expect(409);
@@ -403,6 +411,23 @@ async fn team_with_device(server: &TestServer, owner: &Person, name: &str) -> (S
     let devices = server.devices(owner).await;
     let device = devices.iter().find(|device| device["hardware_uuid"] == name).unwrap();
     (team, text(device, "id"))
+}
+
+/// Rows: F10
+async fn who_may_not_read_devices_is_told_which_permission_is_missing(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    server.enroll(&secret, machine("ours")).await.expect(200);
+    let viewer = server.person(&owner, Role::Viewer).await;
+    assert_eq!(server.devices(&viewer).await.len(), 1);
+    let none = json!({"name": "member", "permissions": []});
+    server.post("/roles").by(&owner).json(none).await.expect(201);
+    change(&server, &owner, &viewer, json!({"role": "member"})).await.expect(200);
+    let refused = server.get("/devices").by(&viewer).await;
+    let detail = refused.expect(403).problem("forbidden").text("detail");
+    assert!(detail.contains("`devices:read`"), "{detail}");
+    let other = server.other_organization().await;
+    assert!(server.devices(&other).await.is_empty());
 }
 
 /// Rows: R14, R15

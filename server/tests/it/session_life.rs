@@ -20,6 +20,7 @@ crate::on_both_databases! {
     sessions_are_listed_and_ended,
     what_is_sensitive_needs_a_recent_password_from_the_same_network,
     adding_people_needs_a_recent_password,
+    an_organization_lets_nobody_in_from_other_networks,
     a_switch_prolongs_nothing_and_keeps_the_cookie_rules,
     nobody_signs_out_whoever_may_do_more,
     a_token_is_revoked_however_its_id_is_typed,
@@ -244,6 +245,40 @@ async fn adding_people_needs_a_recent_password(server: TestServer) {
         let key = key.expect(201).text("key");
         server.post(path).bearer(&key).from("198.51.100.7").json(body).await.expect(201);
     }
+}
+
+/// Rows: T9
+async fn an_organization_lets_nobody_in_from_other_networks(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let key = json!({"name": "k", "scopes": ["devices:read"]});
+    let key = server.post("/api-keys").by(&owner).json(key).await.text("key");
+    let allow = async |by: &Person, networks: Value, from: &str| {
+        let change = json!({"allowed_networks": networks});
+        server.call("PATCH", "/organization").by(by).from(from).json(change).await
+    };
+    let inside = "203.0.113.9";
+    allow(&admin, json!(["203.0.113.0/24"]), inside).await.expect(403).problem("forbidden");
+    allow(&owner, json!(["203.0.113.0/33"]), inside).await.expect(422);
+    allow(&owner, json!(["198.51.100.0/24"]), inside).await.expect(422).problem("invalid-fields");
+    let set = allow(&owner, json!(["203.0.113.0/24"]), inside).await.expect(200).json();
+    assert_eq!(set["allowed_networks"], json!(["203.0.113.0/24"]));
+    for token in [&admin.access, &key] {
+        server.get("/devices").bearer(token).from(inside).await.expect(200);
+        let outside = server.get("/devices").bearer(token).from("198.51.100.7");
+        let forged = outside.header("x-forwarded-for", inside).await;
+        forged.expect(403).problem("ip-not-allowed");
+        assert!(forged.header("ratelimit").is_some(), "the request counted before");
+    }
+    let all = json!({"what": "user", "id": admin.id});
+    let revoke = server.post("/auth/revocations").by(&owner).from("198.51.100.7");
+    revoke.json(all).await.expect(403).problem("ip-not-allowed");
+    server.get("/auth/user").by(&admin).from("198.51.100.7").await.expect(200);
+    server.post("/auth/logout").by(&admin).from("198.51.100.7").await.expect(204);
+    let other = server.other_organization().await;
+    server.get("/devices").by(&other).from("198.51.100.7").await.expect(200);
+    allow(&owner, json!([]), inside).await.expect(200);
+    server.get("/devices").bearer(&key).from("198.51.100.7").await.expect(200);
 }
 
 /// Rows: T2

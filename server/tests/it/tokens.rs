@@ -26,6 +26,7 @@ crate::on_both_databases! {
     two_servers_with_one_database_sign_with_one_key,
     a_lost_master_key_costs_a_new_signing_key_and_nothing_else,
     a_device_gets_a_short_token_for_others,
+    a_devices_key_speaks_for_its_device_alone,
 }
 
 /// The JSON of one part of a token.
@@ -319,6 +320,36 @@ async fn a_device_gets_a_short_token_for_others(server: TestServer) {
     }
     server.delete(&format!("/devices/{id}")).by(&owner).await.expect(204);
     server.post("/api/fleet/orbit/token").json(request).await.expect(401);
+}
+
+/// Rows in part: F12
+async fn a_devices_key_speaks_for_its_device_alone(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let mut keys = Vec::new();
+    for name in ["a", "b"] {
+        keys.push(server.enroll(&secret, machine(name)).await.text("orbit_node_key"));
+    }
+    let devices = server.devices(&owner).await;
+    let id_of =
+        |name: &str| text(devices.iter().find(|it| it["hardware_uuid"] == name).unwrap(), "id");
+    for (name, key) in ["a", "b"].into_iter().zip(&keys) {
+        assert!(server.orbit_works(key).await);
+        let request = json!({"orbit_node_key": key});
+        let token = server.post("/api/fleet/orbit/token").json(request).await.text("token");
+        assert_eq!(part(&token, 1)["sub"], format!("device_{}", id_of(name)));
+    }
+    let show = async |key: &str| {
+        let request = json!({"orbit_node_key": key, "device_auth_token": "desktop-token-9f8e7d"});
+        server.post("/api/fleet/orbit/device_token").json(request).await
+    };
+    show(&keys[0]).await.expect(200);
+    show(&keys[1]).await.expect(409);
+    server.post("/api/osquery/config").json(json!({"node_key": keys[0]})).await.expect(401);
+    let gone = json!({"state": "decommissioned"});
+    let path = format!("/devices/{}", id_of("a"));
+    server.call("PATCH", &path).by(&owner).json(gone).await.expect(200);
+    assert!(!server.orbit_works(&keys[0]).await && server.orbit_works(&keys[1]).await);
 }
 
 /// Rows: P2

@@ -61,6 +61,7 @@ struct Data {
     org_id: Option<OrgId>,
     invitation_id: Option<InvitationId>,
     user_id: Option<wire::UserId>,
+    registration_id: Option<String>,
     address: String,
 }
 
@@ -76,7 +77,7 @@ impl Fleet {
         let data: Data = serde_json::from_str(&mail.data).unwrap_or_default();
         let to = mail.recipient.as_str();
         let text = match MailKind::of(&mail.kind) {
-            Some(MailKind::Registration) => self.registration(to).await?,
+            Some(MailKind::Registration) => self.registration(to, data.registration_id).await?,
             Some(MailKind::ResetPassword) => self.reset(to).await?,
             Some(MailKind::ChangeEmail) => self.change_of_email(to, &data).await?,
             Some(MailKind::Invitation) => self.invitation_text(&data).await?,
@@ -102,7 +103,7 @@ impl Fleet {
     }
 
     /// Asked for an account: the token if there is none yet, else a notice.
-    async fn registration(&self, to: &str) -> Result<Option<Text>, StoreError> {
+    async fn registration(&self, to: &str, id: Option<String>) -> Result<Option<Text>, StoreError> {
         let exists = self.0.store.account_of(to).await?.is_some();
         let mut tx = self.0.store.apart().await?;
         if exists {
@@ -115,10 +116,17 @@ impl Fleet {
                     .to_owned(),
             )));
         }
-        let Some(id) = tx.newest_registration(to).await? else { return Ok(None) };
+        // The registration that the mail is about, not another that somebody else had for this address.
+        let id = match id {
+            Some(id) => Some(id),
+            None => tx.only_registration(to).await?,
+        };
+        let Some(id) = id else { return Ok(None) };
         let token = secrets::new_token();
         let until = self.now() + VERIFY_LIFETIME;
-        tx.put_registration_token(&id, &Hash::of(&token), until).await?;
+        if !tx.put_registration_token(&id, &Hash::of(&token), until).await? {
+            return Ok(None);
+        }
         tx.keep().await?;
         let command = self.command("account verify-email");
         Ok(Some(("Confirm your address", told(&command, &token, until))))

@@ -38,6 +38,15 @@ pub(in crate::fleet) struct NewToken<'a> {
     pub expires_at: Timestamp,
 }
 
+/// A token that was used up.
+#[derive(Debug)]
+pub(in crate::fleet) struct Redeemed {
+    pub kind: TokenKind,
+    pub user_id: UserId,
+    /// The address that it is for.
+    pub email: String,
+}
+
 /// A person as far as their account goes.
 #[derive(Debug, Clone)]
 pub(in crate::fleet) struct AccountRow {
@@ -46,6 +55,8 @@ pub(in crate::fleet) struct AccountRow {
     pub name: String,
     pub password_hash: String,
     pub password_changed_at: Timestamp,
+    /// When a mail to the address was answered, if one was.
+    pub email_verified_at: Option<Timestamp>,
 }
 
 impl Store {
@@ -233,14 +244,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Uses a token up: whose it is, and the address that it is for. Of many at once, one succeeds.
+    /// Uses a token up. Of many at once, one succeeds.
     pub(in crate::fleet) async fn redeem_token(
         &mut self,
         kinds: &[TokenKind],
         hash: &Hash,
         now: Timestamp,
-    ) -> Result<Option<(UserId, String)>, StoreError> {
-        for kind in kinds {
+    ) -> Result<Option<Redeemed>, StoreError> {
+        for &kind in kinds {
             let row = sqlx::query(
                 "DELETE FROM one_time_tokens WHERE hash = $1 AND kind = $2 AND expires_at > $3
                  RETURNING user_id, email",
@@ -251,7 +262,8 @@ impl Tx {
             .fetch_optional(&mut *self.inner)
             .await?;
             if let Some(row) = row {
-                return Ok(Some((row.parsed("user_id")?, row.text("email")?)));
+                let (user_id, email) = (row.parsed("user_id")?, row.text("email")?);
+                return Ok(Some(Redeemed { kind, user_id, email }));
             }
         }
         Ok(None)
@@ -297,35 +309,51 @@ impl Tx {
         row.map(|row| row.text("email")).transpose()
     }
 
-    /// Gives a person another address. One that somebody else has is a duplicate.
+    /// Gives a person an address, which may be the one that they have, once they have answered a mail
+    /// to it. One that somebody else has is a duplicate.
     pub(in crate::fleet) async fn set_email(
         &mut self,
         user_id: UserId,
         email: &str,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE users SET email = $2 WHERE id = $1")
+        sqlx::query("UPDATE users SET email = $2, email_verified_at = $3 WHERE id = $1")
             .bind(user_id.to_string())
             .bind(email.to_owned())
+            .bind(now.as_millisecond())
             .execute(&mut *self.inner)
             .await?;
         Ok(())
+    }
+
+    /// Whether a person has answered a mail to their address.
+    pub(in crate::fleet) async fn is_email_verified(
+        &mut self,
+        user_id: UserId,
+    ) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT email_verified_at FROM users WHERE id = $1")
+            .bind(user_id.to_string())
+            .fetch_optional(&mut *self.inner)
+            .await?;
+        let verified_at = row.map(|row| row.optional_time("email_verified_at")).transpose()?;
+        Ok(verified_at.flatten().is_some())
     }
 
     /// Deletes tokens and registrations that ran out.
     pub(in crate::fleet) async fn sweep_accounts(
         &mut self,
         now: Timestamp,
-        wished_before: Timestamp,
+        asked_before: Timestamp,
     ) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM one_time_tokens WHERE expires_at <= $1")
             .bind(now.as_millisecond())
             .execute(&mut *self.inner)
             .await?;
         sqlx::query("DELETE FROM registrations WHERE created_at <= $1")
-            .bind(wished_before.as_millisecond())
+            .bind(asked_before.as_millisecond())
             .execute(&mut *self.inner)
             .await?;
-        Ok(())
+        self.sweep_known_networks(now).await
     }
 }
 
@@ -336,5 +364,6 @@ fn account(row: &AnyRow) -> Result<AccountRow, StoreError> {
         name: row.text("name")?,
         password_hash: row.text("password_hash")?,
         password_changed_at: row.time("password_changed_at")?,
+        email_verified_at: row.optional_time("email_verified_at")?,
     })
 }

@@ -163,7 +163,7 @@ impl OrgStore {
         &mut self,
         id: ApiKeyId,
         address: &str,
-        now: Timestamp,
+        (long_ago, now): (Timestamp, Timestamp),
     ) -> Result<bool, StoreError> {
         let noted = self
             .query(
@@ -173,7 +173,7 @@ impl OrgStore {
             .bind(id.to_string())
             .bind(now.as_millisecond())
             .bind(address.to_owned())
-            .bind(now.as_millisecond() - 60_000)
+            .bind(long_ago.as_millisecond())
             .execute(self.connection())
             .await?;
         Ok(noted.rows_affected() == 1)

@@ -5,12 +5,14 @@ use uuid::Uuid;
 
 use super::{Access, Store, StoreError, Tx, row::Columns as _};
 
-/// At most `limit` attempts within any `window`.
+/// At most `limit` attempts within any `window`; or, with `longest_wait`, each one beyond the limit
+/// waits twice as long as the one before, from a second up to that.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::fleet) struct Bucket {
     pub name: String,
     pub limit: u32,
     pub window: SignedDuration,
+    pub longest_wait: Option<SignedDuration>,
 }
 
 /// What became of an attempt.
@@ -93,6 +95,9 @@ async fn full_until(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
     let since = now - bucket.window;
+    if let Some(longest) = bucket.longest_wait {
+        return waits_until(tx, (bucket, longest), now).await;
+    }
     // Of more than the limit, the one that has to pass is the limit's from the end.
     let row = sqlx::query(
         "SELECT at FROM attempts WHERE bucket = $1 AND at > $2 ORDER BY at DESC LIMIT 1 OFFSET $3",
@@ -103,4 +108,23 @@ async fn full_until(
     .fetch_optional(&mut *tx.inner)
     .await?;
     row.map(|row| Ok(row.time("at")? + bucket.window)).transpose()
+}
+
+/// When the next attempt is looked at, of a bucket that is never full but slows down.
+async fn waits_until(
+    tx: &mut Tx,
+    (bucket, longest): (&Bucket, SignedDuration),
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n, MAX(at) AS last FROM attempts WHERE bucket = $1 AND at > $2",
+    )
+    .bind(bucket.name.clone())
+    .bind((now - bucket.window).as_millisecond())
+    .fetch_one(&mut *tx.inner)
+    .await?;
+    let Some(last) = row.optional_time("last")? else { return Ok(None) };
+    let Some(beyond) = row.count("n")?.checked_sub(bucket.limit.max(1)) else { return Ok(None) };
+    let wait = SignedDuration::from_secs(1 << beyond.min(32)).min(longest);
+    Ok(Some(last + wait).filter(|until| *until > now))
 }

@@ -1,24 +1,30 @@
 //! Invitations to an organization.
 
+use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use wire::{InvitationId, api::Invitation};
 
 use super::{CredentialKind, Hash, Keyset, OrgStore, StoreError, row::Columns as _};
 
 impl OrgStore {
-    /// Keeps an invitation instead of one that the address had.
+    /// The invitation of an address, in lower case.
+    pub(in crate::fleet) async fn invitation_of(
+        &mut self,
+        email: &str,
+    ) -> Result<Option<Invitation>, StoreError> {
+        let row = self
+            .query("SELECT * FROM invitations WHERE org_id = $1 AND email = $2")
+            .bind(email.to_owned())
+            .fetch_optional(self.connection())
+            .await?;
+        row.as_ref().map(invitation).transpose()
+    }
+
+    /// Keeps an invitation. An address has one at most.
     pub(in crate::fleet) async fn put_invitation(
         &mut self,
         invitation: &Invitation,
     ) -> Result<(), StoreError> {
-        let before = self
-            .query("SELECT id FROM invitations WHERE org_id = $1 AND email = $2")
-            .bind(invitation.email.clone())
-            .fetch_optional(self.connection())
-            .await?;
-        if let Some(row) = before {
-            self.remove_invitation(row.parsed("id")?).await?;
-        }
         self.query(
             "INSERT INTO invitations (org_id, id, email, role, invited_by, created_at, expires_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -81,6 +87,25 @@ impl OrgStore {
             .await?;
         self.remove_credentials(CredentialKind::Invitation, &id.to_string()).await?;
         Ok(removed.rows_affected() == 1)
+    }
+
+    /// Deletes invitations that ran out, with their tokens.
+    pub(in crate::fleet) async fn sweep_invitations(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "DELETE FROM credentials WHERE org_id = $1 AND kind = 'invitation'
+             AND subject_id IN (SELECT id FROM invitations WHERE org_id = $1 AND expires_at <= $2)",
+        )
+        .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        self.query("DELETE FROM invitations WHERE org_id = $1 AND expires_at <= $2")
+            .bind(now.as_millisecond())
+            .execute(self.connection())
+            .await?;
+        Ok(())
     }
 }
 

@@ -42,7 +42,7 @@ impl Store {
         now: Timestamp,
         again_at: Timestamp,
     ) -> Result<Option<MailRow>, StoreError> {
-        let mut tx = self.begin(Access::Write).await?;
+        let mut tx = self.begin(Access::Note).await?;
         let row = sqlx::query("SELECT * FROM mails WHERE due_at <= $1 ORDER BY due_at, id LIMIT 1")
             .bind(now.as_millisecond())
             .fetch_optional(&mut *tx.inner)
@@ -70,7 +70,7 @@ impl Store {
 
     /// Takes a mail out of the queue: it was sent, or never will be.
     pub(in crate::fleet) async fn remove_mail(&self, id: &str) -> Result<(), StoreError> {
-        let mut tx = self.begin(Access::Write).await?;
+        let mut tx = self.begin(Access::Note).await?;
         sqlx::query("DELETE FROM mails WHERE id = $1")
             .bind(id.to_owned())
             .execute(&mut *tx.inner)
@@ -84,7 +84,7 @@ impl Store {
         id: &str,
         due_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut tx = self.begin(Access::Write).await?;
+        let mut tx = self.begin(Access::Note).await?;
         sqlx::query("UPDATE mails SET due_at = $2 WHERE id = $1")
             .bind(id.to_owned())
             .bind(due_at.as_millisecond())

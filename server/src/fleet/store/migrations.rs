@@ -51,6 +51,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0007_ended_organizations.sql"),
         include_str!("../../../migrations/postgres/0007_ended_organizations.sql"),
     ),
+    (
+        8,
+        "networks",
+        include_str!("../../../migrations/sqlite/0008_networks.sql"),
+        include_str!("../../../migrations/postgres/0008_networks.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

@@ -36,18 +36,19 @@ impl Tx {
         Ok(())
     }
 
-    /// The newest registration with that address.
-    pub(in crate::fleet) async fn newest_registration(
+    /// The registration with that address, if there is exactly one.
+    pub(in crate::fleet) async fn only_registration(
         &mut self,
         email: &str,
     ) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query(
-            "SELECT id FROM registrations WHERE email = $1 ORDER BY created_at DESC, id DESC LIMIT 1",
-        )
-        .bind(email.to_owned())
-        .fetch_optional(&mut *self.inner)
-        .await?;
-        row.map(|row| row.text("id")).transpose()
+        let rows = sqlx::query("SELECT id FROM registrations WHERE email = $1 LIMIT 2")
+            .bind(email.to_owned())
+            .fetch_all(&mut *self.inner)
+            .await?;
+        match rows.as_slice() {
+            [row] => row.text("id").map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Makes a token lead to a registration, instead of the one before. `false` when there is

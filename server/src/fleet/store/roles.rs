@@ -87,7 +87,7 @@ impl OrgStore {
         Ok(())
     }
 
-    /// Whether anybody has the role, in the organization or in a team.
+    /// Whether anybody has the role, in the organization or in a team, or is invited to it.
     pub(in crate::fleet) async fn is_role_used(
         &mut self,
         name: &RoleName,
@@ -95,7 +95,8 @@ impl OrgStore {
         let row = self
             .query(
                 "SELECT (SELECT COUNT(*) FROM memberships WHERE org_id = $1 AND role = $2)
-                 + (SELECT COUNT(*) FROM team_members WHERE org_id = $1 AND role = $2) AS n",
+                 + (SELECT COUNT(*) FROM team_members WHERE org_id = $1 AND role = $2)
+                 + (SELECT COUNT(*) FROM invitations WHERE org_id = $1 AND role = $2) AS n",
             )
             .bind(name.to_string())
             .fetch_one(self.connection())

@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use sqlx::{Executor as _, any::AnyRow};
 use wire::{OrgId, Role, UserId, api::Organization};
 
-use super::{Access, Hash, NewUserRow, OrgStore, Store, StoreError, Tx, row::Columns as _};
+use super::{
+    super::networks::Networks,
+    Access, Hash, NewUserRow, OrgStore, Store, StoreError, Tx,
+    row::{Columns as _, corrupt},
+};
 
 /// Whose audit trail there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +129,13 @@ impl Store {
 }
 
 impl Tx {
+    /// Whether anybody can sign in yet.
+    pub(in crate::fleet) async fn has_users(&mut self) -> Result<bool, StoreError> {
+        let row =
+            sqlx::query("SELECT COUNT(*) AS n FROM users").fetch_one(&mut *self.inner).await?;
+        Ok(row.number("n")? > 0)
+    }
+
     /// Makes an organization that nobody belongs to yet.
     pub(in crate::fleet) async fn add_organization_row(
         &mut self,
@@ -166,14 +177,35 @@ impl Tx {
 impl OrgStore {
     pub(in crate::fleet) async fn organization(&mut self) -> Result<Organization, StoreError> {
         let row = self
-            .query("SELECT id, name, created_at FROM organizations WHERE id = $1")
+            .query("SELECT id, name, created_at, allowed_networks FROM organizations WHERE id = $1")
             .fetch_one(self.connection())
             .await?;
         Ok(Organization {
             id: row.parsed("id")?,
             name: row.text("name")?,
             created_at: row.time("created_at")?,
+            allowed_networks: networks(&row)?.to_list(),
         })
+    }
+
+    /// The networks that this organization's people and keys may ask from.
+    pub(in crate::fleet) async fn allowed_networks(&mut self) -> Result<Networks, StoreError> {
+        let row = self
+            .query("SELECT allowed_networks FROM organizations WHERE id = $1")
+            .fetch_one(self.connection())
+            .await?;
+        networks(&row)
+    }
+
+    pub(in crate::fleet) async fn set_allowed_networks(
+        &mut self,
+        networks: &Networks,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE organizations SET allowed_networks = $2 WHERE id = $1")
+            .bind(networks.to_list().join(","))
+            .execute(self.connection())
+            .await?;
+        Ok(())
     }
 
     pub(in crate::fleet) async fn rename_organization(
@@ -236,4 +268,11 @@ impl OrgStore {
             .await?;
         Ok((u64::from(row.count("devices")?), u64::from(row.count("users")?)))
     }
+}
+
+fn networks(row: &AnyRow) -> Result<Networks, StoreError> {
+    let text = row.text("allowed_networks")?;
+    let listed: Vec<_> =
+        text.split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect();
+    Networks::read(&listed).map_err(|error| corrupt("allowed_networks", error))
 }

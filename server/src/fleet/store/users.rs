@@ -23,6 +23,8 @@ pub(in crate::fleet) struct NewUserRow<'a> {
     pub email: &'a str,
     pub name: &'a str,
     pub password_hash: &'a str,
+    /// When a mail to the address was answered, if one was.
+    pub email_verified_at: Option<Timestamp>,
 }
 
 impl Store {
@@ -66,14 +68,15 @@ impl OrgStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO users (id, email, name, password_hash, created_at, password_changed_at)
-             VALUES ($1, $2, $3, $4, $5, $5)",
+            "INSERT INTO users (id, email, name, password_hash, created_at, password_changed_at,
+             email_verified_at) VALUES ($1, $2, $3, $4, $5, $5, $6)",
         )
         .bind(id.to_string())
         .bind(user.email.to_owned())
         .bind(user.name.to_owned())
         .bind(user.password_hash.to_owned())
         .bind(now.as_millisecond())
+        .bind(user.email_verified_at.map(Timestamp::as_millisecond))
         .execute(self.connection())
         .await?;
         self.add_member(id, role, now).await

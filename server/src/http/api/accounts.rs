@@ -68,15 +68,19 @@ pub async fn resend_verification(
     Ok(mail_will_tell())
 }
 
-/// Joins the organization that an invitation is for.
+/// Joins the organization that an invitation is for. Who has an account joins with it: with its
+/// password, or a session of it.
 #[utoipa::path(post, path = "/auth/accept-invitation", tag = "accounts", request_body = AcceptInvitation,
-    responses((status = 204, description = "Done."), (status = 400, body = wire::api::Problem)))]
+    responses((status = 204, description = "Done."), (status = 400, body = wire::api::Problem),
+        (status = 401, body = wire::api::Problem)))]
 pub async fn accept_invitation(
     State(fleet): State<Fleet>,
+    signed_in: Option<SignedIn>,
     caller: Caller,
     ApiJson(request): ApiJson<AcceptInvitation>,
 ) -> Result<StatusCode, ApiError> {
-    fleet.accept_invitation(request, caller.as_caller().address).await?;
+    let actor = signed_in.map(|SignedIn(actor)| actor);
+    fleet.accept_invitation(actor.as_ref(), request, caller.as_caller().address).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

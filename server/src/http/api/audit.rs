@@ -11,14 +11,18 @@ use futures_util::stream;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use wire::{
-    api::{DEFAULT_PAGE, MAX_PAGE, Page as ListPage},
+    api::{MAX_PAGE, Page as ListPage},
     audit::{AuditEvent, AuditHead},
 };
 
 use crate::{
     Fleet,
     fleet::Actor,
-    http::{auth::SignedIn, error::ApiError, pagination::Parameters, problems},
+    http::{
+        auth::SignedIn,
+        error::ApiError,
+        pagination::{Parameters, limit_of},
+    },
 };
 
 /// Which events.
@@ -51,11 +55,7 @@ pub async fn list(
     SignedIn(actor): SignedIn,
     Parameters(query): Parameters<EventQuery>,
 ) -> Result<Json<ListPage<AuditEvent>>, ApiError> {
-    let limit = query.limit.unwrap_or(DEFAULT_PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        let detail = format!("limit: must be between 1 and {MAX_PAGE}");
-        return Err(ApiError::because(problems::INVALID_PARAMETER, detail));
-    }
+    let limit = limit_of(query.limit)?;
     let after = query.after.unwrap_or_default();
     let items = fleet.audit_events(&actor, (after, limit), query.event).await?;
     let full = u32::try_from(items.len()).is_ok_and(|length| length == limit);

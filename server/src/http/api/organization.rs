@@ -1,7 +1,7 @@
 //! `/organization`, the one that the request is for, and `/billing`.
 
 use axum::{Json, extract::State, http::StatusCode};
-use wire::api::{Billing, Organization, RenameOrganization};
+use wire::api::{Billing, ChangeOrganization, Organization};
 
 use crate::{
     Fleet,
@@ -19,16 +19,16 @@ pub async fn show(
     Ok(Json(fleet.organization(&actor).await?))
 }
 
-/// Renames it.
-#[utoipa::path(patch, path = "/organization", tag = "organization", request_body = RenameOrganization,
+/// Renames it, or says where its people and keys may ask from.
+#[utoipa::path(patch, path = "/organization", tag = "organization", request_body = ChangeOrganization,
     security(("access_token" = []), ("api_key" = [])),
     responses((status = 200, body = Organization)))]
-pub async fn rename(
+pub async fn change(
     State(fleet): State<Fleet>,
     SignedIn(actor): SignedIn,
-    ApiJson(request): ApiJson<RenameOrganization>,
+    ApiJson(change): ApiJson<ChangeOrganization>,
 ) -> Result<Json<Organization>, ApiError> {
-    Ok(Json(fleet.rename_organization(&actor, request).await?))
+    Ok(Json(fleet.change_organization(&actor, change).await?))
 }
 
 /// Deletes it with everything in it, and the people who are in no other.

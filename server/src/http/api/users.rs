@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use wire::{
     UserId,
-    api::{ChangeUser, NewUser, Page as ListPage, User},
+    api::{AddedUser, ChangeUser, CreatedInvitation, NewUser, Page as ListPage, User},
 };
 
 use crate::{
@@ -29,16 +29,23 @@ pub async fn list(
     Ok(Json(fleet.users(&actor, page).await?))
 }
 
-/// Adds a person. Nobody grants a role above their own.
+/// Adds a person. Nobody grants a role above their own. On a server with several organizations they
+/// are invited.
 #[utoipa::path(post, path = "/users", tag = "users", request_body = NewUser,
     security(("access_token" = []), ("api_key" = [])),
-    responses((status = 201, body = User), (status = 409, body = wire::api::Problem)))]
+    responses((status = 201, body = User), (status = 202, body = CreatedInvitation),
+        (status = 409, body = wire::api::Problem)))]
 pub async fn create(
     State(fleet): State<Fleet>,
     SignedIn(actor): SignedIn,
     ApiJson(new): ApiJson<NewUser>,
-) -> Result<(StatusCode, Json<User>), ApiError> {
-    Ok((StatusCode::CREATED, Json(fleet.add_user(&actor, new).await?)))
+) -> Result<(StatusCode, Json<AddedUser>), ApiError> {
+    let added = fleet.add_user(&actor, new).await?;
+    let status = match added {
+        AddedUser::Added(_) => StatusCode::CREATED,
+        AddedUser::Invited(_) => StatusCode::ACCEPTED,
+    };
+    Ok((status, Json(added)))
 }
 
 /// Shows one.
