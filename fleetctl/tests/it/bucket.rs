@@ -216,8 +216,11 @@ async fn contested(State(seen): State<Arc<Mutex<Vec<String>>>>, request: Request
                     <Name>updates</Name></ListBucketResult>";
         return list.into_response();
     }
-    let name = request.uri().path().rsplit_once('/').unwrap().1.to_owned();
-    let header = |name| request.headers().get(name).map(|it| it.to_str().unwrap().to_owned());
+    let (request, body) = request.into_parts();
+    // Whoever is answered before all is sent may lose the answer.
+    axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let name = request.uri.path().rsplit_once('/').unwrap().1.to_owned();
+    let header = |name| request.headers.get(name).map(|it| it.to_str().unwrap().to_owned());
     let condition = header(header::IF_NONE_MATCH);
     let caching = header(header::CACHE_CONTROL).unwrap();
     seen.lock().unwrap().push(format!("{name} {} {caching}", condition.as_deref().unwrap_or("-")));

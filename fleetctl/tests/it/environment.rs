@@ -45,9 +45,6 @@ fn every_variable_of_a_refused_flag_is_refused() {
         ("FLEETCTL_USE_SYSTEM_CONFIGURATION", "true"),
         ("FLEETCTL_DISABLE_KEYSTORE", "1"),
         ("FLEETCTL_FLEET_MANAGED_HOST_IDENTITY_CERTIFICATE", "true"),
-        ("FLEETCTL_APP_STORE_CONNECT_API_KEY_ID", "x"),
-        ("FLEETCTL_APP_STORE_CONNECT_API_KEY_ISSUER", "x"),
-        ("FLEETCTL_APP_STORE_CONNECT_API_KEY_CONTENT", "x"),
     ] {
         let home = Home::new().with(name, value);
         home.write("bin/orbit", "#!/bin/sh\n");

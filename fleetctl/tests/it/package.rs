@@ -193,7 +193,7 @@ fn everything_wrong_is_told_at_once_and_nothing_is_made() {
         "--host-identifier `hostname`",
         "--outfile and --out-dir contradict",
         "is in a folder that is not there",
-        "--notarize is refused",
+        "--notarize needs --type pkg",
     ] {
         assert!(said.contains(problem), "{problem:?} is missing in {said}");
     }
@@ -246,9 +246,8 @@ fn flags_of_other_kinds_of_packages_are_refused_not_ignored() {
         &["--identifier", "x"][..],
         &["--sign-identity", "x"],
         &["--notarize"],
-        &["--app-store-connect-api-key-id", "x"],
-        &["--app-store-connect-api-key-issuer", "x"],
-        &["--app-store-connect-api-key-content", "x"],
+        &["--app-store-connect-api-key-file", "x"],
+        &["--no-wait"],
         &["--local-wix-dir", "x"],
         &["--use-system-configuration"],
         &["--disable-keystore"],

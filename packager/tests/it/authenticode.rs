@@ -79,8 +79,10 @@ fn osslsigncode_accepts_what_each_kind_of_key_signs() {
             let said = judge(&pki, folder.path(), file, &signed);
             assert!(said.contains("Succeeded"), "{file} by {name}: {said}");
             assert!(said.contains("Timestamp"), "{said}");
-            let halfway = changed(&signed, signed.len() / 2);
-            let said = judge(&pki, folder.path(), file, &halfway);
+            // Where a stream ends within a sector of an msi, bytes belong to nothing.
+            let cabinet = signed.windows(4).position(|bytes| bytes == b"MSCF");
+            let at = cabinet.map_or(signed.len() / 2, |cabinet| cabinet + 100);
+            let said = judge(&pki, folder.path(), file, &changed(&signed, at));
             assert!(!said.contains("Succeeded"), "changed {file}: {said}");
         }
     }

@@ -8,6 +8,8 @@ impl Check {
     /// Apple looks at signed packages alone, whose signatures have timestamps.
     pub(super) fn notary(&mut self, args: &PackageArgs, types: &[Type]) -> Option<Notary> {
         if !args.notarize {
+            let stray = args.notary.stray();
+            self.problems.extend(stray.map(|flag| format!("{flag} goes together with --notarize")));
             return None;
         }
         let code = &args.code;

@@ -13,8 +13,9 @@ use super::{
 use crate::{commands::package::files::unreadable, flags::Output, prompt::hidden};
 
 const AFTER_HELP: &str = "\
-Sends a signed package to Apple's notary, waits for its verdict, and appends the ticket that it gives. Whoever is
-interrupted runs the same command again: what was sent is remembered in FILE.notarization.
+Sends a signed package to Apple's notary, waits for its verdict, and appends the ticket that it
+gives. Whoever is interrupted runs the same command again: what was sent is remembered in
+FILE.notarization.
 
 Environment:
   FLEETCTL_APP_STORE_CONNECT_API_KEY_ID, FLEETCTL_APP_STORE_CONNECT_API_KEY_ISSUER
@@ -25,7 +26,7 @@ Environment:
 Examples:
   fleetctl package notarize --app-store-connect-api-key-file AuthKey_2X9R4HXF34.p8 \\
       --app-store-connect-api-key-id 2X9R4HXF34 \\
-      --app-store-connect-api-key-issuer 57246542-96fe-1a63-e053-0824d011072a fleetd-1.2.3.pkg
+      --app-store-connect-api-key-issuer \"$ISSUER\" fleetd-1.2.3.pkg
   fleetctl package notarize --no-wait fleetd-1.2.3.pkg";
 
 /// Has a signed pkg notarized by Apple, and appends the ticket
@@ -102,6 +103,13 @@ pub(crate) struct Notary {
 }
 
 impl NotaryArgs {
+    /// A flag that says how to notarize, if one is given that no variable stands for.
+    pub(crate) fn stray(&self) -> Option<&'static str> {
+        let file = self.app_store_connect_api_key_file.as_ref();
+        file.map(|_| "--app-store-connect-api-key-file")
+            .or_else(|| self.no_wait.then_some("--no-wait"))
+    }
+
     /// Tells everything that is wrong at once.
     pub(crate) fn checked(&self) -> Result<Notary, Vec<String>> {
         let mut problems = Vec::new();
