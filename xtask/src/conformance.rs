@@ -29,6 +29,7 @@ auth: {jwt: {alg: EdDSA}}
 limits:
   requests_per_minute: 1000000
   anonymous_requests_per_minute: 1000000
+  sign_in_requests_per_minute: 1000000
   refreshes_per_minute: 1000000
   login_attempts: 1000000
   login_attempts_per_network: 1000000

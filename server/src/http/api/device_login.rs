@@ -120,7 +120,8 @@ struct Page {
 /// The page where a person approves.
 #[utoipa::path(get, path = "/auth/device", tag = "sessions", params(("user_code" = Option<String>, Query)),
     responses((status = 200, body = String, content_type = "text/html", description = "The page."),
-        (status = 404, body = String, content_type = "text/html"), (status = 429, body = String, content_type = "text/html")))]
+        (status = 404, body = String, content_type = "text/html"),
+        (status = 429, content((String = "text/html"), (wire::api::Problem = "application/problem+json")))))]
 pub async fn page(
     State(fleet): State<Fleet>,
     caller: Caller,
