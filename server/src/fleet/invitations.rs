@@ -149,17 +149,13 @@ impl Fleet {
     ) -> Result<(), AccountError> {
         let hash = Hash::of(&request.token.0);
         let found = self.0.store.credential(CredentialKind::Invitation, &hash).await?;
-        let Credential { org_id, subject_id } = found.ok_or(AccountError::WrongToken)?;
-        let mut org = self.0.store.org(org_id, Access::Read).await?;
-        let invitation = org.invitation(&subject_id).await?.ok_or(AccountError::WrongToken)?;
-        let organization = org.organization_name().await?;
-        let stands = self.still_stands(&mut org, &invitation).await?;
-        org.commit().await?;
-        if !stands {
-            return Err(AccountError::WrongToken);
-        }
+        let credential = found.ok_or(AccountError::WrongToken)?;
+        let org_id = credential.org_id;
+        let (invitation, organization) = self.open_invitation(&credential).await?;
         let joiner = match self.0.store.account_of(&invitation.email).await? {
             Some(account) => {
+                // Whoever has just made it with this token has used that up: no guess is counted.
+                self.open_invitation(&credential).await?;
                 let names = (account.email.as_str(), organization.as_str());
                 let as_new = self.check_new_account(&request, names);
                 self.prove_own(&account, actor, (request.password, address), as_new).await?;
@@ -184,6 +180,20 @@ impl Fleet {
         self.record_in(&mut org, &event);
         org.commit().await?;
         Ok(())
+    }
+
+    /// The invitation, if it can be accepted, and the name of its organization.
+    async fn open_invitation(
+        &self,
+        credential: &Credential,
+    ) -> Result<(Invitation, String), AccountError> {
+        let mut org = self.0.store.org(credential.org_id, Access::Read).await?;
+        let invitation = org.invitation(&credential.subject_id).await?;
+        let invitation = invitation.ok_or(AccountError::WrongToken)?;
+        let organization = org.organization_name().await?;
+        let stands = self.still_stands(&mut org, &invitation).await?;
+        org.commit().await?;
+        if stands { Ok((invitation, organization)) } else { Err(AccountError::WrongToken) }
     }
 
     /// Whether an invitation can be accepted: in time, and whoever sent it could send it today.
