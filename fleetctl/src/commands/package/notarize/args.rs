@@ -10,7 +10,17 @@ use super::{
     key::ApiKey,
     service::{Places, Service},
 };
-use crate::{commands::package::files::unreadable, flags::Output, prompt::hidden};
+use crate::{
+    commands::package::files::unreadable, config::variable, flags::Output, prompt::hidden,
+};
+
+/// Flags, and the variables that count where they are not given.
+const KEY_ID: (&str, &str) =
+    ("--app-store-connect-api-key-id", "FLEETCTL_APP_STORE_CONNECT_API_KEY_ID");
+const KEY_ISSUER: (&str, &str) =
+    ("--app-store-connect-api-key-issuer", "FLEETCTL_APP_STORE_CONNECT_API_KEY_ISSUER");
+const KEY_CONTENT: (&str, &str) =
+    ("--app-store-connect-api-key-content", "FLEETCTL_APP_STORE_CONNECT_API_KEY_CONTENT");
 
 const AFTER_HELP: &str = "\
 Sends a signed package to Apple's notary, waits for its verdict, and appends the ticket that it
@@ -48,27 +58,17 @@ pub(crate) struct NotarizeArgs {
 #[group(skip)]
 #[command(next_help_heading = "Notarization (pkg)")]
 pub(crate) struct NotaryArgs {
-    /// Number of a key of App Store Connect
-    #[arg(
-        long,
-        value_name = "ID",
-        env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_ID",
-        hide_env_values = true
-    )]
+    /// Number of a key of App Store Connect, else `FLEETCTL_APP_STORE_CONNECT_API_KEY_ID`
+    #[arg(long, value_name = "ID")]
     pub app_store_connect_api_key_id: Option<String>,
-    /// Number of who made the key
-    #[arg(
-        long,
-        value_name = "ID",
-        env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_ISSUER",
-        hide_env_values = true
-    )]
+    /// Number of who made the key, else `FLEETCTL_APP_STORE_CONNECT_API_KEY_ISSUER`
+    #[arg(long, value_name = "ID")]
     pub app_store_connect_api_key_issuer: Option<String>,
     /// File with the key, `AuthKey_<ID>.p8`
     #[arg(long, value_name = "FILE")]
     pub app_store_connect_api_key_file: Option<PathBuf>,
-    /// The key itself, as Fleet has it; better given by the variable
-    #[arg(long, value_name = "PEM", env = "FLEETCTL_APP_STORE_CONNECT_API_KEY_CONTENT", hide_env_values = true, value_parser = hidden)]
+    /// The key itself, as Fleet has it; safer in `FLEETCTL_APP_STORE_CONNECT_API_KEY_CONTENT`
+    #[arg(long, value_name = "PEM", value_parser = hidden)]
     pub app_store_connect_api_key_content: Option<Hidden>,
     /// Do not wait for Apple's notary
     #[arg(long)]
@@ -103,26 +103,33 @@ pub(crate) struct Notary {
 }
 
 impl NotaryArgs {
-    /// A flag that says how to notarize, if one is given that no variable stands for.
+    /// A flag that says how to notarize, if one is given.
     pub(crate) fn stray(&self) -> Option<&'static str> {
-        let file = self.app_store_connect_api_key_file.as_ref();
-        file.map(|_| "--app-store-connect-api-key-file")
-            .or_else(|| self.no_wait.then_some("--no-wait"))
+        let flags = [
+            (self.app_store_connect_api_key_id.is_some(), KEY_ID.0),
+            (self.app_store_connect_api_key_issuer.is_some(), KEY_ISSUER.0),
+            (self.app_store_connect_api_key_file.is_some(), "--app-store-connect-api-key-file"),
+            (self.app_store_connect_api_key_content.is_some(), KEY_CONTENT.0),
+            (self.no_wait, "--no-wait"),
+            (self.notary_url.is_some(), "--notary-url"),
+            (self.notary_bucket_url.is_some(), "--notary-bucket-url"),
+            (self.notary_ticket_url.is_some(), "--notary-ticket-url"),
+        ];
+        flags.into_iter().find_map(|(given, flag)| given.then_some(flag))
     }
 
     /// Tells everything that is wrong at once.
     pub(crate) fn checked(&self) -> Result<Notary, Vec<String>> {
         let mut problems = Vec::new();
-        let mut need = |value: &Option<String>, flag: &str| match value {
-            Some(value) if !value.is_empty() => value.clone(),
-            _ => {
+        let mut need = |value: &Option<String>, (flag, name): (&str, &str)| {
+            let value = value.clone().or_else(|| Some(variable(name)?.0.clone()));
+            value.filter(|value| !value.is_empty()).unwrap_or_else(|| {
                 problems.push(format!("{flag} must say with which key Apple is asked"));
                 String::new()
-            }
+            })
         };
-        let id = need(&self.app_store_connect_api_key_id, "--app-store-connect-api-key-id");
-        let issuer =
-            need(&self.app_store_connect_api_key_issuer, "--app-store-connect-api-key-issuer");
+        let id = need(&self.app_store_connect_api_key_id, KEY_ID);
+        let issuer = need(&self.app_store_connect_api_key_issuer, KEY_ISSUER);
         let pem = self.pem(&id, &issuer).map_err(|problem| problems.push(problem)).ok();
         match pem {
             Some(pem) if problems.is_empty() => Ok(Notary {
@@ -145,18 +152,23 @@ impl NotaryArgs {
     /// The text of the key, which has been tried out.
     fn pem(&self, id: &str, issuer: &str) -> Result<Hidden, String> {
         let flag = "--app-store-connect-api-key-file";
-        let (pem, whence) =
-            match (&self.app_store_connect_api_key_file, &self.app_store_connect_api_key_content) {
-                (Some(path), _) => {
-                    let text = fs::read_to_string(path);
-                    let text = text.map_err(|error| unreadable(flag, path, &error))?;
-                    (Hidden(text), format!("{flag} `{}`", path.display()))
-                }
-                (None, Some(content)) => {
-                    (content.clone(), "--app-store-connect-api-key-content".to_owned())
-                }
-                (None, None) => return Err(format!("{flag} must name the file with the key")),
-            };
+        let content = || {
+            let given = self.app_store_connect_api_key_content.clone();
+            let given = given.map(|content| (content, KEY_CONTENT.0));
+            given.or_else(|| Some((variable(KEY_CONTENT.1)?, KEY_CONTENT.1)))
+        };
+        let (pem, whence) = match &self.app_store_connect_api_key_file {
+            Some(path) => {
+                let text = fs::read_to_string(path);
+                let text = text.map_err(|error| unreadable(flag, path, &error))?;
+                (Hidden(text), format!("{flag} `{}`", path.display()))
+            }
+            None => {
+                let (content, whence) =
+                    content().ok_or_else(|| format!("{flag} must name the file with the key"))?;
+                (content, whence.to_owned())
+            }
+        };
         ApiKey::new(id, issuer, &pem.0)
             .map(|_| pem)
             .map_err(|reason| format!("{whence} cannot be used: {reason}"))
