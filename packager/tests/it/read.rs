@@ -72,7 +72,7 @@ fn packed(tree: &FileTree, kind: Kind) -> Listing {
 fn found(contents: &Contents, tree: &FileTree) -> Listing {
     let ours = |path: &str| tree.iter().any(|(its, _)| its.as_str() == path);
     let files =
-        contents.files.iter().filter(|(path, found)| ours(path) || found.kind != FoundKind::Dir);
+        contents.files.iter().filter(|(path, found)| found.kind != FoundKind::Dir || ours(path));
     files
         .map(|(path, found)| {
             (path.clone(), (found.kind, found.mode, found.size, found.target.clone()))

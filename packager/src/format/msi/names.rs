@@ -1,6 +1,6 @@
 //! What files and folders are called in the tables of an installer.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
@@ -47,7 +47,8 @@ fn hash(text: &str) -> String {
 /// Gives names of eight letters and three to files and folders that have longer ones.
 #[derive(Debug, Default)]
 pub(super) struct ShortNames {
-    taken: BTreeSet<(String, String)>,
+    /// How many there are already for a folder, letters, extension, and number of digits.
+    given: BTreeMap<(String, String, String, usize), u32>,
 }
 
 impl ShortNames {
@@ -57,23 +58,28 @@ impl ShortNames {
             return name.to_owned();
         }
         let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-        let letters = |text: &str, most| -> String {
-            let plain = text.chars().filter(char::is_ascii_alphanumeric).take(most);
-            plain.map(|letter| letter.to_ascii_uppercase()).collect()
-        };
         let extension = match letters(extension, 3) {
             none if none.is_empty() => none,
             some => format!(".{some}"),
         };
-        for number in 1_u32.. {
-            let tail = format!("~{number}");
-            let short = format!("{}{tail}{extension}", letters(stem, 8 - tail.len()));
-            if self.taken.insert((folder.to_owned(), short.clone())) {
-                return format!("{short}|{name}");
+        for digits in 1..=6 {
+            let stem = letters(stem, 7 - digits);
+            let first = 10_u32.pow(digits as u32 - 1);
+            let given = (folder.to_owned(), stem.clone(), extension.clone(), digits);
+            let given = self.given.entry(given).or_default();
+            if *given < 9 * first {
+                let number = first + *given;
+                *given += 1;
+                return format!("{stem}~{number}{extension}|{name}");
             }
         }
-        unreachable!("there are fewer files than numbers")
+        unreachable!("the tables have room for fewer files")
     }
+}
+
+fn letters(text: &str, most: usize) -> String {
+    let plain = text.chars().filter(char::is_ascii_alphanumeric).take(most);
+    plain.map(|letter| letter.to_ascii_uppercase()).collect()
 }
 
 fn is_short(name: &str) -> bool {
@@ -99,6 +105,11 @@ mod tests {
         assert_eq!(names.of("b", "packaged.secret"), "PACKAG~1.SEC|packaged.secret");
         assert_eq!(names.of("a", "fleet_client"), "FLEETC~1|fleet_client");
         assert_eq!(names.of("a", "a.b.c"), "AB~1.C|a.b.c");
+        for number in 2..=9 {
+            names.of("a", &format!("fleet_client_{number}"));
+        }
+        assert_eq!(names.of("a", "fleet_client_10"), "FLEET~10|fleet_client_10");
+        assert_eq!(names.of("a", "fleet_service"), "FLEETS~1|fleet_service");
     }
 
     #[test]
