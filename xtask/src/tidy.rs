@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules of this repository that no compiler keeps. `cargo test` runs it,
 //! too.
 
+mod asvs;
 mod documents;
 mod imports;
 mod licenses;
@@ -53,6 +54,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     findings.extend(imports::idle_rules(&documents));
     findings.extend(documents::check(&documents));
     findings.extend(rows::check(&documents));
+    findings.extend(asvs::check(&documents));
     findings.extend(manifests::check(workspace, &documents)?);
     findings.extend(licenses::check(workspace)?);
     findings.sort();

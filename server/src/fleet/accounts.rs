@@ -245,15 +245,14 @@ impl Fleet {
         Ok(())
     }
 
-    /// The account of a person who asks and gives the password. Wrong guesses are limited.
+    /// The account of a person who asks, from the network of their sign-in, and gives the password.
+    /// Wrong guesses are limited.
     async fn prove_password(
         &self,
         actor: &Actor,
         password: Hidden,
     ) -> Result<AccountRow, AccountError> {
-        if !matches!(actor.proof, Proof::Session(_)) {
-            return Err(Forbidden::PeopleOnly.into());
-        }
+        actor.require_home(&self.0.config.auth.session)?;
         let key = format!("password of {}", actor.user_id);
         let taken = self.take(&[(self.login_policy(), key)]).await?;
         let account = self.0.store.account(actor.user_id).await?;

@@ -190,8 +190,18 @@ impl Actor {
     ) -> Result<(), Forbidden> {
         let Proof::Session(session) = &self.proof else { return Err(Forbidden::PeopleOnly) };
         let age = now.duration_since(session.authenticated_at);
-        let at_home = rules.ip_binding == IpBinding::Off || self.is_at_home(session);
-        if age < rules.recent_login.as_signed() && at_home {
+        if age < rules.recent_login.as_signed() {
+            self.require_home(rules)
+        } else {
+            Err(Forbidden::StepUp)
+        }
+    }
+
+    /// Passes if a person asks from the network that they showed their password from: for what
+    /// takes the password itself, so that it does not matter how long ago that was.
+    pub(super) fn require_home(&self, rules: &Rules) -> Result<(), Forbidden> {
+        let Proof::Session(session) = &self.proof else { return Err(Forbidden::PeopleOnly) };
+        if rules.ip_binding == IpBinding::Off || self.is_at_home(session) {
             Ok(())
         } else {
             Err(Forbidden::StepUp)

@@ -99,6 +99,7 @@ impl Fleet {
         SetTeamRole { role }: SetTeamRole,
     ) -> Result<TeamMember, ManageError> {
         actor.require(Permission::TeamsWrite)?;
+        actor.require_recent_login_of_people(&self.0.config.auth.session, self.now())?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.team(team_id).await?.ok_or(ManageError::Unknown("team"))?;
         let user = org.user(user_id).await?.ok_or(ManageError::Unknown("user"))?;

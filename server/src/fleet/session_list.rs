@@ -46,9 +46,12 @@ impl Fleet {
         })
     }
 
-    /// Ends a session of the person who asks.
+    /// Ends a session of the person who asks. Another than the one that they ask with takes a recent
+    /// password, so that whoever stole one cannot keep its person out.
     pub async fn end_session(&self, actor: &Actor, id: SessionId) -> Result<(), ManageError> {
-        in_person(actor)?;
+        if in_person(actor)?.id != id.to_string() {
+            actor.require_recent_login(&self.0.config.auth.session, self.now())?;
+        }
         self.end_session_of(actor, id, Some(actor.user_id)).await
     }
 
@@ -73,9 +76,9 @@ impl Fleet {
         Ok(())
     }
 
-    /// Ends every session of the person who asks.
+    /// Ends every session of the person who asks, who showed their password lately.
     pub async fn end_sessions(&self, actor: &Actor) -> Result<(), ManageError> {
-        in_person(actor)?;
+        actor.require_recent_login(&self.0.config.auth.session, self.now())?;
         let org = self.0.store.org(actor.org_id, Access::Write).await?;
         self.end_all(org, actor, Whose::Person(actor.user_id)).await
     }

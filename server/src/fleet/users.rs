@@ -77,6 +77,7 @@ impl Fleet {
         change: ChangeUser,
     ) -> Result<User, ManageError> {
         actor.require(Permission::UsersWrite)?;
+        actor.require_recent_login_of_people(&self.0.config.auth.session, self.now())?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         let before = self.within_reach(&mut org, actor, id).await?;
         org.lock_person(id).await?;

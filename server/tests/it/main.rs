@@ -30,6 +30,7 @@ mod secrecy;
 mod session_life;
 mod sessions;
 mod setup;
+mod step_up;
 mod tenancy;
 mod tokens;
 mod updates;

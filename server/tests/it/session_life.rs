@@ -18,8 +18,6 @@ crate::on_both_databases! {
     where_it_is_configured_the_sixth_is_refused,
     of_twenty_sign_ins_at_once_five_sessions_remain,
     sessions_are_listed_and_ended,
-    what_is_sensitive_needs_a_recent_password_from_the_same_network,
-    adding_people_needs_a_recent_password,
     an_organization_lets_nobody_in_from_other_networks,
     a_switch_prolongs_nothing_and_keeps_the_cookie_rules,
     nobody_signs_out_whoever_may_do_more,
@@ -33,7 +31,7 @@ async fn state(server: &TestServer, person: &Person) -> Value {
     call.await.expect(200).json()["session"].clone()
 }
 
-async fn renew(server: &TestServer, person: &Person) -> Person {
+pub(crate) async fn renew(server: &TestServer, person: &Person) -> Person {
     let refresh = json!({"refresh_token": person.refresh});
     Person::from(&server.post("/auth/refresh").json(refresh).await.expect(200).json())
 }
@@ -186,65 +184,6 @@ async fn sessions_are_listed_and_ended(server: TestServer) {
         server.get("/auth/user").by(person).await.expect(401);
     }
     server.get("/auth/user").by(&stranger).await.expect(200);
-}
-
-/// Rows: K2
-/// Rows in part: M4
-async fn what_is_sensitive_needs_a_recent_password_from_the_same_network(server: TestServer) {
-    let owner = server.owner().await;
-    let make = |person: &Person, from: &str| {
-        let new = json!({"name": "k", "scopes": ["devices:read"]});
-        server.post("/api-keys").by(person).json(new).from(from).into_future()
-    };
-    make(&owner, "192.0.2.1").await.expect(201);
-    make(&owner, "198.51.100.7").await.expect(403).problem("step-up-required");
-    let step_up = |person: &Person, password: &str, from: &str| {
-        let call = server.post("/auth/step-up").by(person).from(from);
-        call.json(json!({"password": password})).into_future()
-    };
-    step_up(&owner, "wrong", "198.51.100.7").await.expect(401);
-    make(&owner, "198.51.100.7").await.expect(403);
-    step_up(&owner, PASSWORD, "198.51.100.7").await.expect(200);
-    make(&owner, "198.51.100.7").await.expect(201);
-    server.pass(890);
-    let owner = renew(&server, &owner).await;
-    server.pass(11);
-    make(&owner, "198.51.100.7").await.expect(403).problem("step-up-required");
-    let stepped = step_up(&owner, PASSWORD, "198.51.100.7").await;
-    let claims = crate::tokens::part(&stepped.expect(200).text("access_token"), 1);
-    assert_eq!(claims["auth_time"], claims["iat"]);
-    make(&owner, "198.51.100.7").await.expect(201);
-    assert!(stepped.json().get("refresh_token").is_none(), "the refresh token stays as it is");
-
-    let bound = |config: &mut Config| config.auth.session.ip_binding = IpBinding::Always;
-    let server = TestServer::start_with(server.engine, bound).await;
-    let owner = server.owner().await;
-    server.get("/devices").by(&owner).await.expect(200);
-    server.get("/devices").by(&owner).from("198.51.100.7").await.expect(401);
-}
-
-/// Rows in part: M4
-async fn adding_people_needs_a_recent_password(server: TestServer) {
-    let owner = server.owner().await;
-    let scopes = ["users:write", "users:invite", "devices:read", "teams:read", "telemetry:read"];
-    let key = json!({"name": "k", "scopes": scopes});
-    let key = server.post("/api-keys").by(&owner).json(key).await;
-    let person = json!({"email": "ann@x.org", "name": "Ann", "role": "viewer",
-                        "password": PASSWORD});
-    let invitation = json!({"email": "bob@x.org", "role": "viewer"});
-    for (path, body) in [("/users", &person), ("/invitations", &invitation)] {
-        let elsewhere = server.post(path).by(&owner).from("198.51.100.7").json(body.clone()).await;
-        elsewhere.expect(403).problem("step-up-required");
-    }
-    server.pass(890);
-    let owner = renew(&server, &owner).await;
-    server.pass(10);
-    for (path, body) in [("/users", person), ("/invitations", invitation)] {
-        let late = server.post(path).by(&owner).json(body.clone()).await;
-        late.expect(403).problem("step-up-required");
-        let key = key.expect(201).text("key");
-        server.post(path).bearer(&key).from("198.51.100.7").json(body).await.expect(201);
-    }
 }
 
 /// Rows: T9

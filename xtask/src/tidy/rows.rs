@@ -47,6 +47,26 @@ pub(super) fn check(documents: &[Document]) -> Vec<Finding> {
         .collect()
 }
 
+/// Every test of the server, as `module::name`.
+pub(super) fn tests(documents: &[Document]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for document in documents {
+        let (Some(module), Some(text)) = (module(&document.path), document.text.as_deref()) else {
+            continue;
+        };
+        let mut marked = false;
+        for line in text.lines().map(str::trim) {
+            marked |= ["#[test]", "#[tokio::test]"].contains(&line);
+            let Some(name) = function(line) else { continue };
+            if marked || listed(text, name) {
+                found.insert(format!("{module}::{name}"));
+            }
+            marked = false;
+        }
+    }
+    found
+}
+
 /// The page, made of the sources of the tests.
 pub(crate) fn page<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut page = String::from(
@@ -115,7 +135,7 @@ fn function(line: &str) -> Option<&str> {
 /// The databases that a test runs on: both, if it is in the list of those; else those that it or its
 /// module names. A program that is started without a word about it uses SQLite.
 fn engines(text: &str, name: &str) -> &'static str {
-    if text.lines().any(|line| line.trim() == format!("{name},")) {
+    if listed(text, name) {
         return "both";
     }
     match (named(body(text, name)), named(text)) {
@@ -123,6 +143,13 @@ fn engines(text: &str, name: &str) -> &'static str {
         ((false, false), others) => in_words(others),
         (own, _) => in_words(own),
     }
+}
+
+/// Whether a test is in the list of those that run on both databases.
+fn listed(text: &str, name: &str) -> bool {
+    let Some((_, rest)) = text.split_once("on_both_databases! {") else { return false };
+    let list = rest.split('}').next().unwrap_or_default();
+    list.split(',').any(|listed| listed.trim() == name)
 }
 
 /// Whether a text names SQLite, and PostgreSQL.
