@@ -2,10 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use server::{
-    Config,
-    config::auth::{IpBinding, OnLimit},
-};
+use server::{Config, config::auth::OnLimit};
 use wire::Role;
 
 use crate::harness::{PASSWORD, Person, Reply, TestServer, text};
