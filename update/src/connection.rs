@@ -19,7 +19,8 @@ pub struct Connection {
     pub insecure: bool,
     /// A client that is set up already; everything above is then passed over.
     pub client: Option<Client>,
-    /// Where targets are. None: in `targets/` beside the metadata.
+    /// Where targets are. None: in `targets/` below the metadata, or beside it if that is in a folder
+    /// called `metadata`.
     pub targets: Option<Url>,
     /// The most bytes that targets are downloaded with in a second. None: as many as come.
     pub rate: Option<NonZeroU64>,

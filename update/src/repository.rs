@@ -29,6 +29,7 @@ pub use crate::{
     cache::CacheError as CachedFileError, transport::TransportError, verify::VerifyError,
 };
 pub use download::DownloadError;
+pub(crate) use location::targets_of;
 pub use location::{Location, LocationError};
 pub use offer::{BringError, Offer, OfferError};
 pub use unpack::UnpackError;

@@ -8,14 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use reqwest::{Response, StatusCode, header};
 use tokio::io::AsyncSeekExt as _;
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-use crate::connection::Patience;
+use crate::{connection::Patience, repository::targets_of};
 
 /// The bytes of one file as they arrive.
 pub(crate) type ByteStream = BoxStream<'static, Result<Bytes, TransportError>>;
@@ -40,7 +40,7 @@ pub(crate) enum Transport {
 pub(crate) struct Http {
     pub(crate) client: reqwest::Client,
     pub(crate) base: Url,
-    /// Where targets are; none: in a directory beside the metadata.
+    /// Where targets are; none: in a directory below that of the metadata.
     pub(crate) targets: Option<Url>,
     pub(crate) polled: Polled,
     pub(crate) patience: Patience,
@@ -132,7 +132,7 @@ impl Transport {
     ) -> Result<Option<Opened>, TransportError> {
         match self {
             Self::Http(http) => get(&http.client, http.url(name), offset).await,
-            Self::Directory(dir) => open_file(dir.join(name), offset).await,
+            Self::Directory(dir) => open_file(path(dir, name), offset).await,
         }
     }
 
@@ -148,7 +148,7 @@ impl Transport {
     pub(crate) fn locate(&self, name: &str) -> String {
         match self {
             Self::Http(http) => shown(&http.url(name)),
-            Self::Directory(dir) => dir.join(name).into_string(),
+            Self::Directory(dir) => path(dir, name).into_string(),
         }
     }
 }
@@ -279,6 +279,14 @@ async fn open_file(path: Utf8PathBuf, offset: u64) -> Result<Option<Opened>, Tra
     let stream = ReaderStream::with_capacity(file, 256 * 1024);
     let stream = stream.map_err(move |error| failed(&path, error)).boxed();
     Ok(Some(Opened { offset, stream }))
+}
+
+/// Where the file called `name` is, of a repository whose metadata is in `dir`.
+fn path(dir: &Utf8Path, name: &str) -> Utf8PathBuf {
+    match name.strip_prefix(TARGETS) {
+        Some(name) => targets_of(dir).join(name),
+        None => dir.join(name),
+    }
 }
 
 /// `base` with the segments of `name` appended.

@@ -57,6 +57,16 @@ pub(crate) struct SignedTarget {
     pub(crate) modified: Option<Timestamp>,
 }
 
+impl SignedTarget {
+    /// Where tuftool puts the file of a target whose name has a slash: the hash before the whole name
+    /// and not before its last part, as the specification has it.
+    pub(crate) fn file_of_tuftool(&self) -> Option<String> {
+        let (dir, file) = self.file.rsplit_once('/')?;
+        let name = file.strip_prefix(&self.sha256)?.strip_prefix('.')?;
+        Some(format!("{}.{dir}/{name}", self.sha256))
+    }
+}
+
 /// Metadata that is not to be trusted, or cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -10,7 +10,7 @@ use crate::{
     cache::{Cache, CacheError, CacheWriter},
     component::{FetchedComponent, OnProgress, Progress},
     names::{Channel, TargetName},
-    transport::{ByteStream, Transport, TransportError},
+    transport::{ByteStream, Opened, Transport, TransportError},
     verify::SignedTarget,
 };
 
@@ -114,7 +114,7 @@ impl Download<'_> {
             writer.restart()?;
         }
         if writer.length() < length || length == 0 {
-            let opened = self.transport.open(&file, writer.length()).await?;
+            let opened = self.open(target, writer.length()).await?;
             let opened = opened.ok_or_else(|| DownloadError::Missing { at: at.clone() })?;
             if opened.offset != writer.length() {
                 writer.restart()?;
@@ -133,6 +133,18 @@ impl Download<'_> {
             return Err(DownloadError::Tampered { at, found: writer.sha256(), signed });
         }
         Ok(())
+    }
+
+    async fn open(
+        self,
+        target: &SignedTarget,
+        offset: u64,
+    ) -> Result<Option<Opened>, TransportError> {
+        let opened = self.transport.open(&format!("targets/{}", target.file), offset).await?;
+        match (opened, target.file_of_tuftool()) {
+            (None, Some(file)) => self.transport.open(&format!("targets/{file}"), offset).await,
+            (opened, _) => Ok(opened),
+        }
     }
 
     async fn append(

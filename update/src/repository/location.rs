@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use url::Url;
 
 use crate::{
@@ -24,7 +24,8 @@ impl Location {
         match self {
             Self::Url(url) => {
                 let (client, base) = (connection.client()?, url.clone());
-                let (targets, polled) = (connection.targets.clone(), Polled::default());
+                let targets = connection.targets.clone().or_else(|| beside(url));
+                let polled = Polled::default();
                 let patience = connection.patience;
                 let http = Http { client, base, targets, polled, patience };
                 Ok(Transport::Http(Box::new(http)))
@@ -63,6 +64,30 @@ impl fmt::Display for Location {
         }
     }
 }
+
+/// Where targets are if the metadata is in a folder called `metadata`: tuftool lays them out beside
+/// each other.
+fn beside(metadata: &Url) -> Option<Url> {
+    let mut url = metadata.clone();
+    let mut segments = url.path_segments()?.rev().skip_while(|it| it.is_empty());
+    if segments.next() != Some(METADATA) {
+        return None;
+    }
+    url.path_segments_mut().ok()?.pop_if_empty().pop().push(TARGETS);
+    Some(url)
+}
+
+/// The directory of targets that belongs to a directory of metadata: within it, or beside one that
+/// is called `metadata`.
+pub(crate) fn targets_of(metadata: &Utf8Path) -> Utf8PathBuf {
+    match metadata.file_name() {
+        Some(METADATA) => metadata.with_file_name(TARGETS),
+        _ => metadata.join(TARGETS),
+    }
+}
+
+const METADATA: &str = "metadata";
+const TARGETS: &str = "targets";
 
 /// Text that is neither an `https`, `http` or `file` URL nor a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

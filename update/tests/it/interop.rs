@@ -7,14 +7,12 @@ use sha2::{Digest, Sha256};
 use tough::schema::{Role, Root, Signed, Snapshot, Targets, Timestamp};
 use update::{
     Addition, Component, Connection, Location, Repository, RepositoryConfig,
-    keys::Algorithm,
     repository::{RefreshError, VerifyError},
 };
 
 use crate::{
-    fixture::{Fixture, fetch_stable, now, terms, utf8},
+    fixture::{Fixture, fetch_stable, now, utf8},
     python,
-    roles::{all_keys, delegation, key, key_ids, replace, set_keys},
     server::{Answer, Server},
 };
 
@@ -68,30 +66,6 @@ async fn tough_verifies_our_metadata() {
     verify::<Targets>(&root.signed, dir, "3.targets.json");
     verify::<Snapshot>(&root.signed, dir, "3.snapshot.json");
     verify::<Timestamp>(&root.signed, dir, "timestamp.json");
-}
-
-/// From the first root over two others to what a delegated role lists. Files it would not find: it asks
-/// for those whose names have a slash elsewhere than the specification says.
-#[tokio::test]
-async fn tough_follows_our_roots_and_delegations() {
-    let mut fixture = Fixture::with_own_keys().await;
-    fixture.apply(&delegation(&fixture, "orbit", "orbit/*/*/*")).await.unwrap();
-    for (role, algorithm) in [("timestamp", Algorithm::P256), ("root", Algorithm::Ed25519)] {
-        let new = key(&fixture, &format!("{role}-2"), algorithm).public();
-        let edit = set_keys(vec![replace(role, &key_ids(&fixture, role)[0], new)]);
-        fixture.editor.apply(&edit, &terms(&all_keys(&fixture))).await.unwrap();
-    }
-    let dir = fixture.editor.repository_dir();
-    let root = fs::read(dir.join("1.root.json")).unwrap();
-    let url = |dir: &Utf8Path| url::Url::from_directory_path(dir).unwrap();
-    let loader = tough::RepositoryLoader::new(&root, url(dir), url(&dir.join("targets")));
-    // It has no other clock than the system's.
-    let loader = loader.expiration_enforcement(tough::ExpirationEnforcement::Unsafe);
-    let repository = loader.load().await.unwrap();
-    assert_eq!(repository.root().signed.version.get(), 3);
-    let mut names: Vec<_> = repository.all_targets().map(|(name, _)| name.raw()).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["orbit/linux/1.0.0/orbit", "orbit/linux/stable/orbit"]);
 }
 
 fn read<T: serde::de::DeserializeOwned>(dir: &Utf8Path, name: &str) -> Signed<T> {

@@ -4,9 +4,11 @@
 mod attacks;
 mod changes;
 mod client;
+mod clients;
 mod compressed;
 mod fixture;
 mod interop;
+mod javascript;
 mod keys;
 mod local;
 mod migrate;

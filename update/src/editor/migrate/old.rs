@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::MigrateError;
 use crate::{
     keys::{PublicKey, TufRole},
+    repository::targets_of,
     verify::{self, Reading},
 };
 
@@ -90,11 +91,12 @@ impl Old {
 
     /// Where the file of a target is.
     pub(super) fn file_of(&self, name: &str, about: &Map<String, Value>) -> Utf8PathBuf {
-        let dir = self.dir.join("targets");
+        let dir = targets_of(&self.dir);
         let (parent, file) = name.rsplit_once('/').unwrap_or(("", name));
         let hashes = about.get("hashes").and_then(Value::as_object).into_iter().flatten();
-        let hashed = hashes.filter_map(|(_, hash)| {
-            Some(dir.join(parent).join(format!("{}.{file}", hash.as_str()?)))
+        let hashed = hashes.filter_map(|(_, hash)| hash.as_str()).flat_map(|hash| {
+            let of_tough = dir.join(format!("{hash}.{name}"));
+            [dir.join(parent).join(format!("{hash}.{file}")), of_tough]
         });
         let mut places = hashed.chain([dir.join(name)]);
         places.find(|path| path.is_file()).unwrap_or_else(|| dir.join(name))
