@@ -42,7 +42,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
         package: "fleetd-agent",
         panic: Panic::Aborts,
         systems: EVERYWHERE,
-        budget: 12_000_000,
+        budget: 8_000_000,
     },
     Program {
         name: "fleet-desktop",
