@@ -36,6 +36,7 @@ mod journal;
 mod log;
 mod migrate;
 mod mirror;
+mod patches;
 mod patterns;
 mod pending;
 mod publication;
@@ -324,8 +325,9 @@ impl Editor {
             return edit.plan(published, &[]);
         }
         add::name_targets(additions)?;
-        let files = add::stage_all(additions, staged)?;
+        let mut files = add::stage_all(additions, staged)?;
         add::check_versions(published, additions, &files)?;
+        patches::make_all(published, additions, &mut files, staged)?;
         edit.plan(published, &files)
     }
 

@@ -19,6 +19,7 @@ pub mod editor;
 pub mod keys;
 pub mod local;
 pub mod names;
+mod patch;
 pub mod release;
 pub mod repository;
 mod store;

@@ -186,6 +186,20 @@ pub(crate) fn compressed_name(target: &str) -> String {
     format!("{target}.zst")
 }
 
+/// The target that has the patch by which the file with the SHA-256 `from`, in hexadecimal, becomes
+/// that of `target`.
+pub(crate) fn patch_name(target: &str, from: &str) -> String {
+    format!("{target}.{}{PATCH_SUFFIX}", &from[..16])
+}
+
+/// Whether `name` is that of a patch by which something becomes the file of `target`.
+pub(crate) fn is_patch_of(name: &str, target: &str) -> bool {
+    let rest = name.strip_prefix(target).and_then(|it| it.strip_prefix('.'));
+    rest.is_some_and(|it| it.ends_with(PATCH_SUFFIX))
+}
+
+const PATCH_SUFFIX: &str = ".patch";
+
 impl FromStr for Component {
     type Err = NameError;
 

@@ -23,14 +23,15 @@ use crate::{
 mod download;
 mod location;
 mod offer;
+mod patched;
 mod unpack;
 
 pub use crate::{
     cache::CacheError as CachedFileError, transport::TransportError, verify::VerifyError,
 };
 pub use download::DownloadError;
-pub(crate) use location::targets_of;
 pub use location::{Location, LocationError};
+pub(crate) use location::{is_of_tuftool, targets_of};
 pub use offer::{BringError, Offer, OfferError};
 pub use unpack::UnpackError;
 
@@ -108,14 +109,20 @@ impl Repository {
         for name in wanted {
             let resolved = self.verifier.resolve(&name.to_string(), now).await;
             match resolved.map_err(|source| FetchError::Resolve { target: name.clone(), source })? {
-                Some(target) => targets.push((name, target)),
+                Some(target) => {
+                    let packed = self.packed(name, &target, now).await;
+                    targets.push((name, target, packed));
+                }
                 None => missing.push(name.to_string()),
             }
         }
         if !missing.is_empty() {
             return Err(FetchError::NoSuchTargets { location: self.location.to_string(), missing });
         }
-        let fetching = targets.iter().map(|(name, target)| self.fetch_one(name, target, progress));
+        let fetching = targets.iter().map(|(name, target, packed)| {
+            let (target, packed) = ((*name, target), packed.as_ref());
+            self.fetch_one(target, packed, progress)
+        });
         futures_util::future::try_join_all(fetching).await
     }
 

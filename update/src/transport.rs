@@ -15,7 +15,10 @@ use tokio::io::AsyncSeekExt as _;
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-use crate::{connection::Patience, repository::targets_of};
+use crate::{
+    connection::Patience,
+    repository::{is_of_tuftool, targets_of},
+};
 
 /// The bytes of one file as they arrive.
 pub(crate) type ByteStream = BoxStream<'static, Result<Bytes, TransportError>>;
@@ -133,6 +136,14 @@ impl Transport {
         match self {
             Self::Http(http) => get(&http.client, http.url(name), offset).await,
             Self::Directory(dir) => open_file(path(dir, name), offset).await,
+        }
+    }
+
+    /// Whether files are laid out as tuftool does it.
+    pub(crate) fn is_of_tuftool(&self) -> bool {
+        match self {
+            Self::Http(http) => is_of_tuftool(&http.base),
+            Self::Directory(dir) => targets_of(dir) != dir.join("targets"),
         }
     }
 

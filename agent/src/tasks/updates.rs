@@ -217,7 +217,8 @@ impl Updates {
                     let begun = self.begin(repository, case.installed, offer, now).await;
                     if begun.is_err() {
                         // What has come of it is gone on with.
-                        parts = repository.parts_of(&offer.file, now).await;
+                        let present = self.present(case.installed.component);
+                        parts = repository.parts_of(&offer.file, present.as_deref(), now).await;
                     }
                     Some(begun.unwrap_or_else(|error| case.failed(&error)))
                 }
@@ -248,8 +249,10 @@ impl Updates {
         // Packed, unpacked in the cache, and in its place.
         self.require_space(version, offer.file.length.saturating_mul(2).saturating_add(missing))?;
         tracing::info!("{} {version} is fetched", installed.component);
-        let path = repository.bring(&offer.file, now).await.map_err(failed)?;
         let component = installed.component;
+        let present = self.present(component);
+        let bringing = repository.bring_over(&offer.file, present.as_deref(), now);
+        let path = bringing.await.map_err(failed)?;
         let brought = Brought {
             path,
             version: version.clone(),
@@ -273,6 +276,12 @@ impl Updates {
             }
             Err(source) => Err(UpdateError::Probe { version: version.clone(), source }),
         }
+    }
+
+    /// The program that runs, if patches are made for it: none are for archives.
+    fn present(&self, component: Component) -> Option<Utf8PathBuf> {
+        let is_program = packing(component) == Packing::Plain;
+        is_program.then(|| Folder::new(&RealDisk, &self.root, component).pointed()).flatten()
     }
 
     fn require_space(&self, version: &str, needed: u64) -> Result<(), UpdateError> {

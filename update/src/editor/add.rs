@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     disk::{self, Access},
-    names::{Channel, TargetName, compressed_name},
+    names::{Channel, TargetName, compressed_name, patch_name},
 };
 
 /// Whether `additions` can be published, as far as their names and the heads of their files tell.
@@ -50,20 +50,22 @@ pub(super) fn plan(
         }
         let version = name_of(addition, &addition.version).to_string();
         if let Some(copy) = &file.compressed {
-            list_compressed(&mut change, published, (&version, copy));
+            list_beside(&mut change, published, (&version, compressed_name(&version), copy));
+        }
+        for (from, copy) in &file.patches {
+            list_beside(&mut change, published, (&version, patch_name(&version, from), copy));
         }
     }
     Ok(change)
 }
 
-/// Lists a version's compressed file, unless only others could sign for it. Channels need none: it is
-/// found by its version.
-fn list_compressed(
+/// Lists what a version's file can be made of, unless only others could sign for it. Channels need
+/// none: it is found by its version.
+fn list_beside(
     change: &mut Change,
     published: &Published,
-    (version, copy): (&str, &StagedCopy),
+    (version, name, copy): (&str, String, &StagedCopy),
 ) {
-    let name = compressed_name(version);
     if change.owner_of(published, &name) != change.owner_of(published, version) {
         return;
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     keys::TufRole,
-    names::{Channel, Component, TargetName, UpdatePlatform, compressed_name},
+    names::{Channel, Component, TargetName, UpdatePlatform, compressed_name, is_patch_of},
 };
 
 /// A change that somebody wants.
@@ -134,13 +134,22 @@ fn remove(published: &Published, names: &[String]) -> Result<Change, ChangeError
             Some((role, _)) => unlist(&mut change, published, (role, name)),
             None => missing.push(name.clone()),
         }
-        // Of no use without what it unpacks to.
-        let compressed = compressed_name(name);
-        if let Some((role, _)) = published.target(&compressed) {
-            unlist(&mut change, published, (role, &compressed));
+        for (role, beside) in made_into(published, name) {
+            unlist(&mut change, published, (role, &beside));
         }
     }
     if missing.is_empty() { Ok(change) } else { Err(ChangeError::NoSuchTargets { missing }) }
+}
+
+/// What is of no use without `target`, which it unpacks to or patches something to.
+fn made_into<'a>(published: &'a Published, target: &str) -> Vec<(&'a str, String)> {
+    let compressed = compressed_name(target);
+    let is_beside = |name: &&str| **name == *compressed || is_patch_of(name, target);
+    let listed = published.roles().flat_map(|(role, targets)| {
+        let names = targets.targets.keys().map(|name| name.raw()).filter(is_beside);
+        names.map(move |name| (role, name.to_owned())).collect::<Vec<_>>()
+    });
+    listed.collect()
 }
 
 fn unlist(change: &mut Change, published: &Published, (role, name): (&str, &str)) {

@@ -65,6 +65,11 @@ impl Published {
         })
     }
 
+    /// Where the files of targets are.
+    pub(super) fn targets_dir(&self) -> Utf8PathBuf {
+        self.dir.join(TARGETS_DIR)
+    }
+
     /// The metadata of `targets` or of a delegated role.
     pub(super) fn role(&self, name: &str) -> Option<&Targets> {
         if name == "targets" { Some(&self.targets) } else { self.delegated.get(name) }

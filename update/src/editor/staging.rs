@@ -23,6 +23,8 @@ pub(super) struct StagedFile {
     pub(super) modified: Option<Timestamp>,
     /// The same compressed, where that is wanted and worth it.
     pub(super) compressed: Option<StagedCopy>,
+    /// What published files become it by, with the SHA-256 of each in hexadecimal.
+    pub(super) patches: Vec<(String, StagedCopy)>,
 }
 
 /// What a [`StagedFile`] can be made of.
@@ -37,7 +39,8 @@ impl StagedFile {
     /// Stands in for a file while nothing but names matters.
     pub(super) fn unseen() -> Self {
         let path = Utf8PathBuf::new();
-        Self { path, sha256: [0; 32], length: 0, modified: None, compressed: None }
+        let (modified, compressed, patches) = (None, None, Vec::new());
+        Self { path, sha256: [0; 32], length: 0, modified, compressed, patches }
     }
 }
 
@@ -77,7 +80,8 @@ pub(super) fn stage(addition: &Addition, staged: &Utf8Path) -> Result<StagedFile
     } else {
         None
     };
-    Ok(StagedFile { path, sha256: copy.sha256, length: copy.length, modified, compressed })
+    let (sha256, length, patches) = (copy.sha256, copy.length, Vec::new());
+    Ok(StagedFile { path, sha256, length, modified, compressed, patches })
 }
 
 /// Packs the file at `path` with zstd, beside it. None, if that saves less than a tenth.
@@ -88,15 +92,18 @@ fn compress(path: &Utf8Path, length: u64, staged: &Utf8Path) -> io::Result<Optio
     packer.multithread(THREADS)?;
     io::copy(&mut fs::File::open(path)?, &mut packer)?;
     let file = packer.finish()?;
-    let (sha256, packed) = disk::hash(file.path())?;
-    if packed > length - length / 10 {
-        return Ok(None);
-    }
+    let is_worth_it = file.as_file().metadata()?.len() <= length - length / 10;
+    if is_worth_it { keep_copy(file, staged).map(Some) } else { Ok(None) }
+}
+
+/// Has a finished file called by its hash.
+pub(super) fn keep_copy(file: NamedTempFile, staged: &Utf8Path) -> io::Result<StagedCopy> {
+    let (sha256, length) = disk::hash(file.path())?;
     let path = staged.join(&sha256);
     disk::persist(file, path.as_std_path(), Access::World)?;
     let sha256 = hex::decode(sha256).ok().and_then(|it| it.try_into().ok());
     let sha256 = sha256.expect("a SHA-256 in hexadecimal has 32 bytes");
-    Ok(Some(StagedCopy { path, sha256, length: packed }))
+    Ok(StagedCopy { path, sha256, length })
 }
 
 /// Programs are published once and downloaded by everybody.

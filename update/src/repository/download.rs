@@ -4,12 +4,14 @@ use std::{num::NonZeroU64, time::Duration};
 
 use camino::Utf8PathBuf;
 use futures_util::TryStreamExt;
+use jiff::Timestamp;
 
 use super::{FetchError, Repository, unpack};
 use crate::{
     cache::{Cache, CacheError, CacheWriter},
     component::{FetchedComponent, OnProgress, Progress},
     names::{Channel, TargetName},
+    release::ReleaseFile,
     transport::{ByteStream, Opened, Transport, TransportError},
     verify::SignedTarget,
 };
@@ -20,8 +22,8 @@ const MAX_TARGET_LENGTH: u64 = 2 << 30;
 impl Repository {
     pub(super) async fn fetch_one(
         &self,
-        name: &TargetName,
-        target: &SignedTarget,
+        (name, target): (&TargetName, &SignedTarget),
+        packed: Option<&Packed>,
         progress: OnProgress<'_>,
     ) -> Result<FetchedComponent, FetchError> {
         let version = target.version.clone().or_else(|| pinned_version(&name.channel));
@@ -30,7 +32,7 @@ impl Repository {
         let report = |done| progress(Progress { component, platform, done, total });
         let path = match find(&self.cache, &target.sha256).await? {
             Some(path) => path,
-            None => self.download(name, target, &report).await?,
+            None => self.download((name, target), packed, &report).await?,
         };
         report(target.length);
         let fetched = FetchedComponent {
@@ -45,19 +47,51 @@ impl Repository {
         unpack::unpack(name, fetched, &self.cache).await
     }
 
-    async fn download(
-        &self,
+    /// The compressed file that belongs to `target`: it is found by the version that is offered, if
+    /// that has the same content.
+    pub(super) async fn packed(
+        &mut self,
         name: &TargetName,
         target: &SignedTarget,
+        now: Timestamp,
+    ) -> Option<Packed> {
+        let channel = target.version.as_ref()?.parse().ok()?;
+        let called = TargetName { channel, ..name.clone() }.to_string();
+        let wanted = self.find(&called, now).await.ok().flatten()?;
+        let target = self.compressed(&wanted, now).await.filter(|_| wanted.sha256 == target.sha256);
+        Some(Packed { target: target?, wanted })
+    }
+
+    async fn download(
+        &self,
+        (name, target): (&TargetName, &SignedTarget),
+        packed: Option<&Packed>,
         report: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Utf8PathBuf, FetchError> {
         let Some(transport) = &self.transport else {
             return Err(FetchError::NotCached { target: name.clone() });
         };
         let failed = |source| FetchError::Download { target: name.clone(), source };
+        if let Some(packed) = packed {
+            match self.unpacked(packed).await {
+                Ok(path) => return Ok(path),
+                Err(error) => {
+                    tracing::debug!(%name, "the compressed file is of no use: {error}");
+                }
+            }
+        }
         let download = Download { transport, cache: &self.cache, rate: self.rate };
         download.run(target, report).await.map_err(failed)
     }
+}
+
+/// A file that is published compressed, too.
+#[derive(Debug)]
+pub(super) struct Packed {
+    /// The compressed file.
+    pub(super) target: SignedTarget,
+    /// What it unpacks to.
+    pub(super) wanted: ReleaseFile,
 }
 
 /// What a download needs besides a target.
@@ -141,7 +175,8 @@ impl Download<'_> {
         offset: u64,
     ) -> Result<Option<Opened>, TransportError> {
         let opened = self.transport.open(&format!("targets/{}", target.file), offset).await?;
-        match (opened, target.file_of_tuftool()) {
+        let of_tuftool = target.file_of_tuftool().filter(|_| self.transport.is_of_tuftool());
+        match (opened, of_tuftool) {
             (None, Some(file)) => self.transport.open(&format!("targets/{file}"), offset).await,
             (opened, _) => Ok(opened),
         }

@@ -68,13 +68,18 @@ impl fmt::Display for Location {
 /// Where targets are if the metadata is in a folder called `metadata`: tuftool lays them out beside
 /// each other.
 fn beside(metadata: &Url) -> Option<Url> {
-    let mut url = metadata.clone();
-    let mut segments = url.path_segments()?.rev().skip_while(|it| it.is_empty());
-    if segments.next() != Some(METADATA) {
+    if !is_of_tuftool(metadata) {
         return None;
     }
+    let mut url = metadata.clone();
     url.path_segments_mut().ok()?.pop_if_empty().pop().push(TARGETS);
     Some(url)
+}
+
+/// Whether the metadata at `url` is in a folder called `metadata`.
+pub(crate) fn is_of_tuftool(url: &Url) -> bool {
+    let segments = url.path_segments().into_iter().flatten();
+    segments.rev().find(|it| !it.is_empty()) == Some(METADATA)
 }
 
 /// The directory of targets that belongs to a directory of metadata: within it, or beside one that

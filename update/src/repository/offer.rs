@@ -1,11 +1,11 @@
 //! What a channel offers to a device, and the files of it.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
 use super::{
     DownloadError, Repository, UnpackError, VerifyError,
-    download::{Download, find},
+    download::{Download, Packed, find},
     unpack::expand,
 };
 use crate::{
@@ -145,7 +145,22 @@ impl Repository {
         file: &ReleaseFile,
         now: Timestamp,
     ) -> Result<Utf8PathBuf, BringError> {
+        self.bring_over(file, None, now).await
+    }
+
+    /// The same for who has another version of `file` at `present`: a patch from that is tried first.
+    pub async fn bring_over(
+        &mut self,
+        file: &ReleaseFile,
+        present: Option<&Utf8Path>,
+        now: Timestamp,
+    ) -> Result<Utf8PathBuf, BringError> {
         if let Some(path) = find(&self.cache, &file.sha256).await? {
+            return Ok(path);
+        }
+        if let Some(present) = present
+            && let Some(path) = self.bring_patched(file, present, now).await
+        {
             return Ok(path);
         }
         match self.bring_compressed(file, now).await {
@@ -166,24 +181,43 @@ impl Repository {
         now: Timestamp,
     ) -> Result<Option<Utf8PathBuf>, BringError> {
         let Some(target) = self.compressed(file, now).await else { return Ok(None) };
-        let packed = self.have(&compressed_name(&file.target), &target).await?;
-        let (cache, wanted) = (self.cache.clone(), file.clone());
-        let expanding = tokio::task::spawn_blocking(move || expand(&packed, &wanted, &cache));
-        Ok(Some(expanding.await.expect("unpacking does not panic")?))
+        self.unpacked(&Packed { target, wanted: file.clone() }).await.map(Some)
+    }
+
+    /// Downloads a compressed file and unpacks it to what it must give.
+    pub(super) async fn unpacked(&self, packed: &Packed) -> Result<Utf8PathBuf, BringError> {
+        let Packed { target, wanted } = packed;
+        let archive = self.have(&compressed_name(&wanted.target), target).await?;
+        let (cache, wanted) = (self.cache.clone(), wanted.clone());
+        let expanding = tokio::task::spawn_blocking(move || expand(&archive, &wanted, &cache));
+        Ok(expanding.await.expect("unpacking does not panic")?)
     }
 
     /// The target that unpacks to `file`, if there is one and it is smaller. One that cannot be looked
     /// up is none.
-    async fn compressed(&mut self, file: &ReleaseFile, now: Timestamp) -> Option<SignedTarget> {
+    pub(super) async fn compressed(
+        &mut self,
+        file: &ReleaseFile,
+        now: Timestamp,
+    ) -> Option<SignedTarget> {
         let target = self.verifier.resolve(&compressed_name(&file.target), now).await;
         target.ok().flatten().filter(|it| it.length < file.length)
     }
 
-    /// The SHA-256 of what [`bring`](Self::bring) may have left half done, in hexadecimal, for
-    /// [`keep_only`](Self::keep_only).
-    pub async fn parts_of(&mut self, file: &ReleaseFile, now: Timestamp) -> Vec<String> {
+    /// The SHA-256 of what [`bring_over`](Self::bring_over) may have left half done, in hexadecimal,
+    /// for [`keep_only`](Self::keep_only).
+    pub async fn parts_of(
+        &mut self,
+        file: &ReleaseFile,
+        present: Option<&Utf8Path>,
+        now: Timestamp,
+    ) -> Vec<String> {
+        let patch = match present {
+            Some(present) => self.part_of_patch(file, present, now).await,
+            None => None,
+        };
         let compressed = self.compressed(file, now).await.map(|it| it.sha256);
-        compressed.into_iter().chain([file.sha256.clone()]).collect()
+        patch.into_iter().chain(compressed).chain([file.sha256.clone()]).collect()
     }
 
     /// Forgets every file in the cache but those with one of these SHA-256, in hexadecimal.
@@ -191,7 +225,11 @@ impl Repository {
         Ok(self.cache.keep_only(wanted)?)
     }
 
-    async fn have(&self, name: &str, target: &SignedTarget) -> Result<Utf8PathBuf, BringError> {
+    pub(super) async fn have(
+        &self,
+        name: &str,
+        target: &SignedTarget,
+    ) -> Result<Utf8PathBuf, BringError> {
         if let Some(path) = find(&self.cache, &target.sha256).await? {
             return Ok(path);
         }

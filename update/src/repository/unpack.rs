@@ -80,6 +80,17 @@ pub(super) fn expand(
     let unreadable = |source| UnpackError::Unreadable { archive: packed.to_owned(), source };
     let file = fs::File::open(packed).map_err(unreadable)?;
     let mut reader = zstd::Decoder::new(file).map_err(unreadable)?;
+    pour(&mut reader, packed, wanted, cache)
+}
+
+/// Keeps what `reader` makes of `packed`, if that is `wanted`; reads no more than that has.
+pub(super) fn pour(
+    reader: &mut dyn Read,
+    packed: &Utf8Path,
+    wanted: &ReleaseFile,
+    cache: &Cache,
+) -> Result<Utf8PathBuf, UnpackError> {
+    let unreadable = |source| UnpackError::Unreadable { archive: packed.to_owned(), source };
     let mut writer = cache.create()?;
     let mut buffer = vec![0; 256 * 1024];
     loop {

@@ -146,8 +146,12 @@ impl tough::Transport for AsSpecified {
     }
 }
 
-/// What tuftool makes with the library that it is made of: `metadata` and `targets` beside each other.
-async fn by_tuftool(dir: &Utf8Path, consistent_snapshot: bool) {
+/// The version of everything that [`by_tuftool`] publishes.
+pub(crate) const VERSION: &str = "3.2.1";
+
+/// What tuftool makes of `files` with the library that it is made of: `metadata` and `targets` beside
+/// each other.
+pub(crate) async fn by_tuftool(dir: &Utf8Path, consistent_snapshot: bool, files: &[(&str, &[u8])]) {
     let (random, expires) = (SystemRandom::new(), days_later(7));
     let key_file = dir.join("key.pk8");
     fs::write(&key_file, Ed25519KeyPair::generate_pkcs8(&random).unwrap()).unwrap();
@@ -172,13 +176,14 @@ async fn by_tuftool(dir: &Utf8Path, consistent_snapshot: bool) {
     let root = SignedRole::new(root, &holder, &source(), &random).await.unwrap();
     fs::write(dir.join("root.json"), root.buffer()).unwrap();
 
-    let program = dir.join("program");
-    fs::write(&program, "orbit by tuftool").unwrap();
-    let name = tough::TargetName::new(orbit_on("stable").to_string()).unwrap();
-    let mut target = Target::from_path(&program).await.unwrap();
-    target.custom.insert("version".to_owned(), "3.2.1".into());
     let mut editor = RepositoryEditor::new(dir.join("root.json")).await.unwrap();
-    editor.add_target(name.clone(), target).unwrap();
+    let file = dir.join("file");
+    for (name, content) in files {
+        fs::write(&file, content).unwrap();
+        let mut target = Target::from_path(&file).await.unwrap();
+        target.custom.insert("version".to_owned(), VERSION.into());
+        editor.add_target(*name, target).unwrap();
+    }
     editor.targets_version(one).unwrap().targets_expires(expires).unwrap();
     editor.snapshot_version(one).snapshot_expires(expires);
     editor.timestamp_version(one).timestamp_expires(expires);
@@ -186,13 +191,12 @@ async fn by_tuftool(dir: &Utf8Path, consistent_snapshot: bool) {
     signed.write(dir.join("metadata")).await.unwrap();
     let targets = dir.join("targets");
     fs::create_dir(&targets).unwrap();
-    let copied = signed.copy_target(
-        program.as_std_path(),
-        targets.as_std_path(),
-        PathExists::Fail,
-        Some(&name),
-    );
-    copied.await.unwrap();
+    for (name, content) in files {
+        fs::write(&file, content).unwrap();
+        let name = tough::TargetName::new(*name).unwrap();
+        let (from, to) = (file.as_std_path(), targets.as_std_path());
+        signed.copy_target(from, to, PathExists::Fail, Some(&name)).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -200,7 +204,8 @@ async fn we_read_a_repository_of_tuftools_in_its_own_layout() {
     for consistent_snapshot in [true, false] {
         let temporary = tempfile::tempdir().unwrap();
         let dir = utf8(temporary.path());
-        by_tuftool(dir, consistent_snapshot).await;
+        let stable = orbit_on("stable").to_string();
+        by_tuftool(dir, consistent_snapshot, &[(&stable, b"orbit by tuftool")]).await;
         let server = Server::start(dir).await;
         let on_server = format!("{}/metadata/", server.url()).parse().unwrap();
         for (number, location) in
@@ -216,7 +221,7 @@ async fn we_read_a_repository_of_tuftools_in_its_own_layout() {
             .unwrap();
             let fetched = fetch_stable(&mut reader).await.unwrap();
             assert_eq!(fs::read(&fetched.path).unwrap(), b"orbit by tuftool");
-            assert_eq!(fetched.version, "3.2.1");
+            assert_eq!(fetched.version, VERSION);
         }
     }
 }

@@ -115,7 +115,7 @@ async fn a_compressed_file_that_was_cut_off_is_gone_on_with() {
     assert!(matches!(error, BringError::Download { .. }), "{error:?}");
     assert_eq!(asked(&server), [file.as_str()]);
     let offer = offered(&mut reader).await;
-    let parts = reader.parts_of(&offer.file, now()).await;
+    let parts = reader.parts_of(&offer.file, None, now()).await;
     reader.keep_only(&parts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     server.forget(&file);
     server.take_ranges();

@@ -14,6 +14,7 @@ mod local;
 mod migrate;
 mod mirror;
 mod names;
+mod patches;
 mod publishing;
 mod python;
 mod release;
