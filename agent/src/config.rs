@@ -13,9 +13,11 @@ use wire::{
 use crate::{
     complaints::explain,
     durable,
-    identity::{Home, SecretSource},
+    identity::Home,
     platform, proxy,
+    secrets::{self, SecretSource, Secrets},
     server::{ClientCertificate, Connection, Timeouts, Trust},
+    vault::Vault,
 };
 
 /// Proxy for servers that are spoken to without TLS.
@@ -147,15 +149,14 @@ impl Sources {
     /// Takes the server from the device's identity where nothing else names one.
     fn remember_server(&mut self) {
         if self.lookup(vars::FLEET_URL).is_none()
-            && let Ok(Some(identity)) = Home::new(&self.root()).load_identity()
+            && let Ok(Some(identity)) = self.home().load_identity()
         {
             self.file.insert(vars::FLEET_URL.to_owned(), identity.server_url.into());
         }
     }
 
     fn use_profile(&self) -> bool {
-        let text = self.lookup(vars::USE_SYSTEM_CONFIGURATION);
-        text.is_some_and(|text| settings::parse_flag(&text) == Ok(true))
+        self.switch(vars::USE_SYSTEM_CONFIGURATION)
     }
 
     /// The variable's value. An empty one counts as none. Proxy variables are also known in lower
@@ -187,10 +188,26 @@ impl Sources {
         self.lookup(vars::ROOT_DIR).map_or_else(platform::default_root, Utf8PathBuf::from)
     }
 
+    /// The agent's own files, and the keystore of this system.
+    #[must_use]
+    pub fn home(&self) -> Home {
+        Home::new(&self.root(), self.vault())
+    }
+
+    /// Where the agent keeps its secrets.
+    #[must_use]
+    pub fn vault(&self) -> Vault {
+        Vault::new(&self.root(), "/".into(), !self.switch(vars::DISABLE_KEYSTORE))
+    }
+
     /// Whether to log more.
     #[must_use]
     pub fn debug(&self) -> bool {
-        self.lookup(vars::DEBUG).is_some_and(|text| settings::parse_flag(&text) == Ok(true))
+        self.switch(vars::DEBUG)
+    }
+
+    fn switch(&self, name: &str) -> bool {
+        self.lookup(name).is_some_and(|text| settings::parse_flag(&text) == Ok(true))
     }
 
     /// The file to log to instead of standard error, if one is named.
@@ -246,6 +263,24 @@ impl Config {
         }
     }
 
+    /// Where the agent keeps its secrets.
+    #[must_use]
+    pub fn vault(&self) -> Vault {
+        Vault::new(&self.root, &self.system, !self.settings.disable_keystore)
+    }
+
+    /// The agent's own files.
+    #[must_use]
+    pub fn home(&self) -> Home {
+        Home::new(&self.root, self.vault())
+    }
+
+    /// The enroll secret.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        Secrets::new(self.secret.clone(), self.vault())
+    }
+
     /// Where osqueryd keeps its database.
     #[must_use]
     pub fn osquery_db(&self) -> Utf8PathBuf {
@@ -262,9 +297,12 @@ pub fn own_program() -> Option<Utf8PathBuf> {
 
 fn secret(sources: &Sources, root: &Utf8Path, problems: &mut Vec<String>) -> Option<SecretSource> {
     let Some(text) = sources.lookup(vars::ENROLL_SECRET) else {
-        let path = sources.lookup(vars::ENROLL_SECRET_PATH);
-        let default = || root.join(files::ENROLL_SECRET);
-        return Some(SecretSource::File(path.map_or_else(default, Utf8PathBuf::from)));
+        let packaged = secrets::packaged(root);
+        let path = sources.lookup(vars::ENROLL_SECRET_PATH).map(Utf8PathBuf::from);
+        return Some(match path.filter(|path| *path != packaged) {
+            Some(path) => SecretSource::File(path),
+            None => SecretSource::Packaged(packaged),
+        });
     };
     EnrollSecret::new(text)
         .map_err(|error| {

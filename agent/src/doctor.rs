@@ -13,7 +13,6 @@ use wire::settings::files;
 use crate::{
     complaints::explain,
     config::{Config, ConfigError, UpdateSource},
-    identity::Home,
     platform,
     server::{RequestError, Server},
     status::Lock,
@@ -135,7 +134,13 @@ fn settings(config: Result<&Config, &ConfigError>) -> Check {
 /// Whether others than root can read a secret or put a program in place of the agent's. None where
 /// the system keeps more than modes.
 fn permissions(root: &Utf8Path) -> Option<Check> {
-    let private = [files::ENROLL_SECRET, files::NODE_KEY, files::IDENTITY, files::CLIENT_KEY];
+    let private = [
+        files::ENROLL_SECRET,
+        files::KEPT_SECRET,
+        files::NODE_KEY,
+        files::IDENTITY,
+        files::CLIENT_KEY,
+    ];
     let readable = private.iter().map(|name| root.join(name)).find_map(|path| {
         platform::access_of_others(&path).filter(|access| access.read).map(|_| {
             Check::failed(
@@ -176,11 +181,11 @@ fn disk(root: &Utf8Path) -> Option<Check> {
 
 /// An enrolled device can do without a secret, until its node key is refused.
 fn secret(config: &Config) -> Check {
-    let Err(error) = config.secret.read() else {
+    let Err(error) = config.secrets().look() else {
         return Check::ok("secret", "there is an enroll secret");
     };
     let advice = "put the enroll secret into that file, one line, readable by root alone";
-    let enrolled = Home::new(&config.root).load_node_key().is_ok_and(|key| key.is_some());
+    let enrolled = config.home().has_node_key().is_ok_and(|has_key| has_key);
     let check = if enrolled { Check::warning } else { Check::failed };
     check("secret", explain(&error), advice)
 }

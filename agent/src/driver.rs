@@ -237,9 +237,9 @@ impl Driver {
         let machine = platform::describe(&self.config.system);
         let device =
             self.identity.describe(&machine, self.config.settings.end_user_email.as_deref());
-        let (server, config) = (Arc::clone(&self.server), Arc::clone(&self.config));
+        let (server, secrets) = (Arc::clone(&self.server), self.config.secrets());
         self.tasks.spawn(async move {
-            Outcome::Enrolled(enroll::enroll(&server, &config.secret, device).await)
+            Outcome::Enrolled(enroll::enroll(&server, secrets, device).await)
         });
     }
 

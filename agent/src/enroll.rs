@@ -8,15 +8,15 @@ use std::{
 
 use agent::{
     config::{Config, Sources},
-    durable,
     installer::InstallerError,
-    platform::{self, Readers},
+    platform,
+    secrets::{self, SecretSource, Secrets},
 };
 use anyhow::Context as _;
 use camino::Utf8Path;
 use wire::{
     EnrollSecret,
-    settings::{self, files, vars},
+    settings::{self, vars},
 };
 
 use crate::cli::Cli;
@@ -32,10 +32,9 @@ pub(crate) fn run(cli: &Cli, secret: &Utf8Path, no_start: bool) -> anyhow::Resul
     given.remove(vars::ROOT_DIR);
     let secret = read_secret(secret)?;
     check(&mut sources, &secret)?;
-    let path = sources.root().join(files::ENROLL_SECRET);
-    let line = format!("{}\n", secret.expose());
-    durable::replace(&path, line.as_bytes(), Readers::Root)
-        .with_context(|| format!("could not write `{path}`"))?;
+    let path = secrets::packaged(&sources.root());
+    let secrets = Secrets::new(SecretSource::Packaged(path.clone()), sources.vault());
+    secrets.welcome(&path, &secret).context("could not write the enroll secret")?;
     platform::add_settings(&given).context("could not write the settings")?;
     if !no_start {
         platform::restart_service().context("could not start the service")?;

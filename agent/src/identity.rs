@@ -1,4 +1,4 @@
-//! Who this device is, and its secrets at rest.
+//! Who this device is.
 //!
 //! A device is named by its hardware's UUID. `identity.json` remembers the name and where it is
 //! enrolled; when the hardware or the machine id differs from what it says, the disk was copied,
@@ -12,15 +12,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 use uuid::Uuid;
-use wire::{
-    EnrollSecret, HostIdentifier, NodeKey, orbit::DeviceIdentity, secret::SecretError, settings,
-    settings::files,
-};
+use wire::{HostIdentifier, NodeKey, orbit::DeviceIdentity, settings::files};
 
 use crate::{
     VERSION, durable,
     machine::Flags,
     platform::{Machine, Readers},
+    vault::{Slot, Vault},
 };
 
 /// What `identity.json` holds.
@@ -223,12 +221,19 @@ pub enum FileError {
 #[derive(Debug, Clone)]
 pub struct Home {
     root: Utf8PathBuf,
+    vault: Vault,
 }
 
 impl Home {
     #[must_use]
-    pub fn new(root: &Utf8Path) -> Self {
-        Self { root: root.to_owned() }
+    pub fn new(root: &Utf8Path, vault: Vault) -> Self {
+        Self { root: root.to_owned(), vault }
+    }
+
+    /// The agent's root directory.
+    #[must_use]
+    pub fn root(&self) -> &Utf8Path {
+        &self.root
     }
 
     /// What is remembered. A file that makes no sense counts as none: enrolling anew is safe,
@@ -244,24 +249,29 @@ impl Home {
         self.write(files::IDENTITY, &json, Readers::Root)
     }
 
-    /// The node key, if there is a usable one.
+    /// The node key, if there is a usable one. It is put to where secrets belong on this system.
     pub fn load_node_key(&self) -> Result<Option<NodeKey>, FileError> {
-        Ok(self.read(files::NODE_KEY)?.and_then(|text| NodeKey::new(text.trim_end()).ok()))
+        let text = self.vault.load(Slot::NodeKey)?;
+        Ok(text.and_then(|text| NodeKey::new(text.trim_end()).ok()))
     }
 
-    /// Writes the node key; a crash at any time leaves the key before, or none, or this one.
+    /// Whether there is a node key, be it one that cannot be used.
+    pub fn has_node_key(&self) -> Result<bool, FileError> {
+        self.vault.holds(Slot::NodeKey)
+    }
+
+    /// Keeps the node key; a crash at any time leaves the key before, or none, or this one.
     pub fn save_node_key(&self, key: &NodeKey) -> Result<(), FileError> {
-        self.write(files::NODE_KEY, key.expose().as_bytes(), Readers::Root)
+        self.vault.save(Slot::NodeKey, key.expose()).map(drop)
     }
 
     /// Deletes the node key, and the desktop token that was set with it.
     pub fn forget_node_key(&self) -> Result<(), FileError> {
         // The flags were for the holder of that key. First, so that a crash in between never leaves
         // them for another key.
-        for name in [files::SERVER_FLAGS, files::NODE_KEY, files::DESKTOP_TOKEN] {
-            self.delete(name)?;
-        }
-        Ok(())
+        self.delete(files::SERVER_FLAGS)?;
+        self.vault.forget(Slot::NodeKey)?;
+        self.delete(files::DESKTOP_TOKEN)
     }
 
     /// Deletes everything by which the device would be known again, and osqueryd's `database`. What
@@ -299,42 +309,6 @@ impl Home {
     fn write(&self, name: &str, bytes: &[u8], readers: Readers) -> Result<(), FileError> {
         let path = self.root.join(name);
         durable::replace(&path, bytes, readers).map_err(|source| FileError::Write { path, source })
-    }
-}
-
-/// Where the enroll secret comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// A variable held it.
-    Given(EnrollSecret),
-    /// It is in this file, which is read each time: an administrator may replace it.
-    File(Utf8PathBuf),
-}
-
-/// Why there is no enroll secret.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadSecretError {
-    #[error("there is no enroll secret: `{path}` does not exist")]
-    Missing { path: Utf8PathBuf },
-    #[error("could not read the enroll secret from `{path}`")]
-    Read { path: Utf8PathBuf, source: io::Error },
-    #[error("the enroll secret in `{path}` cannot be used")]
-    Unusable { path: Utf8PathBuf, source: SecretError },
-}
-
-impl SecretSource {
-    /// The enroll secret as it is at this moment.
-    pub fn read(&self) -> Result<EnrollSecret, ReadSecretError> {
-        let path = match self {
-            Self::Given(secret) => return Ok(secret.clone()),
-            Self::File(path) => path,
-        };
-        let text = durable::read(path)
-            .map_err(|source| ReadSecretError::Read { path: path.clone(), source })?
-            .ok_or_else(|| ReadSecretError::Missing { path: path.clone() })?;
-        settings::secret_from_file_text(&text)
-            .map_err(|source| ReadSecretError::Unusable { path: path.clone(), source })
     }
 }
 

@@ -21,14 +21,21 @@ use wire::{EnrollSecret, settings, settings::files};
 pub use self::windows::{configure, stop};
 #[cfg(windows)]
 pub(crate) use self::windows::{point_service, service_program};
-use crate::{durable, identity::FileError, platform::Readers, updater::folder::FolderError};
+use crate::{
+    durable,
+    identity::FileError,
+    platform::Readers,
+    updater::folder::FolderError,
+    vault::{Slot, Vault},
+};
 
 /// What the last package brought ([`Record`]).
 const RECORD: &str = "installed.json";
 
 /// What the agent makes below its root directory, beside the folders of components.
-const OWN_FILES: [&str; 10] = [
+const OWN_FILES: [&str; 11] = [
     files::ENROLL_SECRET,
+    files::KEPT_SECRET,
     files::NODE_KEY,
     files::IDENTITY,
     files::SERVER_FLAGS,
@@ -172,6 +179,9 @@ pub fn configure(root: &Utf8Path) -> Result<(), InstallerError> {
 
 /// Deletes what the agent has made below `root`; what the package owns is left to the package.
 pub fn purge(root: &Utf8Path) -> Result<(), InstallerError> {
+    let vault = Vault::new(root, "/".into(), false);
+    vault.forget(Slot::NodeKey)?;
+    vault.forget(Slot::EnrollSecret)?;
     for name in OWN_FILES {
         let path = root.join(name);
         durable::delete(&path).map_err(|source| delete_error(&path, source))?;

@@ -6,7 +6,9 @@
 //!   [`tasks::updates`].
 //! - [`updater`] knows what is installed, what is on trial, and what is not tried again.
 //! - [`server`] speaks HTTPS with the server; [`proxy`] knows when through a proxy.
-//! - [`identity`] is who this device is, and its secrets at rest; [`durable`] writes files whole.
+//! - [`identity`] is who this device is; [`durable`] writes files whole.
+//! - [`vault`] keeps secrets, in the system's keystore where it can; [`secrets`] knows which enroll
+//!   secret counts.
 //! - [`installer`] is what packages of Windows and macOS have it do.
 //! - [`status`] is what `orbit status` tells, [`doctor`] what `orbit doctor` finds.
 //! - [`desktop`] is what `fleet-desktop` does for the device's user, without any rights.
@@ -27,9 +29,11 @@ pub mod log;
 pub mod machine;
 pub mod platform;
 pub mod proxy;
+pub mod secrets;
 pub mod server;
 pub mod status;
 pub mod tasks;
 pub mod updater;
+pub mod vault;
 
 pub use wire::VERSION;

@@ -17,8 +17,8 @@ use agent::log;
 use agent::{
     config::{Config, ConfigError, Sources},
     doctor::Diagnosis,
-    identity::Home,
     platform,
+    secrets::{self, SecretSource, Secrets},
     status::{Lock, Report},
     tasks::osqueryd,
 };
@@ -75,7 +75,7 @@ fn status(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {
     let root = sources.root();
     let server = sources.lookup(vars::FLEET_URL).and_then(|url| settings::server_url(&url).ok());
     let osqueryd = runtime()?.block_on(osqueryd::version(&root));
-    let report = Report::gather(&root, server, osqueryd, now());
+    let report = Report::gather(&sources.home(), server, osqueryd, now());
     output::print(output, &report, Report::text)?;
     Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -95,7 +95,9 @@ fn reset_identity(cli: &Cli) -> anyhow::Result<ExitCode> {
     let _lock = Lock::take(&root).context("stop the service first")?;
     let own = sources.lookup(vars::OSQUERY_DB).map(Utf8PathBuf::from);
     let database = own.unwrap_or_else(|| root.join(files::OSQUERY_DB));
-    Home::new(&root).forget(&database)?;
+    let source = SecretSource::Packaged(secrets::packaged(&root));
+    Secrets::new(source, sources.vault()).release().context("could not leave the enroll secret")?;
+    sources.home().forget(&database)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -125,18 +125,19 @@ pub struct Report {
 }
 
 impl Report {
-    /// Looks at the files below `root`. `configured` is the server that the settings name.
+    /// Looks at the agent's files. `configured` is the server that the settings name.
     #[must_use]
     pub fn gather(
-        root: &Utf8Path,
+        home: &Home,
         configured: Option<Url>,
         osqueryd_version: Option<String>,
         now: Timestamp,
     ) -> Self {
-        let home = Home::new(root);
+        let root = home.root();
         let identity = home.load_identity().ok().flatten();
         let agent = Record::load(root);
-        let enrolled = home.load_node_key().ok().map(|key| key.is_some());
+        let may_tell = || cfg!(target_os = "linux") || platform::is_administrator();
+        let enrolled = home.has_node_key().ok().filter(|has_key| *has_key || may_tell());
         let fresh = agent.as_ref().and_then(|agent| agent.last_contact_at).is_some_and(|at| {
             now.duration_since(at) <= SignedDuration::from_secs(ONLINE_WITHIN_SECONDS)
         });

@@ -51,6 +51,7 @@ pub struct Draft {
     pub end_user_email: Option<String>,
     pub enable_scripts: bool,
     pub disable_setup_experience: bool,
+    pub disable_keystore: bool,
     pub bypass_end_user_auth: bool,
     /// On a Mac, let a configuration profile tell server and enroll secret.
     pub use_system_configuration: bool,
@@ -92,6 +93,7 @@ impl Default for Draft {
             end_user_email: None,
             enable_scripts: false,
             disable_setup_experience: false,
+            disable_keystore: false,
             bypass_end_user_auth: false,
             use_system_configuration: false,
             fleet_desktop: false,

@@ -54,7 +54,7 @@ impl Agent {
         fs::create_dir_all(root)
             .map_err(|source| StartError::Root { path: root.clone(), source })?;
         let lock = Lock::take(root)?;
-        let home = Home::new(root);
+        let home = config.home();
         let machine = platform::describe(&config.system);
         let (identity, anew) = identity::recall(
             home.load_identity()?,
@@ -63,7 +63,7 @@ impl Agent {
             config.settings.host_identifier,
             Uuid::new_v4(),
         );
-        let had_key = home.load_node_key()?.is_some();
+        let had_key = home.has_node_key()?;
         if let Some(anew) = anew {
             explain(anew, had_key);
             // The key goes first: were this interrupted, the next start would do it again.

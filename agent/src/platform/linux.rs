@@ -1,10 +1,13 @@
 //! Linux: SMBIOS, systemd, `/proc`.
 
+mod keystore;
+
 use std::{collections::BTreeMap, fs, io, process::Stdio, time::Duration};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::{process::Command, time};
 
+pub use self::keystore::Keystore;
 use super::{Machine, Notice};
 
 /// Where the package puts the agent's settings, below the root of the system.

@@ -1,9 +1,15 @@
 //! macOS: what its own tools tell of the machine, launchd, `ps`.
 
+#[cfg(unix)]
+#[cfg_attr(
+    not(target_os = "macos"),
+    expect(unreachable_pub, reason = "it is tried out wherever there is a shell")
+)]
+mod keystore;
 mod tools;
 
 #[cfg(target_os = "macos")]
-pub use self::system::*;
+pub use self::{keystore::Keystore, system::*};
 
 #[cfg(target_os = "macos")]
 mod system {

@@ -1,5 +1,7 @@
 //! What Linux and macOS have in common: modes of files, signals, process groups.
 
+pub(super) mod filter;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},

@@ -2,6 +2,7 @@
 
 mod files;
 mod group;
+mod keystore;
 mod machine;
 pub mod service;
 
@@ -16,6 +17,7 @@ pub use self::{
         set_program, sync_directory, write_synced,
     },
     group::{Group, adopt_children, kill, processes_with_argument, terminate},
+    keystore::Keystore,
     machine::describe,
 };
 use super::Notice;

@@ -6,8 +6,8 @@ use wire::{
 };
 
 use crate::{
-    identity::{ReadSecretError, SecretSource},
     machine::EnrollFailure,
+    secrets::{ReadSecretError, Secrets},
     server::{RequestError, Server},
 };
 
@@ -26,10 +26,13 @@ pub enum EnrollError {
 /// Shows the secret to the server, which answers with a node key.
 pub async fn enroll(
     server: &Server,
-    secret: &SecretSource,
+    secrets: Secrets,
     device: DeviceIdentity,
 ) -> Result<NodeKey, EnrollError> {
-    let request = EnrollRequest { enroll_secret: secret.read()?, device };
+    // A keystore may take its time.
+    let secret = tokio::task::spawn_blocking(move || secrets.read());
+    let secret = secret.await.expect("reading does not panic")?;
+    let request = EnrollRequest { enroll_secret: secret, device };
     let reply: Result<EnrollReply, _> = server.post("enroll", &request).await;
     reply.map(|reply| reply.orbit_node_key).map_err(|error| {
         if matches!(error, RequestError::Unauthenticated) {

@@ -22,9 +22,10 @@ use wire::EnrollSecret;
 use crate::{
     complaints::explain,
     config::Config,
-    identity::{Identity, ReadSecretError},
+    identity::Identity,
     machine::Flags,
     platform::{self, Group},
+    secrets::ReadSecretError,
 };
 
 /// Where osqueryd lies below the root directory.
@@ -89,7 +90,7 @@ impl Launch {
     /// Puts together what is needed to start osqueryd with the server's `wishes`.
     #[must_use]
     pub fn new(config: &Config, identity: &Identity, wishes: &Flags) -> Self {
-        let secret = match config.secret.read() {
+        let secret = match config.secrets().read() {
             Ok(secret) => Some(secret),
             Err(error) => {
                 explain_missing(&error);

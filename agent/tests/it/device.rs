@@ -59,7 +59,7 @@ impl Device {
         Utf8PathBuf::from_path_buf(self.directory.path().join("root")).unwrap()
     }
 
-    fn system(&self) -> Utf8PathBuf {
+    pub(crate) fn system(&self) -> Utf8PathBuf {
         Utf8PathBuf::from_path_buf(self.directory.path().join("system")).unwrap()
     }
 

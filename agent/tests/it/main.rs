@@ -13,6 +13,8 @@ mod desktop;
 mod doctor;
 /// What every fault of server and network leads to.
 mod faults;
+/// Secrets at rest: systemd-creds, TPMs, and packages that bring old secrets back.
+mod keystore;
 /// `kill -9` at any moment of enrolling.
 mod kill;
 /// osqueryd's arguments, environment, crashes and end.

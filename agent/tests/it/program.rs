@@ -33,6 +33,8 @@ fn command_of(program: camino::Utf8PathBuf, device: &Device) -> Command {
     #[expect(clippy::disallowed_methods, reason = "tests start the program that they test")]
     let mut command = Command::new(program);
     command.env_clear().envs(&device.variables).env(vars::ROOT_DIR, device.root().as_str());
+    // The keystore would be that of the machine that runs the tests.
+    command.env(vars::DISABLE_KEYSTORE, "true");
     command
 }
 

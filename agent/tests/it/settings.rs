@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use agent::{
     config::{Config, Sources},
-    identity::SecretSource,
+    secrets::SecretSource,
     server::Trust,
 };
 use camino::{Utf8Path, Utf8PathBuf};
@@ -126,7 +126,7 @@ fn the_secret_is_given_or_in_a_named_file_or_in_the_usual_one() {
     let given = SecretSource::Given(EnrollSecret::new("s").unwrap());
     assert_eq!(read(&[(vars::ENROLL_SECRET, "s"), named]), given);
     assert_eq!(read(&[named]), SecretSource::File("/run/secret".into()));
-    assert_eq!(read(&[]), SecretSource::File("/r/secret.txt".into()));
+    assert_eq!(read(&[]), SecretSource::Packaged("/r/secret.txt".into()));
 }
 
 #[test]

@@ -43,7 +43,6 @@ fn an_empty_variable_counts_as_none() {
 fn every_variable_of_a_refused_flag_is_refused() {
     for (name, value) in [
         ("FLEETCTL_USE_SYSTEM_CONFIGURATION", "true"),
-        ("FLEETCTL_DISABLE_KEYSTORE", "1"),
         ("FLEETCTL_FLEET_MANAGED_HOST_IDENTITY_CERTIFICATE", "true"),
     ] {
         let home = Home::new().with(name, value);

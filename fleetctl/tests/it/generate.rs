@@ -46,6 +46,6 @@ fn the_reference_names_every_command_and_no_hidden_flag() {
         assert!(text.contains(&format!("\n## `fleetctl {command}`\n")), "{command}");
     }
     assert!(text.contains("| `--enroll-secret-file <FILE>` |"));
-    assert!(!text.contains("--disable-keystore"));
+    assert!(!text.contains("--local-wix-dir"));
     assert_eq!(text.matches("| `--color <WHEN>` |").count(), 1, "global options are told once");
 }

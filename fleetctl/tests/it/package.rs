@@ -254,7 +254,6 @@ fn flags_of_other_kinds_of_packages_are_refused_not_ignored() {
         &["--no-wait"],
         &["--local-wix-dir", "x"],
         &["--use-system-configuration"],
-        &["--disable-keystore"],
         &["--fleet-managed-host-identity-certificate"],
     ] {
         let said = home().fleetctl(package(&[&["--type", "deb"], flag].concat())).fails(2);

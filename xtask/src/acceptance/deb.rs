@@ -11,7 +11,8 @@ use super::{
 };
 
 const INSTALL: &str = "dpkg --install {}";
-const NODE_KEY: &str = "sha256sum /opt/orbit/secret-orbit-node-key.txt";
+const NODE_KEY: &str =
+    "systemd-creds decrypt --name=orbit-node-key /opt/orbit/orbit-node-key.cred - | sha256sum";
 /// What an admin writes into the configuration.
 const EDIT: &str = "ORBIT_END_USER_EMAIL=edited@example.com";
 

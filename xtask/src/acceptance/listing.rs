@@ -22,6 +22,8 @@ const RESTLESS: &[&str] = &[
     "./var/tmp",
     "./var/lib/systemd/timers",
     "./var/lib/systemd/random-seed",
+    // systemd-creds makes a key for the machine when it is first asked to encrypt.
+    "./var/lib/systemd/credential.secret",
     // systemd-sysusers keeps what they were before.
     "./etc/group-",
     "./etc/gshadow-",

@@ -19,14 +19,23 @@ pub(super) fn check(suite: &mut Suite<'_>, secret: &str) {
     suite.check("the secret is not in the journal", |stage| {
         expect_absent(stage, secret, "journalctl --no-pager")
     });
-    suite.check(
-        "the secret and the node key are in no file that others may read",
-        expect_no_readable,
-    );
+    suite.check("secret and node key are sealed, and the package's file is gone", |stage| {
+        let secret = value(stage, secret)?;
+        if !stage.run(&opened("orbit-enroll-secret"))?.contains(&secret) {
+            bail!("systemd-creds opens something else");
+        }
+        stage.run("test ! -e /opt/orbit/secret.txt && test ! -e /opt/orbit/enroll-secret.json")?;
+        stage.run("test ! -e /opt/orbit/secret-orbit-node-key.txt").map(drop)
+    });
+    suite.check("the secret and the node key are in no file that others may read", |stage| {
+        expect_no_readable(stage, secret)
+    });
     suite.check("only root may read configuration and secrets", |stage| {
-        for file in
-            ["/etc/default/orbit", "/opt/orbit/secret.txt", "/opt/orbit/secret-orbit-node-key.txt"]
-        {
+        for file in [
+            "/etc/default/orbit",
+            "/opt/orbit/orbit-enroll-secret.cred",
+            "/opt/orbit/orbit-node-key.cred",
+        ] {
             let mode = stage.run(&format!("stat --format '%a %U' {file}"))?;
             if mode.trim() != "600 root" {
                 bail!("`{file}` is {}", mode.trim());
@@ -49,14 +58,22 @@ fn expect_absent(stage: &Stage<'_>, secret: &str, line: &str) -> anyhow::Result<
 }
 
 /// Looks into every file below the places where an agent or a package manager writes.
-fn expect_no_readable(stage: &Stage<'_>) -> anyhow::Result<()> {
+fn expect_no_readable(stage: &Stage<'_>, secret: &str) -> anyhow::Result<()> {
+    std::fs::write(stage.container.root.join("srv/secret"), value(stage, secret)?)?;
+    stage.run(&format!("{} > /srv/node-key", opened("orbit-node-key")))?;
     let line = "find /etc /opt /var /usr/lib/systemd /run -xdev -type f -perm /044 -print0 | \
-                xargs -0 grep --files-with-matches --fixed-strings -f /opt/orbit/secret.txt -f /opt/orbit/secret-orbit-node-key.txt || true";
+                xargs -0 grep --files-with-matches --fixed-strings -f /srv/secret -f /srv/node-key || true";
     let found = stage.run(line)?;
+    stage.run("rm /srv/secret /srv/node-key")?;
     if !found.trim().is_empty() {
         bail!("others may read it in {}", found.trim());
     }
     Ok(())
+}
+
+/// What systemd itself opens of what the agent has sealed.
+fn opened(name: &str) -> String {
+    format!("systemd-creds decrypt --name={name} /opt/orbit/{name}.cred -")
 }
 
 fn value(stage: &Stage<'_>, file: &str) -> anyhow::Result<String> {

@@ -35,8 +35,8 @@ const OLD: &str = "old";
 const NEW: &str = "new";
 const PACKAGES: [(&str, &str, &str); 3] = [
     (BARE, "1.0.0", ""),
-    (OLD, "1.0.0", "--fleet-url {} --enroll-secret-file secret.txt"),
-    (NEW, "1.1.0", "--fleet-url {} --enroll-secret-file secret.txt"),
+    (OLD, "1.0.0", "--fleet-url {} --enroll-secret-file secret.txt --disable-keystore"),
+    (NEW, "1.1.0", "--fleet-url {} --enroll-secret-file secret.txt --disable-keystore"),
 ];
 
 /// Goes through all of it. `components` is the folder with `orbit.exe`.
@@ -107,7 +107,7 @@ impl Course<'_, '_> {
         });
         self.check("properties configure it later, and the service enrolls", |stage| {
             let properties = format!(
-                "FLEET_URL={} FLEET_SECRET_FILE={} ENABLE_SCRIPTS=True FLEET_DESKTOP=True END_USER_EMAIL=ann@example.com",
+                "FLEET_URL={} FLEET_SECRET_FILE={} ENABLE_SCRIPTS=True FLEET_DESKTOP=True DISABLE_KEYSTORE=True END_USER_EMAIL=ann@example.com",
                 stage.server,
                 Prefix::path(&stage.deployment.desk.dir.join("secret.txt"))
             );
@@ -116,6 +116,7 @@ impl Course<'_, '_> {
         });
         self.check("each of them has reached the agent", |stage| {
             stage.expect_settings(&[
+                "ORBIT_DISABLE_KEYSTORE=True",
                 "ORBIT_ENABLE_SCRIPTS=True",
                 "ORBIT_END_USER_EMAIL=ann@example.com",
                 "ORBIT_FLEET_DESKTOP=True",

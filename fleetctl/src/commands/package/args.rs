@@ -178,6 +178,9 @@ pub(crate) struct AgentArgs {
     /// Skip the setup experience
     #[arg(long)]
     pub disable_setup_experience: bool,
+    /// Keep the agent's secrets in files for the system alone, not in its keystore
+    #[arg(long, env = "FLEETCTL_DISABLE_KEYSTORE", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub disable_keystore: bool,
     /// Skip the end user's sign-in at enrollment
     #[arg(long)]
     pub bypass_end_user_auth: bool,
@@ -305,8 +308,6 @@ pub(crate) struct RefusedArgs {
     pub sign_identity: Option<String>,
     #[arg(long, hide = true)]
     pub local_wix_dir: Option<PathBuf>,
-    #[arg(long, hide = true, env = "FLEETCTL_DISABLE_KEYSTORE", value_parser = BoolishValueParser::new())]
-    pub disable_keystore: bool,
     #[arg(long, hide = true, env = "FLEETCTL_FLEET_MANAGED_HOST_IDENTITY_CERTIFICATE", value_parser = BoolishValueParser::new())]
     pub fleet_managed_host_identity_certificate: bool,
 }
@@ -317,13 +318,10 @@ impl RefusedArgs {
         const IDENTITY: &str = "is refused: fleetctl reads no keychain; export the certificate and \
             give --macos-certificate and --macos-installer-certificate";
         const MSI: &str = "is not needed: fleetctl makes packages of type msi by itself";
-        const KEYSTORE: &str =
-            "is refused: the agent keeps its secrets in files that the system alone can read";
         const TPM: &str = "is refused: fleetctl builds no packages whose keys a TPM holds";
         [
             (self.sign_identity.is_some(), "--sign-identity", IDENTITY),
             (self.local_wix_dir.is_some(), "--local-wix-dir", MSI),
-            (self.disable_keystore, "--disable-keystore", KEYSTORE),
             (
                 self.fleet_managed_host_identity_certificate,
                 "--fleet-managed-host-identity-certificate",

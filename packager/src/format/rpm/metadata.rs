@@ -275,6 +275,7 @@ fn version(version: &Version) -> String {
 fn flags(entry: &Entry) -> u32 {
     const CONFIG: u32 = 1;
     const DOC: u32 = 1 << 1;
+    const MISSING_OK: u32 = 1 << 3;
     const NO_REPLACE: u32 = 1 << 4;
     const LICENSE: u32 = 1 << 7;
     match &entry.node {
@@ -283,7 +284,9 @@ fn flags(entry: &Entry) -> u32 {
             Role::Config => CONFIG | NO_REPLACE,
             Role::Doc => DOC,
             Role::License => LICENSE,
-            Role::Program | Role::Secret | Role::Data => 0,
+            // The agent deletes secrets that a keystore has taken over.
+            Role::Secret => MISSING_OK,
+            Role::Program | Role::Data => 0,
         },
     }
 }
