@@ -45,7 +45,7 @@ pub(crate) fn run(command: Command, session: &Session) -> anyhow::Result<()> {
         Command::Roles(command) => session.wait(roles::run(command, session)),
         Command::Audit(command) => session.wait(audit::run(command, session)),
         Command::Updates(command) => session.wait(updates::run(command, session)),
-        Command::Repo(command) => repo::run(command, session),
+        Command::Repo(command) => session.wait(repo::run(command, session)),
         Command::Debug(command) => session.wait(debug::run(command, session)),
         Command::Generate(command) => generate::run(command, session.shell),
         Command::VerifyRelease(args) => verify_release::run(&args, session.shell),

@@ -10,6 +10,7 @@
 //! **Invariant:** standard output carries data and nothing else; a secret is printed only where
 //! the user has just made it.
 
+mod bucket;
 mod cli;
 mod client;
 mod commands;

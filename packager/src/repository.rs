@@ -9,6 +9,8 @@
 //! - [`apt`]: `dists/` and `pool/`, for Debian and Ubuntu.
 //! - [`dnf`]: `repodata/` and `packages/`, for Fedora, RHEL, openSUSE.
 //! - [`catalogue`]: what is published, with the size and digest of each file, kept beside the index.
+//! - [`shipment`]: which file comes when in a copy that cannot change as a whole.
+//! - [`delivery`]: how such a copy becomes a folder again.
 //! - [`publication`]: how an index replaces another, whole or not at all.
 //!
 //! **Invariant:** a reader finds the index of before or of after, and every file that it names, wherever the
@@ -16,7 +18,9 @@
 //! input: it is read within bounds, and never decides where a file is written without having been checked.
 
 pub mod apt;
+pub mod delivery;
 pub mod dnf;
+pub mod shipment;
 
 mod catalogue;
 mod deb;
@@ -49,6 +53,8 @@ pub enum RepositoryError {
         "`{file}` differs from the package of the same name that is published as `{published}`"
     )]
     Differs { file: PathBuf, published: String },
+    #[error("`{folder}` has changes that were not published")]
+    Ahead { folder: PathBuf },
     #[error("could not read `{file}`")]
     Read { file: PathBuf, source: io::Error },
     #[error("could not write `{file}`")]
@@ -67,7 +73,8 @@ impl RepositoryError {
             | Self::Foreign { .. }
             | Self::Name { .. }
             | Self::Package { .. }
-            | Self::Differs { .. } => true,
+            | Self::Differs { .. }
+            | Self::Ahead { .. } => true,
             Self::Busy { .. } | Self::Read { .. } | Self::Write { .. } | Self::Sign(_) => false,
         }
     }

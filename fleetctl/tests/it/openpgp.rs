@@ -8,7 +8,7 @@ const PASSPHRASE: &str = "the passphrase nobody may see";
 const USER: &str = "it@example.com";
 
 /// A home with a program to package, and `key.asc` made by gpg, locked by [`PASSPHRASE`].
-fn home() -> Home {
+pub(crate) fn home() -> Home {
     let home = Home::new();
     home.write("bin/orbit", "#!/bin/sh\n");
     home.write("passphrase.txt", format!("{PASSPHRASE}\n"));
@@ -28,11 +28,11 @@ fn home() -> Home {
     home
 }
 
-const PACKAGE: &str = "package --components bin --without-osqueryd --package-version 1.2.3 --out-dir dist \
+pub(crate) const PACKAGE: &str = "package --components bin --without-osqueryd --package-version 1.2.3 --out-dir dist \
                        --output json --type";
-const KEY: &str = "--openpgp-key key.asc --openpgp-passphrase-file passphrase.txt";
+pub(crate) const KEY: &str = "--openpgp-key key.asc --openpgp-passphrase-file passphrase.txt";
 
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     RepositoryError,
@@ -22,6 +23,9 @@ pub(super) const FILE: &str = "fleetctl.json";
 /// How many indexes of before keep the files that their readers may still ask for.
 const GENERATIONS: usize = 3;
 
+/// How many catalogues of before are remembered.
+const ANCESTORS: usize = 256;
+
 /// Everything that is published, and how.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +36,41 @@ pub(super) struct Catalogue<S> {
     pub(super) packages: Vec<Listed>,
     /// Files of the index whose names are their digests, of this index first.
     pub(super) generations: Vec<Vec<String>>,
+    /// What the catalogues before this one were, the last first: see [`Lineage`].
+    #[serde(default)]
+    ancestors: Vec<String>,
+    /// What this was when it was read.
+    #[serde(skip)]
+    read_as: Option<String>,
+}
+
+/// Which catalogues came before one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Lineage {
+    #[serde(default)]
+    ancestors: Vec<String>,
+}
+
+impl Lineage {
+    /// That of the catalogue in `bytes`, which `file` holds.
+    pub(super) fn read(bytes: &[u8], file: PathBuf) -> Result<Self, RepositoryError> {
+        parsed(bytes, file)
+    }
+
+    /// Whether `other` is one of them.
+    pub(super) fn has(&self, other: &[u8]) -> bool {
+        self.ancestors.contains(&short_digest(other))
+    }
+}
+
+/// Enough of a digest to tell catalogues of one repository apart.
+fn short_digest(catalogue: &[u8]) -> String {
+    hex::encode(&Sha256::digest(catalogue)[..8])
+}
+
+fn parsed<T: DeserializeOwned>(bytes: &[u8], file: PathBuf) -> Result<T, RepositoryError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| RepositoryError::Foreign { file, reason: error.to_string() })
 }
 
 /// A package that is published.
@@ -55,7 +94,13 @@ pub struct Listed {
 
 impl<S: Serialize + DeserializeOwned> Catalogue<S> {
     pub(super) fn new(settings: S) -> Self {
-        Self { settings, packages: Vec::new(), generations: Vec::new() }
+        Self {
+            settings,
+            packages: Vec::new(),
+            generations: Vec::new(),
+            ancestors: Vec::new(),
+            read_as: None,
+        }
     }
 
     /// The one in the index folder `folder` of the repository in `root`, which nobody else changes as long as the
@@ -78,8 +123,14 @@ impl<S: Serialize + DeserializeOwned> Catalogue<S> {
             }
             result => result.map_err(RepositoryError::read(&file))?,
         };
-        serde_json::from_slice(&bytes)
-            .map_err(|error| RepositoryError::Foreign { file, reason: error.to_string() })
+        Self::parse(&bytes, file)
+    }
+
+    /// The one in `bytes`, which `file` holds.
+    pub(super) fn parse(bytes: &[u8], file: PathBuf) -> Result<Self, RepositoryError> {
+        let mut catalogue: Self = parsed(bytes, file)?;
+        catalogue.read_as = Some(short_digest(bytes));
+        Ok(catalogue)
     }
 
     /// Copies what `additions` name to its place below `root` and lists it; returns what is new. One that is
@@ -109,6 +160,10 @@ impl<S: Serialize + DeserializeOwned> Catalogue<S> {
             self.generations.insert(0, files);
         }
         self.generations.truncate(GENERATIONS);
+        if let Some(before) = self.read_as.take() {
+            self.ancestors.insert(0, before);
+            self.ancestors.truncate(ANCESTORS);
+        }
         self.generations.iter().skip(1).flatten().cloned().collect()
     }
 
@@ -181,18 +236,19 @@ fn copy_all(root: &Path, additions: &[Addition]) -> Result<(), RepositoryError> 
 /// Removes the files of `packages` from below `root`, those that are there.
 pub(super) fn remove_all<'a>(
     root: &Path,
-    packages: impl Iterator<Item = &'a Listed>,
+    mut packages: impl Iterator<Item = &'a Listed>,
 ) -> Result<(), RepositoryError> {
-    for package in packages {
-        let path = root.join(&package.file);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(RepositoryError::write(path)(error));
-            }
-            Ok(()) | Err(_) => {}
+    packages.try_for_each(|package| remove(&root.join(&package.file)))
+}
+
+/// Removes the file at `path`, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), RepositoryError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(RepositoryError::write(path)(error))
         }
+        Ok(()) | Err(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// Copies what was looked at: a file that has changed since is refused.
@@ -246,6 +302,7 @@ pub(super) fn found(root: &Path, folder: &Path) -> Result<Lock, RepositoryError>
 }
 
 /// Keeps other writers away from the repository in `root` while it lives.
+#[derive(Debug)]
 pub(super) struct Lock(File);
 
 impl Lock {

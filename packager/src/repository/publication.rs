@@ -58,6 +58,22 @@ pub(super) fn recover(folder: &Path) -> Result<(), RepositoryError> {
     fs::rename(old, folder).map_err(RepositoryError::write(folder))
 }
 
+/// [`recover`]s every folder in `parent`, if there is such a folder.
+pub(super) fn recover_all(parent: &Path) -> Result<(), RepositoryError> {
+    let entries = match fs::read_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        result => result.map_err(RepositoryError::read(parent))?,
+    };
+    for entry in entries {
+        let name = entry.map_err(RepositoryError::read(parent))?.file_name();
+        let name = name.to_str().and_then(|it| it.strip_prefix('.')?.strip_suffix(".next.old"));
+        if let Some(name) = name {
+            recover(&parent.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes `content` to a file that is not there yet, and waits until the disk has it.
 fn write(path: &Path, content: &[u8]) -> Result<(), RepositoryError> {
     make_parent(path)?;
@@ -184,7 +200,7 @@ mod tests {
         assert_eq!(listed(parent.path()), ["folder"]);
         assert_eq!(fs::read(folder.join("name")).unwrap(), next.as_os_str().as_encoded_bytes());
         fs::rename(&folder, aside(&beside(&folder))).unwrap();
-        recover(&folder).unwrap();
+        recover_all(parent.path()).unwrap();
         assert_eq!(listed(parent.path()), ["folder"]);
     }
 }

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use packager::repository::apt::{Apt, MAIN, Settings};
 
-use super::{ENVIRONMENT, ListArgs, PathArgs, PruneArgs, SignArgs, Signing, refused, show};
+use super::{
+    ENVIRONMENT, ListArgs, PathArgs, PruneArgs, SignArgs, Signing,
+    fetch::{self, FetchArgs},
+    publish::{self, PublishArgs},
+    refused, show,
+};
 use crate::{exit::Stop, flags::Output, openpgp::OpenPgpArgs, session::Session};
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +31,12 @@ pub(crate) enum AptCommand {
     /// Removes all but the newest versions
     #[command(after_help = format!("{ENVIRONMENT}\n\nExamples:\n  fleetctl repo apt prune --path apt --keep 3 --openpgp-key key.asc"))]
     Prune(PruneArgs<SuiteArgs>),
+    /// Brings a bucket of S3, or of what speaks as it does, up to date
+    #[command(after_help = format!("{}\n\nExamples:\n  fleetctl repo apt publish --path apt s3://packages/apt", publish::ENVIRONMENT))]
+    Publish(PublishArgs),
+    /// Makes a folder, or brings it up to date, from a bucket
+    #[command(after_help = format!("{}\n\nExamples:\n  fleetctl repo apt fetch --path apt s3://packages/apt", publish::ENVIRONMENT))]
+    Fetch(FetchArgs),
     /// Shows what is published
     #[command(after_help = "Examples:\n  fleetctl repo apt list --path apt --output json")]
     List(ListArgs<SuiteArgs>),
@@ -77,7 +88,7 @@ pub(crate) struct AddArgs {
     output: Output,
 }
 
-pub(super) fn run(command: AptCommand, session: &Session) -> anyhow::Result<()> {
+pub(super) async fn run(command: AptCommand, session: &Session) -> anyhow::Result<()> {
     match command {
         AptCommand::Init(args) => init(args, session),
         AptCommand::Add(args) => {
@@ -96,6 +107,8 @@ pub(super) fn run(command: AptCommand, session: &Session) -> anyhow::Result<()> 
             let removed = args.at.repository()?.prune(args.keep, &key, date);
             show(&removed.map_err(refused)?, args.output, session)
         }
+        AptCommand::Publish(args) => publish::run(args, session).await,
+        AptCommand::Fetch(args) => fetch::run(args, session).await,
         AptCommand::List(args) => {
             show(&args.at.repository()?.list().map_err(refused)?, args.output, session)
         }

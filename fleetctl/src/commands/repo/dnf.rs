@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use packager::repository::dnf::Dnf;
 
-use super::{ENVIRONMENT, ListArgs, PathArgs, PruneArgs, SignArgs, Signing, refused, show};
+use super::{
+    ENVIRONMENT, ListArgs, PathArgs, PruneArgs, SignArgs, Signing,
+    fetch::{self, FetchArgs},
+    publish::{self, PublishArgs},
+    refused, show,
+};
 use crate::{flags::Output, openpgp::OpenPgpArgs, session::Session};
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +31,12 @@ pub(crate) enum DnfCommand {
     /// Removes all but the newest versions
     #[command(after_help = format!("{ENVIRONMENT}\n\nExamples:\n  fleetctl repo dnf prune --path dnf --keep 3 --openpgp-key key.asc"))]
     Prune(PruneArgs<PathArgs>),
+    /// Brings a bucket of S3, or of what speaks as it does, up to date
+    #[command(after_help = format!("{}\n\nExamples:\n  fleetctl repo dnf publish --path dnf s3://packages/dnf", publish::ENVIRONMENT))]
+    Publish(PublishArgs),
+    /// Makes a folder, or brings it up to date, from a bucket
+    #[command(after_help = format!("{}\n\nExamples:\n  fleetctl repo dnf fetch --path dnf s3://packages/dnf", publish::ENVIRONMENT))]
+    Fetch(FetchArgs),
     /// Shows what is published
     #[command(after_help = "Examples:\n  fleetctl repo dnf list --path dnf --output json")]
     List(ListArgs<PathArgs>),
@@ -55,7 +66,7 @@ pub(crate) struct AddArgs {
     output: Output,
 }
 
-pub(super) fn run(command: DnfCommand, session: &Session) -> anyhow::Result<()> {
+pub(super) async fn run(command: DnfCommand, session: &Session) -> anyhow::Result<()> {
     match command {
         DnfCommand::Init(args) => init(args, session),
         DnfCommand::Add(args) => {
@@ -74,6 +85,8 @@ pub(super) fn run(command: DnfCommand, session: &Session) -> anyhow::Result<()> 
             let removed = Dnf::at(&args.at.path).prune(args.keep, &key, date);
             show(&removed.map_err(refused)?, args.output, session)
         }
+        DnfCommand::Publish(args) => publish::run(args, session).await,
+        DnfCommand::Fetch(args) => fetch::run(args, session).await,
         DnfCommand::List(args) => {
             show(&Dnf::at(&args.at.path).list().map_err(refused)?, args.output, session)
         }

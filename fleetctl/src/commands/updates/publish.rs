@@ -13,10 +13,17 @@ use update::{
 use wire::settings::parse_duration;
 
 use super::{
-    bucket::{self, BucketArgs},
+    bucket,
     signing::{ChangeArgs, PathArgs, carry_out, is_far, open},
 };
-use crate::{commands::expiry::now, exit::Stop, flags::Output, output::Table, session::Session};
+use crate::{
+    bucket::{BucketArgs, is_address},
+    commands::expiry::now,
+    exit::Stop,
+    flags::Output,
+    output::Table,
+    session::Session,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
@@ -210,7 +217,7 @@ pub(crate) async fn pause(
 pub(crate) async fn publish(args: &PublishArgs, session: &Session) -> anyhow::Result<()> {
     let editor = open(&args.path.path)?;
     let to = args.to.as_str();
-    let names = if bucket::is_address(to) {
+    let names = if is_address(to) {
         let plan = |stock: &Stock| editor.upload(stock, now()).map_err(unusable);
         bucket::publish(to, &args.bucket, plan, args.dry_run).await?
     } else if args.dry_run {
