@@ -34,6 +34,7 @@ mod password_rules;
 mod passwords;
 pub mod proof;
 mod refresh;
+mod remembered;
 pub mod roles;
 pub mod rollouts;
 mod secrets;
@@ -47,6 +48,7 @@ pub mod teams;
 pub mod tokens;
 mod updates;
 pub mod users;
+mod workers;
 
 use std::{fs, io, os::unix::fs::DirBuilderExt as _, os::unix::fs::OpenOptionsExt as _, sync::Arc};
 
@@ -62,6 +64,8 @@ use self::{
     mail::{MailSignal, Outbox, OutboxError},
     osquery_logs::OsqueryLogs,
     passwords::Passwords,
+    proof::KnownKey,
+    remembered::Remembered,
     standing::Standings,
     store::{Access, Store},
     tokens::Tokens,
@@ -83,6 +87,7 @@ struct Inner {
     keys: Keys,
     tokens: Tokens,
     standings: Standings,
+    known_keys: Remembered<KnownKey>,
     passwords: Passwords,
     osquery_logs: OsqueryLogs,
     desktop_tokens: Gate,
@@ -139,6 +144,7 @@ impl Fleet {
             keys: Keys::new(&config).map_err(OpenError::MasterKey)?,
             tokens: Tokens::new(&config.auth.jwt),
             standings: Standings::default(),
+            known_keys: Remembered::default(),
             passwords: Passwords::new(&config.auth.password),
             osquery_logs: OsqueryLogs::new(
                 config.data_dir.join("osquery-logs"),

@@ -1,9 +1,10 @@
-//! `cargo xtask bench package`: our packages against those of other tools, from the same files, with
+//! `cargo xtask bench identity` is in [`identity`]; `cargo xtask bench package`: our packages against those of other tools, from the same files, with
 //! the same compression, in one run. Prints what was measured and whether the goals are met; asserts
 //! nothing about time, which belongs to the machine.
 
 mod contender;
 mod floor;
+mod identity;
 mod matrix;
 mod measure;
 mod payload;
@@ -34,6 +35,8 @@ use crate::{
 pub(crate) enum Task {
     /// Build packages with fleetctl and with nfpm, dpkg-deb, rpmbuild, wixl and bsdtar
     Package(Args),
+    /// Sign in, check and issue tokens, beside better-auth and oidc-provider
+    Identity(identity::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -116,6 +119,13 @@ struct Entry {
     note: Option<&'static str>,
     #[serde(flatten)]
     median: Median,
+}
+
+pub(crate) fn run(workspace: &Workspace, task: &Task) -> anyhow::Result<()> {
+    match task {
+        Task::Package(args) => package(workspace, args),
+        Task::Identity(args) => identity::run(workspace, args),
+    }
 }
 
 pub(crate) fn package(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {

@@ -107,7 +107,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Platforms(args) => platforms::run(&workspace, &args)?,
         Task::Fuzz(args) => fuzz::run(&workspace, &args)?,
         Task::Version(args) => version::run(&workspace, &args)?,
-        Task::Bench(bench::Task::Package(args)) => bench::package(&workspace, &args)?,
+        Task::Bench(task) => bench::run(&workspace, &task)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -36,22 +36,22 @@ impl KeyCalls {
 
 impl Fleet {
     /// Counts a call, and notes at most once a minute how many there were. Of several processes or
-    /// requests that want to note the same minute, one does.
+    /// requests that want to note the same minute, one does. Whether somebody did by now.
     pub(super) async fn note_key_use(
         &self,
         actor: &Actor,
         row: &ApiKeyRow,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (now, id) = (self.now(), row.key.id);
         self.0.key_calls.count(id);
         let long_ago = now - NOTE_EVERY;
         if row.key.last_used_at.is_some_and(|noted| noted > long_ago) {
-            return Ok(());
+            return Ok(false);
         }
         let address = actor.address.to_string();
         let mut org = self.0.store.org(actor.org_id, Access::Note).await?;
         if !org.note_api_key_use(id, &address, (long_ago, now)).await? {
-            return Ok(());
+            return Ok(true);
         }
         let elsewhere = row.key.last_used_ip.as_deref() != Some(&address);
         let name = match (row.key.last_used_at, elsewhere) {
@@ -62,6 +62,7 @@ impl Fleet {
             "calls": self.0.key_calls.take(id), "first": row.key.last_used_at.is_none(),
         });
         self.record_deed(&mut org, actor, (name, format!("api key {id}")), changes);
-        org.commit().await
+        org.commit().await?;
+        Ok(true)
     }
 }

@@ -1,5 +1,5 @@
 //! Hashing passwords without letting it take the server down: as many at a time as there are cores,
-//! a short queue, and a refusal beyond it.
+//! on threads of their own that let everything else go first, a short queue, and a refusal beyond it.
 
 use std::{
     borrow::Cow,
@@ -16,10 +16,10 @@ use argon2::{
 };
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 use wire::api::Hidden;
 
-use super::{errors::Busy, password_rules::normal};
+use super::{errors::Busy, password_rules::normal, workers::Workers};
 use crate::config::{HashKind, Password};
 
 /// How many may wait for each core. A hash takes some tens of milliseconds, so the last in the
@@ -33,7 +33,7 @@ const BCRYPT_MAX: usize = 71;
 pub(super) struct Passwords {
     method: Method,
     dummy: Arc<OnceLock<String>>,
-    slots: Arc<Semaphore>,
+    workers: Workers,
     waiting: AtomicUsize,
     max_waiting: usize,
 }
@@ -46,18 +46,21 @@ struct Method {
 }
 
 impl Passwords {
-    /// To be called within a runtime: the hash for people who do not exist is made at once, so that
-    /// the first of them does not wait for it.
+    /// The hash for people who do not exist is made at once, so that the first of them does not wait
+    /// for it.
     pub(super) fn new(config: &Password) -> Self {
         let method = Method { kind: config.hash, bcrypt_cost: config.bcrypt_cost };
         let dummy = Arc::new(OnceLock::new());
         let made = Arc::clone(&dummy);
-        tokio::task::spawn_blocking(move || method.dummy(&made).len());
         let cores = available_parallelism().map_or(2, usize::from);
+        let workers = Workers::start("password", cores);
+        workers.run(Box::new(move || {
+            method.dummy(&made);
+        }));
         Self {
             method,
             dummy,
-            slots: Arc::new(Semaphore::new(cores)),
+            workers,
             waiting: AtomicUsize::new(0),
             max_waiting: cores * WAITING_PER_CORE,
         }
@@ -111,13 +114,10 @@ impl Passwords {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
         let _place = Place::take(&self.waiting, self.max_waiting)?;
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| Busy)?;
-        let done = tokio::task::spawn_blocking(move || {
-            let result = job();
-            drop(slot);
-            result
-        });
-        done.await.map_err(|_| Busy)
+        let (tell, told) = oneshot::channel();
+        // Whoever gave up waiting is told nothing.
+        self.workers.run(Box::new(move || drop(tell.send(job()))));
+        told.await.map_err(|_| Busy)
     }
 }
 

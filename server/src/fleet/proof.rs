@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use jiff::Timestamp;
-use wire::{Permission, UserId, api::ApiKeyKind};
+use wire::{OrgId, Permission, UserId, api::ApiKeyKind};
 
 use super::{
     Access, Fleet, StoreError,
     actor::{Actor, Proof, Rights, SessionProof},
     key_form::{self, FormError},
     keys::KeyError,
+    networks::Networks,
     session_life::{Event, RanOut},
     store::{ApiKeyRow, Credential, CredentialKind, Hash},
     tokens::TokenError,
@@ -114,6 +115,31 @@ impl Fleet {
         address: IpAddr,
     ) -> Result<Actor, ProofError> {
         let now = self.now();
+        let KnownKey { org_id, row, user_id, rights, networks } = self.known_key(hash, now).await?;
+        check_key(&row, hash, now)?;
+        let proof = Proof::ApiKey { id: row.key.id, kind: row.key.kind };
+        let actor = Actor { org_id, user_id, rights, proof, address, networks };
+        if self.note_key_use(&actor, &row).await? {
+            self.0.known_keys.change(&hash.as_text(), |known| {
+                known.row.key.last_used_at = Some(now);
+                known.row.key.last_used_ip = Some(address.to_string());
+            });
+        }
+        Ok(actor)
+    }
+
+    /// What the database says of a key, and of whoever it speaks for.
+    async fn known_key(&self, hash: &Hash, now: Timestamp) -> Result<KnownKey, ProofError> {
+        let changes = self.0.store.changes();
+        if let Some(known) = self.0.known_keys.find(&hash.as_text(), changes, now) {
+            return Ok(known);
+        }
+        let known = self.read_key(hash, now).await?;
+        self.0.known_keys.keep(&hash.as_text(), &known, (changes, now));
+        Ok(known)
+    }
+
+    async fn read_key(&self, hash: &Hash, now: Timestamp) -> Result<KnownKey, ProofError> {
         let found = self.0.store.credential(CredentialKind::ApiKey, hash).await?;
         let Credential { org_id, subject_id } = found.ok_or(ProofError::Unauthenticated)?;
         let mut org = self.0.store.org(org_id, Access::Read).await?;
@@ -133,11 +159,18 @@ impl Fleet {
         };
         let networks = org.allowed_networks().await?;
         org.commit().await?;
-        let proof = Proof::ApiKey { id: row.key.id, kind: row.key.kind };
-        let actor = Actor { org_id, user_id, rights, proof, address, networks };
-        self.note_key_use(&actor, &row).await?;
-        Ok(actor)
+        Ok(KnownKey { org_id, row, user_id, rights, networks })
     }
+}
+
+/// An API key and what it may do at this moment.
+#[derive(Debug, Clone)]
+pub(super) struct KnownKey {
+    org_id: OrgId,
+    row: ApiKeyRow,
+    user_id: UserId,
+    rights: Rights,
+    networks: Networks,
 }
 
 fn check_key(row: &ApiKeyRow, hash: &Hash, now: Timestamp) -> Result<(), ProofError> {

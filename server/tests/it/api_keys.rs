@@ -274,6 +274,7 @@ async fn a_second_node_refuses_a_revoked_key(server: TestServer) {
     let key = text(&made, "key");
     other.get("/devices").bearer(&key).await.expect(200);
     server.delete(&format!("/api-keys/{}", text(&made, "id"))).by(&owner).await.expect(204);
+    server.pass(1);
     other.get("/devices").bearer(&key).await.expect(401).problem("key-revoked");
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// An API key as it is stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::fleet) struct ApiKeyRow {
     pub key: ApiKey,
     pub key_hash: String,

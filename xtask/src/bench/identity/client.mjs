@@ -1,0 +1,117 @@
+// The client of `cargo xtask bench identity`: `node client.mjs TASK SETTINGS`, where SETTINGS is JSON.
+// Prints one line of JSON.
+//
+// setup     makes the owner of a fleet-server, people, their sessions and API keys
+// sessions  signs in again and again, and uses each session once
+// load      sends requests: `total` of them one after the other on each of `workers` connections, or
+//           `rate` a second for `seconds`; of each answer, the field `carries` takes the place of `$` in the next
+
+import { Agent, request } from "node:http";
+
+const password = "Copper walrus, 7 ledgers";
+const agent = new Agent({ keepAlive: true, maxSockets: 256 });
+
+function send({ url, method = "GET", path, headers = {}, body }) {
+  return new Promise((resolve, reject) => {
+    const options = { method, agent, headers: { "x-fleetd-activity": "background", ...headers } };
+    if (body !== undefined) {
+      options.headers["content-type"] ??= "application/json";
+      options.headers["content-length"] = Buffer.byteLength(body);
+    }
+    const call = request(new URL(path, url), options, (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk) => (text += chunk));
+      response.on("end", () => resolve({ status: response.statusCode, text }));
+    });
+    call.on("error", reject);
+    call.end(body);
+  });
+}
+
+async function post(url, path, content, token) {
+  const headers = { origin: url, ...(token && { authorization: `Bearer ${token}` }) };
+  const { status, text } = await send({ url, method: "POST", path, headers, body: JSON.stringify(content) });
+  if (status >= 300) throw new Error(`POST ${path}: ${status} ${text}`);
+  return text ? JSON.parse(text) : {};
+}
+
+async function setup({ url, code, people, keys }) {
+  const owner = { email: "person0@example.com", name: "Person", password, client: "cli" };
+  const tokens = await post(url, "/auth/register", { ...owner, setup_code: code, organization: "Bench" });
+  const everybody = [owner.email];
+  for (let number = 1; number < people; number += 1) {
+    const email = `person${number}@example.com`;
+    await post(url, "/users", { email, name: "Person", role: "operator", password }, tokens.access_token);
+    everybody.push(email);
+  }
+  const sessions = [];
+  for (const email of everybody) {
+    const made = await post(url, "/auth/login", { email, password, client: "cli" });
+    sessions.push({ email, token: made.access_token, refresh: made.refresh_token });
+  }
+  const made = [];
+  for (let number = 0; number < keys; number += 1) {
+    const key = { name: `key ${number}`, scopes: ["devices:read"] };
+    made.push((await post(url, "/api-keys", key, tokens.access_token)).key);
+  }
+  return { people: sessions, keys: made };
+}
+
+async function sessions({ url, count, people, login, use, token }) {
+  const one = async (number) => {
+    const email = `person${number % people}@example.com`;
+    const made = await post(url, login, { email, password, client: "cli" });
+    const used = await send({ url, path: use, headers: { authorization: `Bearer ${made[token]}` } });
+    if (used.status !== 200) throw new Error(`GET ${use}: ${used.status} ${used.text}`);
+  };
+  let next = 0;
+  const work = async () => {
+    while (next < count) await one(next++);
+  };
+  await Promise.all(Array.from({ length: 4 }, work));
+  return { count };
+}
+
+async function load({ url, total, workers = 1, rate, seconds, exchange, carried }) {
+  const times = [];
+  const failures = {};
+  const fill = (text, value) => text?.replaceAll("$", value);
+  const once = async (turn) => {
+    const value = carried[turn % carried.length];
+    const headers = Object.fromEntries(Object.entries(exchange.headers ?? {}).map(([name, text]) => [name, fill(text, value)]));
+    const begin = performance.now();
+    const { status, text } = await send({ url, ...exchange, headers, body: fill(exchange.body, value) });
+    times.push(performance.now() - begin);
+    if (status !== 200) failures[`${status} ${text.slice(0, 200)}`] = 1;
+    else if (exchange.carries) carried[turn % carried.length] = JSON.parse(text)[exchange.carries];
+  };
+  const begin = performance.now();
+  if (rate) {
+    const open = [];
+    for (let number = 0; number < rate * seconds; number += 1) {
+      const wait = begin + (number * 1000) / rate - performance.now();
+      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+      open.push(once(number));
+    }
+    await Promise.all(open);
+  } else {
+    let next = 0;
+    const work = async (worker) => {
+      while (total ? next < total : performance.now() - begin < seconds * 1000) {
+        next += 1;
+        // What is carried belongs to one worker; else all take turns.
+        await once(exchange.carries ? worker : next);
+      }
+    };
+    await Promise.all(Array.from({ length: workers }, (_, worker) => work(worker)));
+  }
+  const elapsed = (performance.now() - begin) / 1000;
+  times.sort((a, b) => a - b);
+  const at = (part) => times[Math.min(times.length - 1, Math.floor(times.length * part))];
+  return { count: times.length, seconds: elapsed, p50_ms: at(0.5), p99_ms: at(0.99), failures: Object.keys(failures) };
+}
+
+const [task, settings] = [process.argv[2], JSON.parse(process.argv[3])];
+console.log(JSON.stringify(await { setup, sessions, load }[task](settings)));
+process.exit(0);
