@@ -42,7 +42,7 @@ async function setup({ url, code, people, keys }) {
   const everybody = [owner.email];
   for (let number = 1; number < people; number += 1) {
     const email = `person${number}@example.com`;
-    await post(url, "/users", { email, name: "Person", role: "operator", password }, tokens.access_token);
+    await post(url, "/users", { email, name: "Person", role: "admin", password }, tokens.access_token);
     everybody.push(email);
   }
   const sessions = [];
@@ -52,7 +52,7 @@ async function setup({ url, code, people, keys }) {
   }
   const made = [];
   for (let number = 0; number < keys; number += 1) {
-    const key = { name: `key ${number}`, scopes: ["devices:read"] };
+    const key = { name: `key ${number}`, scopes: ["billing:read"] };
     made.push((await post(url, "/api-keys", key, tokens.access_token)).key);
   }
   return { people: sessions, keys: made };

@@ -41,7 +41,10 @@ impl Node {
         let programs = python::tool(workspace, NODE)?;
         let dir = workspace.target.join("tools").join("peers-of-identity");
         fs::create_dir_all(&dir).with_context(|| format!("could not make `{}`", dir.display()))?;
-        let node = Self { program: programs.join("node"), dir };
+        // What is among the programs starts another process.
+        let (sh, wrapper) = (&workspace.sh, programs.join("node"));
+        let program = cmd!(sh, "{wrapper} -p process.execPath").quiet().read()?;
+        let node = Self { program: program.into(), dir };
         let installed =
             fs::read_to_string(node.dir.join("package.json")).is_ok_and(|it| it == PACKAGES);
         for (name, text) in SCRIPTS {
