@@ -4,7 +4,7 @@ use std::{
     error::Error,
     fs, io,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -74,13 +74,16 @@ impl Default for Timeouts {
     }
 }
 
+/// When files were last changed, and how long they are.
+type Seal = Vec<Option<(SystemTime, u64)>>;
+
 /// A connection that is kept open between requests.
 #[derive(Debug)]
 pub struct Server {
     connection: Connection,
-    /// Dropped after each failure to communicate, so that certificates replaced on disk and
-    /// networks that changed are seen.
-    client: Mutex<Option<Client>>,
+    /// Dropped after each failure to communicate, so that networks that changed are seen, and with
+    /// the files that it was made of.
+    client: Mutex<Option<(Client, Seal)>>,
     /// The time that the server told with its last answer, and when that came.
     date: Mutex<Option<(Timestamp, Instant)>>,
 }
@@ -256,10 +259,13 @@ impl Server {
 
     fn client(&self) -> Result<Client, SetupError> {
         let mut kept = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some(client) => Ok(client.clone()),
-            None => Ok(kept.insert(self.connection.build_client()?).clone()),
+        let seal = self.connection.seal();
+        if let Some((client, _)) = kept.as_ref().filter(|(_, before)| *before == seal) {
+            return Ok(client.clone());
         }
+        // Requests that are on their way end on the connection that they began on.
+        *kept = None;
+        Ok(kept.insert((self.connection.build_client()?, seal)).0.clone())
     }
 
     fn failed(&self, error: reqwest::Error) -> RequestError {
@@ -286,6 +292,20 @@ impl Connection {
             certificates(path)?;
         }
         self.client.as_ref().map_or(Ok(()), |client| client.load().map(|_| ()))
+    }
+
+    /// How the files that it names are now.
+    fn seal(&self) -> Seal {
+        let authorities = match &self.trust {
+            Trust::Pinned(path) => Some(path),
+            Trust::System | Trust::Insecure => None,
+        };
+        let client = self.client.iter().flat_map(|client| [&client.certificate, &client.key]);
+        let state = |path: &Utf8PathBuf| {
+            let metadata = fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        };
+        authorities.into_iter().chain(client).map(state).collect()
     }
 
     fn build_client(&self) -> Result<Client, SetupError> {

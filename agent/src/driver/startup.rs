@@ -4,6 +4,7 @@
 use std::{fs, io};
 
 use camino::Utf8PathBuf;
+use url::Url;
 use uuid::Uuid;
 use wire::{NodeKey, settings::files};
 
@@ -106,12 +107,8 @@ fn mention_risks(config: &Config) {
         tracing::warn!("the server's certificate is not checked: anyone may pose as the server");
     }
     let proxy = config.connection.proxy.as_ref();
-    if proxy.is_some_and(|proxy| !proxy.username().is_empty() || proxy.password().is_some())
-        && osqueryd::program(&config.root).exists()
-    {
-        tracing::warn!(
-            "osqueryd cannot show a name and password to a proxy: only the agent uses those"
-        );
+    if let Some(proxy) = proxy.filter(|_| osqueryd::program(&config.root).exists()) {
+        mention_osqueryds_way(proxy);
     }
     if config.updates.is_none() && !config.settings.disable_updates {
         tracing::info!(
@@ -121,6 +118,16 @@ fn mention_risks(config: &Config) {
     }
     if config.connection.url.scheme() == "http" {
         tracing::warn!("the server is spoken to without TLS: secrets travel in the clear");
+    }
+}
+
+fn mention_osqueryds_way(proxy: &Url) {
+    if proxy.scheme().starts_with("socks") {
+        tracing::warn!("osqueryd knows no SOCKS proxies: only the agent uses this one");
+    } else if !proxy.username().is_empty() || proxy.password().is_some() {
+        tracing::warn!(
+            "osqueryd cannot show a name and password to a proxy: only the agent uses those"
+        );
     }
 }
 

@@ -170,6 +170,22 @@ async fn an_unknown_authority_is_never_trusted() {
     assert_eq!(fleet.memory().enrolls.len(), 1);
 }
 
+/// The server has not moved and the connection is open, so nothing else makes the agent look again.
+#[tokio::test]
+async fn certificates_that_are_replaced_on_disk_count_from_the_next_request() {
+    let fleet = Fleet::start();
+    let device = Device::of(&fleet);
+    let log = device.run(async |log| {
+        until(|| !fleet.memory().served.is_empty()).await;
+        device.write(files::SERVER_CA, &crate::fleet::authority().pem());
+        until(|| log.text().contains("no trusted TLS connection")).await;
+        device.write(files::SERVER_CA, &fleet.ca());
+        until(|| log.text().contains("in contact with the server again")).await;
+    });
+    log.await;
+    assert_eq!(fleet.memory().enrolls.len(), 1);
+}
+
 #[tokio::test]
 async fn insecure_accepts_any_certificate() {
     let fleet = Fleet::start();

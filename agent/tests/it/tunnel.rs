@@ -1,4 +1,4 @@
-//! The agent behind a forward proxy that wants a name and password.
+//! The agent behind a forward proxy that wants a name and password: HTTP or SOCKS.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -55,6 +55,55 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
         }
     }
     let _: io::Result<()> = to.shutdown(std::net::Shutdown::Both);
+}
+
+/// Waits for one client of a SOCKS proxy (RFC 1928) that wants a name and password (RFC 1929), goes
+/// to `server` for it, and gives back what it said of itself.
+fn start_socks(server: SocketAddr) -> (SocketAddr, thread::JoinHandle<(Vec<u8>, u8)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = thread::spawn(move || {
+        let (client, _) = listener.accept().unwrap();
+        let take = |count: usize| {
+            let mut bytes = vec![0; count];
+            (&client).read_exact(&mut bytes).unwrap();
+            bytes
+        };
+        let methods = take(2)[1];
+        assert!(take(methods.into()).contains(&2), "it offers name and password");
+        (&client).write_all(&[5, 2]).unwrap();
+        let name = take(2)[1];
+        let mut said = take(name.into());
+        let password = take(1)[0];
+        said.push(b':');
+        said.extend(take(password.into()));
+        (&client).write_all(&[1, 0]).unwrap();
+        let kind = take(4)[3];
+        let length = match kind {
+            1 => 4,
+            3 => take(1)[0].into(),
+            _ => 16,
+        };
+        take(length + 2);
+        (&client).write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        let server = TcpStream::connect(server).unwrap();
+        let (from_server, to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        thread::spawn(move || copy(from_server, to_client));
+        thread::spawn(move || copy(client, server));
+        (said, kind)
+    });
+    (address, thread)
+}
+
+#[tokio::test]
+async fn a_socks_proxy_is_given_its_password_and_resolves_the_name() {
+    let fleet = Fleet::start();
+    let (proxy, thread) = start_socks(fleet.address);
+    let mut device = Device::of(&fleet);
+    device.set(vars::HTTPS_PROXY, &format!("socks5h://ann:pass%20word@{proxy}"));
+    device.enroll_with(&fleet).await;
+    let (said, kind) = thread.join().unwrap();
+    assert_eq!((said.as_slice(), kind), (&b"ann:pass word"[..], 3));
 }
 
 #[tokio::test]

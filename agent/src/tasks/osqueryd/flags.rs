@@ -91,7 +91,9 @@ fn server(config: &Config) -> Vec<String> {
     let path = url.path().trim_end_matches('/');
     let mut arguments = vec![flag("tls_hostname", format!("{host}:{port}"))];
     arguments.extend(ADDRESSES.iter().map(|(name, below)| flag(name, format!("{path}{below}"))));
-    if let Some(proxy) = &config.connection.proxy {
+    // osqueryd knows no others.
+    let proxy = config.connection.proxy.as_ref();
+    if let Some(proxy) = proxy.filter(|proxy| matches!(proxy.scheme(), "http" | "https")) {
         let host = proxy.host_str().unwrap_or_default();
         let port = proxy.port_or_known_default().unwrap_or(8080);
         arguments.push(flag("proxy_hostname", format!("{host}:{port}")));
