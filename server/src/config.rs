@@ -29,7 +29,7 @@ pub use self::{
     auth::Auth,
     database::Database,
     limits::Limits,
-    listen::{Listen, Proxies, Tls},
+    listen::{ClientAuth, DeviceCertificates, Listen, Proxies, Tls},
     mail::{Mail, Smtp, SmtpTls},
     password::{HashKind, Password, Preset},
     period::{Lifetime, Period},
@@ -160,6 +160,7 @@ impl Config {
                 self.listen.address
             ));
         }
+        listen::check_certificates(self.tls.as_ref(), &self.server, problems);
         self.database.check(problems);
         self.limits.check(problems);
         self.auth.check(problems);
@@ -169,6 +170,13 @@ impl Config {
         }
         self.osquery.check(problems);
         self.updates.check(problems);
+    }
+
+    /// Whether clients' certificates are asked for, here or by a proxy.
+    #[must_use]
+    pub fn takes_client_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+            || self.server.client_certificate_header.is_some()
     }
 
     fn is_plain_http_in_the_open(&self) -> bool {

@@ -27,6 +27,7 @@ pub mod mail;
 mod networks;
 pub mod nodes;
 pub mod organizations;
+pub mod origin;
 mod osquery_details;
 mod osquery_logs;
 pub mod page;

@@ -21,6 +21,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(crate) use self::envelope::OfConnection;
 use self::error::ApiError;
 use crate::Fleet;
 

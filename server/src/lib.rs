@@ -4,7 +4,7 @@
 //! - [`fleet`] is everything the server can do, with no word of HTTP; its `store` holds the SQL.
 //! - [`http`] gives it routes, status codes and problems.
 //! - [`clock`] tells the time, and lets tests tell it.
-//! - [`serve`] binds, ends TLS, and stops gracefully; [`health`] asks whether it does its work.
+//! - [`serve`] binds, and stops gracefully; `tls` is about certificates; [`health`] asks whether it does its work.
 //! - [`certificate`] makes a private CA for trial use.
 //!
 //! ```text
@@ -20,5 +20,6 @@ pub mod fleet;
 pub mod health;
 pub mod http;
 pub mod serve;
+mod tls;
 
 pub use self::{clock::Clock, config::Config, fleet::Fleet, http::app};

@@ -1,23 +1,28 @@
-//! Binding, TLS, and a graceful stop.
+//! Binding, and a graceful stop.
 
 use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
     time::Duration,
 };
 
-use axum_server::{Address, Handle, Server, tls_rustls::RustlsConfig};
-use camino::Utf8PathBuf;
+use axum_server::{
+    Address, Handle, Server,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
 use hyper_util::rt::TokioTimer;
-use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-use crate::{Fleet, app, config::Tls};
+use crate::{
+    Fleet, app,
+    tls::{Certified, TlsError, read_tls},
+};
 
 /// How often what ended long ago is deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often the files for TLS are read.
+const READ_TLS_EVERY: Duration = Duration::from_secs(60);
 
 /// How many requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 100;
@@ -28,14 +33,8 @@ const MAX_STREAMS: u32 = 100;
 pub enum ServeError {
     #[error("could not listen on `{address}`")]
     Bind { address: SocketAddr, source: io::Error },
-    #[error("could not read the certificate `{path}`")]
-    Certificate { path: Utf8PathBuf, source: rustls_pki_types::pem::Error },
-    #[error("`{path}` holds no certificate")]
-    NoCertificate { path: Utf8PathBuf },
-    #[error("could not read the private key `{path}`")]
-    Key { path: Utf8PathBuf, source: rustls_pki_types::pem::Error },
-    #[error("the certificate `{certificate}` and the key `{key}` cannot be used together")]
-    Pair { certificate: Utf8PathBuf, key: Utf8PathBuf, source: rustls::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("could not go on serving")]
     Serve(#[source] io::Error),
 }
@@ -53,7 +52,7 @@ impl Bound {
     /// Takes the port and reads the certificate that the configuration names.
     pub fn new(fleet: Fleet) -> Result<Self, ServeError> {
         let config = fleet.config();
-        let tls = config.tls.as_ref().map(read_tls).transpose()?;
+        let tls = config.tls.as_ref().map(read_tls).transpose()?.map(RustlsConfig::from_config);
         let wanted = config.listen.address;
         let bind = || {
             let listener = TcpListener::bind(wanted)?;
@@ -86,14 +85,17 @@ impl Bound {
             stop.await;
             stopping.graceful_shutdown(Some(patience));
         });
+        let reader = tls.clone().map(|tls| tokio::spawn(read_again(fleet.clone(), tls)));
         let sweeper = tokio::spawn(sweep(fleet.clone()));
         let postman = tokio::spawn(send_mail(fleet.clone()));
         let service = app(fleet.clone()).into_make_service_with_connect_info::<SocketAddr>();
         let headers = fleet.config().limits.header_timeout.as_duration();
         let served = match tls {
             Some(tls) => {
-                let mut server = axum_server::from_tcp_rustls(listener, tls)
+                let acceptor = Certified(RustlsAcceptor::new(tls));
+                let mut server = axum_server::from_tcp(listener)
                     .map_err(ServeError::Serve)?
+                    .acceptor(acceptor)
                     .handle(handle);
                 limit(&mut server, headers);
                 server.serve(service).await
@@ -105,6 +107,7 @@ impl Bound {
                 server.serve(service).await
             }
         };
+        reader.inspect(tokio::task::JoinHandle::abort);
         sweeper.abort();
         postman.abort();
         fleet.close().await;
@@ -122,6 +125,25 @@ fn limit<A: Address, Acceptor>(server: &mut Server<A, Acceptor>, headers: Durati
         .keep_alive_interval(headers)
         .keep_alive_timeout(headers)
         .max_concurrent_streams(MAX_STREAMS);
+}
+
+/// Takes what the files for TLS say after a while: certificates are renewed, others are revoked.
+async fn read_again(fleet: Fleet, tls: RustlsConfig) {
+    let mut ticks = tokio::time::interval(READ_TLS_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(files) = &fleet.config().tls else { return };
+        match read_tls(files) {
+            Ok(read) => tls.reload_from_config(read),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(
+                    error,
+                    "could not read the files for TLS again; what was read before holds"
+                );
+            }
+        }
+    }
 }
 
 /// Sends mail as it is queued, here or by another process, or left by one before.
@@ -146,28 +168,4 @@ async fn sweep(fleet: Fleet) {
             );
         }
     }
-}
-
-fn read_tls(tls: &Tls) -> Result<RustlsConfig, ServeError> {
-    let certificate = |source| ServeError::Certificate { path: tls.certificate.clone(), source };
-    let chain = CertificateDer::pem_file_iter(&tls.certificate)
-        .map_err(certificate)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(certificate)?;
-    if chain.is_empty() {
-        return Err(ServeError::NoCertificate { path: tls.certificate.clone() });
-    }
-    let key = PrivateKeyDer::from_pem_file(&tls.key)
-        .map_err(|source| ServeError::Key { path: tls.key.clone(), source })?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|source| ServeError::Pair {
-            certificate: tls.certificate.clone(),
-            key: tls.key.clone(),
-            source,
-        })?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(RustlsConfig::from_config(Arc::new(config)))
 }

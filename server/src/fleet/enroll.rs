@@ -1,8 +1,6 @@
 //! Enrollment: a device shows an enroll secret and gets a key of its own. orbit and osqueryd of one
 //! device enroll apart, land on the same row, and count one use of the secret.
 
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -19,6 +17,7 @@ use super::{
     errors::{FieldErrors, TooMany},
     identity::{check_identifier, tidy_identity},
     limiter::network_of,
+    origin::Origin,
     osquery_details::{self, identity_of},
     secrets,
     store::{Credential, CredentialKind, Half, Hash, NodeRow, OrgStore},
@@ -54,7 +53,7 @@ enum Refusal {
 struct Application<'a> {
     half: Half,
     device: &'a DeviceIdentity,
-    address: IpAddr,
+    origin: &'a Origin,
     now: Timestamp,
 }
 
@@ -65,10 +64,10 @@ impl Fleet {
         &self,
         secret: &EnrollSecret,
         device: DeviceIdentity,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<NodeKey, EnrollError> {
         let device = tidy_identity(device).map_err(EnrollError::Invalid)?;
-        let key = self.admit(secret, Half::Orbit, &device, address).await?;
+        let key = self.admit(secret, Half::Orbit, &device, origin).await?;
         Ok(NodeKey::new(key).expect("base64 of 24 bytes is a key"))
     }
 
@@ -76,7 +75,7 @@ impl Fleet {
     pub async fn enroll_osquery(
         &self,
         request: osquery::EnrollRequest,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<OsqueryNodeKey, EnrollError> {
         let identifier = request.host_identifier.trim();
         let mut errors = FieldErrors::default();
@@ -84,7 +83,7 @@ impl Fleet {
         check_identifier(&mut errors, identifier, "/host_identifier");
         errors.into_result().map_err(EnrollError::Invalid)?;
         let device = identity_of(identifier, &request.host_details);
-        let key = self.admit(&request.enroll_secret, Half::Osquery, &device, address).await?;
+        let key = self.admit(&request.enroll_secret, Half::Osquery, &device, origin).await?;
         Ok(OsqueryNodeKey::new(key).expect("base64 of 24 bytes is a key"))
     }
 
@@ -94,19 +93,19 @@ impl Fleet {
         secret: &EnrollSecret,
         half: Half,
         device: &DeviceIdentity,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<String, EnrollError> {
         let now = self.now();
-        let trial = self.0.enrollments.enter(network_of(address), now).await;
-        let trial =
-            trial.inspect_err(|_| audit::log_limited(EventKind::DeviceEnrollment, address))?;
-        let application = Application { half, device, address, now };
+        let trial = self.0.enrollments.enter(network_of(origin.address), now).await;
+        let trial = trial
+            .inspect_err(|_| audit::log_limited(EventKind::DeviceEnrollment, origin.address))?;
+        let application = Application { half, device, origin, now };
         match self.admit_application(secret, &application).await? {
             Ok(key) => Ok(key),
             Err(Refusal::Device(state)) => {
                 trial.failed();
                 // The trail has the decision about the device. It asks again and again.
-                audit::log_refused(EventKind::DeviceEnrollment, address, state.as_str());
+                audit::log_refused(EventKind::DeviceEnrollment, origin.address, state.as_str());
                 Err(EnrollError::NotAccepted)
             }
             Err(Refusal::Secret { org_id, why }) => {
@@ -136,6 +135,9 @@ impl Fleet {
         };
         if let Some(why) = why_over(&secret, application.now) {
             return refused(why);
+        }
+        if !self.may_enroll(application.origin, &application.identifiers()) {
+            return refused("certificate of somebody else, or none");
         }
         let row = application.find(&mut org).await?;
         if let Some(state) = row.as_ref().map(|row| row.state)
@@ -168,7 +170,7 @@ impl Application<'_> {
                 Half::Osquery => "osqueryd",
             },
             subject: &self.device.hardware_uuid,
-            address: self.address,
+            address: self.origin.address,
             outcome,
             changes: Value::Null,
         }
@@ -177,6 +179,11 @@ impl Application<'_> {
     /// Two enrollments of one device wait for each other, so that it gets one row.
     fn lock_name(&self) -> String {
         format!("device/{}", self.identifier().to_lowercase())
+    }
+
+    /// What the device is called.
+    fn identifiers(&self) -> [&str; 2] {
+        [&self.device.hardware_uuid, &self.device.osquery_identifier]
     }
 
     fn identifier(&self) -> &str {
@@ -212,7 +219,7 @@ impl Application<'_> {
         secret: &EnrollSecretInfo,
     ) -> Result<(), StoreError> {
         let id = DeviceId(Uuid::now_v7());
-        let about = (secret.team_id, DeviceState::Pending, &*self.address.to_string());
+        let about = (secret.team_id, DeviceState::Pending, &*self.origin.address.to_string());
         org.add_device(id, self.device, about, self.now).await?;
         org.note_waiting_secret((id, self.half), secret.id).await
     }
@@ -260,7 +267,7 @@ impl Application<'_> {
             Some(row) => row.id,
             None => {
                 let id = DeviceId(Uuid::now_v7());
-                let address = self.address.to_string();
+                let address = self.origin.address.to_string();
                 let about = (secret.team_id, DeviceState::Accepted, address.as_str());
                 org.add_device(id, self.device, about, self.now).await?;
                 id
@@ -274,8 +281,7 @@ impl Application<'_> {
         }
         let key = secrets::new_key();
         let hash = Hash::of(&key);
-        let address = self.address.to_string();
-        org.set_node_key((id, self.half), &hash, secret.id, (&address, self.now)).await?;
+        org.set_node_key((id, self.half), &hash, secret.id, (self.origin, self.now)).await?;
         Ok(key)
     }
 }

@@ -17,6 +17,7 @@ use super::{
     identity::tidy_optional,
     keys::KeyError,
     limiter::network_of,
+    origin::Origin,
     osquery_details::{detail_queries, details_in},
     store::{Credential, CredentialKind, Half, Hash, SeenDevice},
     tokens::DEVICE_TTL,
@@ -37,7 +38,8 @@ const MAX_LOG_LINES: usize = 10_000;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// Unknown or replaced, or its device was deleted: the agent has to enroll again.
+    /// Unknown or replaced, or its device was deleted, or it came without its certificate: the agent
+    /// has to enroll again.
     #[error("the node key is not valid; enroll again")]
     UnknownKey,
     /// Unknown, replaced by a newer one, or too old.
@@ -69,10 +71,10 @@ impl Fleet {
     pub async fn agent_config(
         &self,
         request: ConfigRequest,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<AgentConfig, NodeError> {
         let version = tidy_optional(request.orbit_version.as_deref());
-        self.orbit(&request.orbit_node_key, version, address).await?;
+        self.orbit(&request.orbit_node_key, version, origin).await?;
         let orbit = self.0.config.orbit.clone();
         Ok(AgentConfig {
             command_line_startup_flags: orbit.command_line_startup_flags,
@@ -85,9 +87,9 @@ impl Fleet {
     pub async fn device_token(
         &self,
         key: &NodeKey,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<(Hidden, SignedDuration), NodeError> {
-        let node = self.orbit(key, None, address).await?;
+        let node = self.orbit(key, None, origin).await?;
         let ring = self.ring().await?;
         let device = (node.device.id, node.org_id);
         let token =
@@ -100,9 +102,9 @@ impl Fleet {
         &self,
         key: &NodeKey,
         token: &DesktopToken,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<(), NodeError> {
-        let node = self.orbit(key, None, address).await?;
+        let node = self.orbit(key, None, origin).await?;
         let hash = Hash::of(token.expose());
         let mut org = self.0.store.org(node.org_id, Access::Note).await?;
         let set = org.set_desktop_token(node.device.id, &hash, node.now).await;
@@ -165,9 +167,9 @@ impl Fleet {
     pub async fn osquery_config(
         &self,
         key: &OsqueryNodeKey,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<Map<String, Value>, NodeError> {
-        self.osquery(key, address).await?;
+        self.osquery(key, origin).await?;
         Ok(self.0.config.osquery.config.clone())
     }
 
@@ -175,9 +177,9 @@ impl Fleet {
     pub async fn queries_for(
         &self,
         key: &OsqueryNodeKey,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<DistributedQueries, NodeError> {
-        let node = self.osquery(key, address).await?;
+        let node = self.osquery(key, origin).await?;
         let interval = self.0.config.osquery.details_interval.as_signed();
         Ok(match node.device.details_at {
             None => detail_queries(true),
@@ -190,9 +192,9 @@ impl Fleet {
     pub async fn take_results(
         &self,
         results: DistributedResults,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<(), NodeError> {
-        let node = self.osquery(&results.node_key, address).await?;
+        let node = self.osquery(&results.node_key, origin).await?;
         let Some(details) = details_in(&results) else { return Ok(()) };
         let mut org = self.0.store.org(node.org_id, Access::Note).await?;
         org.set_details(node.device.id, details, node.now).await?;
@@ -201,8 +203,8 @@ impl Fleet {
     }
 
     /// Keeps log lines.
-    pub async fn log(&self, request: LogRequest, address: IpAddr) -> Result<(), NodeError> {
-        let node = self.osquery(&request.node_key, address).await?;
+    pub async fn log(&self, request: LogRequest, origin: &Origin) -> Result<(), NodeError> {
+        let node = self.osquery(&request.node_key, origin).await?;
         if request.data.len() > MAX_LOG_LINES {
             return Err(NodeError::TooManyLines);
         }
@@ -224,13 +226,13 @@ impl Fleet {
         &self,
         key: &NodeKey,
         version: Option<String>,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<Node, NodeError> {
-        self.node(Half::Orbit, key.expose(), (address, version)).await
+        self.node(Half::Orbit, key.expose(), (origin, version)).await
     }
 
-    async fn osquery(&self, key: &OsqueryNodeKey, address: IpAddr) -> Result<Node, NodeError> {
-        self.node(Half::Osquery, key.expose(), (address, None)).await
+    async fn osquery(&self, key: &OsqueryNodeKey, origin: &Origin) -> Result<Node, NodeError> {
+        self.node(Half::Osquery, key.expose(), (origin, None)).await
     }
 
     /// Finds the device that shows `key`, and notes that it was heard of.
@@ -238,7 +240,7 @@ impl Fleet {
         &self,
         half: Half,
         key: &str,
-        (address, version): (IpAddr, Option<String>),
+        (origin, version): (&Origin, Option<String>),
     ) -> Result<Node, NodeError> {
         let now = self.now();
         let hash = Hash::of(key);
@@ -249,11 +251,17 @@ impl Fleet {
         org.commit().await?;
         let device =
             device.filter(|device| device.has_key(half, &hash)).ok_or(NodeError::UnknownKey)?;
+        if !self.has_certificate(org_id, (&device, half), origin).await? {
+            tracing::warn!(device.id = %device.id, address = %origin.address,
+                "a node key came without the certificate that it has to come with");
+            return Err(NodeError::UnknownKey);
+        }
         let stale = now.as_millisecond() - device.last_seen_at.as_millisecond() >= SEEN_EVERY_MS;
         let updated = version.as_ref().is_some_and(|version| *version != device.orbit_version);
         if stale || updated {
             let mut org = self.0.store.org(org_id, Access::Note).await?;
-            org.note_seen(device.id, (&address.to_string(), version.as_deref()), now).await?;
+            org.note_seen(device.id, (&origin.address.to_string(), version.as_deref()), now)
+                .await?;
             org.commit().await?;
         }
         Ok(Node { org_id, device, now })

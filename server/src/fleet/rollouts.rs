@@ -1,7 +1,7 @@
 //! Updates, as devices tell of them. The server counts and decides nothing: what is offered to whom
 //! is signed by others.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use wire::orbit::{ComponentUpdate, UpdateReport, UpdateReportReply};
 
@@ -9,6 +9,7 @@ use super::{
     Access, Fleet,
     identity::{tidy, tidy_optional},
     nodes::NodeError,
+    origin::Origin,
 };
 
 /// What agents update. Of anything else nothing is kept.
@@ -19,9 +20,9 @@ impl Fleet {
     pub async fn take_updates(
         &self,
         report: UpdateReport,
-        address: IpAddr,
+        origin: &Origin,
     ) -> Result<UpdateReportReply, NodeError> {
-        let node = self.orbit(&report.orbit_node_key, None, address).await?;
+        let node = self.orbit(&report.orbit_node_key, None, origin).await?;
         let components = tidy_components(report.components);
         let mut org = self.0.store.org(node.org_id, Access::Note).await?;
         org.set_updates(node.device.id, &components).await?;

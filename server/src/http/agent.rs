@@ -1,7 +1,7 @@
 //! What agents ask: orbit and osqueryd, with Fleet's names and shapes. Keys travel in the body.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderName, HeaderValue},
 };
@@ -16,10 +16,9 @@ use wire::{
 
 use super::{
     body::{AgentJson, BULK, ENROLLMENT},
-    envelope::ClientAddress,
     error::ApiError,
 };
-use crate::Fleet;
+use crate::{Fleet, fleet::origin::Origin};
 
 /// What this server can do beyond the first orbit, in Fleet's words.
 const CAPABILITIES: (HeaderName, HeaderValue) = (
@@ -38,10 +37,10 @@ pub async fn ping() -> [(HeaderName, HeaderValue); 1] {
     responses((status = 200, body = EnrollReply), (status = 429, body = wire::orbit::AgentError)))]
 pub async fn orbit_enroll(
     State(fleet): State<Fleet>,
-    ClientAddress(address): ClientAddress,
+    Extension(origin): Extension<Origin>,
     AgentJson(request): AgentJson<EnrollRequest, ENROLLMENT>,
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<EnrollReply>), ApiError> {
-    let key = fleet.enroll(&request.enroll_secret, request.device, address).await?;
+    let key = fleet.enroll(&request.enroll_secret, request.device, &origin).await?;
     Ok(([CAPABILITIES], Json(EnrollReply { orbit_node_key: key })))
 }
 
@@ -50,10 +49,10 @@ pub async fn orbit_enroll(
     responses((status = 200, body = AgentConfig)))]
 pub async fn orbit_config(
     State(fleet): State<Fleet>,
-    ClientAddress(address): ClientAddress,
+    Extension(origin): Extension<Origin>,
     AgentJson(request): AgentJson<ConfigRequest>,
 ) -> Result<Json<AgentConfig>, ApiError> {
-    Ok(Json(fleet.agent_config(request, address).await?))
+    Ok(Json(fleet.agent_config(request, &origin).await?))
 }
 
 /// Gives a device a short proof of which one it is, for others than this server.
@@ -61,10 +60,10 @@ pub async fn orbit_config(
     responses((status = 200, body = TokenReply)))]
 pub async fn token(
     State(fleet): State<Fleet>,
-    ClientAddress(address): ClientAddress,
+    Extension(origin): Extension<Origin>,
     AgentJson(request): AgentJson<TokenRequest>,
 ) -> Result<Json<TokenReply>, ApiError> {
-    let (token, lasts) = fleet.device_token(&request.orbit_node_key, address).await?;
+    let (token, lasts) = fleet.device_token(&request.orbit_node_key, &origin).await?;
     Ok(Json(TokenReply { token, expires_in: lasts.as_secs().unsigned_abs() }))
 }
 
@@ -73,11 +72,11 @@ pub async fn token(
     responses((status = 200, body = Empty), (status = 409, body = wire::orbit::AgentError)))]
 pub async fn device_token(
     State(fleet): State<Fleet>,
-    ClientAddress(address): ClientAddress,
+    Extension(origin): Extension<Origin>,
     AgentJson(request): AgentJson<DesktopTokenRequest>,
 ) -> Result<Json<Empty>, ApiError> {
     let DesktopTokenRequest { orbit_node_key, device_auth_token } = request;
-    fleet.set_desktop_token(&orbit_node_key, &device_auth_token, address).await?;
+    fleet.set_desktop_token(&orbit_node_key, &device_auth_token, &origin).await?;
     Ok(Json(Empty {}))
 }
 
@@ -87,10 +86,10 @@ pub async fn device_token(
     responses((status = 200, body = UpdateReportReply)))]
 pub async fn orbit_updates(
     State(fleet): State<Fleet>,
-    ClientAddress(address): ClientAddress,
+    Extension(origin): Extension<Origin>,
     AgentJson(report): AgentJson<UpdateReport>,
 ) -> Result<Json<UpdateReportReply>, ApiError> {
-    Ok(Json(fleet.take_updates(report, address).await?))
+    Ok(Json(fleet.take_updates(report, &origin).await?))
 }
 
 /// Admits a device's osqueryd and gives it a node key of its own.
@@ -98,10 +97,10 @@ pub async fn orbit_updates(
     responses((status = 200, body = osquery::EnrollReply), (status = 429, body = wire::orbit::AgentError)))]
 pub async fn osquery_enroll(
     State(fleet): State<Fleet>,
-    ClientAddress(address): ClientAddress,
+    Extension(origin): Extension<Origin>,
     AgentJson(request): AgentJson<osquery::EnrollRequest, ENROLLMENT>,
 ) -> Result<Json<osquery::EnrollReply>, ApiError> {
-    let node_key = fleet.enroll_osquery(request, address).await?;
+    let node_key = fleet.enroll_osquery(request, &origin).await?;
     Ok(Json(osquery::EnrollReply { node_key }))
 }
 
@@ -110,10 +109,10 @@ pub async fn osquery_enroll(
     responses((status = 200, body = Object)))]
 pub async fn osquery_config(
     State(fleet): State<Fleet>,
-    ClientAddress(address): ClientAddress,
+    Extension(origin): Extension<Origin>,
     AgentJson(request): AgentJson<NodeRequest>,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
-    Ok(Json(fleet.osquery_config(&request.node_key, address).await?))
+    Ok(Json(fleet.osquery_config(&request.node_key, &origin).await?))
 }
 
 /// The queries that a device is to answer.
@@ -121,10 +120,10 @@ pub async fn osquery_config(
     responses((status = 200, body = DistributedQueries)))]
 pub async fn distributed_read(
     State(fleet): State<Fleet>,
-    ClientAddress(address): ClientAddress,
+    Extension(origin): Extension<Origin>,
     AgentJson(request): AgentJson<NodeRequest>,
 ) -> Result<Json<DistributedQueries>, ApiError> {
-    Ok(Json(fleet.queries_for(&request.node_key, address).await?))
+    Ok(Json(fleet.queries_for(&request.node_key, &origin).await?))
 }
 
 /// Takes a device's answers.
@@ -132,10 +131,10 @@ pub async fn distributed_read(
     responses((status = 200, body = Empty)))]
 pub async fn distributed_write(
     State(fleet): State<Fleet>,
-    ClientAddress(address): ClientAddress,
+    Extension(origin): Extension<Origin>,
     AgentJson(results): AgentJson<DistributedResults, BULK>,
 ) -> Result<Json<Empty>, ApiError> {
-    fleet.take_results(results, address).await?;
+    fleet.take_results(results, &origin).await?;
     Ok(Json(Empty {}))
 }
 
@@ -144,9 +143,9 @@ pub async fn distributed_write(
     responses((status = 200, body = Empty)))]
 pub async fn log(
     State(fleet): State<Fleet>,
-    ClientAddress(address): ClientAddress,
+    Extension(origin): Extension<Origin>,
     AgentJson(request): AgentJson<LogRequest, BULK>,
 ) -> Result<Json<Empty>, ApiError> {
-    fleet.log(request, address).await?;
+    fleet.log(request, &origin).await?;
     Ok(Json(Empty {}))
 }

@@ -13,6 +13,8 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -23,12 +25,20 @@ use super::{
 use crate::{
     Fleet,
     config::Proxies,
-    fleet::{audit, limits::Quota},
+    fleet::{
+        audit,
+        limits::Quota,
+        origin::{ClientCertificate, Origin},
+    },
 };
 
 /// Where a request comes from, behind however many trusted proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
+
+/// The certificate that was shown for the connection, and verified there.
+#[derive(Debug, Clone)]
+pub(crate) struct OfConnection(pub Option<ClientCertificate>);
 
 /// Where a limit that a request counted in is left, to be told with the reply.
 #[derive(Debug, Clone, Default)]
@@ -82,6 +92,8 @@ pub(super) async fn wrap(
     let config = fleet.config();
     let address = client_address(&config.server, peer.ip(), request.headers());
     request.extensions_mut().insert(ClientAddress(address));
+    let certificate = client_certificate(&config.server, peer.ip(), &request);
+    request.extensions_mut().insert(Origin { address, certificate });
     let told = Told::default();
     request.extensions_mut().insert(told.clone());
     let allowed = config.tls.is_some()
@@ -193,6 +205,33 @@ fn client_address(proxies: &Proxies, peer: IpAddr, headers: &HeaderMap) -> IpAdd
     address
 }
 
+/// The certificate of whoever asks. Of what comes through a trusted proxy that is told to say so, the
+/// proxy's header alone counts: the connection is the proxy's own. From anybody else the header means nothing.
+fn client_certificate(
+    proxies: &Proxies,
+    peer: IpAddr,
+    request: &Request,
+) -> Option<ClientCertificate> {
+    match &proxies.client_certificate_header {
+        Some(name) if proxies.trusts(peer) => {
+            let mut values = request.headers().get_all(name).iter();
+            // Of two, one may be the client's own.
+            let (Some(value), None) = (values.next(), values.next()) else { return None };
+            ClientCertificate::from_der(&decoded(value.to_str().ok()?)?)
+        }
+        Some(_) | None => request.extensions().get::<OfConnection>()?.0.clone(),
+    }
+}
+
+/// A certificate as proxies write it: base64 between colons (RFC 9440), or PEM with percent signs.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    if let Some(text) = text.trim().strip_prefix(':').and_then(|text| text.strip_suffix(':')) {
+        return STANDARD.decode(text).ok();
+    }
+    let pem = percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
+    CertificateDer::from_pem_slice(&pem).ok().map(|der| der.to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +251,7 @@ mod tests {
     fn resolve(peer: &str, forwarded: &[&str]) -> String {
         let proxies = Proxies {
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
-            url: None,
+            ..Proxies::default()
         };
         let mut headers = HeaderMap::new();
         for value in forwarded {

@@ -36,7 +36,13 @@ fn curl(args: &[&str]) -> Output {
 impl Running {
     /// Starts `serve` on a free port of loopback and waits until it listens.
     pub(crate) fn start(data_dir: &Path, more: &[&str]) -> Self {
+        Self::start_in(Path::new("."), data_dir, more)
+    }
+
+    /// The same in a directory that paths count from.
+    pub(crate) fn start_in(dir: &Path, data_dir: &Path, more: &[&str]) -> Self {
         let mut child = fleet_server()
+            .current_dir(dir)
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
             .args(more)
@@ -49,9 +55,11 @@ impl Running {
             log.read_line(&mut line).unwrap();
             line
         };
+        let mut told = String::new();
         let url = loop {
             let line = next();
-            assert!(!line.is_empty(), "the server ended before it listened");
+            assert!(!line.is_empty(), "the server ended before it listened: {told}");
+            told += &line;
             if let Some(url) = line.trim().strip_prefix("listening on ") {
                 break url.to_owned();
             }

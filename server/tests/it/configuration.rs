@@ -127,6 +127,16 @@ fn what_would_break_later_is_refused_at_once() {
         ("api_keys: {max_ttl: 4000d}", "`4000d` is too long: at most 3650d"),
         ("auth: {password: {max_age: 4000d}}", "`4000d` is too long: at most 3650d"),
         ("osquery: {details_interval: 4000d}", "`4000d` is too long: at most 3650d"),
+        ("tls: {certificate: c, key: k, client_crl: l}", "tls.client_crl: needs tls.client_ca"),
+        (
+            "server: {client_certificate_header: client-cert}",
+            "server.client_certificate_header: needs server.trusted_proxies",
+        ),
+        (
+            "server: {trusted_proxies: [10.0.0.0/8], client_certificate_header: 'a b'}",
+            "server.client_certificate_header: must be the name of a header",
+        ),
+        ("server: {device_certificates: subject}", "server.device_certificates: `subject` needs"),
         ("database: {url: 'sqlite::memory:'}", "database.url: the path"),
         ("database: {url: 'sqlite:/tmp/fleet.db?mode=rwc'}", "database.url: the path"),
         ("database: {url: 'sqlite:/tmp/my%20fleet.db'}", "database.url: the path"),

@@ -102,7 +102,7 @@ impl TestServer {
         }
         // The router believes that TLS ended here; nothing reads the files.
         let (certificate, key) = ("server.pem".into(), "server.key".into());
-        config.tls = Some(server::config::Tls { certificate, key });
+        config.tls = Some(server::config::Tls { certificate, key, ..Default::default() });
         change(&mut config);
         let database = config.database.url.expose().to_owned();
         let clock = ManualClock::at("2026-03-01T12:00:00Z".parse().unwrap());

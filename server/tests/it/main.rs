@@ -11,6 +11,7 @@ mod api_keys;
 mod audit;
 mod bad_input;
 mod binary;
+mod certificates;
 mod configuration;
 mod crash;
 mod crash_sessions;

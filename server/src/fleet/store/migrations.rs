@@ -57,6 +57,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0008_networks.sql"),
         include_str!("../../../migrations/postgres/0008_networks.sql"),
     ),
+    (
+        9,
+        "certificates",
+        include_str!("../../../migrations/sqlite/0009_certificates.sql"),
+        include_str!("../../../migrations/postgres/0009_certificates.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 use wire::{DeviceId, EnrollSecretId, TeamId, api::DeviceState, orbit::DeviceIdentity};
 
 use super::{CredentialKind, Hash, OrgStore, StoreError, row::Columns as _};
+use crate::fleet::origin::Origin;
 
 /// Which of a device's two programs is meant; each has a key of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub(in crate::fleet) struct SeenDevice {
     pub orbit_version: String,
     orbit_key_hash: Option<String>,
     osquery_key_hash: Option<String>,
+    orbit_certificate: Option<String>,
+    osquery_certificate: Option<String>,
+    hardware_uuid: String,
+    osquery_identifier: String,
 }
 
 impl SeenDevice {
@@ -53,6 +58,19 @@ impl SeenDevice {
             Half::Osquery => &self.osquery_key_hash,
         };
         stored.as_deref().is_some_and(|stored| hash.is(stored))
+    }
+
+    /// The certificate that this half's key has to come with, by its SHA-256.
+    pub(in crate::fleet) fn certificate(&self, half: Half) -> Option<&str> {
+        match half {
+            Half::Orbit => self.orbit_certificate.as_deref(),
+            Half::Osquery => self.osquery_certificate.as_deref(),
+        }
+    }
+
+    /// What it is called.
+    pub(in crate::fleet) fn identifiers(&self) -> [&str; 2] {
+        [&self.hardware_uuid, &self.osquery_identifier]
     }
 }
 
@@ -206,19 +224,20 @@ impl OrgStore {
         (id, half): (DeviceId, Half),
         hash: &Hash,
         secret_id: EnrollSecretId,
-        (address, now): (&str, Timestamp),
+        (origin, now): (&Origin, Timestamp),
     ) -> Result<(), StoreError> {
         self.remove_credentials(half.key_kind(), &id.to_string()).await?;
         self.add_credential(half.key_kind(), hash, &id.to_string()).await?;
         let sql = match half {
             Half::Orbit => {
                 "UPDATE devices SET orbit_key_hash = $3, orbit_secret_id = $4,
-                 orbit_enrolled_at = $5, last_seen_at = $5, last_seen_ip = $6
+                 orbit_enrolled_at = $5, last_seen_at = $5, last_seen_ip = $6, orbit_certificate = $7
                  WHERE org_id = $1 AND id = $2"
             }
             Half::Osquery => {
                 "UPDATE devices SET osquery_key_hash = $3, osquery_secret_id = $4,
-                 osquery_enrolled_at = $5, last_seen_at = $5, last_seen_ip = $6, details_at = NULL
+                 osquery_enrolled_at = $5, last_seen_at = $5, last_seen_ip = $6, details_at = NULL,
+                 osquery_certificate = $7
                  WHERE org_id = $1 AND id = $2"
             }
         };
@@ -227,10 +246,31 @@ impl OrgStore {
             .bind(hash.as_text())
             .bind(secret_id.to_string())
             .bind(now.as_millisecond())
-            .bind(address.to_owned())
+            .bind(origin.address.to_string())
+            .bind(origin.certificate.as_ref().map(|shown| shown.sha256().to_owned()))
             .execute(self.connection())
             .await?;
         Ok(())
+    }
+
+    /// Has a key come with a certificate from here on; `false` if it has to come with another.
+    pub(in crate::fleet) async fn bind_certificate(
+        &mut self,
+        (id, half): (DeviceId, Half),
+        sha256: &str,
+    ) -> Result<bool, StoreError> {
+        let sql = match half {
+            Half::Orbit => {
+                "UPDATE devices SET orbit_certificate = $3 WHERE org_id = $1 AND id = $2
+                 AND (orbit_certificate IS NULL OR orbit_certificate = $3)"
+            }
+            Half::Osquery => {
+                "UPDATE devices SET osquery_certificate = $3 WHERE org_id = $1 AND id = $2
+                 AND (osquery_certificate IS NULL OR osquery_certificate = $3)"
+            }
+        };
+        let query = self.query(sql).bind(id.to_string()).bind(sha256.to_owned());
+        Ok(query.execute(self.connection()).await?.rows_affected() == 1)
     }
 
     /// Keeps which secret a device that waits has used up a use of, through one of its halves.
@@ -260,8 +300,8 @@ impl OrgStore {
     ) -> Result<Option<SeenDevice>, StoreError> {
         let row = self
             .query(
-                "SELECT id, last_seen_at, details_at, orbit_version, orbit_key_hash, osquery_key_hash
-                 FROM devices WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
+                "SELECT id, last_seen_at, details_at, orbit_version, orbit_key_hash, osquery_key_hash,
+                 orbit_certificate, osquery_certificate, hardware_uuid, osquery_identifier FROM devices WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
             )
             .bind(id.to_owned())
             .fetch_optional(self.connection())
@@ -274,6 +314,10 @@ impl OrgStore {
             orbit_version: row.text("orbit_version")?,
             orbit_key_hash: row.optional_text("orbit_key_hash")?,
             osquery_key_hash: row.optional_text("osquery_key_hash")?,
+            orbit_certificate: row.optional_text("orbit_certificate")?,
+            osquery_certificate: row.optional_text("osquery_certificate")?,
+            hardware_uuid: row.text("hardware_uuid")?,
+            osquery_identifier: row.text("osquery_identifier")?,
         }))
     }
 
