@@ -1,4 +1,4 @@
-//! `cargo xtask bench identity` is in [`identity`]; `cargo xtask bench package`: our packages against those of other tools, from the same files, with
+//! `cargo xtask bench identity` is in [`identity`], `updates` in [`updates`]; `cargo xtask bench package`: our packages against those of other tools, from the same files, with
 //! the same compression, in one run. Prints what was measured and whether the goals are met; asserts
 //! nothing about time, which belongs to the machine.
 
@@ -9,6 +9,7 @@ mod matrix;
 mod measure;
 mod payload;
 mod table;
+mod updates;
 
 use std::path::PathBuf;
 
@@ -37,6 +38,8 @@ pub(crate) enum Task {
     Package(Args),
     /// Sign in, check and issue tokens, beside better-auth and oidc-provider
     Identity(identity::Args),
+    /// Sign, renew, read and hash updates, and have python-tuf and openssl do the same
+    Updates(updates::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -125,6 +128,7 @@ pub(crate) fn run(workspace: &Workspace, task: &Task) -> anyhow::Result<()> {
     match task {
         Task::Package(args) => package(workspace, args),
         Task::Identity(args) => identity::run(workspace, args),
+        Task::Updates(args) => updates::run(workspace, args),
     }
 }
 
