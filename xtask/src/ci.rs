@@ -50,10 +50,6 @@ const STEPS: &[Step] = &[
         command: "cargo xtask bench package --quick",
         run: |workspace, _| bench::package(workspace, &bench::Args::quick()),
     },
-    Step {
-        command: "cargo xtask bench updates --quick",
-        run: |workspace, _| bench::updates::run(workspace, &bench::updates::Args::quick()),
-    },
 ];
 
 /// Runs all steps; the first that fails ends it, with the command that repeats it.

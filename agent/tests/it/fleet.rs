@@ -56,6 +56,8 @@ pub(crate) struct Memory {
     pub(crate) mood: Mood,
     pub(crate) secret: String,
     pub(crate) flags: Value,
+    /// The channels that devices are to follow, by component.
+    pub(crate) channels: Value,
     /// Bodies of all enroll requests, whatever the answer.
     pub(crate) enrolls: Vec<Value>,
     /// The keys shown by all config requests, whatever the answer.
@@ -205,6 +207,7 @@ impl Memory {
             mood: Mood::Good,
             secret: SECRET.to_owned(),
             flags: json!({}),
+            channels: json!({}),
             enrolls: Vec::new(),
             polls: Vec::new(),
             served: Vec::new(),
@@ -237,8 +240,12 @@ impl Memory {
         }
         self.served.push(key);
         // `notifications` is a field that this agent does not know.
-        Json(json!({ "command_line_startup_flags": self.flags, "notifications": {} }))
-            .into_response()
+        Json(json!({
+            "command_line_startup_flags": self.flags,
+            "update_channels": self.channels,
+            "notifications": {},
+        }))
+        .into_response()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// An HTTP proxy that tunnels (RFC 9110, 9.3.6) and remembers the heads of the requests.
-fn start_proxy(server: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+pub(crate) fn start_proxy(server: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let heads = Arc::new(Mutex::new(Vec::new()));

@@ -26,10 +26,10 @@ use crate::{
 };
 
 /// A program that answers what every version is asked before it is trusted with anything.
-const GOOD: &[u8] = b"#!/bin/sh\nexit 0\n";
+pub(super) const GOOD: &[u8] = b"#!/bin/sh\nexit 0\n";
 
 /// A device with a packaged `orbit`, whose updates are at its server.
-fn device_of(fleet: &Fleet, releases: &Releases) -> Device {
+pub(super) fn device_of(fleet: &Fleet, releases: &Releases) -> Device {
     let mut device = Device::of(fleet);
     device.set(vars::UPDATE_INTERVAL, "1s");
     device.write(files::UPDATE_ROOT, &releases.root_json());
@@ -39,7 +39,7 @@ fn device_of(fleet: &Fleet, releases: &Releases) -> Device {
 }
 
 /// Puts a packaged program on the device, and a pointer to it.
-fn package(device: &Device, component: &str, name: &str, content: &[u8]) {
+pub(super) fn package(device: &Device, component: &str, name: &str, content: &[u8]) {
     let folder = device.root().join("bin").join(component);
     fs::create_dir_all(folder.join("packaged")).unwrap();
     let program = folder.join("packaged").join(name);
@@ -48,7 +48,7 @@ fn package(device: &Device, component: &str, name: &str, content: &[u8]) {
     symlink(format!("packaged/{name}"), folder.join(name)).unwrap();
 }
 
-fn staged(device: &Device, component: &str, version: &str) -> bool {
+pub(super) fn staged(device: &Device, component: &str, version: &str) -> bool {
     let ledger = device.read("updates/ledger.json").unwrap_or_default();
     let ledger: Value = serde_json::from_str(&ledger).unwrap_or_default();
     let entry = &ledger[component];
@@ -111,7 +111,7 @@ async fn a_busy_mirror_is_told_of_once_and_asked_again() {
 }
 
 /// A look as the agent takes it, with less patience.
-async fn look(device: &Device, updates: &Updates) -> Seen {
+pub(super) async fn look(device: &Device, updates: &Updates) -> Seen {
     #[expect(clippy::disallowed_methods, reason = "what is published is signed by this clock")]
     let now = Timestamp::now();
     let installed = Installed {
@@ -134,7 +134,7 @@ async fn look(device: &Device, updates: &Updates) -> Seen {
 
 fn impatient(device: &Device) -> Updates {
     let source = device.config().unwrap().updates.unwrap();
-    let within = Duration::from_millis(100);
+    let within = Duration::from_millis(500);
     let patience = Patience { metadata: within, target: within, ..Patience::default() };
     Updates::new(source, &device.root(), Probe::default()).with_patience(patience)
 }

@@ -46,7 +46,7 @@ impl Releases {
 
     /// Makes `content` the stable version of `component` for this system.
     pub(super) fn publish(&mut self, component: Component, version: &str, content: &[u8]) {
-        self.add(component, version, content, false);
+        self.add((component, version, Channel::stable()), content, false);
     }
 
     /// The same, compressed besides.
@@ -56,10 +56,20 @@ impl Releases {
         version: &str,
         content: &[u8],
     ) {
-        self.add(component, version, content, true);
+        self.add((component, version, Channel::stable()), content, true);
     }
 
-    fn add(&mut self, component: Component, version: &str, content: &[u8], is_compressed: bool) {
+    /// Makes a program the version of orbit that a channel offers.
+    pub(super) fn publish_on(&mut self, channel: &str, version: &str, content: &[u8]) {
+        self.add((Component::Orbit, version, channel.parse().unwrap()), content, false);
+    }
+
+    fn add(
+        &mut self,
+        (component, version, channel): (Component, &str, Channel),
+        content: &[u8],
+        is_compressed: bool,
+    ) {
         let file = self.directory.path().join("file");
         fs::write(&file, content).unwrap();
         let platform = if cfg!(target_arch = "aarch64") {
@@ -72,7 +82,7 @@ impl Releases {
             component,
             platform,
             version: version.parse().unwrap(),
-            tags: vec![Channel::stable()],
+            tags: vec![channel],
             is_compressed,
         };
         self.apply(&Edit::Add(vec![addition]));
