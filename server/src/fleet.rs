@@ -47,6 +47,7 @@ mod standing;
 mod store;
 pub mod teams;
 pub mod tokens;
+mod update_metrics;
 mod updates;
 pub mod users;
 mod workers;

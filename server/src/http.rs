@@ -69,6 +69,7 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::enroll_secrets::list, api::enroll_secrets::create)) //  /enroll-secrets
         .routes(routes!(api::enroll_secrets::show, api::enroll_secrets::revoke)) //  /enroll-secrets/{id}
         .routes(routes!(api::devices::list)) //                GET    /devices
+        .routes(routes!(api::devices::metrics)) //             GET    /devices/metrics
         .routes(routes!(api::devices::decommission)) //        POST   /devices/decommission
         .routes(routes!(api::devices::show, api::devices::change, api::devices::delete)) // /devices/{id}
         .routes(routes!(

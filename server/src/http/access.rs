@@ -87,6 +87,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/enroll-secrets/{id}", InTeam(P::EnrollSecretsRead)),
     ("DELETE", "/enroll-secrets/{id}", InTeam(P::EnrollSecretsWrite)),
     ("GET", "/devices", InTeam(P::DevicesRead)),
+    ("GET", "/devices/metrics", InTeam(P::DevicesRead)),
     ("GET", "/devices/{id}", InTeam(P::DevicesRead)),
     ("PATCH", "/devices/{id}", InTeam(P::DevicesConfigure)),
     ("POST", "/devices/decommission", InTeam(P::DevicesWrite)),

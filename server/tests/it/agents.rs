@@ -199,6 +199,29 @@ async fn updates_are_shown_and_counted_where_they_belong(server: TestServer) {
     assert_eq!(shown("two")["updates"][0]["version"], "1.1.0");
     assert!(shown("three").get("updates").is_none());
 
+    let mut waits = offered("waiting", "1.0.0");
+    waits["due_at"] = "2999-01-01T00:00:00Z".into();
+    waits["failures"] = 3.into();
+    tell(&three, waits).await;
+    let metrics = server.get("/devices/metrics").by(&owner).await;
+    let kind = metrics.expect(200).header("content-type");
+    assert_eq!(kind, Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+    let gauges: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let of = "component=\"orbit\",channel=\"stable\"";
+    assert_eq!(
+        gauges,
+        [
+            format!("fleet_update_devices{{{of},version=\"1.0.0\",state=\"rolled_back\"}} 1"),
+            format!("fleet_update_devices{{{of},version=\"1.0.0\",state=\"waiting\"}} 1"),
+            format!("fleet_update_devices{{{of},version=\"1.1.0\",state=\"current\"}} 1"),
+            format!("fleet_update_wave_pending_devices{{{of},version=\"1.1.0\"}} 1"),
+            format!("fleet_update_rolled_back_devices{{{of},version=\"1.1.0\"}} 1"),
+            format!("fleet_update_failures{{{of}}} 3"),
+        ]
+    );
+    server.get("/devices/metrics").await.expect(401);
+
     let id = shown("one")["id"].as_str().unwrap().to_owned();
     server.delete(&format!("/devices/{id}")).by(&owner).await.expect(204);
     assert_eq!(

@@ -15,6 +15,7 @@ mod migrate;
 mod mirror;
 mod names;
 mod patches;
+mod polling;
 mod publishing;
 mod python;
 mod release;

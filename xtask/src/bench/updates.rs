@@ -45,11 +45,6 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// What CI runs.
-    pub(crate) fn quick() -> Self {
-        Self { quick: true, runs: None, output: Output::Table }
-    }
-
     fn rounds(&self) -> usize {
         self.runs.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
     }

@@ -1,6 +1,11 @@
 //! `/devices`: enrolled machines.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use wire::{
@@ -46,6 +51,18 @@ pub async fn list(
 ) -> Result<Json<ListPage<Device>>, ApiError> {
     let filter = (filter.query, filter.team_id, filter.state);
     Ok(Json(fleet.devices(&actor, filter, page).await?))
+}
+
+/// How updates stand on all devices, as gauges for Prometheus.
+#[utoipa::path(get, path = "/devices/metrics", tag = "devices",
+    security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, description = "Gauges in Prometheus' text format.", body = String, content_type = "text/plain")))]
+pub async fn metrics(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+) -> Result<impl IntoResponse, ApiError> {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], fleet.update_metrics(&actor).await?))
 }
 
 /// Shows a device.
