@@ -136,7 +136,10 @@ impl Document {
             .map(|(id, bytes)| json!({"keyid": id, "sig": hex::encode(bytes)}))
             .collect();
         let file = json!({"signatures": signatures, "signed": &self.signed});
-        let mut bytes = serde_json::to_vec_pretty(&file).expect("JSON values are JSON");
+        // Everybody asks for the timestamp all the time; the rest is for people, too.
+        let is_polled = self.role == "timestamp";
+        let write = if is_polled { serde_json::to_vec } else { serde_json::to_vec_pretty };
+        let mut bytes = write(&file).expect("JSON values are JSON");
         bytes.push(b'\n');
         bytes
     }

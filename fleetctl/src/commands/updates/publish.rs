@@ -42,7 +42,7 @@ pub(crate) struct AddArgs {
     /// Channel to publish it on, besides its version: stable, edge, X or X.Y; may be repeated
     #[arg(short, long = "tag", value_name = "CHANNEL", value_delimiter = ',')]
     tags: Vec<Channel>,
-    /// Publish no compressed file beside it, which agents would rather download
+    /// Publish no compressed file and no patches beside it, which agents would rather download
     #[arg(long)]
     no_compression: bool,
     #[command(flatten)]
