@@ -1,6 +1,7 @@
 //! `cargo xtask acceptance`: packages installed, upgraded, removed and purged by the real dpkg, apt
 //! and rpm, in a Debian with a booted systemd, against a real server.
 
+mod arm64;
 mod base;
 mod container;
 mod deb;
@@ -54,6 +55,8 @@ const GROUPS: &[Group] = &[
     },
     Group { name: "deb-values", network: Network::Shared, unit: "orbit", run: values::run },
     Group { name: "rpm", network: Network::Shared, unit: "orbit", run: rpm::life },
+    Group { name: "deb-arm64", network: Network::Shared, unit: "orbit", run: arm64::deb },
+    Group { name: "rpm-arm64", network: Network::Shared, unit: "orbit", run: arm64::rpm },
     Group { name: "server-deb", network: Network::Private, unit: "fleet-server", run: server::deb },
     Group { name: "server-rpm", network: Network::Private, unit: "fleet-server", run: server::rpm },
 ];
@@ -78,6 +81,7 @@ pub(crate) fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usiz
     let deployment = Deployment::start(desk)?;
     deployment.credentials()?;
     let shelf = Shelf::build(&deployment, &programs.orbit)?;
+    shelf.pack_arm64(&deployment, &arm64::program(workspace)?)?;
     shelf.pack_product(workspace, &programs)?;
 
     let site = Site { base: &base, deployment: &deployment, shelf: &shelf };

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use xshell::{Shell, cmd};
 
-use super::values;
+use super::{arm64, values};
 use crate::{
     deployment::Deployment,
     dist::target::Target,
@@ -38,20 +38,34 @@ impl Shelf {
     /// Builds every package that the checks install.
     pub(super) fn build(deployment: &Deployment, orbit: &Path) -> anyhow::Result<Self> {
         let shelf = Self { dir: deployment.desk.dir.join("packages") };
-        let server = format!(
-            "--fleet-url {} --fleet-certificate tls/ca.pem --enroll-secret-file secret.txt",
-            deployment.url
-        );
+        let server = server_flags(deployment);
         for version in VERSIONS {
             shelf.component(orbit, version)?;
-            shelf.package(deployment, version, version, &format!("--type deb,rpm {server}"))?;
+            let flags = format!("--type deb,rpm {server}");
+            shelf.package(deployment, (version, version), version, &flags)?;
         }
-        shelf.package(deployment, "unconfigured", VERSIONS[0], "--type deb")?;
+        let [first, ..] = VERSIONS;
+        shelf.package(deployment, ("unconfigured", first), first, "--type deb")?;
         values::prepare(deployment)?;
         let flags = format!("--type deb {server} {}", values::FLAGS);
         let flags = flags.replace("secret.txt", values::SECRET_FILE);
-        shelf.package(deployment, "values", VERSIONS[0], &flags)?;
+        shelf.package(deployment, ("values", first), first, &flags)?;
         Ok(shelf)
+    }
+
+    /// Packs `orbit`, which is built for arm64.
+    pub(super) fn pack_arm64(&self, deployment: &Deployment, orbit: &Path) -> anyhow::Result<()> {
+        for name in arm64::NAMES {
+            let version = name.trim_start_matches("arm64-");
+            let program = self.program(name);
+            fs::create_dir_all(self.components(name))
+                .and_then(|()| fs::copy(orbit, &program))
+                .with_context(|| format!("could not make `{}`", program.display()))?;
+            mark(&program, version)?;
+            let flags = format!("--type deb,rpm --arch arm64 {}", server_flags(deployment));
+            self.package(deployment, (name, name), version, &flags)?;
+        }
+        Ok(())
     }
 
     /// Packs the server and the command line that were just built.
@@ -96,7 +110,7 @@ impl Shelf {
             .with_context(|| format!("could not find a .{format} in `{}`", dir.display()))
     }
 
-    /// The program packed in `version`.
+    /// The program packed in `version`, which is a version or a package for arm64.
     pub(super) fn program(&self, version: &str) -> PathBuf {
         self.components(version).join("orbit")
     }
@@ -105,27 +119,24 @@ impl Shelf {
         self.dir.join("components").join(version)
     }
 
-    /// Copies `orbit` without what only debuggers read, and marks it with its version: what follows
-    /// the end of an ELF file is not read by anyone.
+    /// Copies `orbit` without what only debuggers read, and marks it with its version.
     fn component(&self, orbit: &Path, version: &str) -> anyhow::Result<()> {
         let dir = self.components(version);
         fs::create_dir_all(&dir).with_context(|| format!("could not make `{}`", dir.display()))?;
         let program = dir.join("orbit");
         let sh = Shell::new().context("could not start in the current directory")?;
         cmd!(sh, "strip -o {program} {orbit}").quiet().run()?;
-        let mut file =
-            File::options().append(true).open(&program).context("could not open orbit")?;
-        file.write_all(version.as_bytes()).context("could not mark orbit with its version")
+        mark(&program, version)
     }
 
     fn package(
         &self,
         deployment: &Deployment,
-        name: &str,
+        (name, components): (&str, &str),
         version: &str,
         flags: &str,
     ) -> anyhow::Result<()> {
-        let components = self.components(version);
+        let components = self.components(components);
         let out = self.dir.join(name);
         let line = format!(
             "fleetctl package --components {} --without-osqueryd --package-version {version} --out-dir {} {flags}",
@@ -134,4 +145,18 @@ impl Shelf {
         );
         deployment.desk.run(&line).map(|_| ())
     }
+}
+
+/// What a package is told of the server.
+fn server_flags(deployment: &Deployment) -> String {
+    format!(
+        "--fleet-url {} --fleet-certificate tls/ca.pem --enroll-secret-file secret.txt",
+        deployment.url
+    )
+}
+
+/// Makes a program another one: what follows the end of an ELF file is not read by anyone.
+fn mark(program: &Path, version: &str) -> anyhow::Result<()> {
+    let mut file = File::options().append(true).open(program).context("could not open orbit")?;
+    file.write_all(version.as_bytes()).context("could not mark orbit with its version")
 }

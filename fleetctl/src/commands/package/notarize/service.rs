@@ -196,8 +196,9 @@ impl Service {
         &self,
         request: reqwest::RequestBuilder,
     ) -> anyhow::Result<T> {
+        let token = self.key.token(now())?;
         for _ in 1..TRIES {
-            match self.ask_once(&request).await {
+            match ask_once(&request, &token).await {
                 Ok(answer) if answer.status().is_server_error() => {}
                 Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => {}
                 Err(error) if error.is_timeout() || error.is_connect() => {}
@@ -205,14 +206,13 @@ impl Service {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        decode(self.ask_once(&request).await?).await
+        decode(ask_once(&request, &token).await?).await
     }
+}
 
-    async fn ask_once(&self, request: &reqwest::RequestBuilder) -> reqwest::Result<Response> {
-        let request = request.try_clone().expect("its body is in memory");
-        let token = self.key.token(now()).unwrap_or_default();
-        request.bearer_auth(token).timeout(PATIENCE).send().await
-    }
+async fn ask_once(request: &reqwest::RequestBuilder, token: &str) -> reqwest::Result<Response> {
+    let request = request.try_clone().expect("its body is in memory");
+    request.bearer_auth(token).timeout(PATIENCE).send().await
 }
 
 async fn decode<T: DeserializeOwned>(answer: Response) -> anyhow::Result<T> {
@@ -224,17 +224,27 @@ async fn decode<T: DeserializeOwned>(answer: Response) -> anyhow::Result<T> {
         status if !status.is_success() => bail!("the answer is {status}: {}", said(answer).await),
         _ => {}
     }
-    let body = answer.bytes().await?;
-    if body.len() > MAX_ANSWER {
-        bail!("the answer is too long");
-    }
+    let body = body(answer, MAX_ANSWER).await?;
     serde_json::from_slice(&body).context("the answer is not what Apple documents")
+}
+
+/// All of an answer, which is at most `limit` bytes.
+async fn body(mut answer: Response, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            bail!("the answer is too long");
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// What an answer says, in a line that is not too long.
 async fn said(answer: Response) -> String {
     const LONG: usize = 300;
-    let text = answer.text().await.unwrap_or_default();
+    let text = body(answer, MAX_ANSWER).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(LONG).collect()
 }
