@@ -22,7 +22,12 @@ const EXAMPLES: &str = "5";
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_schema_conformance";
 /// What signs out whoever asks, or deletes their organization: all after it would be refused.
-const LEFT_OUT: &str = "logout|sessions|revocations|switch|password|^/organization$";
+const LEFT_OUT: [&str; 4] = [
+    "POST /auth/logout",
+    "DELETE /auth/sessions",
+    "POST /auth/revocations",
+    "DELETE /organization",
+];
 /// Without limits, so that what they guard is looked at.
 const SERVER: &str = "\
 auth: {jwt: {alg: EdDSA}}
@@ -52,10 +57,11 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let sh = &workspace.sh;
     let _inside = sh.push_dir(home.path());
     let options = ["--phases", "examples,fuzzing", "--no-shrink", "--continue-on-failure"];
+    let left_out = LEFT_OUT.iter().flat_map(|name| ["--exclude-name", name]);
     let fixed = ["--generation-deterministic", "--max-time", "50", "--no-color"];
     cmd!(
         sh,
-        "{tool} run {url}/openapi.json -n {EXAMPLES} --checks {CHECKS} --exclude-path-regex {LEFT_OUT} {options...} {fixed...}"
+        "{tool} run {url}/openapi.json -n {EXAMPLES} --checks {CHECKS} {left_out...} {options...} {fixed...}"
     )
     .quiet()
     .run()
