@@ -55,8 +55,8 @@ const GROUPS: &[Group] = &[
     },
     Group { name: "deb-values", network: Network::Shared, unit: "orbit", run: values::run },
     Group { name: "rpm", network: Network::Shared, unit: "orbit", run: rpm::life },
-    Group { name: "deb-arm64", network: Network::Shared, unit: "orbit", run: arm64::deb },
-    Group { name: "rpm-arm64", network: Network::Shared, unit: "orbit", run: arm64::rpm },
+    Group { name: "deb-arm64", network: Network::Shared, unit: "orbit", run: arm64::deb_life },
+    Group { name: "rpm-arm64", network: Network::Shared, unit: "orbit", run: arm64::rpm_life },
     Group { name: "server-deb", network: Network::Private, unit: "fleet-server", run: server::deb },
     Group { name: "server-rpm", network: Network::Private, unit: "fleet-server", run: server::rpm },
 ];

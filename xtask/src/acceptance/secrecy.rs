@@ -1,6 +1,7 @@
 //! Where an enroll secret must not be seen on an installed device.
 
 use anyhow::{Context as _, bail};
+use serde_json::Value;
 
 use super::suite::{Stage, Suite};
 
@@ -20,8 +21,9 @@ pub(super) fn check(suite: &mut Suite<'_>, secret: &str) {
         expect_absent(stage, secret, "journalctl --no-pager")
     });
     suite.check("secret and node key are sealed, and the package's file is gone", |stage| {
-        let secret = value(stage, secret)?;
-        if !stage.run(&opened("orbit-enroll-secret"))?.contains(&secret) {
+        let sealed: Value = serde_json::from_str(&stage.run(&opened("orbit-enroll-secret"))?)
+            .context("what systemd-creds opens is no JSON")?;
+        if sealed["secret"] != *value(stage, secret)? {
             bail!("systemd-creds opens something else");
         }
         stage.run("test ! -e /opt/orbit/secret.txt && test ! -e /opt/orbit/enroll-secret.json")?;
