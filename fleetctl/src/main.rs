@@ -39,6 +39,11 @@ use crate::{
     session::Session,
 };
 
+/// musl's own has one lock for all threads, and is slow without others, too.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match parse() {
         Ok(cli) => cli,

@@ -17,6 +17,11 @@ use server::{
 use tracing_subscriber::EnvFilter;
 use wire::{OrgId, api::MAX_PAGE};
 
+/// musl's own has one lock for all threads, and is slow without others, too.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Admits devices and people, and answers their agents, browsers and scripts.
 #[derive(Debug, Parser)]
 #[command(name = "fleet-server", version = wire::VERSION)]

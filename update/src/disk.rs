@@ -18,6 +18,40 @@ pub(crate) enum Access {
     World,
 }
 
+/// When files come to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durable {
+    /// Each at once.
+    Each,
+    /// All with [`sync`], which comes before anything that counts on them.
+    Together,
+}
+
+impl Durable {
+    /// So many files are cheaper together, where the system can sync them so.
+    const MANY: usize = 32;
+
+    /// What suits `count` files.
+    pub(crate) fn of(count: usize) -> Self {
+        if cfg!(target_os = "linux") && count >= Self::MANY { Self::Together } else { Self::Each }
+    }
+}
+
+/// Makes durable what was written to the file system of `dir` to be so together.
+#[cfg(target_os = "linux")]
+pub(crate) fn sync(dir: &Path, durable: Durable) -> io::Result<()> {
+    if durable == Durable::Together {
+        rustix::fs::syncfs(fs::File::open(dir)?)?;
+    }
+    Ok(())
+}
+
+/// Each is durable already.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sync(_dir: &Path, _durable: Durable) -> io::Result<()> {
+    Ok(())
+}
+
 /// Makes `dir` and what is missing above it; each directory made gets `access`, whatever the umask.
 pub(crate) fn make_dir(dir: &Path, access: Access) -> io::Result<()> {
     let missing: Vec<PathBuf> = dir
@@ -44,10 +78,21 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<(
 
 /// Moves a finished temporary file, made in the same directory or file system, to `path`, durably.
 pub(crate) fn persist(file: NamedTempFile, path: &Path, access: Access) -> io::Result<()> {
+    keep(file, path, (access, Durable::Each))
+}
+
+/// The same, durable now or later.
+pub(crate) fn keep(
+    file: NamedTempFile,
+    path: &Path,
+    (access, durable): (Access, Durable),
+) -> io::Result<()> {
     set_access(file.path(), access, 0o600)?;
-    file.as_file().sync_all()?;
+    if durable == Durable::Each {
+        file.as_file().sync_all()?;
+    }
     file.persist(path).map_err(|error| error.error)?;
-    sync_dir(parent(path))
+    if durable == Durable::Each { sync_dir(parent(path)) } else { Ok(()) }
 }
 
 /// Makes renames in `dir` durable.

@@ -191,7 +191,7 @@ impl Editor {
     /// Does `edit` in one step: a reader sees all of it or nothing.
     pub async fn apply(&mut self, edit: &Edit, terms: &Terms<'_>) -> Result<Done, ChangeError> {
         let done = self.prepare(edit, terms).await?.publish()?;
-        self.published = Published::read(&self.repository)?;
+        self.published = self.published.read_again()?;
         Ok(done)
     }
 
@@ -291,7 +291,7 @@ impl Editor {
     /// Publishes the change that waits; `terms` needs the keys of the snapshot and the timestamp.
     pub async fn apply_pending(&mut self, terms: &Terms<'_>) -> Result<Done, ChangeError> {
         let done = self.prepare_pending(terms).await?.publish()?;
-        self.published = Published::read(&self.repository)?;
+        self.published = self.published.read_again()?;
         Ok(done)
     }
 
@@ -369,7 +369,7 @@ impl Editor {
     /// too holds together, and only the log, which is not published, says that it is not ours.
     fn read_logged(&self) -> Result<Published, ChangeError> {
         Journal::of(&self.dir).resume()?;
-        let published = Published::read(&self.repository)?;
+        let published = self.published.read_again()?;
         self.log().check(&self.repository, &published.files())?;
         Ok(published)
     }

@@ -15,7 +15,7 @@ use super::{
     staging::{StagedCopy, StagedFile, look, stage},
 };
 use crate::{
-    disk::{self, Access},
+    disk::{self, Access, Durable},
     names::{Channel, TargetName, compressed_name, patch_name},
 };
 
@@ -161,12 +161,15 @@ pub(super) fn stage_all(
     let made = clear(staged).and_then(|()| disk::make_dir(staged.as_std_path(), Access::Owner));
     made.map_err(|source| ChangeError::Write { path: staged.to_owned(), source })?;
     let (mut files, mut problems) = (Vec::new(), Vec::new());
+    let durable = Durable::of(additions.len());
     for addition in additions {
-        match stage(addition, staged) {
+        match stage(addition, staged, durable) {
             Ok(file) => files.push(file),
             Err(problem) => problems.push(problem),
         }
     }
+    disk::sync(staged.as_std_path(), durable)
+        .map_err(|source| ChangeError::Write { path: staged.to_owned(), source })?;
     if problems.is_empty() { Ok(files) } else { Err(ChangeError::Unusable { problems }) }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use aws_lc_rs::rand::SystemRandom;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tough::schema::{Hashes, Metafile, Role};
 
@@ -130,12 +130,10 @@ impl Document {
 
     /// The file: for people to read too, and the same bytes for the same signatures.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let signatures: Vec<_> = self
-            .signatures
-            .iter()
-            .map(|(id, bytes)| json!({"keyid": id, "sig": hex::encode(bytes)}))
-            .collect();
-        let file = json!({"signatures": signatures, "signed": &self.signed});
+        let signatures = self.signatures.iter();
+        let signatures =
+            signatures.map(|(id, bytes)| Signature { keyid: id, sig: hex::encode(bytes) });
+        let file = Written { signatures: signatures.collect(), signed: &self.signed };
         // Everybody asks for the timestamp all the time; the rest is for people, too.
         let is_polled = self.role == "timestamp";
         let write = if is_polled { serde_json::to_vec } else { serde_json::to_vec_pretty };
@@ -143,6 +141,19 @@ impl Document {
         bytes.push(b'\n');
         bytes
     }
+}
+
+/// A file of metadata as it is written; fields in the order of their names, as everywhere in it.
+#[derive(serde::Serialize)]
+struct Written<'a> {
+    signatures: Vec<Signature<'a>>,
+    signed: &'a Value,
+}
+
+#[derive(serde::Serialize)]
+struct Signature<'a> {
+    keyid: &'a str,
+    sig: String,
 }
 
 #[derive(serde::Deserialize)]

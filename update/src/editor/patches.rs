@@ -51,8 +51,8 @@ fn make(
     present.remove(&hex::encode(file.sha256));
     for (sha256, content) in present {
         let made = patch::make(&content, &file.path, NamedTempFile::new_in(staged)?)?;
-        // Half of what would be downloaded else is worth one more file.
-        if made.as_file().metadata()?.len() <= least / 2 {
+        // A quarter less than what would be downloaded else is worth one more file.
+        if made.as_file().metadata()?.len() <= least - least / 4 {
             let copy: StagedCopy = keep_copy(made, staged)?;
             file.patches.push((sha256, copy));
         }

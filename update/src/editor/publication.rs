@@ -8,7 +8,7 @@ use super::{
     journal::Journal,
     log::{Log, LogError, NewEntry},
 };
-use crate::disk::{self, Access};
+use crate::disk::{self, Access, Durable};
 
 /// A change that is signed and staged. Readers see it when its last step, the timestamp, is done;
 /// until then they see the repository as it was.
@@ -43,7 +43,10 @@ impl Publication {
         self.record()?;
         let unreadable_from = self.unreadable_from();
         let noted = |source| PublishError::Write { path: self.journal.path(), source };
-        for (index, step) in self.steps.iter().enumerate() {
+        // Files come before all that tells of them.
+        let links = self.steps.iter().take_while(|it| matches!(it, Step::Link { .. })).count();
+        self.link_all(links)?;
+        for (index, step) in self.steps.iter().enumerate().skip(links) {
             if Some(index) == unreadable_from {
                 self.journal.begin(&self.steps[index..], &self.staged).map_err(noted)?;
             }
@@ -56,6 +59,21 @@ impl Publication {
         cleared.map_err(|source| PublishError::Write { path: self.staged.clone(), source })?;
         drop(self.lock);
         Ok(self.done)
+    }
+
+    /// Takes the first `count` steps, which are links, durably.
+    fn link_all(&self, count: usize) -> Result<(), PublishError> {
+        let durable = Durable::of(count);
+        let mut last = None;
+        for step in &self.steps[..count] {
+            let Step::Link { from, to } = step else { continue };
+            link(from, to, durable)
+                .map_err(|source| PublishError::Write { path: to.clone(), source })?;
+            last = Some(to);
+        }
+        let Some(path) = last else { return Ok(()) };
+        disk::sync(disk::parent(path.as_std_path()), durable)
+            .map_err(|source| PublishError::Write { path: path.clone(), source })
     }
 
     /// The step after which nobody can read the repository until the last one: a new root before what
@@ -104,9 +122,8 @@ impl Step {
     /// Takes this step, durably. Taking it again changes nothing.
     pub fn apply(&self) -> Result<(), PublishError> {
         match self {
-            Self::Link { from, to } => {
-                link(from, to).map_err(|source| PublishError::Write { path: to.clone(), source })
-            }
+            Self::Link { from, to } => link(from, to, Durable::Each)
+                .map_err(|source| PublishError::Write { path: to.clone(), source }),
             Self::Write { path, bytes } => write(path, bytes)
                 .map_err(|source| PublishError::Write { path: path.clone(), source }),
         }
@@ -151,10 +168,11 @@ fn write(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
     disk::replace(path.as_std_path(), bytes, Access::World)
 }
 
-fn link(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
+fn link(from: &Utf8Path, to: &Utf8Path, durable: Durable) -> io::Result<()> {
     let dir = disk::parent(to.as_std_path());
     disk::make_dir(dir, Access::World)?;
     match fs::hard_link(from, to) {
+        Ok(()) if durable == Durable::Together => Ok(()),
         Ok(()) => disk::sync_dir(dir),
         Err(_) if to.is_file() => Ok(()),
         Err(_) => copy(from, to),

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
     num::NonZeroU64,
+    sync::Arc,
 };
 
 use super::{TARGETS_DIR, add::published_as};
@@ -29,7 +30,7 @@ pub(super) struct Published {
     pub(super) snapshot_bytes: Vec<u8>,
     pub(super) timestamp_bytes: Vec<u8>,
     pub(super) root: Root,
-    pub(super) targets: Targets,
+    pub(super) targets: Arc<Targets>,
     /// By the name of the role.
     pub(super) delegated: BTreeMap<String, Targets>,
     pub(super) snapshot: Snapshot,
@@ -41,6 +42,15 @@ impl Published {
     /// what is not signed by the keys of the root: nobody is to be made to sign what somebody else
     /// put there.
     pub(super) fn read(dir: &Utf8Path) -> Result<Self, OpenError> {
+        Self::read_after(dir, None)
+    }
+
+    /// The same as it is now. What is long and has not changed is not read anew.
+    pub(super) fn read_again(&self) -> Result<Self, OpenError> {
+        Self::read_after(&self.dir, Some(self))
+    }
+
+    fn read_after(dir: &Utf8Path, before: Option<&Self>) -> Result<Self, OpenError> {
         let newest = newest_version(dir, "root.json")?
             .ok_or_else(|| OpenError::NoRepository { dir: dir.to_owned() })?;
         let (root_bytes, root) = load_roots(dir, newest)?;
@@ -48,8 +58,8 @@ impl Published {
             load(&root, &dir.join("timestamp.json"), None)?;
         let (snapshot_bytes, snapshot): (_, Snapshot) =
             load_listed(&root, dir, (&timestamp.meta, "snapshot.json"))?;
-        let (targets_bytes, targets): (_, Targets) =
-            load_listed(&root, dir, (&snapshot.meta, "targets.json"))?;
+        let before = before.filter(|it| it.root_bytes == root_bytes);
+        let (targets_bytes, targets) = load_targets(&root, dir, &snapshot.meta, before)?;
         let delegated = load_delegated(dir, &targets, &snapshot)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -96,7 +106,7 @@ impl Published {
     /// Every role that lists targets, as clients ask them.
     pub(super) fn roles(&self) -> impl Iterator<Item = (&str, &Targets)> {
         let delegated = self.delegated.iter().map(|(name, targets)| (name.as_str(), targets));
-        std::iter::once(("targets", &self.targets)).chain(delegated)
+        std::iter::once(("targets", &*self.targets)).chain(delegated)
     }
 
     /// What is listed as `target`, and by which role.
@@ -236,6 +246,27 @@ fn load_roots(dir: &Utf8Path, newest: u64) -> Result<(Vec<u8>, Root), OpenError>
     let bytes = before.ok_or_else(|| OpenError::NoRepository { dir: dir.to_owned() })?;
     let root: Signed<Root> = parse(&dir.join(format!("{newest}.root.json")), &bytes)?;
     Ok((bytes, root.signed))
+}
+
+/// The targets metadata that `meta` lists. If it is what was verified `before` with the keys of the same root, it
+/// is still right.
+fn load_targets(
+    root: &Root,
+    dir: &Utf8Path,
+    meta: &HashMap<String, Metafile>,
+    before: Option<&Published>,
+) -> Result<(Vec<u8>, Arc<Targets>), OpenError> {
+    const NAME: &str = "targets.json";
+    if let (Some(before), Some(listed)) = (before, meta.get(NAME)) {
+        let path = dir.join(format!("{}.{NAME}", listed.version));
+        let bytes = read(&path)?;
+        if bytes == before.targets_bytes {
+            check_listed(&path, &bytes, (Some(listed), before.targets.version))?;
+            return Ok((bytes, Arc::clone(&before.targets)));
+        }
+    }
+    let (bytes, targets) = load_listed(root, dir, (meta, NAME))?;
+    Ok((bytes, Arc::new(targets)))
 }
 
 fn load_listed<T: Role + DeserializeOwned>(

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::{Addition, AdditionProblem};
-use crate::disk::{self, Access};
+use crate::disk::{self, Access, Durable};
 
 /// A copy of a file to publish, named by its hash.
 #[derive(Debug)]
@@ -66,14 +66,19 @@ fn open(addition: &Addition) -> Result<(fs::File, fs::Metadata), AdditionProblem
 }
 
 /// Copies the file of `addition` into `staged`, hashing it on the way.
-pub(super) fn stage(addition: &Addition, staged: &Utf8Path) -> Result<StagedFile, AdditionProblem> {
+pub(super) fn stage(
+    addition: &Addition,
+    staged: &Utf8Path,
+    durable: Durable,
+) -> Result<StagedFile, AdditionProblem> {
     let unreadable = |source| AdditionProblem::Unreadable { file: addition.file.clone(), source };
     let (mut source, about) = open(addition)?;
     let modified = about.modified().ok().and_then(|it| Timestamp::try_from(it).ok());
     let copy = copy_hashing(&mut source, staged).map_err(unreadable)?;
     check_kind(addition, copy.length, copy.first)?;
     let path = staged.join(hex::encode(copy.sha256));
-    disk::persist(copy.file, path.as_std_path(), Access::World).map_err(unreadable)?;
+    let kept = disk::keep(copy.file, path.as_std_path(), (Access::World, durable));
+    kept.map_err(unreadable)?;
     let modified = modified.and_then(|it| Timestamp::from_second(it.as_second()).ok());
     let compressed = if addition.is_compressed && !is_archive(addition) {
         compress(&path, copy.length, staged).map_err(unreadable)?

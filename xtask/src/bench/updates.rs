@@ -377,9 +377,10 @@ fn print_hash(Hash { megabytes, ours, openssl }: &Hash) {
 fn print_patch(Lengths { full, zst, patch }: &Lengths) {
     terminal::heading(&format!("from {} to {}", BUILDS[0], BUILDS[1]));
     let share = |length: &u64| 100.0 * *length as f64 / *full as f64;
-    terminal::line(&format!(
-        "full {full} bytes, compressed {zst} ({:.1} %), patch {patch} ({:.1} %)",
-        share(zst),
-        share(patch)
-    ));
+    let patched = match patch {
+        0 => "no patch, as it saves too little".to_owned(),
+        patch => format!("patch {patch} ({:.1} %)", share(patch)),
+    };
+    let compressed = share(zst);
+    terminal::line(&format!("full {full} bytes, compressed {zst} ({compressed:.1} %), {patched}"));
 }
