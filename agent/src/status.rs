@@ -136,7 +136,10 @@ impl Report {
         let root = home.root();
         let identity = home.load_identity().ok().flatten();
         let agent = Record::load(root);
-        let may_tell = || cfg!(target_os = "linux") || platform::is_administrator();
+        // Windows has a keystore for each account: only SYSTEM sees what is in the agent's. Without an
+        // identity nothing has ever been put there.
+        let sees_keystore = || cfg!(target_os = "macos") && platform::is_administrator();
+        let may_tell = || cfg!(target_os = "linux") || identity.is_none() || sees_keystore();
         let enrolled = home.has_node_key().ok().filter(|has_key| *has_key || may_tell());
         let fresh = agent.as_ref().and_then(|agent| agent.last_contact_at).is_some_and(|at| {
             now.duration_since(at) <= SignedDuration::from_secs(ONLINE_WITHIN_SECONDS)
