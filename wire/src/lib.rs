@@ -25,6 +25,7 @@ pub mod envfile;
 pub mod ids;
 pub mod orbit;
 pub mod osquery;
+pub mod path;
 pub mod role;
 pub mod secret;
 pub mod settings;

@@ -4,6 +4,8 @@
 //! A folder is what `fleetctl updates` publishes, a repository of The Update Framework: metadata on
 //! top, files below `targets/`.
 
+use crate::path::is_plain;
+
 /// Where the server has the repository that it publishes.
 pub const PREFIX: &str = "/updates";
 
@@ -21,10 +23,7 @@ impl Keeping {
     /// have it: hidden files, and what is no part of a repository.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
-        let is_plain = |part: &str| {
-            !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', ':', '\0'])
-        };
-        if !path.split('/').all(is_plain) {
+        if !is_plain(path) {
             return None;
         }
         let (dir, file) = path.rsplit_once('/').unwrap_or(("", path));

@@ -50,12 +50,26 @@ pub(crate) struct Args {
     /// our own code built without optimization
     #[arg(long)]
     quick: bool,
-    /// How often each tool is run
+    #[command(flatten)]
+    repeat: Repeat,
+}
+
+/// How a benchmark is repeated and told.
+#[derive(Debug, Default, clap::Args)]
+struct Repeat {
+    /// How often each piece of work is done
     #[arg(long, value_name = "NUMBER")]
     runs: Option<usize>,
     /// How to print what was measured
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+}
+
+impl Repeat {
+    /// The number of runs, which is `usual` unless told.
+    fn runs(&self, usual: usize) -> usize {
+        self.runs.unwrap_or(usual).max(1)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -68,7 +82,7 @@ enum Output {
 impl Args {
     /// What CI runs.
     pub(crate) fn quick() -> Self {
-        Self { filter: None, quick: true, runs: None, output: Output::Table }
+        Self { filter: None, quick: true, repeat: Repeat::default() }
     }
 
     fn settings(&self) -> &'static [Setting] {
@@ -94,7 +108,7 @@ impl Args {
     }
 
     fn rounds(&self) -> usize {
-        self.runs.unwrap_or(if self.quick { 3 } else { 7 }).max(1)
+        self.repeat.runs(if self.quick { 3 } else { 7 })
     }
 }
 
@@ -156,7 +170,7 @@ pub(crate) fn package(workspace: &Workspace, args: &Args) -> anyhow::Result<()> 
         contests: lineup.iter().map(Lane::contest).collect(),
         matrix: matrix.as_ref().map(Matrix::measured),
     };
-    match args.output {
+    match args.repeat.output {
         Output::Table => table::print(&payload, args.rounds(), &results),
         Output::Json => {
             terminal::line(&serde_json::to_string_pretty(&results).context("could not write JSON")?)

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use wire::path::is_plain;
+
 use super::{
     KEY_FILE, RepositoryError,
     catalogue::{self, Lineage, Lock},
@@ -32,10 +34,7 @@ impl Turn {
     /// hidden files, and what does not lie where this program puts files.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
-        let is_plain = |part: &str| {
-            !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', ':', '\0'])
-        };
-        if !path.split('/').all(is_plain) {
+        if !is_plain(path) {
             return None;
         }
         let parts: Vec<_> = path.split('/').collect();

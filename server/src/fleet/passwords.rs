@@ -54,9 +54,9 @@ impl Passwords {
         let made = Arc::clone(&dummy);
         let cores = available_parallelism().map_or(2, usize::from);
         let workers = Workers::start("password", cores);
-        workers.run(Box::new(move || {
+        workers.run(move || {
             method.dummy(&made);
-        }));
+        });
         Self {
             method,
             dummy,
@@ -116,7 +116,7 @@ impl Passwords {
         let _place = Place::take(&self.waiting, self.max_waiting)?;
         let (tell, told) = oneshot::channel();
         // Whoever gave up waiting is told nothing.
-        self.workers.run(Box::new(move || drop(tell.send(job()))));
+        self.workers.run(move || drop(tell.send(job())));
         told.await.map_err(|_| Busy)
     }
 }

@@ -6,13 +6,14 @@ use anyhow::{Context as _, bail};
 use super::{
     listing,
     packages::VERSIONS,
-    secrecy,
+    secrecy::{self, NODE_KEY},
     suite::{Stage, Suite},
 };
 
 const INSTALL: &str = "dpkg --install {}";
-const NODE_KEY: &str =
-    "systemd-creds decrypt --name=orbit-node-key /opt/orbit/orbit-node-key.cred - | sha256sum";
+/// What `dpkg --verify` says when every file is as packaged, but for the secret that the keystore has taken over:
+/// dpkg, unlike rpm, knows no file that may be missing.
+pub(super) const UNCHANGED: &str = "missing     /opt/orbit/secret.txt\n";
 /// What an admin writes into the configuration.
 const EDIT: &str = "ORBIT_END_USER_EMAIL=edited@example.com";
 
@@ -49,22 +50,12 @@ fn install(suite: &mut Suite<'_>, version: &str) {
     suite.check("the device is listed", |stage| stage.device().map(|_| ()));
     suite.check("the service runs the packaged program", |stage| stage.expect_running(version));
     suite.check("dpkg finds every file as packaged", |stage| {
-        let said = stage.run("dpkg --verify fleetd")?;
-        match changed(&said)[..] {
-            [] => Ok(()),
-            _ => bail!("changed: {said}"),
-        }
+        expect_output(stage, "dpkg --verify fleetd", UNCHANGED)
     });
     suite.check("systemd-analyze finds nothing wrong with the unit", |stage| {
         let findings = stage.run("systemd-analyze verify orbit.service 2>&1")?;
         if findings.contains("orbit") { bail!("{findings}") } else { Ok(()) }
     });
-}
-
-/// Lines of `dpkg --verify` that tell of more than the secret, which the keystore has: dpkg, unlike rpm, knows no
-/// file that may be missing.
-pub(super) fn changed(said: &str) -> Vec<&str> {
-    said.lines().filter(|line| *line != "missing     /opt/orbit/secret.txt").collect()
 }
 
 fn upgraded(suite: &mut Suite<'_>, version: &str, id: &str, key: &str) {

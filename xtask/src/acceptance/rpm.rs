@@ -5,15 +5,13 @@ use anyhow::bail;
 
 use super::{
     packages::VERSIONS,
-    secrecy,
+    secrecy::{self, NODE_KEY},
     suite::{Stage, Suite},
 };
 
 const INSTALL: &str = "rpm --install --nodeps {}";
 const UPGRADE: &str = "rpm --upgrade --nodeps {}";
 const ERASE: &str = "rpm --erase --nodeps fleetd";
-const NODE_KEY: &str =
-    "systemd-creds decrypt --name=orbit-node-key /opt/orbit/orbit-node-key.cred - | sha256sum";
 const EDIT: &str = "ORBIT_END_USER_EMAIL=edited@example.com";
 
 pub(super) fn life(suite: &mut Suite<'_>) -> anyhow::Result<()> {

@@ -5,6 +5,10 @@ use serde_json::Value;
 
 use super::suite::{Stage, Suite};
 
+/// Tells the node key apart from others, by what systemd itself opens.
+pub(super) const NODE_KEY: &str =
+    "systemd-creds decrypt --name=orbit-node-key /opt/orbit/orbit-node-key.cred - | sha256sum";
+
 /// Checks every place, for the secret in the file `secret` of the deployment.
 pub(super) fn check(suite: &mut Suite<'_>, secret: &str) {
     suite.check("the secret is not in the unit or what systemctl shows", |stage| {

@@ -15,7 +15,7 @@ use xshell::cmd;
 
 use self::server::{Passed, Server};
 use super::{
-    Output,
+    Output, Repeat,
     measure::{Median, Run},
 };
 use crate::{
@@ -36,17 +36,13 @@ pub(crate) struct Args {
     /// optimization
     #[arg(long)]
     quick: bool,
-    /// How often each piece of work is done
-    #[arg(long, value_name = "NUMBER")]
-    runs: Option<usize>,
-    /// How to print what was measured
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    repeat: Repeat,
 }
 
 impl Args {
     fn rounds(&self) -> usize {
-        self.runs.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
+        self.repeat.runs(if self.quick { 1 } else { 5 })
     }
 
     fn targets(&self) -> usize {
@@ -134,7 +130,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         patch: bench.patch(workspace)?,
     };
     cleanup::remove(&bench.dir);
-    match args.output {
+    match args.repeat.output {
         Output::Table => print(&results),
         Output::Json => {
             terminal::line(&serde_json::to_string_pretty(&results).context("could not write JSON")?)

@@ -3,7 +3,7 @@
 //! Packages and lists under their digests go first, then the catalogue, which stands for all the rest: it is written
 //! only in the place of the one that was looked at. The index comes last, then what nobody needs any more goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -113,7 +113,8 @@ async fn plan(shelf: &Shelf, shipment: &Shipment, seen: &Seen) -> anyhow::Result
         Some(_) => behind.contains(&index_of(file)),
     };
     let copied = files.iter().filter(is_missing).cloned().collect();
-    let removed = seen.lengths.keys().filter(|name| !files.contains(name)).cloned().collect();
+    let kept: BTreeSet<_> = files.iter().collect();
+    let removed = seen.lengths.keys().filter(|name| !kept.contains(name)).cloned().collect();
     Ok(Plan { copied, removed })
 }
 

@@ -301,7 +301,8 @@ impl OrgStore {
         let row = self
             .query(
                 "SELECT id, last_seen_at, details_at, orbit_version, orbit_key_hash, osquery_key_hash,
-                 orbit_certificate, osquery_certificate, hardware_uuid, osquery_identifier FROM devices WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
+                 orbit_certificate, osquery_certificate, hardware_uuid, osquery_identifier
+                 FROM devices WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
             )
             .bind(id.to_owned())
             .fetch_optional(self.connection())
