@@ -61,12 +61,12 @@ fn make(workspace: &Workspace, args: &Args, purpose: Purpose) -> anyhow::Result<
     if !args.check_reproducible {
         return order.build(workspace, &place, (&out, Earlier::Kept));
     }
-    order.build(workspace, &place, (&out, Earlier::Removed))?;
     let copy = reproduce::Copy::new(workspace)?;
     let (sources, target) = (copy.sources(), copy.target());
     let again = Place { sources: &sources, target: &target, version: &version };
-    order.build(workspace, &again, (&copy.out(), Earlier::Removed))?;
     for reach in order.reaches() {
+        order.fill(workspace, &place, reach, (&out, Earlier::Removed))?;
+        order.fill(workspace, &again, reach, (&copy.out(), Earlier::Removed))?;
         let name = reach.name();
         let files = reproduce::compare(&out.join(name), &copy.out().join(name))
             .with_context(|| format!("could not reproduce {name}"))?;

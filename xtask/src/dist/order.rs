@@ -89,14 +89,24 @@ impl Order {
         out: (&Path, Earlier),
     ) -> anyhow::Result<()> {
         for reach in self.reaches() {
-            self.fill(workspace, place, reach, out)
-                .with_context(|| format!("could not build for {}", reach.name()))?;
+            self.fill(workspace, place, reach, out)?;
         }
         Ok(())
     }
 
-    /// Makes one folder.
-    fn fill(
+    /// Makes one folder at `place`: finished programs go to `out`, below the name of `reach`.
+    pub(super) fn fill(
+        &self,
+        workspace: &Workspace,
+        place: &Place<'_>,
+        reach: Reach,
+        out: (&Path, Earlier),
+    ) -> anyhow::Result<()> {
+        self.make(workspace, place, reach, out)
+            .with_context(|| format!("could not build for {}", reach.name()))
+    }
+
+    fn make(
         &self,
         workspace: &Workspace,
         place: &Place<'_>,
