@@ -112,6 +112,18 @@ Examples:
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Ask this device's osquery by hand, in a database of its own.
+    ///
+    /// Starts the osqueryd that the agent runs as an interactive shell. What follows `--` is for
+    /// osquery. The agent and its osqueryd go on undisturbed.
+    #[command(after_help = "\
+Examples:
+  sudo orbit shell
+  orbit shell -- --json 'SELECT version FROM osquery_info'")]
+    Shell {
+        #[arg(last = true, value_name = "ARGUMENT")]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Forget who this device is, so that copies of its disk enroll as devices of their own.
     ///
     /// Deletes the identity, the node key, what the server last told, and osqueryd's database. Keeps

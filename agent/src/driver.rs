@@ -29,7 +29,7 @@ use crate::{
     identity::{Home, Identity},
     machine::{Action, Beginning, Event, Flags, Pace, SaveFailure, State},
     platform::{self, Notice},
-    server::{RequestError, Server},
+    server::{RequestError, Seal, Server},
     status::{LastError, Lock, Record},
     tasks::{
         config::{self, FetchError},
@@ -87,6 +87,8 @@ struct Driver {
 struct Reins {
     orders: mpsc::UnboundedSender<Order>,
     told_to_end: bool,
+    /// How the certificates and keys were that it has read.
+    seal: Seal,
 }
 
 impl Agent {
@@ -277,8 +279,20 @@ impl Driver {
         let launch = Launch::new(&self.config, &self.identity, wishes);
         let launch = launch.with_program(self.updating.osqueryd());
         let (orders, received) = mpsc::unbounded_channel();
-        self.osqueryd = Some(Reins { orders, told_to_end: false });
+        let seal = self.config.connection.seal();
+        self.osqueryd = Some(Reins { orders, told_to_end: false, seal });
         self.tasks.spawn(async move { Outcome::OsquerydEnded(launch.run(received).await) });
+    }
+
+    /// The agent has just reached the server with the files that it has read; an osqueryd that has read
+    /// others is to read them, too.
+    fn compare_certificates(&mut self) {
+        let Some(seal) = self.server.seal() else { return };
+        let running = self.osqueryd.as_ref().filter(|reins| !reins.told_to_end);
+        if running.is_some_and(|reins| reins.seal != seal) {
+            tracing::info!("certificates have been replaced: osqueryd is started again");
+            self.inbox.push_back(Event::OsquerydOutdated);
+        }
     }
 
     fn order(&mut self, order: Order) {
@@ -318,6 +332,7 @@ impl Driver {
                 match &answer {
                     Ok(config) => {
                         self.contacted();
+                        self.compare_certificates();
                         self.updating.follow(&config.update_channels);
                         self.accepted = Some(key.clone());
                         self.tell_updates();

@@ -67,6 +67,9 @@ pub enum Event {
     ConfigFetched(Result<AgentConfig, FetchFailure>),
     /// What [`Action::StartOsqueryd`] started is gone, or could not be started.
     OsquerydExited,
+    /// Certificates or keys that osqueryd was started with are others on disk now, and it reads them
+    /// only at its start.
+    OsquerydOutdated,
     /// The outcome of [`Action::LookForUpdates`].
     UpdatesSeen(News),
     /// The service manager, or a person, wants the agent to stop.
@@ -264,6 +267,10 @@ impl Carried {
             }
             Event::OsquerydExited => {
                 self.osqueryd.exited(&self.pace, &mut self.dice, now, out);
+                false
+            }
+            Event::OsquerydOutdated => {
+                self.osqueryd.renew(&self.pace, now, out);
                 false
             }
             Event::ShutdownRequested => return Some(Reason::Shutdown),

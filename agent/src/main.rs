@@ -10,7 +10,7 @@ mod takeover;
 
 #[cfg(any(windows, target_os = "macos"))]
 use std::io::Write as _;
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 #[cfg(any(windows, target_os = "macos"))]
 use agent::log;
@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Some(Command::Check) => run::check(&cli),
         Some(Command::Status { output }) => status(&cli, *output),
         Some(Command::Doctor { output }) => doctor(&cli, *output),
+        Some(Command::Shell { arguments }) => shell(&cli, arguments),
         Some(Command::ResetIdentity) => reset_identity(&cli),
         #[cfg(target_os = "linux")]
         Some(Command::Enroll { enroll_secret_file, no_start }) => {
@@ -87,6 +88,16 @@ fn doctor(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {
     let diagnosis = runtime()?.block_on(Diagnosis::make(&sources.root(), config.as_ref(), now));
     output::print(output, &diagnosis, Diagnosis::text)?;
     Ok(if diagnosis.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn shell(cli: &Cli, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let root = installed(cli)?.root();
+    let program = osqueryd::program(&root);
+    let ended = runtime()?.block_on(osqueryd::shell(&root, arguments)).with_context(|| {
+        format!("could not start `{program}`; `orbit status` tells whether it is installed")
+    })?;
+    // A shell that a signal has ended has no code.
+    Ok(ExitCode::from(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 fn reset_identity(cli: &Cli) -> anyhow::Result<ExitCode> {

@@ -75,7 +75,8 @@ impl Default for Timeouts {
 }
 
 /// When files were last changed, and how long they are.
-type Seal = Vec<Option<(SystemTime, u64)>>;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seal(Vec<Option<(SystemTime, u64)>>);
 
 /// A connection that is kept open between requests.
 #[derive(Debug)]
@@ -268,6 +269,13 @@ impl Server {
         Ok(kept.insert((self.connection.build_client()?, seal)).0.clone())
     }
 
+    /// How the files were that the kept connection was made of; none: none is kept.
+    #[must_use]
+    pub fn seal(&self) -> Option<Seal> {
+        let kept = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map(|(_, seal)| seal.clone())
+    }
+
     fn failed(&self, error: reqwest::Error) -> RequestError {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
         RequestError::from_transport(error)
@@ -295,7 +303,8 @@ impl Connection {
     }
 
     /// How the files that it names are now.
-    fn seal(&self) -> Seal {
+    #[must_use]
+    pub fn seal(&self) -> Seal {
         let authorities = match &self.trust {
             Trust::Pinned(path) => Some(path),
             Trust::System | Trust::Insecure => None,
@@ -305,7 +314,7 @@ impl Connection {
             let metadata = fs::metadata(path).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))
         };
-        authorities.into_iter().chain(client).map(state).collect()
+        Seal(authorities.into_iter().chain(client).map(state).collect())
     }
 
     fn build_client(&self) -> Result<Client, SetupError> {

@@ -57,6 +57,7 @@ impl Enrolling {
             Event::NodeKeySaved(outcome) => return self.saved(outcome.is_ok(), now, out),
             Event::UpdatesSeen(_)
             | Event::OsquerydExited
+            | Event::OsquerydOutdated
             | Event::ShutdownRequested
             | Event::ConfigFetched(_) => {}
         }

@@ -52,6 +52,11 @@ impl Supervision {
     pub(super) fn replace(&mut self, pace: &Pace, now: Instant, out: &mut Vec<Action>) {
         self.trial = Some(0);
         self.backoff.reset();
+        self.renew(pace, now, out);
+    }
+
+    /// What runs is stopped, and the next one started without delay.
+    pub(super) fn renew(&mut self, pace: &Pace, now: Instant, out: &mut Vec<Action>) {
         match self.process {
             Process::Up { .. } => self.stop(pace, now, out),
             Process::Resting(_) => self.process = Process::Idle,

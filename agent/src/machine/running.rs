@@ -69,6 +69,7 @@ impl Running {
             }
             Event::UpdatesSeen(_)
             | Event::OsquerydExited
+            | Event::OsquerydOutdated
             | Event::ShutdownRequested
             | Event::ConfigFetched(_)
             | Event::Enrolled(_)

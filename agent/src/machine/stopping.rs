@@ -51,6 +51,7 @@ impl Stopping {
             Event::Enrolled(Err(_))
             | Event::NodeKeySaved(_)
             | Event::ConfigFetched(_)
+            | Event::OsquerydOutdated
             | Event::UpdatesSeen(_) => {}
         }
         self.unless_done(now, out)

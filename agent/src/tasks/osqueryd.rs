@@ -1,19 +1,20 @@
 //! osqueryd: how it is started, watched and ended. All that is assumed of it is in this module and
 //! in [`flags`].
 //!
-//! It writes its process id to `--pidfile`, takes its enroll secret from the environment variable
+//! As `-S` it is a shell with a database of its own. It writes its process id to `--pidfile`, takes its enroll secret from the environment variable
 //! that `--enroll_secret_env` names, ends on SIGTERM where there are signals, and names itself by
 //! `--specified_identifier`. Of a flag given twice, the later one counts; `--flagfile` counts at
 //! the place where it stands.
 
 pub mod flags;
 
-use std::{io, process::ExitStatus, process::Stdio, time::Duration};
+use std::{ffi::OsString, io, process::ExitStatus, process::Stdio, time::Duration};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
     process::{Child, Command},
+    signal,
     sync::mpsc,
     time,
 };
@@ -215,6 +216,16 @@ async fn end_orphans(mark: &str) {
         }
         time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Runs osqueryd as the interactive shell `osqueryi`, with a database in memory, at the terminal that
+/// the agent was called from. Gives how it ended.
+pub async fn shell(root: &Utf8Path, arguments: &[OsString]) -> io::Result<ExitStatus> {
+    // Ctrl-C ends a query there, and not us, who are asked how the shell has ended.
+    let ignored = tokio::spawn(async { while signal::ctrl_c().await.is_ok() {} });
+    let ended = Command::new(program(root)).arg("-S").args(arguments).status().await;
+    ignored.abort();
+    ended
 }
 
 /// The version that the program tells, e.g. `5.9.1`, if it is there and answers within 5 s.

@@ -163,6 +163,25 @@ async fn without_a_server_osqueryd_starts_with_the_flags_that_it_last_had() {
     assert!(arguments.contains(&"--events_expiry=60".to_owned()), "{arguments:#?}");
 }
 
+#[test]
+fn the_shell_is_told_what_is_for_it_and_its_end_is_ours() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    let program = stage.directory.join("osqueryd");
+    fs::write(&program, "#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit 3\n").unwrap();
+    let shell =
+        |arguments: &[&str]| command(&stage.device).arg("shell").args(arguments).output().unwrap();
+    let ended = shell(&["--", "--json", "SELECT 1"]);
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), "-S\n--json\nSELECT 1\n");
+    assert_eq!(ended.status.code(), Some(3));
+    assert_eq!(shell(&["--json"]).status.code(), Some(2), "what is for osquery follows `--`");
+    fs::remove_file(&program).unwrap();
+    let ended = shell(&[]);
+    assert_eq!(ended.status.code(), Some(1));
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(told.contains("could not start `") && told.contains("orbit status"), "{told}");
+}
+
 #[tokio::test]
 async fn osqueryd_waits_for_enrollment() {
     let fleet = Fleet::start();
@@ -223,6 +242,30 @@ async fn flags_that_the_server_changes_restart_osqueryd() {
         .await;
     stage.check_never_two();
     assert!(stage.arguments().contains(&"--verbose=true".to_owned()));
+}
+
+#[tokio::test]
+async fn certificates_that_are_replaced_on_disk_restart_osqueryd_once() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    let issue = || {
+        let (certificate, key) = fleet.issue();
+        stage.device.write(files::CLIENT_CERTIFICATE, &certificate);
+        stage.device.write(files::CLIENT_KEY, &key);
+    };
+    issue();
+    stage
+        .device
+        .run(async |_| {
+            until(|| stage.starts().len() == 1).await;
+            issue();
+            until(|| stage.starts().len() == 2).await;
+            let served = fleet.memory().served.len();
+            until(|| fleet.memory().served.len() > served + 3).await;
+        })
+        .await;
+    stage.check_never_two();
+    assert_eq!(stage.starts().len(), 2);
 }
 
 #[tokio::test]

@@ -206,6 +206,22 @@ fn changed_flags_restart_osqueryd() {
 }
 
 #[test]
+fn replaced_certificates_restart_osqueryd() {
+    let mut story = Story::begin(None, true);
+    story.enrolled(Flags::new());
+    assert_eq!(story.on(Event::OsquerydOutdated), [Action::StopOsqueryd]);
+    assert_eq!(story.on(Event::OsquerydOutdated), [], "it is ending already");
+    assert_eq!(story.on(Event::OsquerydExited), [Action::StartOsqueryd(Flags::new())]);
+    assert_eq!(story.on(Event::OsquerydExited), []);
+    let resting = "what kept it from running may be mended";
+    assert_eq!(
+        story.on(Event::OsquerydOutdated),
+        [Action::StartOsqueryd(Flags::new())],
+        "{resting}"
+    );
+}
+
+#[test]
 fn a_crashed_osqueryd_is_restarted_with_backoff() {
     let mut story = Story::begin(None, true);
     story.enrolled(Flags::new());

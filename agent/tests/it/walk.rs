@@ -24,6 +24,8 @@ enum Step {
     Fetched(Result<u8, FetchFailure>),
     /// osqueryd ends, if there is one.
     OsquerydExits,
+    /// The certificates that it has read are replaced.
+    OsquerydOutdated,
     /// What a look for updates has brought, if there is one on its way.
     UpdatesSeen(News),
     Shutdown,
@@ -52,6 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..3_u8).prop_map(|flags| Step::Fetched(Ok(flags))),
         5 => fetch_failure.prop_map(|failure| Step::Fetched(Err(failure))),
         4 => Just(Step::OsquerydExits),
+        2 => Just(Step::OsquerydOutdated),
         4 => Just(Step::UpdatesSeen(News::default())),
         2 => Just(Step::UpdatesSeen(News { orbit: false, osqueryd: true })),
         1 => Just(Step::UpdatesSeen(News { orbit: true, osqueryd: true })),
@@ -154,6 +157,7 @@ impl World {
                 self.on(Event::OsquerydExited);
             }
             Step::OsquerydExits => {}
+            Step::OsquerydOutdated => self.on(Event::OsquerydOutdated),
             Step::UpdatesSeen(news) if self.looking => {
                 self.looking = false;
                 let stopping = matches!(self.state(), State::Stopping(_) | State::Stopped);
