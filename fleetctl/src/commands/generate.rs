@@ -1,6 +1,8 @@
-//! `fleetctl generate`: what follows from the command line's own description.
+//! `fleetctl generate`: what follows from the command line's own description, and what follows from a
+//! package for device management.
 
 mod markdown;
+mod mdm;
 
 use std::{fs, path::PathBuf};
 
@@ -10,7 +12,7 @@ use clap_complete::Shell as CompletedShell;
 
 use crate::{cli::Cli, output::Shell};
 
-/// Prints completions, manual pages or the reference of all commands
+/// Writes completions, manual pages, the reference of all commands, or what device management pushes
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -33,6 +35,7 @@ Examples:
     /// Prints the reference of all commands
     #[command(after_help = "Examples:\n  fleetctl generate markdown > docs/cli.md")]
     Markdown,
+    Mdm(mdm::MdmArgs),
     /// Prints the JSON schema of `fleetctl package --spec`'s file
     #[command(after_help = "Examples:\n  fleetctl generate schema > fleet-package.schema.json")]
     Schema,
@@ -60,6 +63,7 @@ pub(crate) fn run(command: GenerateCommand, shell: Shell) -> anyhow::Result<()> 
             shell.raw(&script)
         }
         GenerateCommand::Man(args) => man(args, shell),
+        GenerateCommand::Mdm(args) => mdm::run(&args, shell),
         GenerateCommand::Schema => {
             let schema = serde_json::to_string_pretty(&super::package::schema());
             shell.line(schema.context("could not write JSON")?)

@@ -17,7 +17,7 @@ mod macos;
 mod notarize;
 mod order;
 mod plan;
-mod reading;
+pub(crate) mod reading;
 mod served;
 mod sheet;
 pub(crate) mod signing;

@@ -7,7 +7,7 @@ use packager::read::{self, Contents, ReadError};
 use crate::exit::Stop;
 
 /// Reads the package at `path`.
-pub(super) fn open(path: &Path) -> Result<Contents, Stop> {
+pub(crate) fn open(path: &Path) -> Result<Contents, Stop> {
     let shown = path.display();
     let mut file = File::open(path)
         .map_err(|error| Stop::usage(format!("`{shown}` cannot be read: {error}")))?;
