@@ -131,8 +131,9 @@ impl Sources {
         }
     }
 
-    /// Adds what a configuration profile says, if the settings so far tell to look at it. While
-    /// there is no profile, or none any more, the server that the device is enrolled with stays.
+    /// Adds what device management says: on macOS a configuration profile, if the settings so far tell
+    /// to look at it, on Windows policies. While there is nothing, or nothing any more, the server
+    /// that the device is enrolled with stays.
     pub fn read_profile(&mut self) {
         if !self.use_profile() {
             return;
@@ -140,7 +141,7 @@ impl Sources {
         match platform::profile_settings() {
             Ok(settings) => self.profile.extend(settings),
             Err(error) => {
-                self.problems.push(format!("could not read the configuration profile: {error}"));
+                self.problems.push(format!("could not read what device management says: {error}"));
             }
         }
         self.remember_server();
@@ -156,7 +157,7 @@ impl Sources {
     }
 
     fn use_profile(&self) -> bool {
-        self.switch(vars::USE_SYSTEM_CONFIGURATION)
+        cfg!(windows) || self.switch(vars::USE_SYSTEM_CONFIGURATION)
     }
 
     /// The variable's value. An empty one counts as none. Proxy variables are also known in lower

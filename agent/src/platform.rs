@@ -11,6 +11,9 @@ mod windows;
 
 use std::io;
 
+#[cfg(any(windows, target_os = "macos", test))]
+use wire::settings::vars;
+
 #[cfg(target_os = "linux")]
 pub use self::linux::*;
 #[cfg(target_os = "macos")]
@@ -67,6 +70,15 @@ pub struct Access {
     pub read: bool,
     pub write: bool,
 }
+
+/// What device management tells: Fleet's names in a configuration profile, and the variables that they
+/// stand for.
+#[cfg(any(windows, target_os = "macos", test))]
+const MANAGED: [(&str, &str); 3] = [
+    ("FleetURL", vars::FLEET_URL),
+    ("EnrollSecret", vars::ENROLL_SECRET),
+    ("EndUserEmail", vars::END_USER_EMAIL),
+];
 
 /// Whether somebody who looks has nothing to look at: there is no such file, or not for this user.
 fn is_absent_or_private(error: &io::Error) -> bool {

@@ -59,6 +59,7 @@ fn run_unseen(cli: &Cli) -> u8 {
         Ok(settings) => sources.file.extend(settings),
         Err(error) => sources.problems.push(format!("could not read the settings: {error}")),
     }
+    sources.read_profile();
     let own = || sources.root().join(files::LOGS).join("orbit.log");
     let log = sources.log_file().unwrap_or_else(own);
     run(&sources, Some(log))

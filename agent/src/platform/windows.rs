@@ -22,6 +22,9 @@ pub use self::{
 };
 use super::Notice;
 
+/// Where device management and group policies put what they tell, below `HKEY_LOCAL_MACHINE`.
+const POLICIES: &str = r"SOFTWARE\Policies\fleetd";
+
 /// What a person does about settings that cannot be used.
 pub const SETTINGS_HELP: &str = "edit `Environment` in the registry below \
     `HKLM\\SYSTEM\\CurrentControlSet\\Services\\orbit`, then run `net stop orbit` and `net start orbit`";
@@ -52,9 +55,14 @@ pub fn installed_settings() -> io::Result<BTreeMap<String, String>> {
     })
 }
 
-/// None: only macOS has configuration profiles.
+/// What policies tell the agent; nothing where there are none.
 pub fn profile_settings() -> io::Result<BTreeMap<&'static str, String>> {
-    Ok(BTreeMap::new())
+    let key = match windows_registry::LOCAL_MACHINE.open(POLICIES).map_err(io::Error::from) {
+        Err(error) if super::is_absent_or_private(&error) => return Ok(BTreeMap::new()),
+        key => key?,
+    };
+    let setting = |(value, name)| Some((name, key.get_string(value).ok()?));
+    Ok(super::MANAGED.into_iter().filter_map(setting).collect())
 }
 
 /// Tells the service manager, if it is the one that started the agent.

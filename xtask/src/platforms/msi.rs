@@ -57,6 +57,7 @@ pub(super) fn live(
     course.refusal();
     course.versions();
     course.removal();
+    course.policies();
 }
 
 /// What checks work with.
@@ -194,6 +195,33 @@ impl Course<'_, '_> {
         self.check("removed without KEEP_STATE, it leaves nothing", |stage| {
             stage.remove(OLD, "")?;
             stage.expect_gone()
+        });
+    }
+}
+
+/// Where policies are, as a file for `reg import` has them.
+const POLICIES: &str = r"Windows Registry Editor Version 5.00
+
+[HKEY_LOCAL_MACHINE\SOFTWARE\Policies\fleetd]
+";
+
+impl Course<'_, '_> {
+    fn policies(&mut self) {
+        self.check("policies configure a package without configuration", |stage| {
+            stage.install(BARE, "DISABLE_KEYSTORE=True")?;
+            stage.expect_log("ORBIT_FLEET_URL")?;
+            let dir = &stage.deployment.desk.dir;
+            let secret = fs::read_to_string(dir.join("secret.txt"));
+            let secret = secret.context("could not read the secret")?;
+            let (server, secret) = (&stage.server, secret.trim());
+            let values = format!("\"FleetURL\"=\"{server}\"\n\"EnrollSecret\"=\"{secret}\"\n");
+            let file = dir.join("policies.reg");
+            fs::write(&file, format!("{POLICIES}{values}")).context("could not write policies")?;
+            stage.wine(&format!("reg import {}", Prefix::path(&file)))?;
+            // It may have ended for want of an address.
+            let _ended = stage.wine("net stop orbit");
+            stage.wine("net start orbit")?;
+            stage.in_contact("").map(drop)
         });
     }
 }

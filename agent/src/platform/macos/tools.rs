@@ -7,7 +7,8 @@ use std::{
 
 use plist::Value;
 use serde::Deserialize;
-use wire::settings::vars;
+
+use crate::platform::MANAGED;
 
 /// The value of `"name" = "value"`, or `= <"value">` as device-tree properties are shown, in what
 /// `ioreg` prints.
@@ -48,15 +49,10 @@ pub(super) fn daemon_environment(json: &str) -> io::Result<BTreeMap<String, Stri
 /// The settings in a configuration profile of Fleet's, as macOS hands it to programs: a property list,
 /// binary or XML.
 pub(super) fn profile_settings(plist: &[u8]) -> io::Result<BTreeMap<&'static str, String>> {
-    const KEYS: [(&str, &str); 3] = [
-        ("FleetURL", vars::FLEET_URL),
-        ("EnrollSecret", vars::ENROLL_SECRET),
-        ("EndUserEmail", vars::END_USER_EMAIL),
-    ];
     let profile = Value::from_reader(Cursor::new(plist)).map_err(io::Error::other)?;
     let profile = profile.into_dictionary().unwrap_or_default();
     let setting = |(key, name)| Some((name, profile.get(key)?.as_string()?.to_owned()));
-    Ok(KEYS.into_iter().filter_map(setting).collect())
+    Ok(MANAGED.into_iter().filter_map(setting).collect())
 }
 
 /// The processes with `argument` among their arguments, from lines of `<pid> <state> <command>`.
@@ -78,6 +74,8 @@ pub(super) fn processes_with_argument(listing: &str, argument: &str) -> Vec<u32>
 
 #[cfg(test)]
 mod tests {
+    use wire::settings::vars;
+
     use super::*;
 
     const IOREG: &str = r#"+-o J314sAP  <class IOPlatformExpertDevice, id 0x100000227, registered, matched, active, busy 0 (13 ms), retain 38>
