@@ -11,6 +11,7 @@ pub mod database;
 pub mod limits;
 pub mod listen;
 pub mod mail;
+pub mod metrics;
 pub mod password;
 mod period;
 pub mod secret;
@@ -31,6 +32,7 @@ pub use self::{
     limits::Limits,
     listen::{ClientAuth, DeviceCertificates, Listen, Proxies, Tls},
     mail::{Mail, Smtp, SmtpTls},
+    metrics::Metrics,
     password::{HashKind, Password, Preset},
     period::{Lifetime, Period},
     secret::Secret,
@@ -52,6 +54,7 @@ pub struct Config {
     pub api_keys: ApiKeys,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail: Option<Mail>,
+    pub metrics: Metrics,
     pub osquery: OsqueryAgents,
     pub orbit: OrbitAgents,
     pub updates: Updates,
@@ -71,6 +74,7 @@ struct File {
     audit: Audit,
     api_keys: ApiKeys,
     mail: Option<Mail>,
+    metrics: Metrics,
     osquery: OsqueryAgents,
     orbit: OrbitAgents,
     updates: Updates,
@@ -145,6 +149,7 @@ impl Config {
             audit: file.audit,
             api_keys: file.api_keys,
             mail: file.mail,
+            metrics: file.metrics,
             osquery: file.osquery,
             orbit: file.orbit,
             updates: file.updates,
@@ -168,6 +173,7 @@ impl Config {
         if let Some(mail) = &mut self.mail {
             mail.check(problems);
         }
+        self.metrics.check(problems);
         self.osquery.check(problems);
         self.updates.check(problems);
     }

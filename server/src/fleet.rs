@@ -24,6 +24,7 @@ pub mod keys;
 mod limiter;
 pub mod limits;
 pub mod mail;
+pub mod metrics;
 mod networks;
 pub mod nodes;
 pub mod organizations;
@@ -47,6 +48,7 @@ mod standing;
 mod store;
 pub mod teams;
 pub mod tokens;
+mod update_channels;
 mod update_metrics;
 mod updates;
 pub mod users;
@@ -64,6 +66,7 @@ use self::{
     limiter::{Gate, Limiter},
     limits::minute,
     mail::{MailSignal, Outbox, OutboxError},
+    metrics::Metrics,
     osquery_logs::OsqueryLogs,
     passwords::Passwords,
     proof::KnownKey,
@@ -101,6 +104,7 @@ struct Inner {
     key_calls: KeyCalls,
     outbox: Outbox,
     mail_queued: MailSignal,
+    metrics: Metrics,
 }
 
 /// Why the server could not start its work.
@@ -140,6 +144,8 @@ impl Fleet {
         make_sqlite_file(&config)?;
         let store = open_store(&config).await?;
         let failures = config.limits.enroll_failures_per_minute;
+        let passwords = Passwords::new(&config.auth.password);
+        let metrics = Metrics::new(&store, passwords.durations());
         let fleet = Self(Arc::new(Inner {
             store,
             clock,
@@ -147,7 +153,7 @@ impl Fleet {
             tokens: Tokens::new(&config.auth.jwt),
             standings: Standings::default(),
             known_keys: Remembered::default(),
-            passwords: Passwords::new(&config.auth.password),
+            passwords,
             osquery_logs: OsqueryLogs::new(
                 config.data_dir.join("osquery-logs"),
                 &config.osquery.logs,
@@ -167,6 +173,7 @@ impl Fleet {
             key_calls: KeyCalls::default(),
             outbox: Outbox::open(config.mail.as_ref()).map_err(OpenError::Mail)?,
             mail_queued: MailSignal::default(),
+            metrics,
             config,
         }));
         fleet.ring().await.map_err(OpenError::SigningKey)?;

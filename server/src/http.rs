@@ -71,6 +71,8 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::devices::list)) //                GET    /devices
         .routes(routes!(api::devices::metrics)) //             GET    /devices/metrics
         .routes(routes!(api::devices::decommission)) //        POST   /devices/decommission
+        .routes(routes!(api::devices::deploy)) //              POST   /devices/update-channels
+        .routes(routes!(api::devices::refetch)) //             POST   /devices/{id}/refetch
         .routes(routes!(api::devices::show, api::devices::change, api::devices::delete)) // /devices/{id}
         .routes(routes!(
             api::organization::show,
@@ -84,6 +86,7 @@ fn routes() -> OpenApiRouter<Fleet> {
         // Anybody
         .routes(routes!(api::server::live)) //                 GET    /health/live
         .routes(routes!(api::server::ready)) //                GET    /health/ready
+        .routes(routes!(api::server::metrics)) //              GET    /metrics
         .routes(routes!(api::server::openapi)) //              GET    /openapi.json
         .routes(routes!(api::server::jwks)) //                 GET    /.well-known/jwks.json
         .routes(routes!(api::server::problem)) //              GET    /problems/{name}

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiKeyId, DeviceId, EnrollSecret, EnrollSecretId, InvitationId, OrgId, Permission, RoleName,
-    TeamId, UserId, orbit::ComponentUpdate,
+    TeamId, UserId,
+    orbit::{ComponentUpdate, UpdateChannels},
 };
 
 pub use self::{
@@ -628,6 +629,9 @@ pub struct Device {
     pub last_seen_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen_ip: Option<String>,
+    /// The channels that its components are updated from, where people said so.
+    #[serde(default, skip_serializing_if = "UpdateChannels::is_empty")]
+    pub update_channels: UpdateChannels,
     /// How updates of its components stand, once its agent has told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<ComponentUpdate>,
@@ -685,6 +689,34 @@ pub struct ChangeDevice {
     /// All of its tags: 1 to 40 of letters, digits, `.`, `-` and `_`, at most 20; takes `devices:configure`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
+    /// All channels that people set for it, by component (`orbit`, `osqueryd`, `desktop`): a name, or a
+    /// version. Components without one follow the server, or their package; takes `updates:deploy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_channels: Option<BTreeMap<String, String>>,
+}
+
+/// `POST /devices/update-channels`: for those that match, and exactly one of the first three fields is
+/// to be given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DeployUpdates {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team_id: Option<TeamId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Admitted by this secret, the last time that they enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enroll_secret_id: Option<EnrollSecretId>,
+    /// As of one device.
+    pub update_channels: BTreeMap<String, String>,
+}
+
+/// How many devices it was said of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Deployed {
+    pub devices: u64,
 }
 
 /// `POST /devices/decommission`: those that match, and exactly one field is to be given.

@@ -61,6 +61,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("faketime", "gives the agent a clock that is wrong"),
     ("python3-jwt", "second opinion on access tokens, forges others"),
     ("python3-jwcrypto", "third opinion on them"),
+    ("python3-prometheus-client", "reads the metrics that the server tells"),
     ("python3-jsonschema", "judges the schema of fleet-package.toml"),
     ("python3-venv", "keeps apart what the benchmark and cross-compiling install"),
     ("gcc-mingw-w64-x86-64-win32", "compiles C and links for Windows on x86_64"),

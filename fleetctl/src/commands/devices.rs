@@ -155,7 +155,7 @@ pub(crate) async fn run(command: DevicesCommand, session: &Session) -> anyhow::R
         DevicesCommand::Decommission(args) => decommission(session, &mut client, args).await,
         DevicesCommand::Tag(args) => {
             let device = named(&mut client, &args.device).await?;
-            let change = ChangeDevice { state: None, tags: Some(args.tags) };
+            let change = ChangeDevice { tags: Some(args.tags), ..ChangeDevice::default() };
             let path = format!("/devices/{}", device.id);
             let device: Device = client.change(Method::PATCH, &path, &change).await?;
             session.shell.done(format!(
@@ -201,7 +201,7 @@ async fn set_state(
     state: DeviceState,
 ) -> anyhow::Result<Device> {
     let device = named(client, wanted).await?;
-    let change = ChangeDevice { state: Some(state), tags: None };
+    let change = ChangeDevice { state: Some(state), ..ChangeDevice::default() };
     client.change(Method::PATCH, &format!("/devices/{}", device.id), &change).await
 }
 

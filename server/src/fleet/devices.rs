@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use wire::{
-    DeviceId, Permission, TeamId,
+    DeviceId, EnrollSecretId, Permission, TeamId,
     api::{ChangeDevice, DecommissionDevices, Decommissioned, Device, DeviceState, FieldError},
 };
 
@@ -14,6 +14,7 @@ use super::{
     errors::ManageError,
     page::{Listed, Page},
     store::{DeviceFilter, DeviceGroup, OrgStore},
+    update_channels::checked,
 };
 
 impl Fleet {
@@ -63,7 +64,20 @@ impl Fleet {
         Ok(())
     }
 
-    /// Approves of a device or rejects it, decommissions it, or gives it tags.
+    /// Has a device asked about its system the next time that its osqueryd comes.
+    pub async fn refetch_device(&self, actor: &Actor, id: DeviceId) -> Result<(), ManageError> {
+        actor.reach(Permission::DevicesConfigure)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Note).await?;
+        let device = self.visible_device(&mut org, actor, id).await?;
+        actor.require_in(Permission::DevicesConfigure, device.team_id)?;
+        org.forget_details_at(id).await?;
+        let deed = (EventKind::DeviceRefetchAskedFor, format!("device {id}"));
+        self.record_deed(&mut org, actor, deed, Value::Null);
+        org.commit().await?;
+        Ok(())
+    }
+
+    /// Approves of a device or rejects it, decommissions it, gives it tags, or says what it is updated to.
     pub async fn change_device(
         &self,
         actor: &Actor,
@@ -71,6 +85,7 @@ impl Fleet {
         change: ChangeDevice,
     ) -> Result<Device, ManageError> {
         let tags = change.tags.map(tidy_tags).transpose()?;
+        let channels = change.update_channels.as_ref().map(checked).transpose()?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         // Held first: who decides about it at the same moment waits, and then sees this decision.
         org.hold_device(id).await?.ok_or(ManageError::Unknown("device"))?;
@@ -87,7 +102,14 @@ impl Fleet {
             actor.require_in(Permission::DevicesConfigure, before.team_id)?;
             org.set_device_tags(id, &tags).await?;
             let changes = json!({"before": before.tags, "after": tags});
-            let deed = (EventKind::DeviceTagged, subject);
+            let deed = (EventKind::DeviceTagged, subject.clone());
+            self.record_deed(&mut org, actor, deed, changes);
+        }
+        if let Some(channels) = channels {
+            actor.require_in(Permission::UpdatesDeploy, before.team_id)?;
+            org.set_update_channels(id, &channels).await?;
+            let changes = json!({"before": before.update_channels, "after": channels});
+            let deed = (EventKind::DeviceUpdateChannelsChanged, subject);
             self.record_deed(&mut org, actor, deed, changes);
         }
         let after = org.device(id, self.now()).await?.ok_or(ManageError::Unknown("device"))?;
@@ -102,15 +124,10 @@ impl Fleet {
         which: DecommissionDevices,
     ) -> Result<Decommissioned, ManageError> {
         let within = actor.reach(Permission::DevicesWrite)?.as_filter();
-        let group = match (which.team_id, which.tag.clone(), which.enroll_secret_id) {
-            (Some(id), None, None) => DeviceGroup::Team(id),
-            (None, Some(tag), None) if is_tag(&tag) => DeviceGroup::Tag(tag),
-            (None, None, Some(id)) => DeviceGroup::Secret(id),
-            _ => return Err(wrong("", "needs one of team_id, tag and enroll_secret_id")),
-        };
+        let group = group_of(which.team_id, which.tag.as_deref(), which.enroll_secret_id)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         // Two groups may share devices, and rows are locked in no particular order.
-        org.lock("decommission").await?;
+        org.lock("devices").await?;
         let devices = org.decommission(&group, &within).await?;
         let deed = (EventKind::DeviceDecommissioned, "devices".to_owned());
         let changes = json!({"which": which, "devices": devices});
@@ -130,6 +147,20 @@ impl Fleet {
         let device = org.device(id, self.now()).await?;
         let device = device.filter(|device| reach.covers(device.team_id));
         device.ok_or(ManageError::Unknown("device"))
+    }
+}
+
+/// The group that a request is about, which names exactly one.
+pub(super) fn group_of(
+    team_id: Option<TeamId>,
+    tag: Option<&str>,
+    enroll_secret_id: Option<EnrollSecretId>,
+) -> Result<DeviceGroup, ManageError> {
+    match (team_id, tag, enroll_secret_id) {
+        (Some(id), None, None) => Ok(DeviceGroup::Team(id)),
+        (None, Some(tag), None) if is_tag(tag) => Ok(DeviceGroup::Tag(tag.to_owned())),
+        (None, None, Some(id)) => Ok(DeviceGroup::Secret(id)),
+        _ => Err(wrong("", "needs one of team_id, tag and enroll_secret_id")),
     }
 }
 
@@ -166,7 +197,7 @@ fn is_tag(tag: &str) -> bool {
     (1..=40).contains(&tag.len()) && tag.bytes().all(plain)
 }
 
-fn wrong(pointer: &str, detail: &str) -> ManageError {
+pub(super) fn wrong(pointer: &str, detail: &str) -> ManageError {
     let (pointer, detail) = (pointer.to_owned(), detail.to_owned());
     ManageError::Invalid(vec![FieldError { pointer, detail, rule: None }])
 }

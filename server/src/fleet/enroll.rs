@@ -67,7 +67,9 @@ impl Fleet {
         origin: &Origin,
     ) -> Result<NodeKey, EnrollError> {
         let device = tidy_identity(device).map_err(EnrollError::Invalid)?;
-        let key = self.admit(secret, Half::Orbit, &device, origin).await?;
+        let key = self.admit(secret, Half::Orbit, &device, origin).await;
+        self.0.metrics.count_enrollment("orbit", &key);
+        let key = key?;
         Ok(NodeKey::new(key).expect("base64 of 24 bytes is a key"))
     }
 
@@ -83,7 +85,9 @@ impl Fleet {
         check_identifier(&mut errors, identifier, "/host_identifier");
         errors.into_result().map_err(EnrollError::Invalid)?;
         let device = identity_of(identifier, &request.host_details);
-        let key = self.admit(&request.enroll_secret, Half::Osquery, &device, origin).await?;
+        let key = self.admit(&request.enroll_secret, Half::Osquery, &device, origin).await;
+        self.0.metrics.count_enrollment("osqueryd", &key);
+        let key = key?;
         Ok(OsqueryNodeKey::new(key).expect("base64 of 24 bytes is a key"))
     }
 

@@ -92,6 +92,7 @@ impl Fleet {
         while let Some(mail) = self.0.store.claim_mail(self.now(), self.now() + LEASE).await? {
             self.deliver(&mail, &mut delivery).await?;
         }
+        self.0.metrics.count_mails(delivery);
         Ok(delivery)
     }
 

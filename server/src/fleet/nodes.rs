@@ -17,10 +17,12 @@ use super::{
     identity::tidy_optional,
     keys::KeyError,
     limiter::network_of,
+    metrics::TokenWork,
     origin::Origin,
     osquery_details::{detail_queries, details_in},
     store::{Credential, CredentialKind, Half, Hash, SeenDevice},
     tokens::DEVICE_TTL,
+    update_channels::merged,
 };
 
 /// How old the last sighting of a device is before it is written down anew, in milliseconds.
@@ -74,11 +76,11 @@ impl Fleet {
         origin: &Origin,
     ) -> Result<AgentConfig, NodeError> {
         let version = tidy_optional(request.orbit_version.as_deref());
-        self.orbit(&request.orbit_node_key, version, origin).await?;
-        let orbit = self.0.config.orbit.clone();
+        let node = self.orbit(&request.orbit_node_key, version, origin).await?;
+        let orbit = &self.0.config.orbit;
         Ok(AgentConfig {
-            command_line_startup_flags: orbit.command_line_startup_flags,
-            update_channels: orbit.update_channels,
+            command_line_startup_flags: orbit.command_line_startup_flags.clone(),
+            update_channels: merged(node.device.update_channels, &orbit.update_channels),
         })
     }
 
@@ -92,8 +94,8 @@ impl Fleet {
         let node = self.orbit(key, None, origin).await?;
         let ring = self.ring().await?;
         let device = (node.device.id, node.org_id);
-        let token =
-            self.0.tokens.issue_to_device(&ring, device, self.now()).map_err(KeyError::from)?;
+        let issue = || self.0.tokens.issue_to_device(&ring, device, self.now());
+        let token = self.0.metrics.measured(TokenWork::Issue, issue).map_err(KeyError::from)?;
         Ok((Hidden(token), DEVICE_TTL))
     }
 

@@ -16,10 +16,16 @@ use argon2::{
 };
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 use wire::api::Hidden;
 
-use super::{errors::Busy, password_rules::normal, workers::Workers};
+use super::{
+    errors::Busy,
+    metrics::{Stopwatch, durations},
+    password_rules::normal,
+    workers::Workers,
+};
 use crate::config::{HashKind, Password};
 
 /// How many may wait for each core. A hash takes some tens of milliseconds, so the last in the
@@ -36,6 +42,7 @@ pub(super) struct Passwords {
     workers: Workers,
     waiting: AtomicUsize,
     max_waiting: usize,
+    durations: Histogram,
 }
 
 /// How new passwords are hashed.
@@ -63,6 +70,7 @@ impl Passwords {
             workers,
             waiting: AtomicUsize::new(0),
             max_waiting: cores * WAITING_PER_CORE,
+            durations: durations(),
         }
     }
 
@@ -109,15 +117,28 @@ impl Passwords {
         }
     }
 
+    /// How long hashing took, with the wait before it.
+    pub(super) fn durations(&self) -> &Histogram {
+        &self.durations
+    }
+
+    /// How many are hashed or wait for it, and how many may.
+    pub(super) fn queue(&self) -> (u64, u64) {
+        (self.waiting.load(Ordering::SeqCst) as u64, self.max_waiting as u64)
+    }
+
     async fn work<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
         let _place = Place::take(&self.waiting, self.max_waiting)?;
+        let watch = Stopwatch::start();
         let (tell, told) = oneshot::channel();
         // Whoever gave up waiting is told nothing.
         self.workers.run(move || drop(tell.send(job())));
-        told.await.map_err(|_| Busy)
+        let done = told.await.map_err(|_| Busy)?;
+        watch.tell(&self.durations);
+        Ok(done)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     actor::{Actor, Proof, Rights, SessionProof},
     key_form::{self, FormError},
     keys::KeyError,
+    metrics::TokenWork,
     networks::Networks,
     session_life::{Event, RanOut},
     store::{ApiKeyRow, Credential, CredentialKind, Hash},
@@ -86,7 +87,8 @@ impl Fleet {
     ) -> Result<Actor, ProofError> {
         let now = self.now();
         let ring = self.ring().await?;
-        let bearer = self.0.tokens.check(&ring, token, now)?;
+        let check = || self.0.tokens.check(&ring, token, now);
+        let bearer = self.0.metrics.measured(TokenWork::Verify, check)?;
         let standing = self.standing(&bearer, now).await?.ok_or(ProofError::Unauthenticated)?;
         let timers = self.0.config.auth.session.timers();
         let life = standing.proof.life.after(event, &timers, now)?;

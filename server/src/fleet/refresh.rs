@@ -13,6 +13,7 @@ use super::{
     identity::tidy,
     keys::Ring,
     limiter::network_of,
+    metrics::Suspicion,
     secrets,
     session_life::Event,
     sessions::{Caller, Tokens, life_of},
@@ -27,6 +28,12 @@ impl Fleet {
     /// Replaces a session's tokens. The old refresh token gives the same new one for some seconds;
     /// using it after that ends the session: somebody else has it.
     pub async fn refresh(&self, token: &str, caller: Caller<'_>) -> Result<Tokens, SignInError> {
+        let result = self.rotate(token, caller).await;
+        self.0.metrics.count_refresh(&result);
+        result
+    }
+
+    async fn rotate(&self, token: &str, caller: Caller<'_>) -> Result<Tokens, SignInError> {
         let now = self.now();
         let hash = Hash::of(token);
         let found = self.0.store.credential(CredentialKind::RefreshToken, &hash).await?;
@@ -41,7 +48,7 @@ impl Fleet {
             .map_err(|_| SignInError::SessionExpired)?;
         if is_elsewhere(&session, caller) {
             drop(org);
-            self.end_family((org_id, &session), EventKind::SessionStolen, caller).await?;
+            self.end_family((org_id, &session), Suspicion::OtherProgramElsewhere, caller).await?;
             return Err(SignInError::WrongRefreshToken);
         }
         let salt = secrets::new_token();
@@ -85,7 +92,7 @@ impl Fleet {
             return self.renew(org, (org_id, session), refresh, (ring, caller)).await;
         }
         drop(org);
-        self.end_family((org_id, &session), EventKind::SessionRefreshTokenReused, caller).await?;
+        self.end_family((org_id, &session), Suspicion::RefreshTokenReused, caller).await?;
         Err(SignInError::WrongRefreshToken)
     }
 
@@ -118,9 +125,13 @@ impl Fleet {
     async fn end_family(
         &self,
         (org_id, session): (OrgId, &SessionRow),
-        name: EventKind,
+        suspicion: Suspicion,
         caller: Caller<'_>,
     ) -> Result<(), SignInError> {
+        let name = match suspicion {
+            Suspicion::RefreshTokenReused => EventKind::SessionRefreshTokenReused,
+            Suspicion::OtherProgramElsewhere => EventKind::SessionStolen,
+        };
         let mut org = self.0.store.org(org_id, Access::Write).await?;
         org.end_session(&session.id, self.now()).await?;
         self.tell_of_refresh_reuse(org.apart(), session.user_id, caller.address).await?;
@@ -134,6 +145,7 @@ impl Fleet {
         };
         self.record_in(&mut org, &event);
         org.commit().await?;
+        self.0.metrics.count_suspicion(suspicion);
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ use super::{
     keys::Ring,
     limiter::network_of,
     limits::{LimitError, Taken},
+    metrics::TokenWork,
     secrets,
     session_life::Life,
     store::{Hash, Login, OrgStore, SessionRow},
@@ -82,6 +83,16 @@ pub struct Tokens {
 impl Fleet {
     /// Signs a person in.
     pub async fn login(
+        &self,
+        request: LoginRequest,
+        caller: Caller<'_>,
+    ) -> Result<Tokens, SignInError> {
+        let result = self.sign_in(request, caller).await;
+        self.0.metrics.count_login(&result);
+        result
+    }
+
+    async fn sign_in(
         &self,
         request: LoginRequest,
         caller: Caller<'_>,
@@ -320,21 +331,19 @@ impl Fleet {
         user: CurrentUser,
     ) -> Result<Tokens, SignInError> {
         let now = self.now();
-        let access = self.0.tokens.issue(
-            ring,
-            &Grant {
-                user_id: user.id,
-                email: &user.email,
-                org_id: user.org_id,
-                role: user.role.as_str(),
-                permissions: &user.permissions,
-                jti,
-                session_id: &session.id,
-                authenticated_at: session.authenticated_at,
-                methods: &session.methods,
-            },
-            now,
-        )?;
+        let grant = Grant {
+            user_id: user.id,
+            email: &user.email,
+            org_id: user.org_id,
+            role: user.role.as_str(),
+            permissions: &user.permissions,
+            jti,
+            session_id: &session.id,
+            authenticated_at: session.authenticated_at,
+            methods: &session.methods,
+        };
+        let issue = || self.0.tokens.issue(ring, &grant, now);
+        let access = self.0.metrics.measured(TokenWork::Issue, issue)?;
         Ok(Tokens {
             access: Hidden(access),
             access_ttl: self.0.config.auth.jwt.access_ttl.as_signed(),

@@ -11,6 +11,7 @@ mod apart;
 mod api_keys;
 mod attempts;
 mod audit;
+mod counts;
 mod credentials;
 mod device_logins;
 mod devices;
@@ -39,6 +40,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use sqlx::{
     Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _, Transaction,
     any::{AnyArguments, AnyPoolOptions},
@@ -56,6 +58,7 @@ pub(super) use self::{
     api_keys::{ApiKeyRow, NewApiKeyRow},
     attempts::{Attempt, Bucket},
     audit::AuditFilter,
+    counts::Ages,
     credentials::{Credential, CredentialKind, Hash},
     device_logins::{Approval, Decision, DeviceLoginRow},
     devices::{Details, DeviceFilter, DeviceGroup},
@@ -69,6 +72,7 @@ pub(super) use self::{
     signing_keys::SigningKeyRow,
     users::{Login, NewUserRow},
 };
+use super::metrics::{Stopwatch, durations};
 use crate::config::Database;
 
 /// Why the database could not do what was asked.
@@ -146,6 +150,8 @@ pub(super) struct Store {
     writers: Arc<Semaphore>,
     /// How often something was written that rights may depend on.
     changes: Arc<AtomicU64>,
+    /// How long transactions waited for a connection, and on SQLite for their turn.
+    waits: Histogram,
     /// Set by a test alone, to see whether the other tests would notice: statements are sent
     /// without the condition that keeps organizations apart. Release builds never set it.
     forgets_tenants: Arc<AtomicBool>,
@@ -191,7 +197,8 @@ impl Store {
             .connect(database.url.expose())
             .await?;
         let (writers, changes) = (Arc::new(Semaphore::new(1)), Arc::default());
-        Ok(Self { pool, engine, writers, changes, forgets_tenants: Arc::default() })
+        let waits = durations();
+        Ok(Self { pool, engine, writers, changes, waits, forgets_tenants: Arc::default() })
     }
 
     /// The role that the server connects as, if row-level security does not bind it.
@@ -256,7 +263,13 @@ impl Store {
         self.begin(access).await?.enter(org_id).await
     }
 
+    /// How long transactions waited to begin.
+    pub(super) fn waits(&self) -> &Histogram {
+        &self.waits
+    }
+
     async fn begin(&self, access: Access) -> Result<Tx, StoreError> {
+        let watch = Stopwatch::start();
         let (turn, statement) = match (self.engine, access) {
             (Engine::Sqlite, Access::Note | Access::Write) => {
                 let turn = Arc::clone(&self.writers)
@@ -269,6 +282,7 @@ impl Store {
         };
         let changes = (access == Access::Write).then(|| Arc::clone(&self.changes));
         let inner = self.pool.begin_with(statement).await?;
+        watch.tell(&self.waits);
         let forgets_tenants = self.forgets_tenants.load(Ordering::SeqCst);
         Ok(Tx {
             inner,

@@ -31,7 +31,7 @@ const FAILURES: &str = "fleet_update_failures";
 impl Fleet {
     /// The gauges of the devices that the actor may see.
     pub async fn update_metrics(&self, actor: &Actor) -> Result<String, ManageError> {
-        let within = actor.reach(Permission::DevicesRead)?.as_filter();
+        let within = actor.reach(Permission::TelemetryRead)?.as_filter();
         let filter = DeviceFilter { within, ..DeviceFilter::default() };
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
         let (mut metrics, mut after, now) = (Metrics::default(), String::new(), self.now());

@@ -4,7 +4,7 @@
 //!
 //! It states what [`Fleet`](crate::Fleet) decides, who alone knows what a request is about.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _, sync::LazyLock};
 
 use wire::{Permission, Role};
 
@@ -17,6 +17,8 @@ pub enum Access {
     Agent,
     /// The path itself, which a person opens.
     Link,
+    /// The token that the operator gave to a monitoring system.
+    Monitoring,
     /// An access token or API key, of anybody.
     SignedIn,
     /// A permission in the organization.
@@ -29,7 +31,7 @@ pub enum Access {
     Session,
 }
 
-use Access::{Agent, InPerson, InTeam, Link, Needs, Public, Session, SignedIn};
+use Access::{Agent, InPerson, InTeam, Link, Monitoring, Needs, Public, Session, SignedIn};
 use Permission as P;
 
 /// Method, path and what it asks for.
@@ -87,10 +89,12 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/enroll-secrets/{id}", InTeam(P::EnrollSecretsRead)),
     ("DELETE", "/enroll-secrets/{id}", InTeam(P::EnrollSecretsWrite)),
     ("GET", "/devices", InTeam(P::DevicesRead)),
-    ("GET", "/devices/metrics", InTeam(P::DevicesRead)),
+    ("GET", "/devices/metrics", InTeam(P::TelemetryRead)),
     ("GET", "/devices/{id}", InTeam(P::DevicesRead)),
     ("PATCH", "/devices/{id}", InTeam(P::DevicesConfigure)),
     ("POST", "/devices/decommission", InTeam(P::DevicesWrite)),
+    ("POST", "/devices/update-channels", InTeam(P::UpdatesDeploy)),
+    ("POST", "/devices/{id}/refetch", InTeam(P::DevicesConfigure)),
     ("DELETE", "/devices/{id}", InTeam(P::DevicesDelete)),
     ("GET", "/organization", SignedIn),
     ("PATCH", "/organization", Needs(P::OrganizationWrite)),
@@ -101,6 +105,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/audit/export", Needs(P::AuditRead)),
     ("GET", "/health/live", Public),
     ("GET", "/health/ready", Public),
+    ("GET", "/metrics", Monitoring),
     ("GET", "/openapi.json", Public),
     ("GET", "/.well-known/jwks.json", Public),
     ("GET", "/problems/{name}", Public),
@@ -125,13 +130,22 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/api/v1/osquery/log", Agent),
 ];
 
+/// The path of the table that the router calls `matched`: what a stranger writes makes no other.
+#[must_use]
+pub fn route_of(matched: &str) -> Option<&'static str> {
+    static PATHS: LazyLock<BTreeSet<&'static str>> =
+        LazyLock::new(|| ROUTES.iter().map(|(_, path, _)| *path).collect());
+    let known = PATHS.get(matched).copied();
+    known.or_else(|| PATHS.get(matched.replace("{*", "{").as_str()).copied())
+}
+
 impl Access {
     /// Whether a person with `role` in the organization has what it asks for; `None` where it is
     /// not about people.
     #[must_use]
     pub fn admits(self, role: Role) -> Option<bool> {
         match self {
-            Public | Agent | Link => None,
+            Public | Agent | Link | Monitoring => None,
             SignedIn | Session => Some(true),
             Needs(permission) | InTeam(permission) | InPerson(permission) => {
                 Some(role.grants(permission))
@@ -144,6 +158,7 @@ impl Access {
             Public => "nothing".to_owned(),
             Agent => "the device's key".to_owned(),
             Link => "the link".to_owned(),
+            Monitoring => "`metrics.token` of the configuration".to_owned(),
             SignedIn => "an access token or an API key".to_owned(),
             Session => "an access token".to_owned(),
             Needs(permission) => format!("`{permission}`"),
@@ -162,8 +177,8 @@ pub fn markdown() -> String {
          beside the one in the organization and for what belongs to the team alone. Nobody grants \
          more than they may do themselves. A person's API key may do what its \
          scopes and its creator both allow, a service's (`sk`) what its scopes allow, whatever becomes \
-         of its creator; none manages keys. `PATCH /devices/{id}` asks for `devices:configure` for tags, and \
-         for `devices:write` for a state.\n\n| permission | owner | admin | operator | viewer | in teams |\n\
+         of its creator; none manages keys. `PATCH /devices/{id}` asks for `devices:configure` for tags, \
+         for `devices:write` for a state, and for `updates:deploy` for channels.\n\n| permission | owner | admin | operator | viewer | in teams |\n\
          |---|---|---|---|---|---|\n",
     );
     for permission in Permission::ALL {

@@ -44,6 +44,10 @@ impl Caller {
     }
 }
 
+/// A monitoring system that presented the token which the operator gave it.
+#[derive(Debug)]
+pub struct Monitoring;
+
 impl FromRequestParts<Fleet> for SignedIn {
     type Rejection = ApiError;
 
@@ -79,6 +83,27 @@ impl OptionalFromRequestParts<Fleet> for SignedIn {
             return Ok(None);
         }
         <Self as FromRequestParts<Fleet>>::from_request_parts(parts, fleet).await.map(Some)
+    }
+}
+
+/// Counts a request with a wrong token for its network, as others without a good proof.
+impl FromRequestParts<Fleet> for Monitoring {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
+        let address = ClientAddress::from_request_parts(parts, fleet).await?;
+        let token = match presented(&parts.headers)? {
+            Some(Presented::Bearer(token)) => token,
+            Some(Presented::ApiKey(_)) | None => "",
+        };
+        match fleet.is_metrics_token(token) {
+            None => Err(ApiError::of(problems::NOT_FOUND)),
+            Some(true) => Ok(Self),
+            Some(false) => {
+                fleet.count_stranger(address.0, Part::Api)?;
+                Err(ApiError::refused_token(problems::UNAUTHENTICATED))
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
+    access,
     error::{ApiError, tell_quota},
     problems,
 };
@@ -28,6 +29,7 @@ use crate::{
     fleet::{
         audit,
         limits::Quota,
+        metrics::Answered,
         origin::{ClientCertificate, Origin},
     },
 };
@@ -82,6 +84,8 @@ pub(super) async fn wrap(
     next: Next,
 ) -> Response {
     let request_id = Uuid::now_v7().to_string();
+    let under_way = fleet.begin_request();
+    let (method, route) = named(&request);
     let face = Face::of(request.uri().path());
     let span = tracing::debug_span!(
         "request",
@@ -113,11 +117,23 @@ pub(super) async fn wrap(
     } else {
         ApiError::of(problems::HTTPS_REQUIRED).into_response()
     };
+    let refusal = response.extensions().get::<ApiError>().map(ApiError::told);
     let mut response = finish(response, face, &request_id);
+    let (problem, limit) = refusal.map_or((None, None), |(problem, limit)| (Some(problem), limit));
+    let status = response.status().as_u16();
+    fleet.count_answer(&under_way, Answered { method, route, status, problem, limit });
     if let Some(quota) = told.take() {
         tell_quota(response.headers_mut(), &quota);
     }
     response
+}
+
+/// What a request asks for, in words of this program: the method, and the route as the table has it.
+fn named(request: &Request) -> (&'static str, &'static str) {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let method = known.into_iter().find(|known| request.method() == known);
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    (method.unwrap_or("other"), matched.and_then(access::route_of).unwrap_or("none"))
 }
 
 /// What the audit trail says of a request.

@@ -116,6 +116,11 @@ impl ApiError {
         forbidden.then(|| detail.clone().unwrap_or_else(|| kind.title.to_owned()))
     }
 
+    /// The kind of problem, and the limit that was met, if one was.
+    pub(super) fn told(&self) -> (&'static str, Option<&'static str>) {
+        (self.0.kind.name, self.0.quota.map(|quota| quota.policy.name))
+    }
+
     /// Logs what went wrong inside, once, with the whole chain.
     pub(super) fn log(&self, request_id: &str) {
         let Refusal { kind, cause, .. } = &*self.0;
@@ -143,7 +148,7 @@ impl ApiError {
             kind: kind.uri(),
             title: kind.title.to_owned(),
             status: kind.status,
-            detail: detail.clone(),
+            detail: Some(detail.clone().unwrap_or_else(|| kind.title.to_owned())),
             instance: Some(format!("/requests/{request_id}")),
             change_token: change_token.clone(),
             errors: errors.clone(),

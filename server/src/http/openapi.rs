@@ -15,6 +15,10 @@ pub(super) fn about() -> OpenApi {
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("An access token from /auth/login, or an API key."))
         .build();
+    let metrics_token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The operator's `metrics.token`, for a monitoring system."))
+        .build();
     let api_key = ApiKeyValue::with_description("X-API-Key", "An API key.");
     OpenApiBuilder::new()
         .info(
@@ -32,6 +36,7 @@ pub(super) fn about() -> OpenApi {
                 .schema_from::<wire::api::FieldError>()
                 .schema_from::<wire::orbit::AgentError>()
                 .security_scheme("access_token", SecurityScheme::Http(access_token))
+                .security_scheme("metrics_token", SecurityScheme::Http(metrics_token))
                 .security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(api_key)))
                 .build(),
         ))

@@ -1,8 +1,9 @@
 //! What agents ask once they are enrolled, in Fleet's shapes.
 
 use serde_json::{Value, json};
+use wire::Role;
 
-use crate::harness::{Person, TestServer, machine, text};
+use crate::harness::{Person, Reply, TestServer, machine, text};
 
 crate::on_both_databases! {
     ping_answers_get_and_head_with_capabilities,
@@ -13,6 +14,7 @@ crate::on_both_databases! {
     log_lines_are_kept_in_files,
     a_log_of_countless_lines_is_refused,
     updates_are_shown_and_counted_where_they_belong,
+    telemetry_is_read_by_whoever_may_and_told_by_devices_alone,
     a_desktop_token_belongs_to_one_device,
     a_desktop_token_shows_its_device_until_it_is_replaced_or_old,
     guessing_desktop_tokens_is_slowed_down,
@@ -228,6 +230,57 @@ async fn updates_are_shown_and_counted_where_they_belong(server: TestServer) {
         tell(&three, offered("waiting", "1.0.0")).await,
         json!({"attempts": 1, "failures": 0})
     );
+}
+
+/// Rows: R11, R16
+async fn telemetry_is_read_by_whoever_may_and_told_by_devices_alone(server: TestServer) {
+    let (owner, orbit, osquery) = enrolled(&server).await;
+    let report = |key: &str, state: &str| {
+        let component = json!({"component": "orbit", "channel": "stable", "state": state});
+        json!({"orbit_node_key": key, "components": [component]})
+    };
+    let tell = async |report: Value| server.post("/api/fleet/orbit/updates").json(report).await;
+    tell(report(&orbit, "current")).await.expect(200);
+    let read = async |token: &str| server.get("/devices/metrics").bearer(token).await;
+    let count = |reply: &Reply| {
+        let text = String::from_utf8(reply.expect(200).body.clone()).unwrap();
+        text.lines().filter(|line| line.starts_with("fleet_update_devices{")).count()
+    };
+    let viewer = server.person(&owner, Role::Viewer).await;
+    assert_eq!(count(&read(&viewer.access).await), 1);
+    let key = async |scope: &str| {
+        let new = json!({"name": "k", "scopes": [scope]});
+        server.post("/api-keys").by(&owner).json(new).await.expect(201).text("key")
+    };
+    assert_eq!(count(&read(&key("telemetry:read").await).await), 1);
+    let blind = read(&key("devices:read").await).await;
+    let detail = blind.expect(403).problem("forbidden").text("detail");
+    assert!(detail.contains("`telemetry:read`"), "{detail}");
+
+    let id = text(&server.devices(&owner).await[0], "id");
+    let refetch = async |by: &Person| server.post(&format!("/devices/{id}/refetch")).by(by).await;
+    refetch(&viewer).await.expect(403).problem("forbidden");
+    for token in [&viewer.access, &owner.access] {
+        let told = tell(report(token, "failing")).await.status.as_u16();
+        assert!([401, 422].contains(&told), "nobody tells it in the place of a device: {told}");
+    }
+    let asked = async || {
+        let ask = json!({"node_key": osquery});
+        let asked = server.post("/api/osquery/distributed/read").json(ask).await.expect(200).json();
+        asked["queries"].as_object().unwrap().len()
+    };
+    assert_eq!(asked().await, 3);
+    let system = json!({"fleet_detail_query_system_info": [{"hostname": "kiosk"}]});
+    let write = json!({"node_key": osquery, "queries": system, "messages": {},
+                       "statuses": {"fleet_detail_query_system_info": "0"}});
+    server.post("/api/osquery/distributed/write").json(write).await.expect(200);
+    assert_eq!(asked().await, 0);
+    let stranger = server.other_organization().await;
+    refetch(&stranger).await.expect(404);
+    assert_eq!((asked().await, count(&read(&stranger.access).await)), (0, 0));
+    let operator = server.person(&owner, Role::Operator).await;
+    refetch(&operator).await.expect(204);
+    assert_eq!(asked().await, 3, "it is asked anew");
 }
 
 async fn a_desktop_token_belongs_to_one_device(server: TestServer) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use server::fleet::audit::EventKind;
+use sha2::{Digest as _, Sha256};
 use sqlx::Row as _;
 use wire::{
     Role,
@@ -14,11 +15,13 @@ use wire::{
 use crate::{
     accounts,
     harness::{PASSWORD, Person, Reply, TestServer, machine, text},
+    tokens,
 };
 
 crate::on_both_databases! {
     every_kind_of_event_is_emitted,
     a_login_leaves_a_row_whether_it_succeeds_or_not,
+    tokens_are_recorded_by_the_hash_of_their_ids,
     a_refusal_names_permission_route_and_principal,
     use_of_a_key_is_one_row_a_minute,
     a_changed_event_is_found,
@@ -188,6 +191,8 @@ async fn emit_devices(server: &TestServer, owner: &Person) {
     let change = async |change: serde_json::Value| {
         server.call("PATCH", &path).by(owner).json(change).await.expect(200);
     };
+    change(json!({"update_channels": {"orbit": "edge"}})).await;
+    server.post(&format!("{path}/refetch")).by(owner).await.expect(204);
     change(json!({"tags": ["kiosk"], "state": "decommissioned"})).await;
     change(json!({"state": "accepted"})).await;
     server.delete(&path).by(owner).await.expect(204);
@@ -222,6 +227,39 @@ async fn a_login_leaves_a_row_whether_it_succeeds_or_not(server: TestServer) {
     assert_eq!(logins[2].user_agent, "curl/8");
     assert_eq!(logins[2].route, "POST /auth/login");
     assert_eq!(logins[2].at.to_string(), "2026-03-01T12:00:00Z");
+}
+
+/// Rows: A2
+async fn tokens_are_recorded_by_the_hash_of_their_ids(server: TestServer) {
+    let owner = server.owner().await;
+    let first = server.login(&owner.email).await;
+    let refresh = json!({"refresh_token": first.refresh});
+    let reply = server.post("/auth/refresh").from("198.51.100.4").json(refresh).await;
+    let second = Person::from(&reply.expect(200).json());
+    let claims = [&first, &second].map(|person| tokens::part(&person.access, 1));
+    assert_eq!(claims[0]["sid"], claims[1]["sid"], "a session is a family");
+    let events = trail(&server, &owner).await;
+    let issued: Vec<_> =
+        events.iter().filter(|it| it.event == "session.tokens_issued").rev().take(2).collect();
+    for (event, (claims, address)) in
+        issued.iter().rev().zip(claims.iter().zip(["192.0.2.1", "198.51.100.4"]))
+    {
+        let jti = hex::encode(Sha256::digest(text(claims, "jti")));
+        assert_eq!(event.changes, json!({"jti_sha256": jti}));
+        assert_eq!(event.subject, format!("session {}", text(claims, "sid")));
+        assert_eq!(
+            (event.actor.clone(), event.address.as_str()),
+            (format!("user {}", owner.id), address)
+        );
+    }
+    let told: Vec<_> = issued.iter().map(|event| event.route.as_str()).collect();
+    assert_eq!(told, ["POST /auth/refresh", "POST /auth/login"]);
+    let written = serde_json::to_string(&events).unwrap();
+    for secret in [&first.access, &first.refresh, &second.refresh, &text(&claims[0], "jti")] {
+        assert!(!written.contains(secret), "{secret}");
+    }
+    server.post("/auth/refresh").json(json!({"refresh_token": "wrong"})).await.expect(401);
+    assert_eq!(trail(&server, &owner).await.len(), events.len(), "where nothing is issued");
 }
 
 /// Rows: A5

@@ -358,11 +358,13 @@ fn logs_hold_no_secret_even_when_they_tell_everything_else() {
         serde_json::json!({"enroll_secret": wrong, "hardware_uuid": "x"}),
     );
     post("/auth/login", "", serde_json::json!({"email": "o@x.org", "password": wrong}));
+    let in_the_url = "a-password-in-the-wrong-place";
+    let query = format!("/auth/login?email=o%40x.org&password={in_the_url}");
+    post(&query, "", serde_json::json!({}));
     let log = server.log.lock().unwrap().clone();
     assert!(log.contains("the-marker") && log.contains("unknown secret"), "{log}");
-    for value in
-        [&code, password, &access, &told(&owner, "refresh_token"), &secret, &key, &node_key, wrong]
-    {
+    let refresh = told(&owner, "refresh_token");
+    for value in [&code, password, &access, &refresh, &secret, &key, &node_key, wrong, in_the_url] {
         assert!(!log.contains(value), "{value}");
     }
 }

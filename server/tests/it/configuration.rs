@@ -25,6 +25,7 @@ fn check(text: &str, more: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
+/// Rows: P8
 #[test]
 fn every_problem_is_reported_at_once_with_its_line() {
     let text = "\
@@ -59,6 +60,7 @@ databse:
     }
 }
 
+/// Rows: P8
 #[test]
 fn what_is_printed_is_a_file_that_says_the_same() {
     let text = "\
@@ -137,6 +139,7 @@ fn what_would_break_later_is_refused_at_once() {
             "server.client_certificate_header: must be the name of a header",
         ),
         ("server: {device_certificates: subject}", "server.device_certificates: `subject` needs"),
+        ("metrics: {token: too short}", "metrics.token: must have at least 16 bytes"),
         ("database: {url: 'sqlite::memory:'}", "database.url: the path"),
         ("database: {url: 'sqlite:/tmp/fleet.db?mode=rwc'}", "database.url: the path"),
         ("database: {url: 'sqlite:/tmp/my%20fleet.db'}", "database.url: the path"),
@@ -151,16 +154,17 @@ fn passwords_may_stand_in_the_environment_and_are_shown_nowhere() {
     let text = "\
 database: {url: 'postgres://fleet:${JWT_SECRET}@db/fleet', migrate_url: 'postgres://o:${JWT_SECRET}@db/fleet'}
 mail: {from: fleet@x.org, smtp: {host: mail.x.org, username: fleet, password: '${JWT_SECRET}'}}
+metrics: {token: '${JWT_SECRET}'}
 ";
-    let (code, printed, errors) = check_with_secret(text, Some("hunter2-hunter2"));
+    let (code, printed, errors) = check_with_secret(text, Some("hunter2-hunter2-hunter2"));
     assert_eq!(code, Some(0), "{errors}");
-    for expected in ["fleet:***@db/fleet", "o:***@db/fleet", "password: '***'"] {
+    for expected in ["fleet:***@db/fleet", "o:***@db/fleet", "password: '***'", "token: '***'"] {
         assert!(printed.contains(expected), "{printed}");
     }
     assert!(!printed.contains("hunter2"), "{printed}");
     let (code, _, errors) = check_with_secret(text, None);
     assert_eq!(code, Some(2));
-    for key in ["database.url", "database.migrate_url", "mail.smtp.password"] {
+    for key in ["database.url", "database.migrate_url", "mail.smtp.password", "metrics.token"] {
         let said = format!("{key}: the environment variable JWT_SECRET is not set");
         assert!(errors.contains(&said), "{errors}");
     }

@@ -2,19 +2,26 @@
 
 use std::collections::BTreeSet;
 
+use axum::body::Body;
 use serde_json::{Value, json};
-use server::http::{openapi, problems};
+use server::{
+    Config,
+    config::Period,
+    http::{openapi, problems},
+};
 use snapbox::{Data, assert_data_eq};
+use wire::Role;
 
-use crate::harness::TestServer;
+use crate::harness::{Call, Reply, TestServer, machine, text};
 
 crate::on_both_databases! {
     readiness_follows_the_database,
     every_problem_has_a_page,
     openapi_is_served_to_anybody,
+    every_refusal_is_a_problem_that_says_all_of_it,
 }
 
-/// Rows in part: F6
+/// Rows in part: E16, F6
 async fn readiness_follows_the_database(server: TestServer) {
     server.get("/health/live").await.expect(200);
     server.get("/health/ready").await.expect(200);
@@ -35,9 +42,66 @@ async fn every_problem_has_a_page(server: TestServer) {
     server.get("/problems/none-such").await.expect(404).problem("not-found");
 }
 
+/// Rows in part: E16
 async fn openapi_is_served_to_anybody(server: TestServer) {
     let served = server.get("/openapi.json").await.expect(200).json();
     assert_eq!(served, serde_json::to_value(openapi::document()).unwrap());
+}
+
+/// Rows in part: E17
+async fn every_refusal_is_a_problem_that_says_all_of_it(server: TestServer) {
+    let strict = |config: &mut Config| {
+        config.limits.login_attempts = 1;
+        config.limits.body_timeout = Period::seconds(1);
+    };
+    let server = TestServer::start_with(server.engine, strict).await;
+    let owner = server.owner().await;
+    let viewer = server.person(&owner, Role::Viewer).await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    server.enroll(&secret, machine("a")).await.expect(200);
+    let team = json!({"name": "T"});
+    server.post("/teams").by(&owner).json(team.clone()).await.expect(201);
+    let wrong = || json!({"email": owner.email, "password": "wrong"});
+    let large = vec![b' '; (64 << 10) + 1];
+    let never =
+        Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let json_body = |call: Call| call.header("content-type", "application/json");
+    let mut calls = vec![
+        (400, server.get("/devices?limit=0").by(&owner)),
+        (400, json_body(server.post("/teams").by(&owner)).bytes("{")),
+        (401, server.get("/devices")),
+        (401, server.get("/devices").bearer("x")),
+        (401, server.post("/auth/login").json(wrong())),
+        (403, server.post("/teams").by(&viewer).json(team.clone())),
+        (404, server.get("/nothing")),
+        (404, server.get("/devices/x").by(&owner)),
+        (405, server.call("PUT", "/devices").by(&owner)),
+        (408, json_body(server.post("/teams").by(&owner)).bytes(never)),
+        (409, server.post("/teams").by(&owner).json(team)),
+        (413, json_body(server.post("/teams").by(&owner)).bytes(large)),
+        (415, server.post("/teams").by(&owner).bytes("x")),
+        (422, server.post("/teams").by(&owner).json(json!({"name": ""}))),
+        (429, server.post("/auth/login").json(wrong())),
+    ];
+    server.sql("UPDATE devices SET updates = 'broken'").await;
+    calls.push((500, server.get("/devices").by(&owner)));
+    for (status, call) in calls {
+        is_whole_problem(&server, &call.await, status).await;
+    }
+    server.fleet.close().await;
+    is_whole_problem(&server, &server.get("/health/ready").await, 503).await;
+}
+
+async fn is_whole_problem(server: &TestServer, reply: &Reply, status: u16) {
+    assert_eq!(reply.expect(status).header("content-type"), Some("application/problem+json"));
+    let problem = reply.json();
+    let known = problems::ALL.iter().find(|kind| kind.uri() == problem["type"]).unwrap();
+    assert_eq!((&problem["status"], &problem["title"]), (&json!(status), &json!(known.title)));
+    assert_eq!(known.status, status, "{problem}");
+    assert!(!text(&problem, "detail").is_empty(), "{problem}");
+    let request = reply.header("x-request-id").unwrap();
+    assert_eq!(problem["instance"], format!("/requests/{request}"));
+    server.get(&known.uri()).await.expect(200);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use server::http::{
     access::{
         self,
-        Access::{self, Agent, Link, Public},
+        Access::{self, Agent, Link, Monitoring, Public},
         ROUTES,
     },
     openapi,
@@ -58,6 +58,7 @@ fn the_table_lists_every_route_and_openapi_says_what_each_takes() {
         .map(|(method, path, proof)| {
             let proofs: &[&str] = match proof {
                 Public | Agent | Link => &[],
+                Monitoring => &["metrics_token"],
                 Access::Session | Access::InPerson(_) => &["access_token"],
                 Access::SignedIn | Access::Needs(_) | Access::InTeam(_) => {
                     &["access_token", "api_key"]
@@ -96,6 +97,7 @@ pub(crate) fn body(path: &str) -> Value {
         "/auth/password" => json!({"current_password": "x", "new_password": "x"}),
         "/auth/email" => json!({"current_password": "x", "email": "n@x.org"}),
         "/devices/decommission" => json!({"tag": "kiosk"}),
+        "/devices/update-channels" => json!({"tag": "kiosk", "update_channels": {"orbit": "edge"}}),
         _ if path.starts_with("/devices/{") => json!({"tags": ["kiosk"]}),
         "/roles" => json!({"name": "new", "permissions": ["devices:read"]}),
         "/organization" => json!({"name": "Renamed"}),
@@ -148,6 +150,7 @@ async fn every_route_asks_for_its_proof(server: TestServer) {
                     "{path}"
                 );
             }
+            Monitoring => drop(reply.expect(404).problem("not-found")),
             Link => {
                 let kind = reply.expect(401).header("content-type");
                 assert_eq!(kind, Some("text/html; charset=utf-8"), "{path}");

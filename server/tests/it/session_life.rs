@@ -21,6 +21,8 @@ crate::on_both_databases! {
     a_token_is_revoked_however_its_id_is_typed,
     another_program_is_noted_and_in_another_network_ends_the_session,
     a_sign_in_from_another_site_is_refused,
+    a_sign_in_that_is_not_finished_grants_nothing,
+    a_sign_in_that_fails_leaves_rows_in_the_trail_and_no_session,
 }
 
 async fn state(server: &TestServer, person: &Person) -> Value {
@@ -326,4 +328,59 @@ async fn a_sign_in_from_another_site_is_refused(server: TestServer) {
         call.bytes(form.clone()).await.expect(415);
     }
     server.post("/auth/logout").header("cookie", "__Host-fleetd_rt=x").await.expect(401);
+}
+
+/// Rows in part: S2
+async fn a_sign_in_that_is_not_finished_grants_nothing(server: TestServer) {
+    let owner = server.owner().await;
+    server.pass(90 * 86_400);
+    server.fleet.sweep().await.unwrap();
+    let sessions = async || server.sql("SELECT id FROM sessions").await.len();
+    assert_eq!(sessions().await, 0);
+    let asked = server.post("/auth/device/code").json(json!({"client": "c"})).await;
+    let login = json!({"email": owner.email, "password": PASSWORD, "client": "cli"});
+    let old = server.post("/auth/login").json(login).await;
+    let change = text(&old.expect(403).problem("password-expired").json(), "change_token");
+    for (attempt, lasting) in
+        [(change.clone(), None), (asked.text("device_code"), Some("authorization_pending"))]
+    {
+        server.get("/auth/user").bearer(&attempt).await.expect(401);
+        server.get("/devices").header("x-api-key", &attempt).await.expect(401);
+        let refresh = json!({"refresh_token": attempt});
+        server.post("/auth/refresh").json(refresh).await.expect(401);
+        server.post("/auth/verify-email").json(json!({"token": attempt})).await.expect(400);
+        let poll = server.post("/auth/device/token").json(json!({"device_code": attempt})).await;
+        assert_eq!(poll.expect(400).text("error"), lasting.unwrap_or("invalid_grant"));
+    }
+    assert_eq!(sessions().await, 0, "there is an attempt and no session");
+    let other = json!({"token": change, "new_password": "Another walrus, 8 ledgers"});
+    server.post("/auth/reset-password").json(other).await.expect(204);
+    assert_eq!(sessions().await, 0, "it ends where signing in begins");
+}
+
+/// Rows in part: S4
+async fn a_sign_in_that_fails_leaves_rows_in_the_trail_and_no_session(server: TestServer) {
+    let owner = server.owner().await;
+    let sessions = async || server.sql("SELECT id FROM sessions").await.len();
+    let before = sessions().await;
+    let login = |password: &str| {
+        let login = json!({"email": owner.email, "password": password});
+        server.post("/auth/login").from("198.51.100.7").json(login).into_future()
+    };
+    for _ in 0..5 {
+        let reply = login("wrong").await;
+        assert_eq!(reply.expect(401).problem("wrong-login").header("set-cookie"), None);
+    }
+    let ended = login(PASSWORD).await;
+    ended.expect(429).problem("too-many-attempts");
+    let events = server.get("/audit?event=session.login").by(&owner).await.json();
+    let refused: Vec<_> = events["items"].as_array().unwrap().iter().collect();
+    assert_eq!(refused.len(), 5);
+    for event in refused {
+        assert_eq!((&event["outcome"], &event["actor"]), (&json!("refused"), &json!(owner.email)));
+        assert_eq!(event["address"], "198.51.100.7");
+    }
+    let issued = server.get("/audit?event=session.tokens_issued").by(&owner).await.json();
+    assert_eq!(issued["items"].as_array().unwrap().len(), 1, "the owner's, at the beginning");
+    assert_eq!(sessions().await, before);
 }

@@ -20,6 +20,7 @@ crate::on_both_databases! {
     the_sixth_attempt_within_a_quarter_of_an_hour_waits,
     good_logins_are_not_counted,
     of_fifty_parallel_guesses_five_are_looked_at,
+    a_password_is_taken_from_the_body_of_one_request_over_tls_or_loopback,
     a_deleted_user_is_signed_out,
     old_sessions_are_swept,
     tokens_of_the_wrong_kind_prove_nothing,
@@ -261,5 +262,43 @@ async fn a_person_deleted_while_they_refresh_leaves_no_token(server: TestServer)
         let strays = "SELECT hash FROM credentials WHERE kind = 'refresh_token'
                       AND subject_id NOT IN (SELECT id FROM sessions)";
         assert_eq!(server.sql(strays).await.len(), 0, "a token that leads to no session");
+    }
+}
+
+/// Rows in part: F2
+async fn a_password_is_taken_from_the_body_of_one_request_over_tls_or_loopback(server: TestServer) {
+    let server = TestServer::start_with(server.engine, |config| {
+        config.tls = None;
+        config.server.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let code = server.fleet.new_setup_code().await.unwrap().unwrap();
+    let first = json!({"setup_code": code.0, "email": "o@x.org", "name": "O", "client": "cli",
+                       "password": PASSWORD, "organization": "A"});
+    let owner = server.post("/auth/register").from("127.0.0.1").json(first).await;
+    let owner = Person::from(&owner.expect(201).json());
+    let sign_ins = async || {
+        let call = server.get("/audit?event=session.login").from("127.0.0.1").by(&owner);
+        call.await.expect(200).json()["items"].as_array().unwrap().len()
+    };
+    let login = json!({"email": owner.email, "password": PASSWORD});
+    let in_the_open = server.post("/auth/login").from("192.0.2.1").json(login.clone());
+    in_the_open.await.expect(403).problem("https-required");
+    let query = "/auth/login?email=o%40x.org&password=Copper%20walrus%2C%207%20ledgers";
+    server.get(query).from("127.0.0.1").await.expect(405);
+    server.post(query).from("127.0.0.1").await.expect(415);
+    server.post(query).from("127.0.0.1").json(json!({})).await.expect(422);
+    let form = server.post("/auth/login").from("127.0.0.1");
+    let form = form.header("content-type", "application/x-www-form-urlencoded");
+    let fields = query.split_once('?').unwrap().1;
+    form.bytes(fields).await.expect(415).problem("unsupported-media-type");
+    assert_eq!(sign_ins().await, 0, "none of these was an attempt");
+    server.post("/auth/login").from("127.0.0.1").json(login.clone()).await.expect(200);
+    server.post("/auth/login").from("10.1.2.3").json(login).await.expect(200);
+    assert_eq!(sign_ins().await, 2, "one for each request");
+    let trail = server.get("/audit/export").from("127.0.0.1").by(&owner).await;
+    let trail = String::from_utf8(trail.expect(200).body.clone()).unwrap();
+    for part in ["Copper walrus", "Copper%20walrus", "password="] {
+        assert!(!trail.contains(part), "{part}");
     }
 }

@@ -43,6 +43,7 @@ fn with_part(token: &str, index: usize, json: &Value) -> String {
 }
 
 /// Rows: F5, C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C14, T1
+/// Rows in part: E16
 async fn a_token_says_what_the_table_says(server: TestServer) {
     let rsa = |config: &mut Config| config.auth.jwt = server::config::auth::Jwt::default();
     let server = TestServer::start_with(server.engine, rsa).await;
@@ -156,6 +157,7 @@ async fn published(server: &TestServer) -> Vec<Value> {
         .collect()
 }
 
+/// Rows in part: E16
 async fn keys_come_and_go_and_nobody_is_signed_out(server: TestServer) {
     let patient = |config: &mut Config| {
         config.auth.jwt.alg = Algorithm::EdDSA;

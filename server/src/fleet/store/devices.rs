@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 use wire::{
     DeviceId, EnrollSecretId, TeamId,
     api::{Device, DeviceState, DeviceStatus, ONLINE_WITHIN_SECONDS},
+    orbit::UpdateChannels,
 };
 
 use super::{
@@ -30,6 +31,17 @@ pub(in crate::fleet) enum DeviceGroup {
     Tag(String),
     /// Admitted by it the last time that they enrolled, one half or the other.
     Secret(EnrollSecretId),
+}
+
+impl DeviceGroup {
+    /// The team, the tag as a pattern for `LIKE`, and the secret that it is about; empty where it is not.
+    fn columns(&self) -> (String, String, String) {
+        match self {
+            Self::Team(id) => (id.to_string(), String::new(), String::new()),
+            Self::Tag(tag) => (String::new(), tag.replace('_', "\\_"), String::new()),
+            Self::Secret(id) => (String::new(), String::new(), id.to_string()),
+        }
+    }
 }
 
 impl DeviceFilter {
@@ -159,6 +171,59 @@ impl OrgStore {
         Ok(())
     }
 
+    /// Says which channels a device's components are updated from.
+    pub(in crate::fleet) async fn set_update_channels(
+        &mut self,
+        id: DeviceId,
+        channels: &UpdateChannels,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE devices SET update_channels = $3 WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .bind(as_json(channels))
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// The same of every accepted device of a group, as far as they are within `within`; says of how many.
+    pub(in crate::fleet) async fn set_update_channels_of(
+        &mut self,
+        group: &DeviceGroup,
+        within: &str,
+        channels: &UpdateChannels,
+    ) -> Result<u64, StoreError> {
+        let (team, tag, secret) = group.columns();
+        let set = self
+            .query(
+                "UPDATE devices SET update_channels = $6
+                 WHERE org_id = $1 AND state = 'accepted'
+                 AND ($2 = '' OR team_id = $2)
+                 AND ($3 = '' OR tags LIKE '%,' || $3 || ',%' ESCAPE '\\')
+                 AND ($4 = '' OR orbit_secret_id = $4 OR osquery_secret_id = $4)
+                 AND ($5 = '*' OR $5 LIKE '%' || team_id || '%')",
+            )
+            .bind(team)
+            .bind(tag)
+            .bind(secret)
+            .bind(within.to_owned())
+            .bind(as_json(channels))
+            .execute(self.connection())
+            .await?;
+        Ok(set.rows_affected())
+    }
+
+    /// Forgets when a device last told of its system: it is asked the next time that it comes.
+    pub(in crate::fleet) async fn forget_details_at(
+        &mut self,
+        id: DeviceId,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE devices SET details_at = NULL WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// Takes the keys of every accepted device of a group, as far as they are within `within` (`*`, or ids of
     /// teams); says how many. A few statements, however many devices there are.
     pub(in crate::fleet) async fn decommission(
@@ -166,11 +231,7 @@ impl OrgStore {
         group: &DeviceGroup,
         within: &str,
     ) -> Result<u64, StoreError> {
-        let (team, tag, secret) = match group {
-            DeviceGroup::Team(id) => (id.to_string(), String::new(), String::new()),
-            DeviceGroup::Tag(tag) => (String::new(), tag.clone(), String::new()),
-            DeviceGroup::Secret(id) => (String::new(), String::new(), id.to_string()),
-        };
+        let (team, tag, secret) = group.columns();
         let taken = self
             .query(
                 "UPDATE devices SET state = 'decommissioned', orbit_key_hash = NULL,
@@ -182,7 +243,7 @@ impl OrgStore {
                  AND ($5 = '*' OR $5 LIKE '%' || team_id || '%')",
             )
             .bind(team)
-            .bind(tag.replace('_', "\\_"))
+            .bind(tag)
             .bind(secret)
             .bind(within.to_owned())
             .execute(self.connection())
@@ -281,9 +342,20 @@ fn device(row: &AnyRow, now: Timestamp) -> Result<Device, StoreError> {
         osquery_enrolled_at: row.optional_time("osquery_enrolled_at")?,
         last_seen_at,
         last_seen_ip: row.optional_text("last_seen_ip")?,
+        update_channels: update_channels(row)?,
         updates: serde_json::from_str(&row.text("updates")?)
             .map_err(|error| corrupt("updates", error))?,
     })
+}
+
+/// The channels that people set.
+pub(super) fn update_channels(row: &AnyRow) -> Result<UpdateChannels, StoreError> {
+    serde_json::from_str(&row.text("update_channels")?)
+        .map_err(|error| corrupt("update_channels", error))
+}
+
+fn as_json(channels: &UpdateChannels) -> String {
+    serde_json::to_string(channels).expect("three texts are JSON")
 }
 
 fn status(last_seen_at: Timestamp, now: Timestamp) -> DeviceStatus {

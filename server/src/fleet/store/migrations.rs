@@ -63,6 +63,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0009_certificates.sql"),
         include_str!("../../../migrations/postgres/0009_certificates.sql"),
     ),
+    (
+        11,
+        "update_channels",
+        include_str!("../../../migrations/sqlite/0011_update_channels.sql"),
+        include_str!("../../../migrations/postgres/0011_update_channels.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

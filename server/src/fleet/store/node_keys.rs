@@ -2,9 +2,15 @@
 
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use wire::{DeviceId, EnrollSecretId, TeamId, api::DeviceState, orbit::DeviceIdentity};
+use wire::{
+    DeviceId, EnrollSecretId, TeamId,
+    api::DeviceState,
+    orbit::{DeviceIdentity, UpdateChannels},
+};
 
-use super::{CredentialKind, Hash, OrgStore, StoreError, row::Columns as _};
+use super::{
+    CredentialKind, Hash, OrgStore, StoreError, devices::update_channels, row::Columns as _,
+};
 use crate::fleet::origin::Origin;
 
 /// Which of a device's two programs is meant; each has a key of its own.
@@ -42,6 +48,8 @@ pub(in crate::fleet) struct SeenDevice {
     /// When detail queries last brought something.
     pub details_at: Option<Timestamp>,
     pub orbit_version: String,
+    /// The channels that people set for it.
+    pub update_channels: UpdateChannels,
     orbit_key_hash: Option<String>,
     osquery_key_hash: Option<String>,
     orbit_certificate: Option<String>,
@@ -301,7 +309,8 @@ impl OrgStore {
         let row = self
             .query(
                 "SELECT id, last_seen_at, details_at, orbit_version, orbit_key_hash, osquery_key_hash,
-                 orbit_certificate, osquery_certificate, hardware_uuid, osquery_identifier
+                 orbit_certificate, osquery_certificate, hardware_uuid, osquery_identifier,
+                 update_channels
                  FROM devices WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
             )
             .bind(id.to_owned())
@@ -313,6 +322,7 @@ impl OrgStore {
             last_seen_at: row.time("last_seen_at")?,
             details_at: row.optional_time("details_at")?,
             orbit_version: row.text("orbit_version")?,
+            update_channels: update_channels(&row)?,
             orbit_key_hash: row.optional_text("orbit_key_hash")?,
             osquery_key_hash: row.optional_text("osquery_key_hash")?,
             orbit_certificate: row.optional_text("orbit_certificate")?,

@@ -11,7 +11,8 @@ use utoipa::IntoParams;
 use wire::{
     DeviceId, TeamId,
     api::{
-        ChangeDevice, DecommissionDevices, Decommissioned, Device, DeviceState, Page as ListPage,
+        ChangeDevice, DecommissionDevices, Decommissioned, DeployUpdates, Deployed, Device,
+        DeviceState, Page as ListPage,
     },
 };
 
@@ -90,7 +91,32 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Approves of a device or rejects it, decommissions it, or gives it tags.
+/// Has a device asked about its system the next time that its osqueryd comes.
+#[utoipa::path(post, path = "/devices/{id}/refetch", tag = "devices", params(("id" = DeviceId, Path)),
+    security(("access_token" = []), ("api_key" = [])),
+    responses((status = 204, description = "It will be asked.")))]
+pub async fn refetch(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    Id(id): Id<DeviceId>,
+) -> Result<StatusCode, ApiError> {
+    fleet.refetch_device(&actor, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Says which channels every device of a team, with a tag, or admitted by an enroll secret is updated from.
+#[utoipa::path(post, path = "/devices/update-channels", tag = "devices", request_body = DeployUpdates,
+    security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = Deployed)))]
+pub async fn deploy(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    ApiJson(which): ApiJson<DeployUpdates>,
+) -> Result<Json<Deployed>, ApiError> {
+    Ok(Json(fleet.deploy_updates(&actor, which).await?))
+}
+
+/// Approves of a device or rejects it, decommissions it, gives it tags, or says what it is updated from.
 #[utoipa::path(patch, path = "/devices/{id}", tag = "devices", params(("id" = DeviceId, Path)),
     request_body = ChangeDevice, security(("access_token" = []), ("api_key" = [])),
     responses((status = 200, body = Device), (status = 409, body = wire::api::Problem)))]

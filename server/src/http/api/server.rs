@@ -14,7 +14,7 @@ use jsonwebtoken::jwk::JwkSet;
 use crate::{
     Fleet,
     fleet::keys::JWKS_MAX_AGE,
-    http::{error::ApiError, openapi::document, pagination::Id, problems},
+    http::{auth::Monitoring, error::ApiError, openapi::document, pagination::Id, problems},
 };
 
 /// The process answers.
@@ -30,6 +30,15 @@ pub async fn live() -> &'static str {
 pub async fn ready(State(fleet): State<Fleet>) -> Result<&'static str, ApiError> {
     fleet.ready().await?;
     Ok("ok\n")
+}
+
+/// What the server counts of itself, for Prometheus. There is nothing without `metrics.token`.
+#[utoipa::path(get, path = "/metrics", tag = "server", security(("metrics_token" = [])),
+    responses((status = 200, description = "OpenMetrics 1.0.", body = String, content_type = "application/openmetrics-text"),
+              (status = 404, body = wire::api::Problem)))]
+pub async fn metrics(State(fleet): State<Fleet>, _monitoring: Monitoring) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], fleet.metrics().await)
 }
 
 /// This document.
