@@ -69,7 +69,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
 }
 
 /// As [`run`], and gives the number of checks.
-pub(crate) fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usize> {
+fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usize> {
     if !geteuid().is_root() {
         bail!("could not boot a container: only root may; run `cargo xtask acceptance` as root");
     }

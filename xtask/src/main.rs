@@ -88,13 +88,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Setup(args) => return setup::run(&workspace, &args),
         Task::Test => {
-            let code = setup::run(&workspace, &setup::Args::of_tests())?;
-            if code != ExitCode::SUCCESS {
-                return Ok(code);
-            }
-            ci::run(&workspace)?;
+            let setup = || setup::run(&workspace, &setup::Args::of_tests());
+            return ci::run(&workspace, setup);
         }
-        Task::Ci => ci::run(&workspace)?,
+        Task::Ci => return ci::run(&workspace, || Ok(ExitCode::SUCCESS)),
         Task::Tidy => tidy::run(&workspace)?,
         Task::Codegen(args) => codegen::run(&workspace, &args)?,
         Task::Conformance => conformance::run(&workspace)?,

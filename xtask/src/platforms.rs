@@ -125,7 +125,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
 }
 
 /// As [`run`], and gives the number of checks.
-pub(crate) fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usize> {
+fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usize> {
     let mut report = Report::default();
     let wanted =
         |system: &&System| args.filter.as_deref().is_none_or(|text| system.name.contains(text));

@@ -9,6 +9,9 @@ use std::{
 use anyhow::Context as _;
 use xshell::{Shell, cmd};
 
+/// A variable that is set for tasks which are started once the programs are up to date.
+pub(crate) const BUILT: &str = "FLEETD_PROGRAMS_BUILT";
+
 /// The checkout that xtask was compiled from.
 #[derive(Debug)]
 pub(crate) struct Workspace {
@@ -41,7 +44,8 @@ impl Workspace {
         sh.change_dir(&root);
         let target =
             sh.var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
-        Ok(Self { sh, root, target, built: Cell::new(false) })
+        let built = Cell::new(sh.var_os(BUILT).is_some());
+        Ok(Self { sh, root, target, built })
     }
 
     /// A directory of ours below the target directory, made if need be.
