@@ -86,7 +86,7 @@ async fn init(tuf: &Utf8Path) -> Outcome<()> {
     };
     let mut editor = update::init(tuf, &founding, &Expiries::default(), now()).await?;
     let mut changes = Vec::new();
-    for role in editor.status(now()).roles.into_iter().filter(|it| ROLES.contains(&&*it.role)) {
+    for role in editor.status(now())?.roles.into_iter().filter(|it| ROLES.contains(&&*it.role)) {
         fs::write(
             key_file(tuf, &role.role),
             Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())?,
@@ -158,7 +158,7 @@ async fn pack(tuf: &Utf8Path, file: &Utf8Path, version: &str) -> Outcome<()> {
     let addition = Addition { tags, is_compressed: true, ..addition(file.to_owned(), version)? };
     let editor = apply(tuf, Edit::Add(vec![addition])).await?;
     let of_this = |name: &str| name.contains(&format!("/{version}/"));
-    for target in editor.status(now()).targets.into_iter().filter(|it| of_this(&it.name)) {
+    for target in editor.status(now())?.targets.into_iter().filter(|it| of_this(&it.name)) {
         let kind = target.name.rsplit_once('.').map_or("", |(_, kind)| kind);
         let kind = if matches!(kind, "zst" | "patch") { kind } else { "full" };
         writeln!(std::io::stdout(), "{kind} {}", target.length)?;

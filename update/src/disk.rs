@@ -71,17 +71,25 @@ pub(crate) fn make_dir(dir: &Path, access: Access) -> io::Result<()> {
 
 /// Puts `bytes` at `path` in one step: a reader, or a power cut, meets the old file or the new one.
 pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    put(path, bytes, access)?;
+    sync_dir(parent(path))
+}
+
+/// The same; which of the two a power cut leaves is known after [`sync_dir`].
+pub(crate) fn put(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let mut file = NamedTempFile::new_in(parent(path))?;
     file.write_all(bytes)?;
-    persist(file, path, access)
+    keep(file, path, (access, Durable::Each))
 }
 
 /// Moves a finished temporary file, made in the same directory or file system, to `path`, durably.
 pub(crate) fn persist(file: NamedTempFile, path: &Path, access: Access) -> io::Result<()> {
-    keep(file, path, (access, Durable::Each))
+    keep(file, path, (access, Durable::Each))?;
+    sync_dir(parent(path))
 }
 
-/// The same, durable now or later.
+/// The same; when the name is durable is left to others, and when the content is, too, if that comes
+/// with that of other files.
 pub(crate) fn keep(
     file: NamedTempFile,
     path: &Path,
@@ -91,8 +99,23 @@ pub(crate) fn keep(
     if durable == Durable::Each {
         file.as_file().sync_all()?;
     }
-    file.persist(path).map_err(|error| error.error)?;
-    if durable == Durable::Each { sync_dir(parent(path)) } else { Ok(()) }
+    file.persist(path).map_err(|error| error.error).map(drop)
+}
+
+/// Makes a file at `path` in a folder that is nobody else's, with its content but for its name as
+/// durable as with [`keep`]. One that is there has the same content.
+pub(crate) fn create(
+    path: &Path,
+    bytes: &[u8],
+    (access, durable): (Access, Durable),
+) -> io::Result<()> {
+    let mut file = match fs::File::create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        file => file?,
+    };
+    set_access(path, access, 0o600)?;
+    file.write_all(bytes)?;
+    if durable == Durable::Each { file.sync_all() } else { Ok(()) }
 }
 
 /// Makes renames in `dir` durable.

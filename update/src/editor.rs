@@ -15,13 +15,12 @@
 //! whole seconds of UTC, consistent snapshots, key ids that are hashes of their keys, SHA-256 for
 //! everything, no empty or unknown fields.
 
-use std::{fs, io};
+use std::{fs, io, sync::Arc};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
-use crate::keys::KeyDir;
+use crate::keys::{KeyDir, TufRole};
 
 mod add;
 mod authority;
@@ -43,11 +42,13 @@ mod publication;
 mod published;
 mod release;
 mod roles;
+mod signed;
 mod staging;
 mod status;
 mod strict;
 mod sweep;
 mod terms;
+mod top;
 
 pub use compare::{Difference, differences_between};
 pub use document::SignError;
@@ -68,10 +69,10 @@ pub use sweep::{Keep, SweepError};
 pub use terms::{Expiries, Founding, Need, Terms};
 
 use change::{Change, Demand};
-use draft::{Draft, Taken};
+use draft::{Draft, Finished, Taken};
 use journal::Journal;
-use log::NewEntry;
-use published::Published;
+use log::{Logged, NewEntry};
+use published::Current;
 use staging::StagedFile;
 
 /// A repository on this machine that can be changed.
@@ -80,12 +81,13 @@ pub struct Editor {
     dir: Utf8PathBuf,
     keys: KeyDir,
     repository: Utf8PathBuf,
-    published: Published,
+    current: Arc<Current>,
 }
 
 impl Editor {
-    /// Opens the repository that [`init`] made in `dir`, verifying its metadata. Expired metadata
-    /// is no obstacle. A change of keys that was broken off is finished.
+    /// Opens the repository that [`init`] made in `dir`, verifying its metadata: that of the roles that
+    /// list targets is held against its hash, and looked into when it is first needed. Expired
+    /// metadata is no obstacle. A change of keys that was broken off is finished.
     pub fn open(dir: &Utf8Path) -> Result<Self, OpenError> {
         let repository = dir.join(REPOSITORY_DIR);
         let journal = Journal::of(dir);
@@ -94,13 +96,8 @@ impl Editor {
             let _lock = lock(&path).map_err(|source| OpenError::Read { path, source })?;
             journal.resume()?;
         }
-        let published = Published::read(&repository)?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            keys: KeyDir::new(dir.join(KEYS_DIR)),
-            repository,
-            published,
-        })
+        let current = Arc::new(Current::read(&repository)?);
+        Ok(Self { dir: dir.to_owned(), keys: KeyDir::new(dir.join(KEYS_DIR)), repository, current })
     }
 
     /// The key files beside the repository.
@@ -115,7 +112,7 @@ impl Editor {
 
     /// The newest root metadata, byte for byte: what clients pin.
     pub fn root_json(&self) -> &[u8] {
-        &self.published.root_bytes
+        &self.current.top.root_bytes
     }
 
     /// What was done to it.
@@ -125,12 +122,25 @@ impl Editor {
 
     /// Whether the log tells of all that is published.
     pub fn check_log(&self) -> Result<(), LogError> {
-        self.log().check(&self.repository, &self.published.files())
+        Logged::read(&self.log())?.check(&self.current.top)
     }
 
     /// Versions, expiries and targets as they are.
-    pub fn status(&self, now: Timestamp) -> Status {
-        status::of(&self.published, now)
+    pub fn status(&self, now: Timestamp) -> Result<Status, OpenError> {
+        Ok(status::of(self.current.published()?, now))
+    }
+
+    /// Until when the metadata of `role` is valid; none, if there is no such role.
+    pub fn expiry(&self, role: &str) -> Result<Option<Timestamp>, OpenError> {
+        let top = &self.current.top;
+        Ok(match TufRole::named(role) {
+            Some(TufRole::Root) => Some(top.root.expires),
+            Some(TufRole::Snapshot) => Some(top.snapshot.expires),
+            Some(TufRole::Timestamp) => Some(top.timestamp.expires),
+            Some(TufRole::Targets) | None => {
+                self.current.published()?.role(role).map(|it| it.expires)
+            }
+        })
     }
 
     /// The files that no reader can want any more; removes them, unless `is_rehearsal`.
@@ -141,7 +151,7 @@ impl Editor {
         is_rehearsal: bool,
     ) -> Result<Vec<Utf8PathBuf>, SweepError> {
         let _lock = self.lock_now(|path, source| SweepError::Lock { path, source })?;
-        let state = (&self.log().read()?[..], self.published.snapshot.version.get());
+        let state = (&self.log().read()?[..], self.current.top.snapshot.version.get());
         let unwanted = sweep::unwanted(&self.repository, state, (keep, now))?;
         if !is_rehearsal {
             for path in &unwanted {
@@ -180,18 +190,17 @@ impl Editor {
     pub fn check(&self, edit: &Edit) -> Result<Vec<Need>, ChangeError> {
         add::check(edit.additions())?;
         let unseen: Vec<_> = edit.additions().iter().map(|_| StagedFile::unseen()).collect();
-        let mut change = edit.plan(&self.published, &unseen)?;
-        change.complete(&self.published);
+        let mut change = edit.plan(&self.current, &unseen)?;
+        change.complete(&self.current)?;
         let root = change.root.as_ref().map(|_| "root");
         self.check_waiting(root.into_iter().chain(change.roles.keys().map(String::as_str)))?;
-        let demands = change.demands(&self.published.root, &self.published.targets).into_iter();
-        Ok(demands.map(Need::from).collect())
+        Ok(change.demands_now(&self.current)?.into_iter().map(Need::from).collect())
     }
 
     /// Does `edit` in one step: a reader sees all of it or nothing.
     pub async fn apply(&mut self, edit: &Edit, terms: &Terms<'_>) -> Result<Done, ChangeError> {
         let done = self.prepare(edit, terms).await?.publish()?;
-        self.published = self.published.read_again()?;
+        self.current = self.current.read_again()?;
         Ok(done)
     }
 
@@ -205,7 +214,7 @@ impl Editor {
         let lock = self.lock().await?;
         let staged = self.dir.join(STAGED_DIR);
         match self.stage_and_sign(edit, &staged, terms).await {
-            Ok((change, steps)) => Ok(self.publication((change, steps), (staged, lock), terms)),
+            Ok(finished) => Ok(self.publication(finished, (staged, lock), terms)),
             Err(error) => {
                 publication::clear(&staged)
                     .map_err(|source| ChangeError::Write { path: staged, source })?;
@@ -219,11 +228,11 @@ impl Editor {
         edit: &Edit,
         staged: &Utf8Path,
         terms: &Terms<'_>,
-    ) -> Result<(Change, Vec<Step>), ChangeError> {
-        let published = self.read_logged()?;
-        let draft = self.draft(edit, (&published, staged), terms).await?;
+    ) -> Result<Finished, ChangeError> {
+        let logged = self.read_logged()?;
+        let draft = self.draft(edit, (&logged, staged), terms).await?;
         self.check_waiting(draft.documents.iter().map(|it| it.role.as_str()))?;
-        draft.finish(&published, &self.taken()?, terms).await
+        draft.finish(&logged.current, &logged.taken, terms).await
     }
 
     /// Whether no waiting change replaces the metadata of one of `roles`.
@@ -243,12 +252,12 @@ impl Editor {
     async fn draft(
         &self,
         edit: &Edit,
-        (published, staged): (&Published, &Utf8Path),
+        (now, staged): (&Now<'_>, &Utf8Path),
         terms: &Terms<'_>,
     ) -> Result<Draft, ChangeError> {
-        let change = self.stage(edit, published, staged)?;
+        let change = self.stage(edit, &now.current, staged)?;
         let validity = (terms.expiries, terms.now);
-        let mut draft = Draft::new(change, published, &self.taken()?, validity)?;
+        let mut draft = Draft::new(change, &now.current, &now.taken, validity)?;
         draft.sign(terms.keys).await?;
         Ok(draft)
     }
@@ -258,12 +267,14 @@ impl Editor {
     pub async fn begin(&self, edit: &Edit, terms: &Terms<'_>) -> Result<Pending, ChangeError> {
         let _lock = self.lock().await?;
         self.check_can_stage()?;
-        let published = self.read_logged()?;
+        let now = self.read_logged()?;
         let staged = self.dir.join(STAGED_DIR);
-        let draft = self.draft(edit, (&published, &staged), terms).await;
+        let draft = self.draft(edit, (&now, &staged), terms).await;
         let to = self.dir.join(CHANGE_DIR);
-        let begun = draft
-            .and_then(|draft| Ok(Pending::begin(draft, &published, (&to, terms.who, terms.now))?));
+        let begun = draft.and_then(|draft| {
+            let published = now.current.published()?;
+            Ok(Pending::begin(draft, published, (&to, terms.who, terms.now))?)
+        });
         publication::clear(&staged)
             .map_err(|source| ChangeError::Write { path: staged, source })?;
         begun
@@ -283,7 +294,7 @@ impl Editor {
     /// The signatures that applying the waiting change needs besides those that it has: those of the
     /// snapshot and of the timestamp.
     pub fn pending_needs(&self) -> Result<Vec<Need>, PendingError> {
-        let draft = self.pending()?.draft(&self.published)?;
+        let draft = self.pending()?.draft(self.current.published()?)?;
         let is_missing = |it: &Demand| matches!(it.role.as_str(), "snapshot" | "timestamp");
         Ok(draft.demands.into_iter().filter(is_missing).map(Need::from).collect())
     }
@@ -291,18 +302,18 @@ impl Editor {
     /// Publishes the change that waits; `terms` needs the keys of the snapshot and the timestamp.
     pub async fn apply_pending(&mut self, terms: &Terms<'_>) -> Result<Done, ChangeError> {
         let done = self.prepare_pending(terms).await?.publish()?;
-        self.published = self.published.read_again()?;
+        self.current = self.current.read_again()?;
         Ok(done)
     }
 
     /// Signs what [`apply_pending`](Self::apply_pending) would publish.
     pub async fn prepare_pending(&self, terms: &Terms<'_>) -> Result<Publication, ChangeError> {
         let lock = self.lock().await?;
-        let published = self.read_logged()?;
-        let mut draft = self.pending()?.draft(&published)?;
+        let now = self.read_logged()?;
+        let mut draft = self.pending()?.draft(now.current.published()?)?;
         draft.sign(terms.keys).await?;
-        let signed = draft.finish(&published, &self.taken()?, terms).await?;
-        Ok(self.publication(signed, (self.dir.join(CHANGE_DIR), lock), terms))
+        let finished = draft.finish(&now.current, &now.taken, terms).await?;
+        Ok(self.publication(finished, (self.dir.join(CHANGE_DIR), lock), terms))
     }
 
     /// Forgets the change that waits.
@@ -317,34 +328,27 @@ impl Editor {
     fn stage(
         &self,
         edit: &Edit,
-        published: &Published,
+        current: &Current,
         staged: &Utf8Path,
     ) -> Result<Change, ChangeError> {
         let additions = edit.additions();
         if additions.is_empty() {
-            return edit.plan(published, &[]);
+            return edit.plan(current, &[]);
         }
+        let published = current.published()?;
         add::name_targets(additions)?;
         let mut files = add::stage_all(additions, staged)?;
         add::check_versions(published, additions, &files)?;
         patches::make_all(published, additions, &mut files, staged)?;
-        edit.plan(published, &files)
+        edit.plan(current, &files)
     }
 
     fn publication(
         &self,
-        (change, steps): (Change, Vec<Step>),
+        Finished { change, steps, files }: Finished,
         (staged, lock): (Utf8PathBuf, fs::File),
         terms: &Terms<'_>,
     ) -> Publication {
-        let written = |step: &Step| match step {
-            Step::Write { path, bytes } if path.parent() == Some(&self.repository) => {
-                let name = path.file_name().unwrap_or_default().to_owned();
-                Some((name, hex::encode(Sha256::digest(bytes))))
-            }
-            Step::Write { .. } | Step::Link { .. } => None,
-        };
-        let files: Vec<_> = steps.iter().filter_map(written).collect();
         Publication {
             done: Done {
                 what: change.what.clone(),
@@ -367,15 +371,12 @@ impl Editor {
 
     /// What is published, if the log tells of all of it. A repository whose first root is another one
     /// too holds together, and only the log, which is not published, says that it is not ours.
-    fn read_logged(&self) -> Result<Published, ChangeError> {
+    fn read_logged(&self) -> Result<Now<'_>, ChangeError> {
         Journal::of(&self.dir).resume()?;
-        let published = self.published.read_again()?;
-        self.log().check(&self.repository, &published.files())?;
-        Ok(published)
-    }
-
-    fn taken(&self) -> Result<Taken<'_>, LogError> {
-        Taken::of(&self.repository, &self.log())
+        let current = self.current.read_again()?;
+        let logged = Logged::read(&self.log())?;
+        logged.check(&current.top)?;
+        Ok(Now { current, taken: Taken::of(&self.repository, logged) })
     }
 
     fn lock_now<E>(&self, failed: impl FnOnce(Utf8PathBuf, io::Error) -> E) -> Result<fs::File, E> {
@@ -390,6 +391,12 @@ impl Editor {
         let locked = locking.await.expect("locking a file does not panic");
         locked.map_err(|source| ChangeError::Write { path, source })
     }
+}
+
+/// What is published while nobody else may change it, all of it logged.
+struct Now<'a> {
+    current: Arc<Current>,
+    taken: Taken<'a>,
 }
 
 /// Waits until nobody else has the file at `path` locked, which is made if it is not there.

@@ -297,11 +297,24 @@ pub(crate) fn check_root(bytes: &[u8]) -> Result<(), VerifyError> {
     TrustedMetadataSet::from_root(bytes).map(drop).map_err(VerifyError::from)
 }
 
-/// Whether `bytes` are the root metadata that a repository began with.
-pub(crate) fn check_first_root(bytes: &[u8]) -> Result<(), VerifyError> {
-    match TrustedMetadataSet::from_root(bytes)?.root().version {
-        1 => Ok(()),
-        offered => Err(VerifyError::RootOrder { trusted: 0, offered }),
+/// The roots of a repository, from the one that it began with on.
+#[derive(Debug, Default)]
+pub(crate) struct RootChain(Option<TrustedMetadataSet>);
+
+impl RootChain {
+    /// Whether `bytes` are the next root metadata; if so the one after that is the next.
+    pub(crate) fn follow(&mut self, bytes: &[u8]) -> Result<(), VerifyError> {
+        if let Some(trusted) = &mut self.0 {
+            return Ok(trusted.update_root(bytes)?);
+        }
+        let first = TrustedMetadataSet::from_root(bytes)?;
+        match first.root().version {
+            1 => {
+                self.0 = Some(first);
+                Ok(())
+            }
+            offered => Err(VerifyError::RootOrder { trusted: 0, offered }),
+        }
     }
 }
 

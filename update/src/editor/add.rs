@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use camino::Utf8Path;
+use rayon::prelude::*;
 use tough::schema::Target;
 
 use super::{
@@ -22,7 +23,7 @@ use crate::{
 /// Whether `additions` can be published, as far as their names and the heads of their files tell.
 pub(super) fn check(additions: &[Addition]) -> Result<(), ChangeError> {
     let named = name_targets(additions).map(drop);
-    let looks = additions.iter().filter_map(|addition| look(addition).err());
+    let looks = additions.par_iter().filter_map(|addition| look(addition).err());
     match (looks.collect::<Vec<_>>(), named) {
         (looks, named) if looks.is_empty() => named,
         (mut problems, Err(ChangeError::Unusable { problems: names })) => {
@@ -160,10 +161,12 @@ pub(super) fn stage_all(
 ) -> Result<Vec<StagedFile>, ChangeError> {
     let made = clear(staged).and_then(|()| disk::make_dir(staged.as_std_path(), Access::Owner));
     made.map_err(|source| ChangeError::Write { path: staged.to_owned(), source })?;
-    let (mut files, mut problems) = (Vec::new(), Vec::new());
     let durable = Durable::of(additions.len());
-    for addition in additions {
-        match stage(addition, staged, durable) {
+    let outcomes: Vec<_> =
+        additions.par_iter().map(|addition| stage(addition, staged, durable)).collect();
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
             Ok(file) => files.push(file),
             Err(problem) => problems.push(problem),
         }

@@ -16,7 +16,12 @@ pub(super) struct Authority {
 impl Authority {
     /// Of a role that the root speaks for. A root without the role gives nobody a say.
     pub(super) fn of_root(root: &Root, role: TufRole) -> Self {
-        let listed = root.roles.get(&role_type(role));
+        Self::of_type(root, role_type(role))
+    }
+
+    /// The same of a role in `tough`'s words.
+    pub(super) fn of_type(root: &Root, role: schema::RoleType) -> Self {
+        let listed = root.roles.get(&role);
         let ids = listed.map(|it| it.keyids.as_slice()).unwrap_or_default();
         let keys = ids.iter().filter_map(|id| Some((hex::encode(&id[..]), root.keys.get(id)?)));
         Self {

@@ -5,7 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8PathBuf;
 use tough::schema::{Root, Targets};
 
-use super::{authority::Authority, published::Published};
+use super::{
+    OpenError,
+    authority::Authority,
+    published::{Current, Published},
+    top::Top,
+};
 use crate::keys::TufRole;
 
 /// The roles that get new metadata, and the files that appear.
@@ -53,8 +58,8 @@ impl Change {
     }
 
     /// The root, to be changed.
-    pub(super) fn root_mut(&mut self, published: &Published) -> &mut Root {
-        self.root.get_or_insert_with(|| published.root.clone())
+    pub(super) fn root_mut(&mut self, top: &Top) -> &mut Root {
+        self.root.get_or_insert_with(|| top.root.clone())
     }
 
     /// The metadata of `targets` or a delegated role, to be changed.
@@ -77,7 +82,21 @@ impl Change {
     }
 
     /// Adds what follows from the rest: metadata of a role whose keys change is signed anew.
-    pub(super) fn complete(&mut self, published: &Published) {
+    pub(super) fn complete(&mut self, current: &Current) -> Result<(), OpenError> {
+        if self.has_roles() {
+            self.complete_roles(current.published()?);
+        }
+        self.snapshot |= !self.roles.is_empty();
+        self.timestamp |= self.snapshot;
+        Ok(())
+    }
+
+    /// Whether what stands below the snapshot, or who may sign it, changes.
+    pub(super) fn has_roles(&self) -> bool {
+        self.root.is_some() || !self.roles.is_empty()
+    }
+
+    fn complete_roles(&mut self, published: &Published) {
         if let Some(root) = self.root.clone() {
             let changed =
                 |role| Authority::of_root(&root, role) != Authority::of_root(&published.root, role);
@@ -94,8 +113,6 @@ impl Change {
                 self.role_mut(published, &name);
             }
         }
-        self.snapshot |= !self.roles.is_empty();
-        self.timestamp |= self.snapshot;
     }
 
     fn role_names(&self, published: &Published) -> Vec<String> {
@@ -104,10 +121,17 @@ impl Change {
         roles.iter().map(|role| role.name.clone()).collect()
     }
 
+    /// Whose signatures each role's new metadata needs now, all of them.
+    pub(super) fn demands_now(&self, current: &Current) -> Result<Vec<Demand>, OpenError> {
+        let targets = if self.has_roles() { Some(&*current.published()?.targets) } else { None };
+        Ok(self.demands(&current.top.root, targets))
+    }
+
     /// Whose signatures each role's new metadata needs, all of them; `root` and `targets` are the
-    /// published ones.
-    pub(super) fn demands(&self, root: &Root, targets: &Targets) -> Vec<Demand> {
-        let delegations = self.roles.get("targets").unwrap_or(targets).delegations.as_ref();
+    /// published ones. The latter are of no matter where no role's metadata changes.
+    pub(super) fn demands(&self, root: &Root, targets: Option<&Targets>) -> Vec<Demand> {
+        let delegations =
+            self.roles.get("targets").or(targets).and_then(|it| it.delegations.as_ref());
         let wanted = [(self.snapshot, "snapshot"), (self.timestamp, "timestamp")];
         let online = wanted.into_iter().filter_map(|(wanted, name)| wanted.then_some(name));
         let signed = self.root.iter().map(|_| "root");

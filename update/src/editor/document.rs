@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     num::NonZeroU64,
+    sync::OnceLock,
 };
 
 use aws_lc_rs::rand::SystemRandom;
@@ -28,6 +29,37 @@ pub(super) struct Document {
     canonical: Vec<u8>,
     /// By the id of their key.
     signatures: BTreeMap<String, Vec<u8>>,
+    /// The file, with the signatures there are: the longest of them are asked for often.
+    written: OnceLock<MetadataFile>,
+}
+
+/// The file that a document becomes.
+#[derive(Debug, Clone)]
+pub(super) struct MetadataFile {
+    pub(super) bytes: Vec<u8>,
+    sha256: [u8; 32],
+}
+
+impl MetadataFile {
+    /// One with this content.
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self { sha256: Sha256::digest(&bytes).into(), bytes }
+    }
+
+    /// What the metadata above says of it, which is of `version`.
+    pub(super) fn listed(&self, version: NonZeroU64) -> Metafile {
+        Metafile {
+            length: Some(self.bytes.len() as u64),
+            hashes: Some(sha256_hashes(&self.sha256)),
+            version,
+            _extra: HashMap::new(),
+        }
+    }
+
+    /// Its SHA-256, in lower-case hexadecimal.
+    pub(super) fn digest(&self) -> String {
+        hex::encode(self.sha256)
+    }
 }
 
 impl Document {
@@ -39,7 +71,7 @@ impl Document {
         Self::new(role, content.version(), signed)
     }
 
-    /// What [`to_bytes`](Self::to_bytes) wrote. Its signatures may be anybody's.
+    /// What is in the [`file`](Self::file) of one. Its signatures may be anybody's.
     pub(super) fn from_bytes(role: &str, bytes: &[u8]) -> Result<Self, SignError> {
         let failed = |source| SignError { role: role.to_owned(), source };
         let file: File = serde_json::from_slice(bytes).map_err(|error| failed(Box::new(error)))?;
@@ -48,7 +80,7 @@ impl Document {
         let mut document = Self::new(role, version, file.signed)?;
         for signature in file.signatures {
             if let Ok(bytes) = hex::decode(signature.sig) {
-                document.signatures.insert(signature.keyid, bytes);
+                document.add_signature(signature.keyid, bytes);
             }
         }
         Ok(document)
@@ -57,8 +89,8 @@ impl Document {
     fn new(role: &str, version: NonZeroU64, signed: Value) -> Result<Self, SignError> {
         let canonical = verify::canonical(&signed)
             .map_err(|source| SignError { role: role.to_owned(), source: Box::new(source) })?;
-        let signatures = BTreeMap::new();
-        Ok(Self { role: role.to_owned(), version, signed, canonical, signatures })
+        let (signatures, written) = (BTreeMap::new(), OnceLock::new());
+        Ok(Self { role: role.to_owned(), version, signed, canonical, signatures, written })
     }
 
     /// The name it is published under, e.g. `3.targets.json`.
@@ -89,15 +121,20 @@ impl Document {
     pub(super) async fn sign(&mut self, key: &SigningKey) -> Result<(), SignError> {
         let signing = key.signer.sign(&self.canonical, &SystemRandom::new()).await;
         let signature = signing.map_err(|source| SignError { role: self.role.clone(), source })?;
-        self.signatures.insert(key.public().id(), signature);
+        self.add_signature(key.public().id(), signature);
         Ok(())
     }
 
     /// Gives the signature of the key `id` under the id that the key has elsewhere, too.
     pub(super) fn sign_again(&mut self, id: &str, elsewhere: String) {
         if let Some(signature) = self.signatures.get(id).cloned() {
-            self.signatures.insert(elsewhere, signature);
+            self.add_signature(elsewhere, signature);
         }
+    }
+
+    fn add_signature(&mut self, id: String, signature: Vec<u8>) {
+        self.signatures.insert(id, signature);
+        self.written = OnceLock::new();
     }
 
     /// Takes over the valid signatures of `other`, the same metadata, by keys of `authority`;
@@ -107,7 +144,7 @@ impl Document {
         let new = valid.into_iter().filter(|id| !self.signatures.contains_key(id));
         let new: Vec<_> = new.collect();
         for id in &new {
-            self.signatures.insert(id.clone(), other.signatures[id].clone());
+            self.add_signature(id.clone(), other.signatures[id].clone());
         }
         new
     }
@@ -128,8 +165,28 @@ impl Document {
         self.signers(authority).len() as u64 >= authority.threshold
     }
 
-    /// The file: for people to read too, and the same bytes for the same signatures.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// What the metadata above says of it.
+    pub(super) fn listed(&self) -> Metafile {
+        self.file().listed(self.version)
+    }
+
+    /// The file's content.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.file().bytes
+    }
+
+    /// The file's content.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        self.written.take().map_or_else(|| self.write(), |file| file.bytes)
+    }
+
+    /// The file: for people to read too, and the same bytes for the same signatures. It is written and
+    /// hashed once.
+    pub(super) fn file(&self) -> &MetadataFile {
+        self.written.get_or_init(|| MetadataFile::new(self.write()))
+    }
+
+    fn write(&self) -> Vec<u8> {
         let signatures = self.signatures.iter();
         let signatures =
             signatures.map(|(id, bytes)| Signature { keyid: id, sig: hex::encode(bytes) });
@@ -176,16 +233,6 @@ pub struct SignError {
     pub role: String,
     /// Why.
     pub source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-/// What the metadata above says of a file of `version` with these bytes.
-pub(super) fn metafile(version: NonZeroU64, bytes: &[u8]) -> Metafile {
-    Metafile {
-        length: Some(bytes.len() as u64),
-        hashes: Some(sha256_hashes(&Sha256::digest(bytes))),
-        version,
-        _extra: HashMap::new(),
-    }
 }
 
 /// The `hashes` of a file.

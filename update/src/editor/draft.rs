@@ -1,6 +1,6 @@
 //! From a change to what is published: versions, signatures, order.
 
-use std::{collections::BTreeSet, num::NonZeroU64};
+use std::num::NonZeroU64;
 
 use camino::Utf8Path;
 use jiff::Timestamp;
@@ -9,11 +9,12 @@ use tough::schema::{Role, Snapshot, Timestamp as TimestampRole};
 use super::{
     ChangeError, Expiries, TARGETS_DIR, Terms,
     change::{Change, Demand, NewFile, Source},
-    document::{Document, SPEC_VERSION, SignError, expiry, metafile},
-    log::{Log, LogError},
+    document::{Document, SPEC_VERSION, SignError, expiry},
+    log::Logged,
     publication::Step,
-    published::Published,
+    published::{Current, Published},
     strict,
+    top::Top,
 };
 use crate::{keys::SigningKey, verify};
 
@@ -31,26 +32,21 @@ impl Draft {
     /// Gives everything in `change` its next version and a new validity.
     pub(super) fn new(
         mut change: Change,
-        published: &Published,
+        current: &Current,
         taken: &Taken<'_>,
         (expiries, now): (&Expiries, Timestamp),
-    ) -> Result<Self, SignError> {
-        change.complete(published);
-        let restart = change.restart;
+    ) -> Result<Self, ChangeError> {
+        change.complete(current)?;
+        let (top, restart) = (&current.top, change.restart);
         if let Some(root) = &mut change.root {
-            root.version = published.root.version.saturating_add(1);
+            root.version = top.root.version.saturating_add(1);
             root.expires = expiry(now, expiries.root);
         }
         for (name, targets) in &mut change.roles {
-            let before = published.last_version(name).filter(|_| !restart);
+            let before = top.last_version(name).filter(|_| !restart);
             targets.version = taken.free_version(name, before);
             targets.expires = expiry(now, expiries.targets);
         }
-        Self::of(change, published)
-    }
-
-    /// The draft of a change that has its versions already.
-    pub(super) fn of(change: Change, published: &Published) -> Result<Self, SignError> {
         let mut documents = Vec::new();
         if let Some(root) = &change.root {
             documents.push(Document::of("root", root)?);
@@ -58,7 +54,7 @@ impl Draft {
         for (name, targets) in &change.roles {
             documents.push(Document::of(name, targets)?);
         }
-        Ok(Self { demands: change.demands(&published.root, &published.targets), change, documents })
+        Ok(Self { demands: change.demands_now(current)?, change, documents })
     }
 
     /// Signs every document with each of `keys` that counts for it.
@@ -77,22 +73,25 @@ impl Draft {
     /// Everything that readers are to get, in order. `keys` sign the snapshot and the timestamp.
     pub(super) async fn finish(
         self,
-        published: &Published,
+        current: &Current,
         taken: &Taken<'_>,
         terms: &Terms<'_>,
-    ) -> Result<(Change, Vec<Step>), ChangeError> {
+    ) -> Result<Finished, ChangeError> {
         if let Some(lack) = self.lacking() {
             return Err(lack);
         }
-        let snapshot = self.snapshot(published, taken, terms).await?;
-        let timestamp = self.timestamp(published, snapshot.as_ref(), terms).await?;
+        let snapshot = self.snapshot(&current.top, taken, terms).await?;
+        let timestamp = self.timestamp(&current.top, snapshot.as_ref(), terms).await?;
         let Self { change, documents, .. } = self;
         let (root, roles): (Vec<_>, Vec<_>) =
             documents.into_iter().partition(|it| it.role == "root");
         let new = New { root: root.into_iter().next(), roles, snapshot, timestamp };
-        new.check_rules(&change, published)?;
+        new.check_rules()?;
+        if !change.roles.is_empty() {
+            check_paths(&change, current.published()?)?;
+        }
         // Whoever has the old root and reads versions that begin again takes them for a rollback.
-        let root_is_last = new.read_back(published, terms.now)? && !change.restart;
+        let root_is_last = new.read_back(&current.top, terms.now)? && !change.restart;
         let targets = taken.repository.join(TARGETS_DIR);
         let link = |file: &NewFile| {
             let to = targets.join(&file.to);
@@ -103,13 +102,18 @@ impl Draft {
             }
         };
         let mut steps: Vec<_> = change.files.iter().map(link).collect();
-        steps.extend(new.into_steps(taken.repository, root_is_last));
-        Ok((change, steps))
+        let documents = new.in_order(root_is_last);
+        let files = documents.iter().map(|it| (it.file_name(), it.file().digest())).collect();
+        steps.extend(documents.into_iter().map(|document| Step::Write {
+            path: taken.repository.join(document.file_name()),
+            bytes: document.into_bytes(),
+        }));
+        Ok(Finished { change, steps, files })
     }
 
     async fn snapshot(
         &self,
-        published: &Published,
+        top: &Top,
         taken: &Taken<'_>,
         terms: &Terms<'_>,
     ) -> Result<Option<Document>, ChangeError> {
@@ -117,38 +121,36 @@ impl Draft {
             return Ok(None);
         }
         let restart = self.change.restart;
-        let before = Some(published.snapshot.version).filter(|_| !restart);
+        let before = Some(top.snapshot.version).filter(|_| !restart);
         let mut snapshot = Snapshot {
             version: taken.free_version("snapshot", before),
             expires: expiry(terms.now, terms.expiries.snapshot),
             spec_version: SPEC_VERSION.to_owned(),
-            ..published.snapshot.clone()
+            ..top.snapshot.clone()
         };
         for document in self.documents.iter().filter(|it| it.role != "root") {
-            let listed = metafile(document.version, &document.to_bytes());
-            snapshot.meta.insert(format!("{}.json", document.role), listed);
+            snapshot.meta.insert(format!("{}.json", document.role), document.listed());
         }
         self.sign_one("snapshot", &snapshot, terms).await.map(Some)
     }
 
     async fn timestamp(
         &self,
-        published: &Published,
+        top: &Top,
         snapshot: Option<&Document>,
         terms: &Terms<'_>,
     ) -> Result<Option<Document>, ChangeError> {
         if !self.change.timestamp {
             return Ok(None);
         }
-        let before = &published.timestamp;
+        let before = &top.timestamp;
         let version =
             if self.change.restart { NonZeroU64::MIN } else { before.version.saturating_add(1) };
         let expires = expiry(terms.now, terms.expiries.timestamp);
         let mut timestamp = TimestampRole::new(SPEC_VERSION.to_owned(), version, expires);
         timestamp.meta = before.meta.clone();
         if let Some(snapshot) = snapshot {
-            let listed = metafile(snapshot.version, &snapshot.to_bytes());
-            timestamp.meta.insert("snapshot.json".to_owned(), listed);
+            timestamp.meta.insert("snapshot.json".to_owned(), snapshot.listed());
         }
         self.sign_one("timestamp", &timestamp, terms).await.map(Some)
     }
@@ -168,6 +170,30 @@ impl Draft {
     }
 }
 
+/// What is to be published, in order.
+pub(super) struct Finished {
+    pub(super) change: Change,
+    pub(super) steps: Vec<Step>,
+    /// The new metadata files and their SHA-256, in the order of their steps.
+    pub(super) files: Vec<(String, String)>,
+}
+
+/// Whether each delegated role speaks for nothing but what it may.
+fn check_paths(change: &Change, published: &Published) -> Result<(), ChangeError> {
+    let delegations = change.top(published).delegations.as_ref();
+    let delegated = delegations.map(|it| it.roles.as_slice()).unwrap_or_default();
+    let mut problems = Vec::new();
+    for role in delegated {
+        let Some(targets) = change.roles.get(&role.name) else { continue };
+        let stray =
+            targets.targets.keys().filter(|it| !super::patterns::covers(&role.paths, it.raw()));
+        problems.extend(
+            stray.map(|it| format!("the role `{}` may not speak for `{}`", role.name, it.raw())),
+        );
+    }
+    if problems.is_empty() { Ok(()) } else { Err(ChangeError::NotStrict { problems }) }
+}
+
 /// Everything that is new, signed.
 struct New {
     root: Option<Document>,
@@ -177,62 +203,49 @@ struct New {
 }
 
 impl New {
-    fn check_rules(&self, change: &Change, published: &Published) -> Result<(), ChangeError> {
+    fn check_rules(&self) -> Result<(), ChangeError> {
         let all = self.root.iter().chain(&self.roles).chain(&self.snapshot).chain(&self.timestamp);
-        let mut problems: Vec<_> = all.flat_map(|it| strict::problems(it.signed())).collect();
-        let delegations = change.top(published).delegations.as_ref();
-        let delegated = delegations.map(|it| it.roles.as_slice()).unwrap_or_default();
-        for role in delegated {
-            let Some(targets) = change.roles.get(&role.name) else { continue };
-            let stray =
-                targets.targets.keys().filter(|it| !super::patterns::covers(&role.paths, it.raw()));
-            problems
-                .extend(stray.map(|it| {
-                    format!("the role `{}` may not speak for `{}`", role.name, it.raw())
-                }));
-        }
+        let problems: Vec<_> = all.flat_map(|it| strict::problems(it.signed())).collect();
         if problems.is_empty() { Ok(()) } else { Err(ChangeError::NotStrict { problems }) }
     }
 
     /// Reads it as clients do that have the old root, with the verifying half of this crate. Returns
     /// whether they can read it even before they have the new root: then that comes last, and they
     /// are never between the two.
-    fn read_back(&self, published: &Published, now: Timestamp) -> Result<bool, ChangeError> {
-        let bytes = |new: &Option<Document>, old: &[u8]| {
-            new.as_ref().map_or_else(|| old.to_vec(), Document::to_bytes)
-        };
-        let roles: Vec<_> = self.roles.iter().map(|it| (it.role.clone(), it.to_bytes())).collect();
-        let find = |name: &str| roles.iter().find(|(role, _)| role == name).map(|(_, bytes)| bytes);
+    fn read_back(&self, top: &Top, now: Timestamp) -> Result<bool, ChangeError> {
+        let bytes =
+            |new: &Option<Document>, old: &[u8]| new.as_ref().map_or(old, Document::bytes).to_vec();
+        let (targets, delegated): (Vec<_>, Vec<_>) =
+            self.roles.iter().partition(|it| it.role == "targets");
+        let targets = targets.first().map_or(top.targets_bytes(), |it| it.bytes());
         let mut reading = verify::Reading {
-            roots: vec![published.root_bytes.clone()],
-            timestamp: bytes(&self.timestamp, &published.timestamp_bytes),
-            snapshot: bytes(&self.snapshot, &published.snapshot_bytes),
-            targets: (!roles.is_empty())
-                .then(|| find("targets").unwrap_or(&published.targets_bytes).clone()),
-            delegated: roles.iter().filter(|(role, _)| role != "targets").cloned().collect(),
+            roots: vec![top.root_bytes.clone()],
+            timestamp: bytes(&self.timestamp, &top.timestamp_bytes),
+            snapshot: bytes(&self.snapshot, &top.snapshot_bytes),
+            targets: (!self.roles.is_empty()).then(|| targets.to_vec()),
+            delegated: delegated.iter().map(|it| (it.role.clone(), it.bytes().to_vec())).collect(),
         };
         if self.timestamp.is_none() {
             // Only the root is new: whether the rest is in its time is not this change's matter.
-            reading.roots.extend(self.root.iter().map(Document::to_bytes));
+            reading.roots.extend(self.root.iter().map(|it| it.bytes().to_vec()));
             return reading.roots_follow().map(|()| true).map_err(ChangeError::ReadBack);
         }
         let Some(root) = &self.root else {
             return reading.check(now).map(|()| true).map_err(ChangeError::ReadBack);
         };
         let is_bridged = reading.check(now).is_ok();
-        reading.roots.push(root.to_bytes());
+        reading.roots.push(root.bytes().to_vec());
         reading.check(now).map(|()| is_bridged).map_err(ChangeError::ReadBack)
     }
 
-    fn into_steps(self, repository: &Utf8Path, root_is_last: bool) -> Vec<Step> {
-        let write = |document: &Document| Step::Write {
-            path: repository.join(document.file_name()),
-            bytes: document.to_bytes(),
-        };
-        let root: Vec<_> = self.root.iter().map(write).collect();
-        let rest = self.roles.iter().chain(&self.snapshot).chain(&self.timestamp).map(write);
-        let rest: Vec<_> = rest.collect();
-        if root_is_last { [rest, root].concat() } else { [root, rest].concat() }
+    /// The files, in the order in which readers are to get them.
+    fn in_order(self, root_is_last: bool) -> Vec<Document> {
+        let rest = self.roles.into_iter().chain(self.snapshot).chain(self.timestamp);
+        if root_is_last {
+            rest.chain(self.root).collect()
+        } else {
+            self.root.into_iter().chain(rest).collect()
+        }
     }
 }
 
@@ -265,15 +278,14 @@ fn lacking(document: &Document, demands: &[Demand]) -> Option<ChangeError> {
 /// The names of metadata that cannot be given again: no version is ever two files.
 pub(super) struct Taken<'a> {
     repository: &'a Utf8Path,
-    logged: BTreeSet<String>,
+    logged: Logged,
 }
 
 impl<'a> Taken<'a> {
-    /// Those in `repository`, also of what an interrupted change left, and those of its `log`, which
+    /// Those in `repository`, also of what an interrupted change left, and those of its log, which
     /// knows what was thrown away since.
-    pub(super) fn of(repository: &'a Utf8Path, log: &Log) -> Result<Self, LogError> {
-        let logged = log.read()?.into_iter().flat_map(|entry| entry.files.into_keys());
-        Ok(Self { repository, logged: logged.collect() })
+    pub(super) fn of(repository: &'a Utf8Path, logged: Logged) -> Self {
+        Self { repository, logged }
     }
 
     /// The first version after `before` that is free.
@@ -281,7 +293,7 @@ impl<'a> Taken<'a> {
         let is_free = |version: NonZeroU64| {
             let name = format!("{version}.{role}.json");
             let is_there = || self.repository.join(&name).symlink_metadata().is_ok();
-            !self.logged.contains(&name) && !is_there()
+            !self.logged.has(&name) && !is_there()
         };
         let mut version = before.map_or(NonZeroU64::MIN, |it| it.saturating_add(1));
         while !is_free(version) {

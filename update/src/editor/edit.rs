@@ -2,12 +2,12 @@
 //! shows before anybody types a passphrase.
 
 use camino::Utf8PathBuf;
-use tough::schema::Targets;
+use tough::schema::{Root, Targets};
 
 use super::{
     ChangeError, add,
     change::Change,
-    published::Published,
+    published::{Current, Published},
     release::{self, Pausing, Rollout},
     roles::{self, Delegation, KeyChange},
     staging::StagedFile,
@@ -94,9 +94,15 @@ impl Edit {
     /// The change that this is now. `files` are those of the additions, in their order.
     pub(super) fn plan(
         &self,
-        published: &Published,
+        current: &Current,
         files: &[StagedFile],
     ) -> Result<Change, ChangeError> {
+        if let Self::Renew(role) = self
+            && let Some(change) = renew_online(role)
+        {
+            return Ok(change);
+        }
+        let published = current.published()?;
         match self {
             Self::Add(additions) => add::plan(published, additions, files),
             Self::Remove(names) => remove(published, names),
@@ -157,18 +163,25 @@ fn unlist(change: &mut Change, published: &Published, (role, name): (&str, &str)
     change.targets.insert(name.to_owned());
 }
 
+/// A new timestamp, or snapshot, over what is published: what it signs are versions, lengths and
+/// hashes, so nobody has to look into the metadata that they are of.
+fn renew_online(role: &str) -> Option<Change> {
+    let change = Change::new(format!("renew {role}"));
+    match TufRole::named(role)? {
+        TufRole::Timestamp => Some(Change { timestamp: true, ..change }),
+        TufRole::Snapshot => Some(Change { snapshot: true, ..change }),
+        TufRole::Root | TufRole::Targets => None,
+    }
+}
+
 fn renew(published: &Published, role: &str) -> Result<Change, ChangeError> {
     let mut change = Change::new(format!("renew {role}"));
-    match TufRole::named(role) {
-        Some(TufRole::Timestamp) => change.timestamp = true,
-        Some(TufRole::Snapshot) => change.snapshot = true,
-        Some(TufRole::Root) => drop(change.root_mut(published)),
-        Some(TufRole::Targets) | None => {
-            if published.role(role).is_none() {
-                return Err(ChangeError::NoSuchRole { role: role.to_owned() });
-            }
-            let _: &mut Targets = change.role_mut(published, role);
-        }
+    if TufRole::named(role) == Some(TufRole::Root) {
+        let _: &mut Root = change.root_mut(published);
+    } else if published.role(role).is_some() {
+        let _: &mut Targets = change.role_mut(published, role);
+    } else {
+        return Err(ChangeError::NoSuchRole { role: role.to_owned() });
     }
     Ok(change)
 }

@@ -8,13 +8,12 @@ use std::{
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tough::schema::{Root, Snapshot, Targets, Timestamp as TimestampRole};
 
 use super::{
     Editor, Expiries, Founding, KEYS_DIR, LOG_FILE, OpenError, REPOSITORY_DIR, TARGETS_DIR,
     authority::set_root_keys,
-    document::{Document, SPEC_VERSION, SignError, expiry, metafile},
+    document::{Document, SPEC_VERSION, SignError, expiry},
     log::{Log, LogError, NewEntry},
 };
 use crate::{
@@ -59,10 +58,10 @@ pub async fn init(
         files: BTreeMap::new(),
     };
     for document in new_keys.sign_nothing(expiries, now).await? {
-        let (name, bytes) = (document.file_name(), document.to_bytes());
+        let (name, file) = (document.file_name(), document.file());
         let path = new_repository.join(&name);
-        disk::replace(path.as_std_path(), &bytes, Access::World).map_err(written(&path))?;
-        entry.files.insert(name, hex::encode(Sha256::digest(&bytes)));
+        disk::replace(path.as_std_path(), &file.bytes, Access::World).map_err(written(&path))?;
+        entry.files.insert(name, file.digest());
     }
     Log::new(building.join(LOG_FILE)).append(entry)?;
     for name in [LOG_FILE, KEYS_DIR, REPOSITORY_DIR] {
@@ -128,14 +127,12 @@ impl NewKeys {
         let mut targets = Document::of("targets", &targets)?;
         targets.sign(&self.targets).await?;
         let mut snapshot = Snapshot::new(spec(), NonZeroU64::MIN, expiry(now, expiries.snapshot));
-        let listed = metafile(NonZeroU64::MIN, &targets.to_bytes());
-        snapshot.meta.insert("targets.json".to_owned(), listed);
+        snapshot.meta.insert("targets.json".to_owned(), targets.listed());
         let mut snapshot = Document::of("snapshot", &snapshot)?;
         snapshot.sign(&self.snapshot).await?;
         let mut timestamp =
             TimestampRole::new(spec(), NonZeroU64::MIN, expiry(now, expiries.timestamp));
-        let listed = metafile(NonZeroU64::MIN, &snapshot.to_bytes());
-        timestamp.meta.insert("snapshot.json".to_owned(), listed);
+        timestamp.meta.insert("snapshot.json".to_owned(), snapshot.listed());
         let mut timestamp = Document::of("timestamp", &timestamp)?;
         timestamp.sign(&self.timestamp).await?;
         Ok([root, targets, snapshot, timestamp])

@@ -4,15 +4,17 @@
 //! in the log, and the last entry may be of a change that was broken off.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Read, Seek, Write},
 };
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use super::top::Top;
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,22 +74,6 @@ impl Log {
         Ok(entries)
     }
 
-    /// Whether the log tells of everything in `repository`: every metadata file that its newest
-    /// state is made of must be in an entry, with the same content.
-    pub fn check(&self, repository: &Utf8Path, files: &[String]) -> Result<(), LogError> {
-        let entries = self.read()?;
-        for name in files {
-            let path = repository.join(name);
-            let bytes =
-                fs::read(&path).map_err(|source| LogError::Read { path: path.clone(), source })?;
-            let digest = hex::encode(Sha256::digest(bytes));
-            if !entries.iter().any(|entry| entry.files.get(name) == Some(&digest)) {
-                return Err(LogError::Unlogged { path });
-            }
-        }
-        Ok(())
-    }
-
     /// Writes an entry, durably. A line that an earlier one left half written goes: what it would
     /// have told of never began.
     pub(super) fn append(&self, entry: NewEntry) -> Result<(), LogError> {
@@ -115,6 +101,38 @@ impl Log {
             .and_then(|_| file.write_all(line.as_bytes()))
             .and_then(|()| file.sync_all())
             .map_err(failed)
+    }
+}
+
+/// What the log tells of: the SHA-256 of the metadata files, by their names. A name that was given
+/// twice has several.
+#[derive(Debug)]
+pub(super) struct Logged(BTreeMap<String, BTreeSet<String>>);
+
+impl Logged {
+    /// Reads `log`, whose chain must be whole.
+    pub(super) fn read(log: &Log) -> Result<Self, LogError> {
+        let mut files = BTreeMap::<_, BTreeSet<_>>::new();
+        for (name, digest) in log.read()?.into_iter().flat_map(|entry| entry.files) {
+            files.entry(name).or_default().insert(digest);
+        }
+        Ok(Self(files))
+    }
+
+    /// Whether the log tells of everything that is published: every metadata file that the newest
+    /// state is made of must be in an entry, with the content that was read.
+    pub(super) fn check(&self, top: &Top) -> Result<(), LogError> {
+        for (name, digest) in top.digests() {
+            if !self.0.get(&name).is_some_and(|it| it.contains(&digest)) {
+                return Err(LogError::Unlogged { path: top.dir.join(name) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an entry tells of a file called `name`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 }
 

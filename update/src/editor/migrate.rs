@@ -18,7 +18,7 @@ use super::{
     Editor, Expiries, KEYS_DIR, LOG_FILE, REPOSITORY_DIR, TARGETS_DIR,
     add::{published_as, tuf_name},
     authority::set_root_keys,
-    document::{Document, SPEC_VERSION, SignError, expiry, metafile, sha256_hashes},
+    document::{Document, MetadataFile, SPEC_VERSION, SignError, expiry, sha256_hashes},
     init::no_targets,
     log::{Log, NewEntry},
     published::Published,
@@ -126,7 +126,7 @@ fn files(old: &Old, documents: &[Document]) -> Vec<(String, Vec<u8>)> {
         let version = &old.snapshot["meta"][format!("{role}.json")]["version"];
         (format!("{version}.{role}.json"), bytes.clone())
     });
-    let new = documents.iter().map(|it| (it.file_name(), it.to_bytes()));
+    let new = documents.iter().map(|it| (it.file_name(), it.bytes().to_vec()));
     roots.chain(delegated).chain(new).collect()
 }
 
@@ -179,19 +179,18 @@ impl Heir {
         let spec = || SPEC_VERSION.to_owned();
         let mut snapshot =
             Snapshot::new(spec(), next(&old.snapshot), expiry(now, expiries.snapshot));
-        snapshot
-            .meta
-            .insert("targets.json".to_owned(), metafile(targets.version, &targets.to_bytes()));
+        snapshot.meta.insert("targets.json".to_owned(), targets.listed());
         for (role, bytes) in &old.delegated {
             let version = old.snapshot["meta"][format!("{role}.json")]["version"].as_u64();
             let version = version.and_then(NonZeroU64::new).unwrap_or(NonZeroU64::MIN);
-            snapshot.meta.insert(format!("{role}.json"), metafile(version, bytes));
+            snapshot
+                .meta
+                .insert(format!("{role}.json"), MetadataFile::new(bytes.clone()).listed(version));
         }
         let snapshot = self.signed(TufRole::Snapshot, Document::of("snapshot", &snapshot)?).await?;
         let expires = expiry(now, expiries.timestamp);
         let mut timestamp = TimestampRole::new(spec(), next(&old.timestamp), expires);
-        let listed = metafile(snapshot.version, &snapshot.to_bytes());
-        timestamp.meta.insert("snapshot.json".to_owned(), listed);
+        timestamp.meta.insert("snapshot.json".to_owned(), snapshot.listed());
         let timestamp =
             self.signed(TufRole::Timestamp, Document::of("timestamp", &timestamp)?).await?;
         let documents = vec![root, targets, snapshot, timestamp];
@@ -243,7 +242,8 @@ fn check(old: &Old, documents: &[Document], now: Timestamp) -> Result<(), Migrat
         return Err(MigrateError::NotStrict { problems });
     }
     let bytes = |role: &str| {
-        documents.iter().find(|it| it.role == role).map(Document::to_bytes).unwrap_or_default()
+        let document = documents.iter().find(|it| it.role == role);
+        document.map(|it| it.bytes().to_vec()).unwrap_or_default()
     };
     let reading = Reading {
         roots: old.roots.iter().cloned().chain([bytes("root")]).collect(),

@@ -220,7 +220,7 @@ fn root_is_last(
         roots: to.read(format!("{newest}.root.json").as_str().into())?.into_iter().collect(),
         timestamp: published.timestamp_bytes.clone(),
         snapshot: published.snapshot_bytes.clone(),
-        targets: Some(published.targets_bytes.clone()),
+        targets: Some(published.targets_bytes().to_vec()),
         delegated: Vec::new(),
     };
     Ok(reading.check(now).is_ok())

@@ -76,7 +76,7 @@ impl Pending {
         let top = (&parsed(dir, &trusted, "root")?, &parsed(dir, &trusted, "targets")?);
         check_trusted(dir, &trusted, top)?;
         let change = change_of(dir, &about, &documents)?;
-        let demands = change.demands(top.0, top.1);
+        let demands = change.demands(top.0, Some(top.1));
         Ok(Self { dir: dir.to_owned(), about, change, documents, demands, trusted })
     }
 
@@ -178,7 +178,7 @@ impl Pending {
         if self.about.roles.iter().any(|it| in_force(it) != self.about.base.get(it).copied()) {
             return Err(PendingError::Overtaken);
         }
-        let demands = self.change.demands(&published.root, &published.targets);
+        let demands = self.change.demands(&published.root, Some(&*published.targets));
         Ok(Draft { change: self.change, documents: self.documents, demands })
     }
 
@@ -229,7 +229,7 @@ impl Pending {
 
     fn save(&self) -> Result<(), PendingError> {
         for document in &self.documents {
-            write(&self.dir.join(format!("new.{}.json", document.role)), &document.to_bytes())?;
+            write(&self.dir.join(format!("new.{}.json", document.role)), document.bytes())?;
         }
         Ok(())
     }
@@ -257,6 +257,7 @@ impl Pending {
                 }
             }
         }
+        disk::sync_dir(dir.join(FILES).as_std_path()).map_err(failed)?;
         fs::rename(dir, to).map_err(failed)?;
         disk::sync_dir(parent).map_err(failed)
     }
@@ -265,10 +266,10 @@ impl Pending {
         let about = serde_json::to_vec_pretty(&self.about).expect("it is plain data");
         write(&dir.join(ABOUT), &about)?;
         for (role, document) in &self.trusted {
-            write(&dir.join(format!("trusted.{role}.json")), &document.to_bytes())?;
+            write(&dir.join(format!("trusted.{role}.json")), document.bytes())?;
         }
         for document in &self.documents {
-            write(&dir.join(format!("new.{}.json", document.role)), &document.to_bytes())?;
+            write(&dir.join(format!("new.{}.json", document.role)), document.bytes())?;
         }
         Ok(())
     }

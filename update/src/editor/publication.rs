@@ -1,10 +1,11 @@
 //! A signed change on its way to the readers.
 
-use std::{fs, io};
+use std::{collections::HashMap, fs, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{
+    STAGED_DIR,
     journal::Journal,
     log::{Log, LogError, NewEntry},
 };
@@ -50,7 +51,7 @@ impl Publication {
             if Some(index) == unreadable_from {
                 self.journal.begin(&self.steps[index..], &self.staged).map_err(noted)?;
             }
-            step.apply()?;
+            self.take(index, step)?;
         }
         if unreadable_from.is_some() {
             self.journal.end().map_err(noted)?;
@@ -61,13 +62,38 @@ impl Publication {
         Ok(self.done)
     }
 
-    /// Takes the first `count` steps, which are links, durably.
+    /// Takes the step `index`. Metadata that nobody reads of yet is durable with the last of it.
+    fn take(&self, index: usize, step: &Step) -> Result<(), PublishError> {
+        let next = self.steps.get(index + 1);
+        match step {
+            Step::Write { path, bytes }
+                if !step.is_seen() && next.is_some_and(|it| it.is_beside(path)) =>
+            {
+                put(path, bytes)
+                    .map_err(|source| PublishError::Write { path: path.clone(), source })
+            }
+            Step::Write { .. } | Step::Link { .. } => step.apply(),
+        }
+    }
+
+    /// Takes the first `count` steps, which are links, durably. A staged file that is not needed again
+    /// is moved, which is less work than a link and taking the file away.
     fn link_all(&self, count: usize) -> Result<(), PublishError> {
         let durable = Durable::of(count);
+        let mut last_use = HashMap::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            if let Step::Link { from, .. } = step
+                && from.parent() == Some(&self.staged)
+                && self.staged.file_name() == Some(STAGED_DIR)
+            {
+                last_use.insert(from, index);
+            }
+        }
         let mut last = None;
-        for step in &self.steps[..count] {
+        for (index, step) in self.steps[..count].iter().enumerate() {
             let Step::Link { from, to } = step else { continue };
-            link(from, to, durable)
+            let lay = if last_use.get(from) == Some(&index) { move_to } else { link };
+            lay(from, to, durable)
                 .map_err(|source| PublishError::Write { path: to.clone(), source })?;
             last = Some(to);
         }
@@ -119,6 +145,23 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether readers find it without anything that tells of it.
+    fn is_seen(&self) -> bool {
+        match self {
+            Self::Write { path, .. } => {
+                let name = path.file_name().unwrap_or_default();
+                name == "timestamp.json" || name.ends_with(".root.json")
+            }
+            Self::Link { .. } => false,
+        }
+    }
+
+    /// Whether it writes, in the folder of `path`, what nobody reads of yet.
+    fn is_beside(&self, path: &Utf8Path) -> bool {
+        let is_there = matches!(self, Self::Write { path: it, .. } if it.parent() == path.parent());
+        is_there && !self.is_seen()
+    }
+
     /// Takes this step, durably. Taking it again changes nothing.
     pub fn apply(&self) -> Result<(), PublishError> {
         match self {
@@ -164,8 +207,24 @@ fn remove(dir: &Utf8Path) -> io::Result<()> {
 }
 
 fn write(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+    put(path, bytes)?;
+    disk::sync_dir(disk::parent(path.as_std_path()))
+}
+
+fn put(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
     disk::make_dir(disk::parent(path.as_std_path()), Access::World)?;
-    disk::replace(path.as_std_path(), bytes, Access::World)
+    disk::put(path.as_std_path(), bytes, Access::World)
+}
+
+/// The same as [`link`], after which nothing is at `from`.
+fn move_to(from: &Utf8Path, to: &Utf8Path, durable: Durable) -> io::Result<()> {
+    let dir = disk::parent(to.as_std_path());
+    disk::make_dir(dir, Access::World)?;
+    match fs::rename(from, to) {
+        Ok(()) if durable == Durable::Together => Ok(()),
+        Ok(()) => disk::sync_dir(dir),
+        Err(_) => link(from, to, durable),
+    }
 }
 
 fn link(from: &Utf8Path, to: &Utf8Path, durable: Durable) -> io::Result<()> {

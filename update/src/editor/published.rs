@@ -1,111 +1,134 @@
 //! The repository as readers see it, verified.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs, io,
-    num::NonZeroU64,
-    sync::Arc,
+    ops::Deref,
+    sync::{Arc, OnceLock},
 };
 
-use super::{TARGETS_DIR, add::published_as};
-use crate::{
-    release::Release,
-    verify::{self, VerifyError},
-};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-
 use tough::{
     TargetName,
-    schema::{Metafile, Role, Root, Signed, Snapshot, Target, Targets, Timestamp},
+    schema::{Target, Targets},
 };
+
+use super::{
+    add::published_as,
+    authority::Authority,
+    signed::Unchecked,
+    top::{RoleFile, TARGETS, Top, checked, read},
+};
+use crate::{release::Release, verify::VerifyError};
+
+/// What is published now. Roles that list targets, which may list ten thousands, are looked into when
+/// somebody first asks: a timestamp is renewed without.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) top: Arc<Top>,
+    published: OnceLock<Arc<Published>>,
+    /// What was looked into before, which may be good still.
+    before: Option<Arc<Published>>,
+}
+
+impl Current {
+    /// Reads the metadata in `dir`, refusing what is not signed by the keys of the root: nobody is to
+    /// be made to sign what somebody else put there.
+    pub(super) fn read(dir: &Utf8Path) -> Result<Self, OpenError> {
+        Self::of(Top::read(dir, None)?, None)
+    }
+
+    /// The same as it is now. What has not changed is not read anew.
+    pub(super) fn read_again(self: &Arc<Self>) -> Result<Arc<Self>, OpenError> {
+        let top = Top::read(&self.top.dir, Some(&self.top))?;
+        if Arc::ptr_eq(&top, &self.top) {
+            return Ok(Arc::clone(self));
+        }
+        let before = self.published.get().or(self.before.as_ref()).cloned();
+        Self::of(top, before).map(Arc::new)
+    }
+
+    fn of(top: Arc<Top>, before: Option<Arc<Published>>) -> Result<Self, OpenError> {
+        let current = Self { top, published: OnceLock::new(), before };
+        // What no hash guards is guarded by its own signatures.
+        if !current.top.is_pinned() {
+            current.published()?;
+        }
+        Ok(current)
+    }
+
+    /// With the roles that list targets, each held against its signatures.
+    pub(super) fn published(&self) -> Result<&Arc<Published>, OpenError> {
+        if let Some(published) = self.published.get() {
+            return Ok(published);
+        }
+        let published = Arc::new(Published::of(Arc::clone(&self.top), self.before.as_deref())?);
+        Ok(self.published.get_or_init(|| published))
+    }
+}
 
 /// The newest metadata of each role.
 #[derive(Debug)]
 pub(super) struct Published {
-    dir: Utf8PathBuf,
-    pub(super) root_bytes: Vec<u8>,
-    pub(super) targets_bytes: Vec<u8>,
-    pub(super) snapshot_bytes: Vec<u8>,
-    pub(super) timestamp_bytes: Vec<u8>,
-    pub(super) root: Root,
+    top: Arc<Top>,
     pub(super) targets: Arc<Targets>,
     /// By the name of the role.
-    pub(super) delegated: BTreeMap<String, Targets>,
-    pub(super) snapshot: Snapshot,
-    pub(super) timestamp: Timestamp,
+    pub(super) delegated: BTreeMap<String, Arc<Targets>>,
+}
+
+impl Deref for Published {
+    type Target = Top;
+
+    fn deref(&self) -> &Top {
+        &self.top
+    }
 }
 
 impl Published {
-    /// Reads the metadata in `dir`, from the first root to the newest and from there down, refusing
-    /// what is not signed by the keys of the root: nobody is to be made to sign what somebody else
-    /// put there.
-    pub(super) fn read(dir: &Utf8Path) -> Result<Self, OpenError> {
-        Self::read_after(dir, None)
+    /// Reads the metadata in `dir`, all of it.
+    pub(super) fn read(dir: &Utf8Path) -> Result<Arc<Self>, OpenError> {
+        Current::read(dir)?.published().cloned()
     }
 
-    /// The same as it is now. What is long and has not changed is not read anew.
-    pub(super) fn read_again(&self) -> Result<Self, OpenError> {
-        Self::read_after(&self.dir, Some(self))
+    /// What was looked into `before`, and is the same file of the same signers, is still right.
+    fn of(top: Arc<Top>, before: Option<&Self>) -> Result<Self, OpenError> {
+        let before = before.filter(|it| it.root_bytes == top.root_bytes);
+        let file = listed(&top, TARGETS)?;
+        let targets = match before.filter(|it| it.is_same(TARGETS, file)) {
+            Some(before) => Arc::clone(&before.targets),
+            None => {
+                let targets: Targets = checked(&top.root, &file.path, &file.bytes)?;
+                Arc::new(as_listed(file, targets)?)
+            }
+        };
+        let before = before.filter(|it| Arc::ptr_eq(&it.targets, &targets));
+        let delegated = load_delegated(&top, &targets, before)?;
+        Ok(Self { top, targets, delegated })
     }
 
-    fn read_after(dir: &Utf8Path, before: Option<&Self>) -> Result<Self, OpenError> {
-        let newest = newest_version(dir, "root.json")?
-            .ok_or_else(|| OpenError::NoRepository { dir: dir.to_owned() })?;
-        let (root_bytes, root) = load_roots(dir, newest)?;
-        let (timestamp_bytes, timestamp): (_, Timestamp) =
-            load(&root, &dir.join("timestamp.json"), None)?;
-        let (snapshot_bytes, snapshot): (_, Snapshot) =
-            load_listed(&root, dir, (&timestamp.meta, "snapshot.json"))?;
-        let before = before.filter(|it| it.root_bytes == root_bytes);
-        let (targets_bytes, targets) = load_targets(&root, dir, &snapshot.meta, before)?;
-        let delegated = load_delegated(dir, &targets, &snapshot)?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            root_bytes,
-            targets_bytes,
-            snapshot_bytes,
-            timestamp_bytes,
-            root,
-            targets,
-            delegated,
-            snapshot,
-            timestamp,
-        })
-    }
-
-    /// Where the files of targets are.
-    pub(super) fn targets_dir(&self) -> Utf8PathBuf {
-        self.dir.join(TARGETS_DIR)
+    fn is_same(&self, name: &str, file: &RoleFile) -> bool {
+        self.files.get(name).is_some_and(|it| it.is_pinned() && it.listed == file.listed)
     }
 
     /// The metadata of `targets` or of a delegated role.
     pub(super) fn role(&self, name: &str) -> Option<&Targets> {
-        if name == "targets" { Some(&self.targets) } else { self.delegated.get(name) }
+        if name == "targets" {
+            Some(&self.targets)
+        } else {
+            self.delegated.get(name).map(|it| &**it)
+        }
     }
 
-    /// The last version of the metadata of a role that lists targets, even if it was revoked since.
-    pub(super) fn last_version(&self, name: &str) -> Option<NonZeroU64> {
-        let listed = self.snapshot.meta.get(&format!("{name}.json")).map(|it| it.version);
-        listed.max(self.role(name).map(|it| it.version))
-    }
-
-    /// The version of a `timestamp.json` that the keys of the newest root signed.
-    pub(super) fn signed_timestamp(&self, bytes: &[u8]) -> Option<NonZeroU64> {
-        let signed: Signed<Timestamp> = serde_json::from_slice(bytes).ok()?;
-        self.root.verify_role(&signed).ok().map(|()| signed.signed.version)
-    }
-
-    /// The file of a delegated role's metadata.
-    pub(super) fn delegated_file(&self, name: &str) -> Option<Utf8PathBuf> {
-        let targets = self.delegated.get(name)?;
-        Some(self.dir.join(format!("{}.{name}.json", targets.version)))
+    /// The metadata of a delegated role, as it is published.
+    pub(super) fn delegated_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.delegated.get(name)?;
+        self.files.get(&file_name(name)).map(|file| &file.bytes[..])
     }
 
     /// Every role that lists targets, as clients ask them.
     pub(super) fn roles(&self) -> impl Iterator<Item = (&str, &Targets)> {
-        let delegated = self.delegated.iter().map(|(name, targets)| (name.as_str(), targets));
+        let delegated = self.delegated.iter().map(|(name, targets)| (name.as_str(), &**targets));
         std::iter::once(("targets", &*self.targets)).chain(delegated)
     }
 
@@ -118,23 +141,12 @@ impl Published {
     /// The release manifest that is listed as `name`, if one is.
     pub(super) fn release(&self, name: &str) -> Result<Option<Release>, OpenError> {
         let Some((_, target)) = self.target(name) else { return Ok(None) };
-        let path = self.dir.join(TARGETS_DIR).join(published_as(name, &target.hashes.sha256));
+        let path = self.targets_dir().join(published_as(name, &target.hashes.sha256));
         let bytes = read(&path)?;
         if Sha256::digest(&bytes)[..] != target.hashes.sha256[..] {
             return Err(OpenError::Mismatch { path });
         }
         Release::from_json(&bytes).map(Some).map_err(|_| OpenError::Mismatch { path })
-    }
-
-    /// The names of the metadata files that the newest state is made of, with every root on the way
-    /// to it.
-    pub(super) fn files(&self) -> Vec<String> {
-        let roles = self.roles().map(|(name, targets)| format!("{}.{name}.json", targets.version));
-        let mut files: Vec<_> = roles.collect();
-        files.extend((1..=self.root.version.get()).map(|version| format!("{version}.root.json")));
-        files.push(format!("{}.snapshot.json", self.snapshot.version));
-        files.push("timestamp.json".to_owned());
-        files
     }
 }
 
@@ -229,125 +241,59 @@ impl OpenError {
     }
 }
 
-/// The root of version `newest`, reached from the first one step by step as readers reach it. That a
-/// root pleases itself says nothing: anybody can make one that lists our public keys.
-fn load_roots(dir: &Utf8Path, newest: u64) -> Result<(Vec<u8>, Root), OpenError> {
-    let mut before: Option<Vec<u8>> = None;
-    for version in 1..=newest {
-        let path = dir.join(format!("{version}.root.json"));
-        let bytes = read(&path)?;
-        let followed = match &before {
-            None => verify::check_first_root(&bytes),
-            Some(before) => verify::check_next_root(before, &bytes),
-        };
-        followed.map_err(|source| OpenError::Root { path, source })?;
-        before = Some(bytes);
-    }
-    let bytes = before.ok_or_else(|| OpenError::NoRepository { dir: dir.to_owned() })?;
-    let root: Signed<Root> = parse(&dir.join(format!("{newest}.root.json")), &bytes)?;
-    Ok((bytes, root.signed))
-}
-
-/// The targets metadata that `meta` lists. If it is what was verified `before` with the keys of the same root, it
-/// is still right.
-fn load_targets(
-    root: &Root,
-    dir: &Utf8Path,
-    meta: &HashMap<String, Metafile>,
-    before: Option<&Published>,
-) -> Result<(Vec<u8>, Arc<Targets>), OpenError> {
-    const NAME: &str = "targets.json";
-    if let (Some(before), Some(listed)) = (before, meta.get(NAME)) {
-        let path = dir.join(format!("{}.{NAME}", listed.version));
-        let bytes = read(&path)?;
-        if bytes == before.targets_bytes {
-            check_listed(&path, &bytes, (Some(listed), before.targets.version))?;
-            return Ok((bytes, Arc::clone(&before.targets)));
-        }
-    }
-    let (bytes, targets) = load_listed(root, dir, (meta, NAME))?;
-    Ok((bytes, Arc::new(targets)))
-}
-
-fn load_listed<T: Role + DeserializeOwned>(
-    root: &Root,
-    dir: &Utf8Path,
-    (meta, name): (&HashMap<String, Metafile>, &str),
-) -> Result<(Vec<u8>, T), OpenError> {
-    let listed = meta.get(name).ok_or_else(|| OpenError::Mismatch { path: dir.join(name) })?;
-    load(root, &dir.join(format!("{}.{name}", listed.version)), Some(listed))
-}
-
-fn load<T: Role + DeserializeOwned>(
-    root: &Root,
-    path: &Utf8Path,
-    listed: Option<&Metafile>,
-) -> Result<(Vec<u8>, T), OpenError> {
-    let bytes = read(path)?;
-    let signed: Signed<T> = parse(path, &bytes)?;
-    check_signed(root, &signed, path)?;
-    check_listed(path, &bytes, (listed, signed.signed.version()))?;
-    Ok((bytes, signed.signed))
-}
-
 /// The metadata of every role that `targets` delegates to. One that the snapshot does not list was
 /// never published.
 fn load_delegated(
-    dir: &Utf8Path,
+    top: &Top,
     targets: &Targets,
-    snapshot: &Snapshot,
-) -> Result<BTreeMap<String, Targets>, OpenError> {
+    before: Option<&Published>,
+) -> Result<BTreeMap<String, Arc<Targets>>, OpenError> {
     let mut loaded = BTreeMap::new();
     let Some(delegations) = &targets.delegations else { return Ok(loaded) };
     for role in &delegations.roles {
-        let Some(listed) = snapshot.meta.get(&format!("{}.json", role.name)) else { continue };
-        let path = dir.join(format!("{}.{}.json", listed.version, role.name));
-        let bytes = read(&path)?;
-        let signed: Signed<Targets> = parse(&path, &bytes)?;
-        delegations.verify_role(&signed, &role.name).map_err(|source| OpenError::Unsigned {
-            path: path.clone(),
-            source: Box::new(source),
-        })?;
-        check_listed(&path, &bytes, (Some(listed), signed.signed.version))?;
-        loaded.insert(role.name.clone(), signed.signed);
+        let name = file_name(&role.name);
+        if !top.snapshot.meta.contains_key(&name) {
+            continue;
+        }
+        let file = listed(top, &name)?;
+        let same =
+            before.filter(|it| it.is_same(&name, file)).and_then(|it| it.delegated.get(&role.name));
+        let targets = match same {
+            Some(targets) => Arc::clone(targets),
+            None => {
+                let authority = Authority::of_delegation(Some(delegations), &role.name);
+                let targets = Unchecked::parse(&file.path, &file.bytes)?
+                    .signed_by(&authority, |it| delegations.verify_role(it, &role.name))?;
+                Arc::new(as_listed(file, targets)?)
+            }
+        };
+        loaded.insert(role.name.clone(), targets);
     }
     Ok(loaded)
 }
 
-fn check_listed(
-    path: &Utf8Path,
-    bytes: &[u8],
-    (listed, version): (Option<&Metafile>, NonZeroU64),
-) -> Result<(), OpenError> {
-    let fits = |listed: &Metafile| {
-        listed.version == version
-            && listed.length.is_none_or(|length| length == bytes.len() as u64)
-            && listed
-                .hashes
-                .as_ref()
-                .is_none_or(|hashes| hashes.sha256[..] == Sha256::digest(bytes)[..])
-    };
-    if listed.is_none_or(fits) {
-        Ok(())
-    } else {
-        Err(OpenError::Mismatch { path: path.to_owned() })
+/// The file that the snapshot lists as `name`.
+fn listed<'a>(top: &'a Top, name: &str) -> Result<&'a RoleFile, OpenError> {
+    match (top.files.get(name), top.snapshot.meta.get(name)) {
+        (Some(file), _) => Ok(file),
+        (None, Some(listed)) => {
+            let path = top.dir.join(format!("{}.{name}", listed.version));
+            Err(OpenError::Read { path, source: io::ErrorKind::NotFound.into() })
+        }
+        (None, None) => Err(OpenError::Mismatch { path: top.dir.join(name) }),
     }
 }
 
-fn read(path: &Utf8Path) -> Result<Vec<u8>, OpenError> {
-    fs::read(path).map_err(|source| OpenError::Read { path: path.to_owned(), source })
+/// What was in `file`, if that is the file that the snapshot lists.
+fn as_listed(file: &RoleFile, targets: Targets) -> Result<Targets, OpenError> {
+    if file.is_listed() && targets.version == file.listed.version {
+        Ok(targets)
+    } else {
+        Err(OpenError::Mismatch { path: file.path.clone() })
+    }
 }
 
-fn parse<T: DeserializeOwned>(path: &Utf8Path, bytes: &[u8]) -> Result<T, OpenError> {
-    serde_json::from_slice(bytes)
-        .map_err(|source| OpenError::Malformed { path: path.to_owned(), source })
-}
-
-fn check_signed<T: Role>(
-    root: &Root,
-    signed: &Signed<T>,
-    path: &Utf8Path,
-) -> Result<(), OpenError> {
-    root.verify_role(signed)
-        .map_err(|source| OpenError::Unsigned { path: path.to_owned(), source: Box::new(source) })
+/// The name under which the snapshot lists the metadata of a role.
+fn file_name(role: &str) -> String {
+    format!("{role}.json")
 }

@@ -74,10 +74,23 @@ pub(super) fn stage(
     let unreadable = |source| AdditionProblem::Unreadable { file: addition.file.clone(), source };
     let (mut source, about) = open(addition)?;
     let modified = about.modified().ok().and_then(|it| Timestamp::try_from(it).ok());
-    let copy = copy_hashing(&mut source, staged).map_err(unreadable)?;
-    check_kind(addition, copy.length, copy.first)?;
+    let (head, is_all) = read_head(&mut source, about.len()).map_err(unreadable)?;
+    let copy = if is_all {
+        HashedCopy {
+            content: None,
+            sha256: Sha256::digest(&head).into(),
+            length: head.len() as u64,
+        }
+    } else {
+        copy_hashing(&head, &mut source, staged).map_err(unreadable)?
+    };
+    check_kind(addition, copy.length, head.first_chunk().copied().unwrap_or_default())?;
     let path = staged.join(hex::encode(copy.sha256));
-    let kept = disk::keep(copy.file, path.as_std_path(), (Access::World, durable));
+    let how = (Access::World, durable);
+    let kept = match copy.content {
+        None => disk::create(path.as_std_path(), &head, how),
+        Some(file) => disk::keep(file, path.as_std_path(), how),
+    };
     kept.map_err(unreadable)?;
     let modified = modified.and_then(|it| Timestamp::from_second(it.as_second()).ok());
     let compressed = if addition.is_compressed && !is_archive(addition) {
@@ -122,23 +135,36 @@ fn is_archive(addition: &Addition) -> bool {
 }
 
 struct HashedCopy {
-    file: NamedTempFile,
+    /// None, if it is in memory.
+    content: Option<NamedTempFile>,
     sha256: [u8; 32],
     length: u64,
-    first: [u8; 2],
 }
 
-fn copy_hashing(source: &mut dyn Read, staged: &Utf8Path) -> io::Result<HashedCopy> {
+/// So much of a file is read at a time.
+const PIECE: u64 = 256 * 1024;
+
+/// The first piece of a file that is said to have `length` bytes, and whether that is all of it.
+fn read_head(source: &mut fs::File, length: u64) -> io::Result<(Vec<u8>, bool)> {
+    let mut head = Vec::new();
+    // One byte more than there should be, to see the end.
+    let limit = length.saturating_add(1).min(PIECE);
+    head.reserve_exact(usize::try_from(limit).map_err(io::Error::other)?);
+    let read = source.take(limit).read_to_end(&mut head)?;
+    Ok((head, (read as u64) < limit))
+}
+
+/// Copies `head` and what follows in `source`.
+fn copy_hashing(head: &[u8], source: &mut dyn Read, staged: &Utf8Path) -> io::Result<HashedCopy> {
     let mut file = NamedTempFile::new_in(staged)?;
-    let (mut hasher, mut length, mut first) = (Sha256::new(), 0_u64, [0; 2]);
-    let mut buffer = vec![0; 256 * 1024];
+    let (mut hasher, mut length) = (Sha256::new_with_prefix(head), head.len() as u64);
+    file.write_all(head)?;
+    let mut buffer = vec![0; usize::try_from(PIECE).map_err(io::Error::other)?];
     loop {
         let read = source.read(&mut buffer)?;
         if read == 0 {
-            return Ok(HashedCopy { file, sha256: hasher.finalize().into(), length, first });
-        }
-        if length == 0 && read >= 2 {
-            first.copy_from_slice(&buffer[..2]);
+            let sha256 = hasher.finalize().into();
+            return Ok(HashedCopy { content: Some(file), sha256, length });
         }
         hasher.update(&buffer[..read]);
         file.write_all(&buffer[..read])?;

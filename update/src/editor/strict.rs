@@ -47,10 +47,10 @@ impl Rules {
     fn check_targets(&mut self, signed: &Value) {
         for (name, target) in object(&signed["targets"]) {
             let hash = target["hashes"]["sha256"].as_str().unwrap_or_default();
-            self.demand(hash.len() == 64, &format!("no SHA-256 of `{name}`"));
+            self.demand(hash.len() == 64, format_args!("no SHA-256 of `{name}`"));
             let custom = target.get("custom");
             let is_filled = custom.is_none_or(|it| it.as_object().is_some_and(|it| !it.is_empty()));
-            self.demand(is_filled, &format!("an empty `custom` of `{name}`"));
+            self.demand(is_filled, format_args!("an empty `custom` of `{name}`"));
         }
         let Some(delegations) = signed.get("delegations") else { return };
         self.demand(only(delegations, &["keys", "roles"]), "an unknown field of delegations");
@@ -73,14 +73,14 @@ impl Rules {
             let is_plain = only(key, &["keytype", "scheme", "keyval"])
                 && only(&key["keyval"], &["public"])
                 && matches!(key["keytype"].as_str(), Some("ed25519" | "ecdsa" | "rsa"));
-            self.demand(is_plain && schemes.contains(&scheme), &format!("an unusual key {id}"));
+            self.demand(is_plain && schemes.contains(&scheme), format_args!("an unusual key {id}"));
             let canonical = crate::verify::canonical(key).unwrap_or_default();
             let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(canonical));
-            self.demand(hash == *id, &format!("a key with another id than its hash, {id}"));
+            self.demand(hash == *id, format_args!("a key with another id than its hash, {id}"));
         }
     }
 
-    fn demand(&mut self, holds: bool, problem: &str) {
+    fn demand(&mut self, holds: bool, problem: impl std::fmt::Display) {
         if !holds {
             self.problems.push(format!("the {} metadata has {problem}", self.kind));
         }

@@ -17,7 +17,7 @@ use crate::{
 
 /// Where the server has the file of `orbit/linux/stable/orbit`.
 fn stable_file(fixture: &Fixture) -> String {
-    let status = fixture.editor.status(now());
+    let status = fixture.editor.status(now()).unwrap();
     let stable = status.targets.iter().find(|it| it.name == "orbit/linux/stable/orbit").unwrap();
     format!("targets/orbit/linux/stable/{}.orbit", stable.sha256)
 }
@@ -302,7 +302,7 @@ async fn a_key_that_was_revoked_signs_nothing_more() {
     let keys = fixture.editor.keys();
     let old = fs::read(fixture.editor.repository_dir().join("timestamp.json")).unwrap();
     let new = keys.generate("timestamp-2", Algorithm::Ed25519, &passphrase()).unwrap();
-    let revoked = fixture.editor.status(now()).roles.last().unwrap().keys.clone();
+    let revoked = fixture.editor.status(now()).unwrap().roles.last().unwrap().keys.clone();
     let change = KeyChange {
         role: "timestamp".to_owned(),
         add: vec![new.public()],

@@ -45,7 +45,7 @@ async fn a_renewed_timestamp_is_all_that_is_new() {
     let before: Vec<_> = fs::read_dir(fixture.editor.repository_dir()).unwrap().collect();
     let keys = fixture.keys();
     let only = keys.iter().filter(|key| {
-        let timestamp = fixture.editor.status(now()).roles.last().unwrap().keys.clone();
+        let timestamp = fixture.editor.status(now()).unwrap().roles.last().unwrap().keys.clone();
         timestamp.contains(&key.public().id())
     });
     assert_eq!(only.count(), 1);
@@ -148,7 +148,7 @@ async fn a_removed_target_is_gone_for_readers_and_its_file_stays_for_earlier_one
 async fn status_warns_before_the_end() {
     let fixture = Fixture::with_orbit().await;
     let expiring = |days| {
-        let status = fixture.editor.status(days_later(days)).roles;
+        let status = fixture.editor.status(days_later(days)).unwrap().roles;
         let soon = status.into_iter().filter(|it| it.state != Freshness::Valid);
         soon.map(|it| format!("{} {:?}", it.role, it.state)).collect::<Vec<_>>()
     };
@@ -218,7 +218,7 @@ async fn an_audit_finds_what_a_client_would_stumble_over() {
     let dir = fixture.editor.repository_dir().to_owned();
     let found = audit(&dir, now()).await.unwrap();
     assert_eq!((found.problems.len(), found.targets, found.bytes), (0, 3, 16 + 2 * 17));
-    let status = fixture.editor.status(now());
+    let status = fixture.editor.status(now()).unwrap();
     let file = |name: &str| {
         let target = status.targets.iter().find(|it| it.name == name).unwrap();
         let (parent, _) = name.rsplit_once('/').unwrap();

@@ -83,7 +83,7 @@ async fn python_tuf_and_tuf_js_and_tough_read_one_repository_from_its_first_root
     let fixture = hard_to_read().await;
     let dir = fixture.editor.repository_dir();
     assert!(dir.join("3.root.json").is_file() && !dir.join("4.root.json").exists());
-    let status = fixture.editor.status(now());
+    let status = fixture.editor.status(now()).unwrap();
     let listed: BTreeMap<_, _> =
         status.targets.into_iter().map(|it| (it.name, it.sha256)).collect();
     assert_eq!(listed.len(), 6, "{listed:?}");

@@ -31,7 +31,7 @@ async fn compressed() -> (Fixture, String) {
 
 /// Where a target's file is published.
 fn file_of(fixture: &Fixture, name: &str) -> Option<String> {
-    let status = fixture.editor.status(now());
+    let status = fixture.editor.status(now()).unwrap();
     let target = status.targets.iter().find(|it| it.name == name)?;
     let (dir, file) = name.rsplit_once('/').unwrap();
     Some(format!("targets/{dir}/{}.{file}", target.sha256))

@@ -31,13 +31,13 @@ async fn python_tuf_reads_our_repository() {
     let server = Server::start(fixture.editor.repository_dir()).await;
     let (root, out) = (fixture.editor.repository_dir().join("1.root.json"), fixture.path("python"));
     let names: Vec<_> =
-        fixture.editor.status(now()).targets.into_iter().map(|it| it.name).collect();
+        fixture.editor.status(now()).unwrap().targets.into_iter().map(|it| it.name).collect();
     assert_eq!(names.len(), 5);
     let moment = now().to_string();
     let mut args = vec![root.as_str(), server.url(), out.as_str(), &moment];
     args.extend(names.iter().map(String::as_str));
     let printed = python::run("read_repository.py", &args).await.unwrap();
-    for target in fixture.editor.status(now()).targets {
+    for target in fixture.editor.status(now()).unwrap().targets {
         let line = printed
             .lines()
             .find(|line| line.starts_with(&format!("{} {}", target.name, target.sha256)));

@@ -24,3 +24,4 @@ mod server;
 mod staged;
 mod tls;
 mod variants;
+mod work;

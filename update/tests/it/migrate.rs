@@ -99,7 +99,7 @@ fn unlocked(editor: &Editor) -> Vec<update::SigningKey> {
 async fn whoever_pinned_the_root_of_go_tuf_goes_on() {
     let old = Old::of_go_tuf(&["old"]).await;
     let mut editor = old.migrate(&ALL).await.unwrap();
-    let status = editor.status(now());
+    let status = editor.status(now()).unwrap();
     let versions: Vec<_> =
         status.roles.iter().map(|it| (it.role.as_str(), it.version, it.keys.len())).collect();
     let expected = [("root", 3, 1), ("targets", 8, 1), ("snapshot", 9, 1), ("timestamp", 10, 1)];
@@ -131,7 +131,7 @@ async fn without_the_roots_key_nobody_would_follow_and_other_keys_are_replaced()
     assert!(!old.path("tuf").exists());
     let before = old.keys(&["timestamp.json"])[0].public().id();
     let editor = old.migrate(&["root.json", "targets.json", "snapshot.json"]).await.unwrap();
-    let timestamp = editor.status(now()).roles.pop().unwrap();
+    let timestamp = editor.status(now()).unwrap().roles.pop().unwrap();
     assert!(timestamp.role == TufRole::Timestamp.as_str() && timestamp.keys != [before]);
     old.python_reads(editor.repository_dir(), &TARGETS).await.unwrap();
     let error = old.migrate(&ALL).await.unwrap_err();

@@ -62,7 +62,7 @@ async fn first_seen(fixture: &Fixture, www: &Utf8Path) -> String {
 async fn rotate_timestamp(fixture: &mut Fixture) {
     let keys = fixture.editor.keys();
     let new = keys.generate("timestamp-2", Algorithm::Ed25519, &passphrase()).unwrap();
-    let status = fixture.editor.status(now());
+    let status = fixture.editor.status(now()).unwrap();
     let old = status.roles.last().unwrap().keys[0].clone();
     let change = update::editor::KeyChange {
         role: "timestamp".to_owned(),

@@ -45,7 +45,7 @@ async fn patched() -> (Fixture, String) {
 
 /// Where the patches are that are listed.
 fn patches(fixture: &Fixture) -> Vec<String> {
-    let listed = fixture.editor.status(now()).targets.into_iter();
+    let listed = fixture.editor.status(now()).unwrap().targets.into_iter();
     let patches = listed.filter(|it| it.name.ends_with(".patch"));
     let place = |name: &str, sha256: &str| {
         let (dir, file) = name.rsplit_once('/').unwrap();

@@ -36,7 +36,7 @@ async fn init_refuses_what_is_there_and_touches_nothing() {
 #[tokio::test]
 async fn status_tells_versions_expiries_and_targets() {
     let fixture = Fixture::with_orbit().await;
-    let status = fixture.editor.status(now());
+    let status = fixture.editor.status(now()).unwrap();
     let roles: Vec<_> = status
         .roles
         .iter()
@@ -72,6 +72,7 @@ async fn adding_again_with_a_tag_promotes() {
         fixture
             .editor
             .status(now())
+            .unwrap()
             .targets
             .iter()
             .find(|it| it.name == name)

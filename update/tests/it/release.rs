@@ -28,7 +28,7 @@ fn promotion(waves: Vec<Wave>) -> Edit {
 
 /// The manifest of orbit for Linux on `stable`, as its file.
 fn manifest(fixture: &Fixture) -> Release {
-    let status = fixture.editor.status(now());
+    let status = fixture.editor.status(now()).unwrap();
     let name = "orbit/linux/stable/release.json";
     let target = status.targets.iter().find(|it| it.name == name).unwrap();
     let file = format!("targets/orbit/linux/stable/{}.release.json", target.sha256);

@@ -39,7 +39,7 @@ pub(crate) fn replace(role: &str, old: &str, new: PublicKey) -> KeyChange {
 }
 
 pub(crate) fn key_ids(fixture: &Fixture, role: &str) -> Vec<String> {
-    let roles = fixture.editor.status(now()).roles;
+    let roles = fixture.editor.status(now()).unwrap().roles;
     roles.into_iter().find(|it| it.role == role).unwrap().keys
 }
 
@@ -139,7 +139,7 @@ async fn readers_who_were_led_too_far_come_back() {
     );
     publication.publish().unwrap();
     fixture.editor = Editor::open(&fixture.path("tuf")).unwrap();
-    let timestamp = fixture.editor.status(now()).roles.pop().unwrap();
+    let timestamp = fixture.editor.status(now()).unwrap().roles.pop().unwrap();
     assert_eq!((timestamp.role.as_str(), timestamp.version), ("timestamp", 1));
     let mut reader = fixture.reader(fixture.published());
     assert_eq!(fetch_stable(&mut reader).await.unwrap().version, "1.0.0");
@@ -175,7 +175,7 @@ async fn a_change_of_keys_that_is_broken_off_is_finished_by_whoever_comes_next()
     fs::write(&journal, text).unwrap();
     let mut editor = Editor::open(&dir).unwrap();
     assert!(!journal.exists());
-    assert_eq!(editor.status(now()).roles.pop().unwrap().keys, [new.id()]);
+    assert_eq!(editor.status(now()).unwrap().roles.pop().unwrap().keys, [new.id()]);
     editor.check_log().unwrap();
     editor.apply(&Edit::Renew("timestamp".to_owned()), &terms(&keys)).await.unwrap();
     python_reads(&fixture, &["orbit/linux/stable/orbit"]).await;
@@ -249,7 +249,7 @@ async fn a_component_has_signers_of_its_own() {
     });
     fixture.editor.apply(&edit, &terms(&all_keys(&fixture))).await.unwrap();
     let owner = |fixture: &Fixture, name: &str| {
-        let targets = fixture.editor.status(now()).targets;
+        let targets = fixture.editor.status(now()).unwrap().targets;
         targets.into_iter().find(|it| it.name == name).unwrap().role
     };
     assert_eq!(owner(&fixture, "osqueryd/linux/5.9.1/osqueryd"), "osquery");

@@ -158,8 +158,8 @@ fn show(
     only: Option<&KeyName>,
     (output, session): (Output, &Session),
 ) -> anyhow::Result<()> {
-    let roles = Editor::open(&folder.path.path).map(|it| it.status(now()).roles);
-    let roles = roles.unwrap_or_default();
+    let roles = Editor::open(&folder.path.path).and_then(|it| it.status(now()));
+    let roles = roles.map(|it| it.roles).unwrap_or_default();
     let keys =
         folder.dir().list()?.into_iter().filter(|it| only.is_none_or(|only| *only == it.name));
     let shown = keys.map(|key| {

@@ -14,7 +14,7 @@ use wire::settings::parse_duration;
 
 use super::{
     bucket,
-    signing::{ChangeArgs, PathArgs, carry_out, is_far, open},
+    signing::{ChangeArgs, PathArgs, carry_out, carry_out_in, is_far, open},
 };
 use crate::{
     bucket::{BucketArgs, is_address},
@@ -245,14 +245,14 @@ pub(crate) async fn renew_one(args: RenewOneArgs, session: &Session) -> anyhow::
 
 pub(crate) async fn renew(role: &str, args: RenewArgs, session: &Session) -> anyhow::Result<()> {
     let edit = Edit::Renew(role.to_owned());
+    let editor = open(&args.change.path.path)?;
     if let Some(within) = args.if_within {
-        let status = open(&args.change.path.path)?.status(now());
-        let found = status.roles.iter().find(|it| it.role == role);
-        let found = found.ok_or_else(|| Stop::usage(format!("there is no role `{role}`")))?;
-        if is_far(found.expires, within) {
-            session.shell.note(format!("the {role} metadata is valid until {}", found.expires));
+        let expires = editor.expiry(role)?;
+        let expires = expires.ok_or_else(|| Stop::usage(format!("there is no role `{role}`")))?;
+        if is_far(expires, within) {
+            session.shell.note(format!("the {role} metadata is valid until {expires}"));
             return Ok(());
         }
     }
-    carry_out(&edit, &args.change, session).await
+    carry_out_in(editor, (&edit, Vec::new()), &args.change, session).await
 }

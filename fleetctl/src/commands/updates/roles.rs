@@ -10,7 +10,7 @@ use update::{
     keys::{Algorithm, NewKey},
 };
 
-use super::signing::{ChangeArgs, PathArgs, carry_out, carry_out_with, open};
+use super::signing::{ChangeArgs, PathArgs, carry_out, carry_out_in, open};
 use crate::{commands::expiry::now, exit::Stop, flags::Output, output::Table, session::Session};
 
 #[derive(Debug, Subcommand)]
@@ -159,7 +159,7 @@ pub(crate) async fn run(command: RolesCommand, session: &Session) -> anyhow::Res
 }
 
 fn list(args: &ListArgs, session: &Session) -> anyhow::Result<()> {
-    let roles = open(&args.path.path)?.status(now()).roles;
+    let roles = open(&args.path.path)?.status(now())?.roles;
     session.shell.data(args.output.format, &roles, |roles| {
         let rows = roles.iter().flat_map(|role| {
             role.keys.iter().map(|id| {
@@ -194,7 +194,7 @@ fn read_keys(files: &[Utf8PathBuf]) -> Result<Vec<PublicKey>, Stop> {
 
 pub(crate) async fn rotate(args: RotateArgs, session: &Session) -> anyhow::Result<()> {
     let editor = open(&args.change.path.path)?;
-    let roles = editor.status(now()).roles;
+    let roles = editor.status(now())?.roles;
     let mut replaced = vec![(args.role.as_str(), args.key.as_deref())];
     if args.compromised && args.role != "root" {
         let below = ["snapshot", "timestamp"].into_iter().filter(|it| *it != args.role);
@@ -212,7 +212,7 @@ pub(crate) async fn rotate(args: RotateArgs, session: &Session) -> anyhow::Resul
     }
     // New keys of the root are reason enough: its readers drop nothing for them.
     let edit = Edit::SetKeys { changes, is_compromised: args.compromised && args.role != "root" };
-    carry_out_with(&edit, new, &args.change, session).await
+    carry_out_in(editor, (&edit, new), &args.change, session).await
 }
 
 /// What to take from `role`: the key asked for, or its only one.

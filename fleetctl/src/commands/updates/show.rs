@@ -72,7 +72,7 @@ pub(crate) struct GcArgs {
 
 /// Exit code 1: something is to be signed, which a scheduled job should tell somebody.
 pub(crate) fn status(args: &StatusArgs, session: &Session) -> anyhow::Result<()> {
-    let status = open(&args.path.path)?.status(now());
+    let status = open(&args.path.path)?.status(now())?;
     session.shell.data(args.output.format, &status, status_table)?;
     if status.roles.iter().any(|it| it.state != Freshness::Valid) {
         return Err(Stop::Reported.into());

@@ -82,17 +82,17 @@ pub(crate) async fn carry_out(
     args: &ChangeArgs,
     session: &Session,
 ) -> anyhow::Result<()> {
-    carry_out_with(edit, Vec::new(), args, session).await
+    carry_out_in(open(&args.path.path)?, (edit, Vec::new()), args, session).await
 }
 
-/// The same with keys that `edit` brings in. They are kept once nothing else is in the way.
-pub(crate) async fn carry_out_with(
-    edit: &Edit,
-    new: Vec<NewKey>,
+/// The same in a repository that is open already, with keys that `edit` brings in. They are kept once
+/// nothing else is in the way.
+pub(crate) async fn carry_out_in(
+    mut editor: Editor,
+    (edit, new): (&Edit, Vec<NewKey>),
     args: &ChangeArgs,
     session: &Session,
 ) -> anyhow::Result<()> {
-    let mut editor = open(&args.path.path)?;
     let needs = editor.check(edit).map_err(refused)?;
     let who = args.keys.who();
     if args.stage {

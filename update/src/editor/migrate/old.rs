@@ -11,7 +11,7 @@ use super::MigrateError;
 use crate::{
     keys::{PublicKey, TufRole},
     repository::targets_of,
-    verify::{self, Reading},
+    verify::{Reading, RootChain},
 };
 
 /// The newest metadata, verified. Whether it expired does not matter.
@@ -129,7 +129,7 @@ fn plain_key(key: &Value) -> Option<PublicKey> {
 }
 
 fn roots(dir: &Utf8Path) -> Result<Vec<Vec<u8>>, MigrateError> {
-    let mut roots: Vec<Vec<u8>> = Vec::new();
+    let (mut chain, mut roots) = (RootChain::default(), Vec::<Vec<u8>>::new());
     loop {
         let path = dir.join(format!("{}.root.json", roots.len() + 1));
         let bytes = match fs::read(&path) {
@@ -139,11 +139,9 @@ fn roots(dir: &Utf8Path) -> Result<Vec<Vec<u8>>, MigrateError> {
             }
             Err(source) => return Err(MigrateError::Read { path, source }),
         };
-        let followed = match roots.last() {
-            None => verify::check_first_root(&bytes),
-            Some(before) => verify::check_next_root(before, &bytes),
-        };
-        followed.map_err(|source| MigrateError::Refused { dir: dir.to_owned(), source })?;
+        chain
+            .follow(&bytes)
+            .map_err(|source| MigrateError::Refused { dir: dir.to_owned(), source })?;
         roots.push(bytes);
     }
 }

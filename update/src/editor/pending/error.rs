@@ -4,7 +4,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 
-use crate::editor::SignError;
+use crate::editor::{OpenError, SignError};
 
 /// Why a change that waits cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,9 @@ pub enum PendingError {
     /// Other metadata was published meanwhile in place of what it replaces.
     #[error("the metadata that the change replaces was changed since it was made")]
     Overtaken,
+    /// What is published cannot be read, or is not to be trusted.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// It cannot be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -74,6 +77,7 @@ impl PendingError {
             Self::Exists { dir } if dir.file_name() == Some("change") => Some(
                 "apply or cancel the open change first: `fleetctl updates change show`".to_owned(),
             ),
+            Self::Open(error) => error.help(),
             Self::NoChange { .. } => {
                 Some("`--stage` on a command that changes the repository opens one".to_owned())
             }

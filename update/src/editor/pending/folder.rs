@@ -139,12 +139,11 @@ pub(super) fn trusted(
 ) -> Result<BTreeMap<String, Document>, PendingError> {
     let mut trusted = BTreeMap::new();
     trusted.insert("root".to_owned(), Document::from_bytes("root", &published.root_bytes)?);
-    trusted
-        .insert("targets".to_owned(), Document::from_bytes("targets", &published.targets_bytes)?);
+    let targets = Document::from_bytes("targets", published.targets_bytes())?;
+    trusted.insert("targets".to_owned(), targets);
     for document in documents {
-        if let Some(path) = published.delegated_file(&document.role) {
-            let bytes = read(&path)?;
-            trusted.insert(document.role.clone(), Document::from_bytes(&document.role, &bytes)?);
+        if let Some(bytes) = published.delegated_bytes(&document.role) {
+            trusted.insert(document.role.clone(), Document::from_bytes(&document.role, bytes)?);
         }
     }
     Ok(trusted)
@@ -162,7 +161,7 @@ pub(super) fn check_trusted(
             None => Authority::of_delegation(targets.delegations.as_ref(), role),
         };
         let is_fine = if role == "root" {
-            verify::check_root(&document.to_bytes()).is_ok()
+            verify::check_root(document.bytes()).is_ok()
         } else {
             document.satisfies(&authority)
         };

@@ -1,0 +1,91 @@
+//! Metadata files, looked into and held against the keys that count.
+
+use camino::Utf8Path;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use tough::schema::{self, Role, Signature, Signed};
+
+use super::{OpenError, authority::Authority};
+use crate::verify;
+
+/// A metadata file whose signatures nobody has checked. What is signed was looked into once.
+pub(super) struct Unchecked<'a, T> {
+    path: &'a Utf8Path,
+    /// What is signed, as it is written.
+    text: &'a str,
+    file: Signed<T>,
+}
+
+#[derive(Deserialize)]
+struct File<'a> {
+    #[serde(borrow)]
+    signed: &'a RawValue,
+    signatures: Vec<Signature>,
+}
+
+impl<'a, T: Role + DeserializeOwned> Unchecked<'a, T> {
+    /// What is in the file at `path`, `bytes`.
+    pub(super) fn parse(path: &'a Utf8Path, bytes: &'a [u8]) -> Result<Self, OpenError> {
+        tracing::debug!(%path, "metadata is looked into");
+        let malformed = |source| OpenError::Malformed { path: path.to_owned(), source };
+        let File { signed, signatures } = serde_json::from_slice(bytes).map_err(malformed)?;
+        let text = signed.get();
+        let signed = serde_json::from_str(text).map_err(malformed)?;
+        Ok(Self { path, text, file: Signed { signed, signatures } })
+    }
+
+    /// The content, if enough keys of `authority` signed it, in the eyes of `judge` where it is not
+    /// written as it was signed.
+    pub(super) fn signed_by(
+        self,
+        authority: &Authority,
+        judge: impl FnOnce(&Signed<T>) -> schema::Result<()>,
+    ) -> Result<T, OpenError> {
+        if self.is_signed_as_written(authority) {
+            return Ok(self.file.signed);
+        }
+        match judge(&self.file) {
+            Ok(()) => Ok(self.file.signed),
+            Err(source) => {
+                Err(OpenError::Unsigned { path: self.path.to_owned(), source: Box::new(source) })
+            }
+        }
+    }
+
+    /// Whether the signatures are good for the text without its blanks. Signed is the canonical form,
+    /// which as JSON says what was signed; so a text that a signature is good for needs no canonical
+    /// form made of it anew, which takes as long as all the rest.
+    fn is_signed_as_written(&self, authority: &Authority) -> bool {
+        let signatures = &self.file.signatures;
+        let is_twice =
+            |it: &Signature| signatures.iter().filter(|other| other.keyid == it.keyid).count() > 1;
+        if signatures.iter().any(is_twice) {
+            return false;
+        }
+        let text = without_blanks(self.text);
+        let is_good = |it: &&Signature| {
+            let key = authority.keys.get(&hex::encode(&it.keyid[..]));
+            key.is_some_and(|key| verify::is_signature(key, &text, &it.sig))
+        };
+        authority.threshold > 0
+            && signatures.iter().filter(is_good).count() as u64 >= authority.threshold
+    }
+}
+
+/// `text`, which is JSON, without what separates its parts for people.
+fn without_blanks(text: &str) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(text.len());
+    let (mut is_string, mut is_escaped) = (false, false);
+    for byte in text.bytes() {
+        if is_string {
+            is_string = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+        } else if byte.is_ascii_whitespace() {
+            continue;
+        } else {
+            is_string = byte == b'"';
+        }
+        kept.push(byte);
+    }
+    kept
+}
