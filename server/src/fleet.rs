@@ -75,7 +75,11 @@ use self::{
     store::{Access, Store},
     tokens::Tokens,
 };
-use crate::{clock::Clock, config::Config};
+use crate::{
+    bucket::{Bucket, BucketError},
+    clock::Clock,
+    config::Config,
+};
 
 /// No limit counts what is older.
 const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(24);
@@ -105,6 +109,7 @@ struct Inner {
     outbox: Outbox,
     mail_queued: MailSignal,
     metrics: Metrics,
+    update_bucket: Option<Bucket>,
 }
 
 /// Why the server could not start its work.
@@ -121,6 +126,8 @@ pub enum OpenError {
     SigningKey(#[source] KeyError),
     #[error("could not prepare for mail")]
     Mail(#[source] OutboxError),
+    #[error("could not prepare for the bucket of updates")]
+    Bucket(#[source] BucketError),
     #[error("could not open the database")]
     Database(#[source] StoreError),
     #[error(
@@ -174,6 +181,7 @@ impl Fleet {
             outbox: Outbox::open(config.mail.as_ref()).map_err(OpenError::Mail)?,
             mail_queued: MailSignal::default(),
             metrics,
+            update_bucket: open_bucket(&config)?,
             config,
         }));
         fleet.ring().await.map_err(OpenError::SigningKey)?;
@@ -237,6 +245,11 @@ impl Fleet {
     fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
+}
+
+fn open_bucket(config: &Config) -> Result<Option<Bucket>, OpenError> {
+    let bucket = config.updates.bucket.as_ref().map(Bucket::new);
+    bucket.transpose().map_err(OpenError::Bucket)
 }
 
 async fn open_store(config: &Config) -> Result<Store, OpenError> {

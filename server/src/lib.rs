@@ -4,6 +4,7 @@
 //! - [`fleet`] is everything the server can do, with no word of HTTP; its `store` holds the SQL.
 //! - [`http`] gives it routes, status codes and problems.
 //! - [`clock`] tells the time, and lets tests tell it.
+//! - `bucket` is read for those who ask for updates.
 //! - [`serve`] binds, and stops gracefully; `tls` is about certificates; [`health`] asks whether it does its work.
 //! - [`certificate`] makes a private CA for trial use.
 //!
@@ -13,6 +14,7 @@
 //!
 //! **Invariant:** `http` cannot reach the store, and `fleet` knows nothing of HTTP.
 
+mod bucket;
 pub mod certificate;
 pub mod clock;
 pub mod config;
@@ -22,4 +24,4 @@ pub mod http;
 pub mod serve;
 mod tls;
 
-pub use self::{clock::Clock, config::Config, fleet::Fleet, http::app};
+pub use self::{bucket::BucketError, clock::Clock, config::Config, fleet::Fleet, http::app};

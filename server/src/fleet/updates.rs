@@ -6,8 +6,14 @@ use std::path::PathBuf;
 use wire::updates::Keeping;
 
 use super::Fleet;
+use crate::bucket::Bucket;
 
 impl Fleet {
+    /// The bucket that has the repository, if one is configured.
+    pub(crate) fn update_bucket(&self) -> Option<&Bucket> {
+        self.0.update_bucket.as_ref()
+    }
+
     /// The file at `path` of the repository, and how long it may be kept; none if there is none, or
     /// if what is there lies elsewhere in truth.
     pub async fn update_file(&self, path: &str) -> Option<(PathBuf, Keeping)> {

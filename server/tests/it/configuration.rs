@@ -114,6 +114,18 @@ fn a_missing_file_is_said_and_no_file_is_needed() {
 fn what_would_break_later_is_refused_at_once() {
     for (text, problem) in [
         ("updates: {dir: nowhere}", "updates.dir: `nowhere` is not a folder"),
+        (
+            "updates: {dir: /, bucket: {address: \"s3://a\"}}",
+            "updates: needs either updates.dir or updates.bucket",
+        ),
+        (
+            "updates: {bucket: {address: \"https://a\"}}",
+            "updates.bucket.address: must be s3:// and a name",
+        ),
+        (
+            "updates: {bucket: {address: \"s3://a\", endpoint: a, access_key_id: b}}",
+            "updates.bucket: access_key_id and secret_access_key go together",
+        ),
         ("auth:\n  jwt: {refresh_ttl: 7000000d}", "config.yaml:2: "),
         ("auth:\n  session: {timeout: 292000000000y}", "config.yaml:2: "),
         ("auth: {session: {timeout: 3651d}}", "`3651d` is too long: at most 3650d"),

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test, it is an assertion")]
 
 mod harness;
+#[path = "../../../fleetctl/tests/it/bucket/seaweedfs.rs"]
+mod seaweedfs;
 
 mod accounts;
 mod agents;
@@ -36,5 +38,6 @@ mod setup;
 mod step_up;
 mod tenancy;
 mod tokens;
+mod update_bucket;
 mod updates;
 mod verifiers;

@@ -122,7 +122,7 @@ impl Machine {
 
 #[test]
 fn apt_and_dnf_read_a_bucket_that_two_machines_change() {
-    let service = Service::start();
+    let service = Service::start("updates");
     for (kind, entry) in [("apt", "dists/stable/InRelease"), ("dnf", "repodata/repomd.xml")] {
         let one = Machine::new(kind, &service.url, &["1.2.3"]);
         let none = one.at_bucket("fetch", "").fails(2);
