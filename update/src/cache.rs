@@ -15,7 +15,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256, Sha512};
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::disk::{self, Access};
+use crate::{
+    disk::{self, Access},
+    power::through,
+};
 
 /// A directory of files named by their SHA-256.
 #[derive(Debug, Clone)]
@@ -36,7 +39,8 @@ impl Cache {
         };
         disk::make_dir(dir.as_std_path(), Access::Owner).map_err(at(&dir))?;
         let lock_path = dir.join(LOCK);
-        let lock = fs::File::create(&lock_path).map_err(at(&lock_path))?;
+        let lock = through(lock_path.as_std_path(), |_| fs::File::create(&lock_path));
+        let lock = lock.map_err(at(&lock_path))?;
         if lock.try_lock().is_ok() {
             remove_leftovers(&dir).map_err(at(&dir))?;
         }
@@ -61,17 +65,16 @@ impl Cache {
             return Ok(Some(path));
         }
         tracing::warn!(%path, "a cached file is damaged and is fetched again");
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(CacheError { path, source })
-            }
-            Ok(()) | Err(_) => Ok(None),
+        match remove_if_there(path.as_std_path()) {
+            Ok(()) => Ok(None),
+            Err(source) => Err(CacheError { path, source }),
         }
     }
 
     /// Starts a file whose hash is not known yet.
     pub(crate) fn create(&self) -> Result<CacheWriter, CacheError> {
-        let file = tempfile::Builder::new().prefix(LEFTOVER_PREFIX).tempfile_in(&self.dir);
+        let make = |_| tempfile::Builder::new().prefix(LEFTOVER_PREFIX).tempfile_in(&self.dir);
+        let file = through(self.dir.as_std_path(), make);
         let file = file.map_err(|source| CacheError { path: self.dir.clone(), source })?;
         Ok(CacheWriter { cache: self.clone(), file, hasher: Hasher::default(), length: 0 })
     }
@@ -85,7 +88,8 @@ impl Cache {
             remove_if_there(path.as_std_path()).map_err(failed)?;
         }
         let mut options = fs::File::options();
-        let mut file = options.read(true).append(true).create(true).open(&path).map_err(failed)?;
+        options.read(true).append(true).create(true);
+        let mut file = through(path.as_std_path(), |_| options.open(&path)).map_err(failed)?;
         let mut hasher = Hasher::of(sha256);
         if file.try_lock().is_err() {
             return Ok(CacheWriter { hasher, ..self.create()? });
@@ -136,8 +140,8 @@ impl CacheWriter {
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), CacheError> {
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
-        self.file
-            .write_all(bytes)
+        let path = self.file.path().to_owned();
+        through(&path, |it| self.file.write_all(it.of(bytes)))
             .map_err(|source| CacheError { path: self.cache.dir.clone(), source })
     }
 
@@ -154,13 +158,18 @@ impl CacheWriter {
     /// Begins anew, with what is there thrown away.
     pub(crate) fn restart(&mut self) -> Result<(), CacheError> {
         (self.hasher, self.length) = (self.hasher.anew(), 0);
-        let emptied = self.file.as_file().set_len(0).and_then(|()| self.file.rewind());
+        let path = self.file.path().to_owned();
+        let emptied = through(&path, |it| match it.is_whole() {
+            true => self.file.as_file().set_len(0).and_then(|()| self.file.rewind()),
+            false => Ok(()),
+        });
         emptied.map_err(|source| CacheError { path: self.cache.dir.clone(), source })
     }
 
     /// Removes the file, which nobody is to go on with.
     pub(crate) fn discard(mut self) {
-        self.file.disable_cleanup(false);
+        let is_there = through(self.file.path(), |it| Ok(!it.is_whole())).unwrap_or(true);
+        self.file.disable_cleanup(is_there);
     }
 
     /// Keeps the file under its hash. Without this call one that can be gone on with stays as it is,
@@ -263,7 +272,7 @@ fn remove_leftovers(dir: &Utf8Path) -> io::Result<()> {
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
+    match through(path, |it| if it.is_whole() { fs::remove_file(path) } else { Ok(()) }) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }

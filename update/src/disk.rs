@@ -9,6 +9,8 @@ use std::{
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use crate::power::through;
+
 /// Who may read a file or directory besides its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -60,7 +62,7 @@ pub(crate) fn make_dir(dir: &Path, access: Access) -> io::Result<()> {
         .map(Path::to_owned)
         .collect();
     for dir in missing.iter().rev() {
-        match fs::create_dir(dir) {
+        match through(dir, |it| if it.is_whole() { fs::create_dir(dir) } else { Ok(()) }) {
             Ok(()) => set_access(dir, access, 0o700)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -77,9 +79,18 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<(
 
 /// The same; which of the two a power cut leaves is known after [`sync_dir`].
 pub(crate) fn put(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-    let mut file = NamedTempFile::new_in(parent(path))?;
-    file.write_all(bytes)?;
+    let mut file = through(path, |_| NamedTempFile::new_in(parent(path)))?;
+    if let Err(error) = through(path, |it| file.write_all(it.of(bytes))) {
+        leave(file, path);
+        return Err(error);
+    }
     keep(file, path, (access, Durable::Each))
+}
+
+/// Removes an unfinished file, if there is power for it.
+fn leave(mut file: NamedTempFile, path: &Path) {
+    let is_gone = through(path, |_| Ok(())).is_err();
+    file.disable_cleanup(is_gone);
 }
 
 /// Moves a finished temporary file, made in the same directory or file system, to `path`, durably.
@@ -97,9 +108,12 @@ pub(crate) fn keep(
 ) -> io::Result<()> {
     set_access(file.path(), access, 0o600)?;
     if durable == Durable::Each {
-        file.as_file().sync_all()?;
+        through(path, |_| file.as_file().sync_all())?;
     }
-    file.persist(path).map_err(|error| error.error).map(drop)
+    through(path, |it| match it.is_whole() {
+        true => file.persist(path).map_err(|error| error.error).map(drop),
+        false => Ok(()),
+    })
 }
 
 /// Makes a file at `path` in a folder that is nobody else's, with its content but for its name as
@@ -121,7 +135,7 @@ pub(crate) fn create(
 /// Makes renames in `dir` durable.
 #[cfg(unix)]
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    fs::File::open(dir)?.sync_all()
+    through(dir, |_| fs::File::open(dir)?.sync_all())
 }
 
 /// NTFS journals renames; a directory cannot be opened for syncing.

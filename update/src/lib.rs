@@ -20,6 +20,11 @@ pub mod keys;
 pub mod local;
 pub mod names;
 mod patch;
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+pub mod power;
+#[cfg(not(debug_assertions))]
+mod power;
 pub mod release;
 pub mod repository;
 mod store;

@@ -13,7 +13,10 @@ use std::{
 use sha2::{Digest, Sha256};
 use sigstore_tuf::MetadataStore;
 
-use crate::disk::{self, Access};
+use crate::{
+    disk::{self, Access},
+    power::through,
+};
 
 /// A directory with the metadata of the repository that one pinned root speaks for, wherever it is
 /// published.
@@ -36,7 +39,8 @@ impl Store {
     /// dropped: a slower one would put older metadata over newer.
     pub(crate) fn lock(&self) -> Result<fs::File, (PathBuf, io::Error)> {
         let path = self.dir.join("lock");
-        let locked = fs::File::create(&path).and_then(|file| file.lock().map(|()| file));
+        let made = through(&path, |_| fs::File::create(&path));
+        let locked = made.and_then(|file| file.lock().map(|()| file));
         locked.map_err(|error| (path, error))
     }
 

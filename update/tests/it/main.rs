@@ -16,6 +16,7 @@ mod mirror;
 mod names;
 mod patches;
 mod polling;
+mod power;
 mod publishing;
 mod python;
 mod release;
