@@ -1,5 +1,7 @@
 //! Updates, from the pure core to the real program.
 
+/// The real server, which counts.
+mod counting;
 /// What a device makes of an offer, and what it remembers.
 mod judgement;
 /// Mirrors that are slow, busy, behind or expired, clocks that are wrong, and all three components.

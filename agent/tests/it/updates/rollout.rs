@@ -8,9 +8,12 @@ use agent::updater::{
 };
 use jiff::{SignedDuration, Timestamp};
 use update::{release::Wave, repository::Offer};
-use wire::orbit::Tally;
+use wire::orbit::{ComponentUpdate, Tally, UpdateState};
 
-use super::judgement::{at, installed, offer, subject};
+use super::{
+    counting::Server,
+    judgement::{at, installed, offer, subject},
+};
 
 /// A device that looks for updates four times an hour, and the last that it said.
 struct Device {
@@ -22,14 +25,21 @@ struct Device {
     has_tried: bool,
 }
 
-/// Devices, and a server that counts what they report.
-struct Fleet {
+/// Devices, and how often the version was tried and has failed.
+struct Fleet<'a> {
     devices: Vec<Device>,
     dice: fastrand::Rng,
     tally: Tally,
+    /// The real one, which counts what they report.
+    server: Option<&'a Server>,
 }
 
-impl Fleet {
+impl<'a> Fleet<'a> {
+    /// Devices that report to `server`, and decide by its numbers.
+    fn at(server: &'a Server, size: usize) -> Self {
+        Self { server: Some(server), ..Self::of(size) }
+    }
+
     fn of(size: usize) -> Self {
         let mut dice = fastrand::Rng::with_seed(7);
         let devices = (0..size)
@@ -42,7 +52,7 @@ impl Fleet {
                 has_tried: false,
             })
             .collect();
-        Self { devices, dice, tally: Tally::default() }
+        Self { devices, dice, tally: Tally::default(), server: None }
     }
 
     /// Lets `hours` pass. `works` tells which devices the version works on.
@@ -59,26 +69,37 @@ impl Fleet {
     }
 
     fn look(&mut self, number: usize, offer: &Offer, now: Timestamp, works: bool) {
-        let device = &mut self.devices[number];
-        device.entry.offered(&offer.file.sha256);
-        let verdict = {
-            let subject = Subject {
-                device: &device.name,
-                installed: Some(&device.version),
-                tally: Some(self.tally),
-                ..subject(&device.entry)
-            };
-            judge(offer, &subject, now)
-        };
+        self.devices[number].entry.offered(&offer.file.sha256);
+        let mut verdict = self.devices[number].judge(offer, None, now);
         if verdict == Verdict::Begin {
+            let tally = self.tell(number, offer);
+            verdict = self.devices[number].judge(offer, Some(tally), now);
+        }
+        if verdict == Verdict::Begin {
+            let device = &mut self.devices[number];
             device.has_tried = true;
             self.tally.attempts += 1;
             if !device.try_out(&offer.release.version, works) {
                 self.tally.failures += 1;
             }
+            self.tell(number, offer);
         }
+        let mut pause = self.dice.i64(720..1080);
+        if self.server.is_some() && matches!(verdict, Verdict::Wait(Wait::Failing(_))) {
+            // Nobody begins any more, so it would be told the same.
+            pause *= 24;
+        }
+        let device = &mut self.devices[number];
         device.verdict = Some(verdict);
-        device.next_look = now + SignedDuration::from_secs(self.dice.i64(720..1080));
+        device.next_look = now + SignedDuration::from_secs(pause);
+    }
+
+    /// Has a device report, and be told how the offer fares.
+    fn tell(&self, number: usize, offer: &Offer) -> Tally {
+        let Some(server) = self.server else { return self.tally };
+        let told = server.tell(number, &self.devices[number].standing(offer));
+        assert_eq!(told, self.tally, "the server counts who has tried it, and whom it failed");
+        told
     }
 
     fn running(&self) -> BTreeMap<&str, usize> {
@@ -95,6 +116,33 @@ impl Fleet {
 }
 
 impl Device {
+    fn judge(&self, offer: &Offer, tally: Option<Tally>, now: Timestamp) -> Verdict {
+        let (device, installed) = (self.name.as_str(), Some(self.version.as_str()));
+        judge(offer, &Subject { device, installed, tally, ..subject(&self.entry) }, now)
+    }
+
+    /// What it tells the server.
+    fn standing(&self, offer: &Offer) -> ComponentUpdate {
+        let blocked = self.entry.blocked.as_ref();
+        let is_current = self.version == offer.release.version;
+        ComponentUpdate {
+            component: "orbit".to_owned(),
+            channel: "stable".to_owned(),
+            version: Some(self.version.clone()),
+            state: match blocked {
+                Some(_) => UpdateState::RolledBack,
+                None if is_current => UpdateState::Current,
+                None => UpdateState::Waiting,
+            },
+            offered_version: Some(offer.release.version.clone()),
+            due_at: None,
+            blocked_version: blocked.map(|it| it.version.clone()),
+            blocked_sha256: blocked.map(|it| it.target.clone()),
+            failures: 0,
+            detail: None,
+        }
+    }
+
     /// As the service manager has it: started until it has proven itself, or its starts are used up.
     fn try_out(&mut self, version: &str, works: bool) -> bool {
         self.entry.stage(installed(version));
@@ -110,7 +158,11 @@ impl Device {
 }
 
 fn in_waves() -> Offer {
-    let mut offer = offer("1.1.0");
+    in_waves_of("1.1.0")
+}
+
+fn in_waves_of(version: &str) -> Offer {
+    let mut offer = offer(version);
     offer.release.max_failure_percent = Some(5);
     offer.release.waves = vec![
         Wave { seeds: 21, start: at(0) },
@@ -131,6 +183,28 @@ fn a_bad_release_stops_itself_in_its_first_wave_and_every_device_is_back() {
             if device.has_tried { Wait::Blocked(Fault::Ended) } else { Wait::Failing(fleet.tally) };
         assert_eq!(device.verdict, Some(Verdict::Wait(expected)), "{}", device.name);
     }
+}
+
+/// The first two waves of a release that always fails, of one that fails on a tenth, and of one that
+/// fails here and there: what stops them is what the server tells.
+#[test]
+fn what_the_real_server_counts_stops_a_bad_release_and_no_good_one() {
+    let server = Server::start();
+    let run = |version: &str, works: &dyn Fn(usize) -> bool| {
+        let mut fleet = Fleet::at(&server, 1_000);
+        fleet.run(&in_waves_of(version), 25, works);
+        let is_stopped = |device: &&Device| matches!(device.verdict, Some(Verdict::Wait(Wait::Failing(tally))) if tally == fleet.tally);
+        (fleet.devices.iter().filter(is_stopped).count(), fleet.tally)
+    };
+    let (stopped, tally) = run("2.0.0", &|_| false);
+    assert_eq!(tally, Tally { attempts: 2, failures: 2 });
+    assert!((70..=130).contains(&stopped), "{stopped} devices wait");
+    let (stopped, tally) = run("2.1.0", &|number| number % 10 != 0);
+    assert!(tally.failures * 100 > tally.attempts.max(20) * 5, "{tally:?}");
+    assert!(stopped > 0, "{tally:?}");
+    let (stopped, tally) = run("2.2.0", &|number| number % 100 != 0);
+    assert_eq!(stopped, 0, "{tally:?}");
+    assert!((70..=130).contains(&tally.attempts), "{tally:?}");
 }
 
 #[test]
