@@ -89,3 +89,36 @@ fn without_blanks(text: &str) -> Vec<u8> {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::without_blanks;
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let text = "[ \\\\\"\n\t,:{}a-z\u{e9}]{0,12}";
+        let plain = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            text.prop_map(Value::from),
+        ];
+        plain.prop_recursive(3, 24, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(text, inner, 0..4)
+                    .prop_map(|it| Value::Object(it.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn blanks_between_parts_go_and_those_in_texts_stay(value in any_json()) {
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            prop_assert_eq!(without_blanks(&pretty), value.to_string().into_bytes());
+        }
+    }
+}
