@@ -13,7 +13,7 @@ use super::{
     publication::clear,
     published::Published,
     release,
-    staging::{StagedCopy, StagedFile, look, stage},
+    staging::{StagedCopy, StagedFile, hash, look, stage},
 };
 use crate::{
     disk::{self, Access, Durable},
@@ -154,6 +154,9 @@ pub(super) fn name_targets(additions: &[Addition]) -> Result<Vec<TargetName>, Ch
     }
 }
 
+/// Files that are hashed at the same time.
+const AT_ONCE: usize = 64;
+
 /// Copies every file to `staged`, which is emptied before.
 pub(super) fn stage_all(
     additions: &[Addition],
@@ -162,13 +165,16 @@ pub(super) fn stage_all(
     let made = clear(staged).and_then(|()| disk::make_dir(staged.as_std_path(), Access::Owner));
     made.map_err(|source| ChangeError::Write { path: staged.to_owned(), source })?;
     let durable = Durable::of(additions.len());
-    let outcomes: Vec<_> =
-        additions.par_iter().map(|addition| stage(addition, staged, durable)).collect();
     let (mut files, mut problems) = (Vec::new(), Vec::new());
-    for outcome in outcomes {
-        match outcome {
-            Ok(file) => files.push(file),
-            Err(problem) => problems.push(problem),
+    // Hashed on all cores, so many at a time as can be remembered; laid down one by one, since those
+    // who add names to one folder wait for each other.
+    for some in additions.chunks(AT_ONCE) {
+        let hashed: Vec<_> = some.par_iter().map(|addition| hash(addition, staged)).collect();
+        for (addition, hashed) in some.iter().zip(hashed) {
+            match hashed.and_then(|it| stage(addition, it, (staged, durable))) {
+                Ok(file) => files.push(file),
+                Err(problem) => problems.push(problem),
+            }
         }
     }
     disk::sync(staged.as_std_path(), durable)

@@ -65,26 +65,37 @@ fn open(addition: &Addition) -> Result<(fs::File, fs::Metadata), AdditionProblem
     Ok((source, about))
 }
 
-/// Copies the file of `addition` into `staged`, hashing it on the way.
-pub(super) fn stage(
-    addition: &Addition,
-    staged: &Utf8Path,
-    durable: Durable,
-) -> Result<StagedFile, AdditionProblem> {
+/// A file to publish, hashed; a long one is copied already.
+pub(super) struct Hashed {
+    head: Vec<u8>,
+    copy: HashedCopy,
+    modified: Option<Timestamp>,
+}
+
+/// Hashes the file of `addition`, and copies it into `staged` if it is too long to be remembered.
+pub(super) fn hash(addition: &Addition, staged: &Utf8Path) -> Result<Hashed, AdditionProblem> {
     let unreadable = |source| AdditionProblem::Unreadable { file: addition.file.clone(), source };
     let (mut source, about) = open(addition)?;
     let modified = about.modified().ok().and_then(|it| Timestamp::try_from(it).ok());
+    let modified = modified.and_then(|it| Timestamp::from_second(it.as_second()).ok());
     let (head, is_all) = read_head(&mut source, about.len()).map_err(unreadable)?;
     let copy = if is_all {
-        HashedCopy {
-            content: None,
-            sha256: Sha256::digest(&head).into(),
-            length: head.len() as u64,
-        }
+        let (sha256, length) = (Sha256::digest(&head).into(), head.len() as u64);
+        HashedCopy { content: None, sha256, length }
     } else {
         copy_hashing(&head, &mut source, staged).map_err(unreadable)?
     };
     check_kind(addition, copy.length, head.first_chunk().copied().unwrap_or_default())?;
+    Ok(Hashed { head, copy, modified })
+}
+
+/// Keeps what was hashed of `addition` in `staged`.
+pub(super) fn stage(
+    addition: &Addition,
+    Hashed { head, copy, modified }: Hashed,
+    (staged, durable): (&Utf8Path, Durable),
+) -> Result<StagedFile, AdditionProblem> {
+    let unreadable = |source| AdditionProblem::Unreadable { file: addition.file.clone(), source };
     let path = staged.join(hex::encode(copy.sha256));
     let how = (Access::World, durable);
     let kept = match copy.content {
@@ -92,7 +103,6 @@ pub(super) fn stage(
         Some(file) => disk::keep(file, path.as_std_path(), how),
     };
     kept.map_err(unreadable)?;
-    let modified = modified.and_then(|it| Timestamp::from_second(it.as_second()).ok());
     let compressed = if addition.is_compressed && !is_archive(addition) {
         compress(&path, copy.length, staged).map_err(unreadable)?
     } else {
