@@ -15,6 +15,7 @@ use tokio::{
     time::{self, Interval},
 };
 use update::Component;
+use uuid::Uuid;
 use wire::{
     NodeKey,
     orbit::{AgentConfig, ComponentUpdate},
@@ -72,6 +73,8 @@ struct Driver {
     desktop: Option<Arc<Desktop>>,
     tending_desktop: bool,
     updating: Updating,
+    /// What the server knows this run of the agent by.
+    instance: String,
     /// The node key that the server has accepted, in an earlier run at least.
     accepted: Option<NodeKey>,
     complaint: Complaint,
@@ -158,6 +161,7 @@ impl Driver {
             desktop,
             tending_desktop: false,
             updating,
+            instance: Uuid::new_v4().to_string(),
             accepted: node_key,
             complaint: Complaint::default(),
             record,
@@ -206,6 +210,10 @@ impl Driver {
                 let outcome = self.save_node_key(&key);
                 self.inbox.push_back(Event::NodeKeySaved(outcome));
             }
+            Action::ReplaceNodeKey(key) => {
+                let outcome = self.replace_node_key(&key);
+                self.inbox.push_back(Event::NodeKeySaved(outcome));
+            }
             Action::ForgetNodeKey => self.forget_node_key(),
             Action::KeepFlags(flags) => {
                 if let Err(error) = self.home.save_flags(&flags) {
@@ -213,9 +221,9 @@ impl Driver {
                 }
             }
             Action::FetchConfig(key) => {
-                let server = Arc::clone(&self.server);
+                let (server, instance) = (Arc::clone(&self.server), self.instance.clone());
                 self.tasks.spawn(async move {
-                    let answer = config::fetch(&server, key.clone()).await;
+                    let answer = config::fetch(&server, key.clone(), &instance).await;
                     Outcome::Fetched(key, answer)
                 });
             }
@@ -257,6 +265,15 @@ impl Driver {
             device.hardware_uuid = self.identity.hardware_uuid,
             "enrolled"
         );
+        Ok(())
+    }
+
+    fn replace_node_key(&mut self, key: &NodeKey) -> Result<(), SaveFailure> {
+        if let Err(error) = self.home.save_node_key(key) {
+            self.complain("save", "the one before stays good", &explain(&error));
+            return Err(SaveFailure);
+        }
+        tracing::info!(server.url = %self.config.connection.url, "the server has replaced the node key");
         Ok(())
     }
 

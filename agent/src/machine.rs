@@ -61,7 +61,7 @@ pub enum Event {
     Timer,
     /// The answer to [`Action::Enroll`].
     Enrolled(Result<NodeKey, EnrollFailure>),
-    /// The outcome of [`Action::SaveNodeKey`].
+    /// The outcome of [`Action::SaveNodeKey`] or [`Action::ReplaceNodeKey`].
     NodeKeySaved(Result<(), SaveFailure>),
     /// The answer to [`Action::FetchConfig`].
     ConfigFetched(Result<AgentConfig, FetchFailure>),
@@ -83,6 +83,9 @@ pub enum Action {
     Enroll,
     /// Write the key to disk. Answered by [`Event::NodeKeySaved`].
     SaveNodeKey(NodeKey),
+    /// Write the key that the server gives instead of the present one to disk. Answered by
+    /// [`Event::NodeKeySaved`]; if it cannot be written, the present one stays good.
+    ReplaceNodeKey(NodeKey),
     /// Delete the key from disk.
     ForgetNodeKey,
     /// Write the server's flags to disk, for the next start.

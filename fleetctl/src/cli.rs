@@ -5,7 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         account, api_keys, audit, context, debug, devices, enroll_secrets, generate, login, logout,
-        orgs, package, repo, roles, setup, teams, updates, users, verify_release, version,
+        orgs, package, repo, roles, sessions, setup, teams, updates, users, verify_release,
+        version,
     },
     flags::Global,
 };
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     Teams(teams::TeamsCommand),
     #[command(subcommand)]
     Users(users::UsersCommand),
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     #[command(subcommand)]
     Orgs(orgs::OrgsCommand),
     #[command(subcommand)]

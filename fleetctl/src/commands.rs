@@ -16,6 +16,7 @@ pub(crate) mod orgs;
 pub(crate) mod package;
 pub(crate) mod repo;
 pub(crate) mod roles;
+pub(crate) mod sessions;
 pub(crate) mod setup;
 pub(crate) mod teams;
 pub(crate) mod updates;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command, session: &Session) -> anyhow::Result<()> {
         Command::Devices(command) => session.wait(devices::run(command, session)),
         Command::Teams(command) => session.wait(teams::run(command, session)),
         Command::Users(command) => session.wait(users::run(command, session)),
+        Command::Sessions(command) => session.wait(sessions::run(command, session)),
         Command::Orgs(command) => session.wait(orgs::run(command, session)),
         Command::Roles(command) => session.wait(roles::run(command, session)),
         Command::Audit(command) => session.wait(audit::run(command, session)),

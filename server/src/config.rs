@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     agents::{OrbitAgents, OsqueryAgents},
-    api_keys::{ApiKeys, Environment},
+    api_keys::ApiKeys,
     audit::Audit,
     auth::Auth,
     database::Database,
@@ -33,7 +33,7 @@ pub use self::{
     listen::{ClientAuth, DeviceCertificates, Listen, Proxies, Tls},
     mail::{Mail, Smtp, SmtpTls},
     metrics::Metrics,
-    password::{HashKind, Password, Preset},
+    password::{BreachList, HashKind, OnFailure, Password, Preset},
     period::{Lifetime, Period},
     secret::Secret,
     updates::Updates,

@@ -9,6 +9,8 @@ pub mod accounts;
 pub mod actor;
 pub mod api_keys;
 pub mod audit;
+mod breaches;
+mod clones;
 mod current_user;
 pub mod device_login;
 pub mod devices;
@@ -26,6 +28,7 @@ pub mod limits;
 pub mod mail;
 pub mod metrics;
 mod networks;
+mod node_rotation;
 pub mod nodes;
 pub mod organizations;
 pub mod origin;
@@ -61,6 +64,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use self::{actor::Actor, store::StoreError};
 use self::{
+    breaches::{BreachListError, Breaches},
     key_use::KeyCalls,
     keys::{KeyError, Keys, MasterKeyError},
     limiter::{Gate, Limiter},
@@ -98,6 +102,7 @@ struct Inner {
     standings: Standings,
     known_keys: Remembered<KnownKey>,
     passwords: Passwords,
+    breaches: Option<Breaches>,
     osquery_logs: OsqueryLogs,
     desktop_tokens: Gate,
     enrollments: Gate,
@@ -124,6 +129,8 @@ pub enum OpenError {
     MasterKey(#[source] MasterKeyError),
     #[error("could not make a key to sign access tokens with")]
     SigningKey(#[source] KeyError),
+    #[error("could not prepare to look for breached passwords")]
+    BreachList(#[from] BreachListError),
     #[error("could not prepare for mail")]
     Mail(#[source] OutboxError),
     #[error("could not prepare for the bucket of updates")]
@@ -161,6 +168,7 @@ impl Fleet {
             standings: Standings::default(),
             known_keys: Remembered::default(),
             passwords,
+            breaches: config.auth.password.breached.as_ref().map(Breaches::open).transpose()?,
             osquery_logs: OsqueryLogs::new(
                 config.data_dir.join("osquery-logs"),
                 &config.osquery.logs,
@@ -234,6 +242,15 @@ impl Fleet {
     #[doc(hidden)]
     pub fn forget_tenants(&self) {
         self.0.store.forget_tenants();
+    }
+
+    /// With which function and parameters passwords were verified since the last time: for the test that
+    /// compares the work of sign-ins. Release builds have no such thing.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn password_work(&self) -> Vec<String> {
+        self.0.passwords.take_done()
     }
 
     /// What the operator set.

@@ -57,6 +57,7 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::invitations::delete)) //          DELETE /invitations/{id}
         .routes(routes!(api::users::list, api::users::create)) //                    /users
         .routes(routes!(api::users::show, api::users::change, api::users::delete)) // /users/{id}
+        .routes(routes!(api::sessions::list_of)) //            GET    /users/{id}/sessions
         .routes(routes!(api::roles::list, api::roles::create)) //                    /roles
         .routes(routes!(api::roles::delete)) //                DELETE /roles/{name}
         .routes(routes!(api::teams::list, api::teams::create)) //                    /teams

@@ -263,6 +263,9 @@ pub struct CurrentUser {
     /// Whether a mail to the address was answered.
     #[serde(default)]
     pub email_verified: bool,
+    /// Whether a second factor was shown, too, for the session that asks (`mfa` in the access token's `amr`).
+    #[serde(default)]
+    pub mfa: bool,
     pub name: String,
     pub org_id: OrgId,
     pub organization: String,
@@ -381,6 +384,43 @@ pub struct Organization {
     /// Networks (CIDR) that its people and API keys may ask from; from anywhere when there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_networks: Vec<String>,
+    /// What its API keys are for: keys of the other environment are refused.
+    #[serde(default)]
+    pub key_environment: KeyEnvironment,
+    /// How long its API keys may last, in seconds; as long as the server allows when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_max_ttl_seconds: Option<u64>,
+}
+
+/// Whether API keys open what matters, or what is for trial. The word stands in the keys, so that one is not
+/// taken for the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum KeyEnvironment {
+    #[default]
+    Live,
+    Test,
+}
+
+impl KeyEnvironment {
+    /// `live` or `test`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl std::str::FromStr for KeyEnvironment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = [Self::Live, Self::Test].into_iter().find(|known| known.as_str() == text);
+        known.ok_or_else(|| format!("unknown environment `{text}`; one of live, test"))
+    }
 }
 
 /// An organization that one belongs to, as `GET /auth/orgs` lists them.
@@ -414,6 +454,14 @@ pub struct ChangeOrganization {
     /// asks among them; none: anywhere. At most 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_networks: Option<Vec<String>>,
+    /// What its API keys are for. Those made for the other environment are refused from here on, and are good
+    /// again when it is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_environment: Option<KeyEnvironment>,
+    /// How long API keys made from here on may last, in seconds, at most ten years; 0: as long as the server
+    /// allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_max_ttl_seconds: Option<u64>,
 }
 
 /// `GET /billing`: what the organization uses.
@@ -551,6 +599,9 @@ pub struct EnrollSecretInfo {
     /// Whether devices that it admits wait until somebody approves of them.
     #[serde(default)]
     pub needs_approval: bool,
+    /// The only hardware that it admits, by UUID or serial number, in lower case; any when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hardware_ids: Vec<String>,
     /// How many it has admitted. orbit and osqueryd of one device count once.
     pub use_count: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -580,6 +631,10 @@ pub struct NewEnrollSecret {
     /// Whether devices that it admits wait until somebody approves of them.
     #[serde(default)]
     pub needs_approval: bool,
+    /// The only hardware that it admits, by UUID or serial number, in any case, at most 1000; any when
+    /// empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hardware_ids: Vec<String>,
 }
 
 /// An enroll secret just made: the only time that its value is told.
@@ -615,6 +670,15 @@ pub struct Device {
     /// Whether it may be here.
     #[serde(default)]
     pub state: DeviceState,
+    /// Since when it is in that state, if somebody put it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_changed_at: Option<Timestamp>,
+    /// Who did, as the audit trail names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_changed_by: Option<String>,
+    /// When one of its keys was last used by two machines at once, as far as it seems.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone_suspected_at: Option<Timestamp>,
     /// Sorted.
     #[serde(default)]
     pub tags: Vec<String>,

@@ -78,6 +78,12 @@ pub struct ConfigRequest {
     /// Version of the agent that asks (ours).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orbit_version: Option<String>,
+    /// Chosen at random when the agent started. Two that take turns are two agents with one key (ours).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Whether the agent puts [`AgentConfig::orbit_node_key`] in the place of its key (ours).
+    #[serde(default)]
+    pub takes_node_key: bool,
 }
 
 /// Reply to `POST config`: what the server wants of this agent. Unknown fields are ignored, so
@@ -92,6 +98,9 @@ pub struct AgentConfig {
     /// The channels that components are updated from, where they are others than the package says.
     #[serde(default, skip_serializing_if = "UpdateChannels::is_empty")]
     pub update_channels: UpdateChannels,
+    /// The key to use from here on. The one before is good until this one is first used (ours).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orbit_node_key: Option<NodeKey>,
 }
 
 /// Channels by component: `stable`, `edge`, or a version. None: as the package says.

@@ -29,6 +29,8 @@ enum Poll {
     Waiting(Instant),
     /// The server's answer is awaited.
     Asking,
+    /// The key to ask with from here on is being saved; the server is asked at this time.
+    Saving(NodeKey, Instant),
 }
 
 impl Running {
@@ -67,15 +69,28 @@ impl Running {
             Event::ConfigFetched(answer) if matches!(self.poll, Poll::Asking) => {
                 return self.answered(answer, now, out);
             }
+            Event::NodeKeySaved(outcome) => self.saved(outcome.is_ok()),
             Event::UpdatesSeen(_)
             | Event::OsquerydExited
             | Event::OsquerydOutdated
             | Event::ShutdownRequested
             | Event::ConfigFetched(_)
-            | Event::Enrolled(_)
-            | Event::NodeKeySaved(_) => {}
+            | Event::Enrolled(_) => {}
         }
         State::Running(self)
+    }
+
+    /// The server lets the key before in until this one is used, so requests under way are not refused.
+    fn saved(&mut self, well: bool) {
+        match std::mem::replace(&mut self.poll, Poll::Asking) {
+            Poll::Saving(key, at) => {
+                if well {
+                    self.key = key;
+                }
+                self.poll = Poll::Waiting(at);
+            }
+            unasked @ (Poll::Waiting(_) | Poll::Asking) => self.poll = unasked,
+        }
     }
 
     fn timer(&mut self, now: Instant, out: &mut Vec<Action>) {
@@ -84,7 +99,7 @@ impl Running {
                 out.push(Action::FetchConfig(self.key.clone()));
                 self.poll = Poll::Asking;
             }
-            Poll::Waiting(_) | Poll::Asking => {}
+            Poll::Waiting(_) | Poll::Asking | Poll::Saving(..) => {}
         }
     }
 
@@ -95,8 +110,10 @@ impl Running {
         out: &mut Vec<Action>,
     ) -> State {
         let retry = self.carried.pace.poll;
+        let mut next_key = None;
         let delay = match answer {
             Ok(config) => {
+                next_key = config.orbit_node_key;
                 self.key_worked = true;
                 self.carried.test.passed(out);
                 self.enroll_backoff.reset();
@@ -118,7 +135,13 @@ impl Running {
                 self.carried.obeying(after, usual)
             }
         };
-        self.poll = Poll::Waiting(now + delay);
+        self.poll = match next_key {
+            Some(key) => {
+                out.push(Action::ReplaceNodeKey(key.clone()));
+                Poll::Saving(key, now + delay)
+            }
+            None => Poll::Waiting(now + delay),
+        };
         self.carried.want_osqueryd(Some(self.flags.clone()), now, out);
         State::Running(self)
     }
@@ -134,7 +157,7 @@ impl Running {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let own = match self.poll {
             Poll::Waiting(at) => Some(at),
-            Poll::Asking => None,
+            Poll::Asking | Poll::Saving(..) => None,
         };
         super::earlier(own, self.carried.deadline())
     }

@@ -21,9 +21,19 @@ pub enum FetchError {
     Request(#[source] RequestError),
 }
 
-/// Shows the node key to the server, which answers with configuration.
-pub async fn fetch(server: &Server, key: NodeKey) -> Result<AgentConfig, FetchError> {
-    let request = ConfigRequest { orbit_node_key: key, orbit_version: Some(VERSION.to_owned()) };
+/// Shows the node key to the server, which answers with configuration. `instance` names this run of
+/// the agent.
+pub async fn fetch(
+    server: &Server,
+    key: NodeKey,
+    instance: &str,
+) -> Result<AgentConfig, FetchError> {
+    let request = ConfigRequest {
+        orbit_node_key: key,
+        orbit_version: Some(VERSION.to_owned()),
+        instance: Some(instance.to_owned()),
+        takes_node_key: true,
+    };
     server.post("config", &request).await.map_err(|error| {
         if matches!(error, RequestError::Unauthenticated) {
             FetchError::KeyRejected

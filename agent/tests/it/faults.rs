@@ -254,6 +254,23 @@ async fn rejected_node_key_enrolls_again() {
 }
 
 #[tokio::test]
+async fn a_key_is_replaced_without_losing_the_server() {
+    let fleet = Fleet::start();
+    let device = Device::of(&fleet);
+    device.enroll_with(&fleet).await;
+    let (first, next) = (device.node_key().unwrap(), format!("{:032}", 7));
+    fleet.memory().next = Some(next.clone());
+    let served = || fleet.memory().served.last() == Some(&next);
+    let log = device.run(async |_| until(served).await).await;
+    assert_eq!(log.complaints(), [""; 0]);
+    assert_eq!(device.node_key().as_ref(), Some(&next));
+    assert_eq!(fleet.memory().enrolls.len(), 1);
+    fleet.memory().served.clear();
+    device.run(async |_| until(served).await).await;
+    assert!(!fleet.memory().served.contains(&first), "the old key is gone");
+}
+
+#[tokio::test]
 async fn a_server_that_rejects_every_key_is_not_stormed() {
     let fleet = Fleet::start();
     let device = Device::of(&fleet);

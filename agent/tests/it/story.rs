@@ -108,6 +108,24 @@ fn an_enrolled_device_polls_with_the_key_that_it_has() {
 }
 
 #[test]
+fn a_key_that_the_server_replaces_is_saved_and_then_used() {
+    let told = || {
+        let orbit_node_key = Some(key("b"));
+        Event::ConfigFetched(Ok(AgentConfig { orbit_node_key, ..AgentConfig::default() }))
+    };
+    let mut story = Story::begin(Some("a"), false);
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))]);
+    assert_eq!(story.on(told()), [Action::ReplaceNodeKey(key("b"))]);
+    assert_eq!(story.on(Event::NodeKeySaved(Err(SaveFailure))), []);
+    check_near(story.wait(), 30);
+    assert_eq!(story.timer(), [Action::FetchConfig(key("a"))], "the old one is good still");
+    assert_eq!(story.on(told()), [Action::ReplaceNodeKey(key("b"))]);
+    assert_eq!(story.on(Event::NodeKeySaved(Ok(()))), []);
+    check_near(story.wait(), 30);
+    assert_eq!(story.timer(), [Action::FetchConfig(key("b"))]);
+}
+
+#[test]
 fn enrolling_backs_off_and_stays_at_its_slowest() {
     let mut story = Story::begin(None, false);
     assert_eq!(story.timer(), [Action::Enroll]);

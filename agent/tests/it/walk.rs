@@ -210,6 +210,10 @@ impl World {
         }
         let answer = answer.map(|number| AgentConfig {
             command_line_startup_flags: Flags::from([("flag".to_owned(), json!(number))]),
+            orbit_node_key: (number == 2).then(|| {
+                self.issued += 1;
+                NodeKey::new(format!("key {}", self.issued)).unwrap()
+            }),
             ..AgentConfig::default()
         });
         self.on(Event::ConfigFetched(answer));
@@ -233,6 +237,10 @@ impl World {
             Action::Enroll => self.check_enroll(),
             Action::SaveNodeKey(key) => {
                 assert!(!self.rejected.contains(key.expose()), "a rejected key is saved");
+                self.saving = Some(key);
+            }
+            Action::ReplaceNodeKey(key) => {
+                assert!(self.saved.is_some(), "there is nothing to replace");
                 self.saving = Some(key);
             }
             Action::ForgetNodeKey => self.saved = None,

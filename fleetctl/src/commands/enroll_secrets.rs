@@ -39,6 +39,7 @@ pub(crate) enum EnrollSecretsCommand {
 Examples:
   fleetctl enroll-secrets create --name laptops
   fleetctl enroll-secrets create --name kiosks --team Kiosks --expires-in 7d --max-uses 50
+  fleetctl enroll-secrets create --name till --hardware-id C02XK0AAJG5J --max-uses 1
   fleetctl enroll-secrets create --name laptops --quiet > secret.txt")]
     Create(CreateArgs),
     /// Revokes an enroll secret: it admits nobody any more
@@ -66,6 +67,9 @@ pub(crate) struct CreateArgs {
     /// Devices that it admits wait until `fleetctl devices approve`
     #[arg(long)]
     needs_approval: bool,
+    /// Hardware UUID or serial number of a device that it is for; may be repeated. Any unless given
+    #[arg(long = "hardware-id", value_name = "ID", value_delimiter = ',')]
+    hardware_ids: Vec<String>,
     /// Read the secret from standard input instead of having one made; at least 16 bytes
     #[arg(long)]
     secret_stdin: bool,
@@ -119,6 +123,7 @@ async fn create(session: &Session, client: &mut Client, args: CreateArgs) -> any
         expires_at,
         max_uses: args.max_uses,
         needs_approval: args.needs_approval,
+        hardware_ids: args.hardware_ids,
     };
     let created: CreatedEnrollSecret = client.create("/enroll-secrets", &new).await?;
     if session.shell.is_quiet() {
@@ -129,6 +134,7 @@ async fn create(session: &Session, client: &mut Client, args: CreateArgs) -> any
             ("Name", created.info.name.clone()),
             ("Id", created.info.id.to_string()),
             ("Expires", time(created.info.expires_at)),
+            ("Hardware", created.info.hardware_ids.join(", ")),
             ("Secret", created.secret.expose().to_owned()),
         ])
     })?;

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::{
     client::{Access, Client, ContextSession},
+    config::ContextFile,
     session::Session,
 };
 
@@ -32,12 +33,7 @@ pub(crate) async fn run(_args: LogoutArgs, session: &Session) -> anyhow::Result<
     });
     let mut client = Client::new(context.url.clone(), &context.trust(), access)?;
     let told = client.tell("/auth/logout", &json!({})).await;
-    file.change(|contexts| {
-        if let Some(context) = contexts.contexts.get_mut(&name) {
-            context.session = None;
-        }
-        Ok(())
-    })?;
+    forget(&file, &name)?;
     match told {
         Ok(()) => session.shell.done(format!("signed out, context `{name}`")),
         Err(error) => session
@@ -45,4 +41,14 @@ pub(crate) async fn run(_args: LogoutArgs, session: &Session) -> anyhow::Result<
             .warn(format!("the tokens are forgotten here, but the server was not told: {error:#}")),
     }
     Ok(())
+}
+
+/// Drops the tokens that the context keeps for its session.
+pub(crate) fn forget(file: &ContextFile, name: &str) -> anyhow::Result<()> {
+    file.change(|contexts| {
+        if let Some(context) = contexts.contexts.get_mut(name) {
+            context.session = None;
+        }
+        Ok(())
+    })
 }

@@ -88,7 +88,7 @@ fn app(seen: Arc<Mutex<Seen>>) -> Router {
         .route("/devices", get(devices))
         .route("/teams", get(|| async { Json(json!({ "items": [] })) }))
         .route("/api-keys", post(create))
-        .route("/users", get(forbidden))
+        .route("/roles", get(forbidden))
         .route("/devices/{id}", delete(|Path(_): Path<String>| async { StatusCode::NO_CONTENT }))
         .route("/auth/logout", post(|| async { StatusCode::NO_CONTENT }))
         .layer(middleware::from_fn_with_state(Arc::clone(&seen), signed_in))

@@ -8,7 +8,7 @@ use crate::{
     server::{API_KEY, Server},
 };
 
-fn signed_in(server: &Server) -> Home {
+pub(crate) fn signed_in(server: &Server) -> Home {
     let home = Home::new();
     let login = ["login", "--url", &server.url, "--email", "ann@example.com", "--password-stdin"];
     home.fleetctl_reading("correct horse\n", login).ok();
@@ -148,7 +148,7 @@ fn a_device_cannot_steer_the_terminal_by_its_name() {
 #[test]
 fn problems_are_printed_with_their_fields_and_request() {
     let server = Server::start();
-    let said = signed_in(&server).fleetctl(["users", "list"]).fails(1);
+    let said = signed_in(&server).fleetctl(["roles", "list"]).fails(1);
     assert_eq!(
         said,
         "error: the server refused: you are a viewer\n  - /name: it is taken (/requests/r-1)\n"

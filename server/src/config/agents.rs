@@ -6,16 +6,35 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use wire::orbit::UpdateChannels;
 
-use super::Period;
+use super::{
+    Period,
+    period::{DAY, Lifetime},
+};
 
 /// `orbit:`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OrbitAgents {
     /// osqueryd flags by name, without dashes. Agents restart osqueryd when they change.
     pub command_line_startup_flags: BTreeMap<String, Value>,
     /// The channels that agents follow, by component, whatever their packages say.
     pub update_channels: UpdateChannels,
+    /// How old the node key of an orbit becomes before it is replaced, by orbits that can do that.
+    pub node_key_max_age: Lifetime,
+    /// How often in a row the network that a node key is used from may change, each time within five minutes of the
+    /// time before, until two machines seem to have it; 0: never.
+    pub network_switches: u32,
+}
+
+impl Default for OrbitAgents {
+    fn default() -> Self {
+        Self {
+            command_line_startup_flags: BTreeMap::new(),
+            update_channels: UpdateChannels::default(),
+            node_key_max_age: Lifetime(Some(Period::seconds(30 * DAY))),
+            network_switches: 4,
+        }
+    }
 }
 
 /// `osquery:`

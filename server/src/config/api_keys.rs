@@ -1,6 +1,7 @@
 //! What API keys look like, and how long they may last.
 
 use serde::{Deserialize, Serialize};
+use wire::api::KeyEnvironment;
 
 use super::Lifetime;
 
@@ -10,37 +11,17 @@ use super::Lifetime;
 pub struct ApiKeys {
     /// How keys begin: 2 to 16 of a-z and 0-9. Keys made with another prefix are refused.
     pub prefix: String,
-    /// Keys of the other environment are refused.
-    pub environment: Environment,
+    /// What keys are for in organizations that do not say.
+    pub environment: KeyEnvironment,
     /// The longest that a key may last; `0` lets keys last for ever.
     pub max_ttl: Lifetime,
-}
-
-/// What an installation is for. The word stands in its keys, so that one of a trial is not taken
-/// for one that matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Environment {
-    Live,
-    Test,
-}
-
-impl Environment {
-    /// As keys have it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Test => "test",
-        }
-    }
 }
 
 impl Default for ApiKeys {
     fn default() -> Self {
         Self {
             prefix: "fleetd".to_owned(),
-            environment: Environment::Live,
+            environment: KeyEnvironment::Live,
             max_ttl: Lifetime(None),
         }
     }

@@ -2,9 +2,11 @@
 
 use std::ops::RangeInclusive;
 
+use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
+use url::{Host, Url};
 
-use super::{Lifetime, Period};
+use super::{Lifetime, Period, period::at_most};
 
 /// `auth.password:` as it holds: a preset, and what was said otherwise.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +26,9 @@ pub struct Password {
     pub check_common: bool,
     /// Whether passwords are refused that hold the person's or the organization's name.
     pub check_names: bool,
+    /// What knows passwords from breaches; nothing unless it is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breached: Option<BreachList>,
     /// How many passwords back none may be used again, the present one among them.
     pub history: usize,
     /// After how long it has to be changed; `0`: never.
@@ -42,6 +47,64 @@ pub enum Preset {
     Seed,
     /// NIST SP 800-63B-4: 15 characters, no rule of kinds, no change without a reason.
     Nist,
+}
+
+/// `auth.password.breached:` a file, a service, or both.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreachList {
+    /// SHA-1 digests in hexadecimal, one a line, sorted, each with `:` and a count if there is one: as the
+    /// list of Have I Been Pwned comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Utf8PathBuf>,
+    /// What answers to the first five characters of a digest with the rest of those that it knows, e.g.
+    /// `https://api.pwnedpasswords.com/range/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<Url>,
+    /// How long it may take to answer.
+    #[serde(default = "three_seconds", deserialize_with = "at_most::<_, MINUTE>")]
+    pub timeout: Period,
+    /// What becomes of a password where neither file nor service can tell.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of a password of which nobody can tell whether it was breached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It is taken; the log says so.
+    #[default]
+    Allow,
+    /// Whoever sets it is told to try again.
+    Refuse,
+}
+
+const MINUTE: u64 = 60;
+
+const fn three_seconds() -> Period {
+    Period::seconds(3)
+}
+
+impl BreachList {
+    fn check(&self, problems: &mut Vec<String>) {
+        if self.file.is_none() && self.url.is_none() {
+            problems.push("auth.password.breached: needs a file or a url".to_owned());
+        }
+        let is_local = |url: &Url| match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let in_the_open = |url: &Url| url.scheme() != "https" && !is_local(url);
+        let known = |url: &Url| ["http", "https"].contains(&url.scheme());
+        if self.url.as_ref().is_some_and(|url| !known(url) || in_the_open(url)) {
+            problems.push(
+                "auth.password.breached.url: must be https, or http on this machine".to_owned(),
+            );
+        }
+    }
 }
 
 /// How passwords are hashed. Whatever they were hashed with can be checked; signing in hashes anew.
@@ -66,6 +129,7 @@ struct Written {
     require_special: Option<bool>,
     check_common: Option<bool>,
     check_names: Option<bool>,
+    breached: Option<BreachList>,
     history: Option<usize>,
     max_age: Option<Lifetime>,
     hash: Option<HashKind>,
@@ -92,6 +156,7 @@ impl From<Written> for Password {
             require_special: written.require_special.unwrap_or(strict),
             check_common: written.check_common.unwrap_or(true),
             check_names: written.check_names.unwrap_or(true),
+            breached: written.breached,
             history: written.history.unwrap_or(if strict { 5 } else { 0 }),
             max_age: written.max_age.unwrap_or(if strict { ninety_days } else { Lifetime(None) }),
             hash: written.hash.unwrap_or(hash),
@@ -125,6 +190,9 @@ impl Password {
         }
         if !BCRYPT_COSTS.contains(&self.bcrypt_cost) {
             problems.push("auth.password.bcrypt_cost: must be between 4 and 31".to_owned());
+        }
+        if let Some(breached) = &self.breached {
+            breached.check(problems);
         }
         if self.history > 24 {
             problems.push("auth.password.history: must be at most 24".to_owned());

@@ -47,6 +47,7 @@ impl Fleet {
         }
         self.take(&[(Self::registration_policy(), network_of(address))]).await?;
         let email = self.check_registration(&request).map_err(AccountError::Invalid)?;
+        self.refuse_breached(("/password", &request.password), AccountError::Invalid).await?;
         let registration = RegistrationRow {
             id: Uuid::now_v7().to_string(),
             password_hash: self.0.passwords.hash(request.password.clone()).await?,
@@ -291,6 +292,7 @@ impl Fleet {
             let error = FieldError { pointer: pointer.to_owned(), detail, rule };
             return Err(AccountError::Invalid(vec![error]));
         }
+        self.refuse_breached((pointer, &password), AccountError::Invalid).await?;
         Ok(self.0.passwords.hash(password).await?)
     }
 

@@ -59,6 +59,8 @@ pub(super) struct SessionProof {
     /// When its person last showed a password, and from where.
     pub authenticated_at: Timestamp,
     pub authenticated_from: String,
+    /// How, as `amr` has it.
+    pub methods: String,
 }
 
 /// They may not.

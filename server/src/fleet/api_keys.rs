@@ -16,8 +16,9 @@ use super::{
     errors::{FieldErrors, ManageError},
     key_form::{self, KeyKind},
     page::{Listed, Page},
-    store::{Hash, NewApiKeyRow},
+    store::{Hash, KeyRules, NewApiKeyRow},
 };
+use crate::config::Period;
 
 /// The longest that an old value works beside a new one.
 const MAX_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
@@ -49,8 +50,9 @@ impl Fleet {
         actor.require_in_person(Permission::ApiKeysWrite)?;
         let now = self.now();
         actor.require_recent_login(&self.0.config.auth.session, now)?;
-        let scopes = self.check_api_key(actor, &new, now)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let rules = org.key_rules().await?;
+        let scopes = self.check_api_key(actor, (&new, rules), now)?;
         if new.if_absent {
             org.lock("api keys").await?;
             if let Some(api_key) = org.api_key_named(&new.name, now).await? {
@@ -59,13 +61,15 @@ impl Fleet {
             }
         }
         let kind = key_kind(new.kind);
-        let key = key_form::new_key(&self.0.config.api_keys, kind);
+        let config = &self.0.config.api_keys;
+        let environment = rules.environment.unwrap_or(config.environment);
+        let key = key_form::new_key(config, environment, kind);
         let id = ApiKeyId(Uuid::now_v7());
         let row = NewApiKeyRow {
             id,
             name: &new.name,
             kind: new.kind,
-            prefix: &key_form::prefix(&self.0.config.api_keys, kind),
+            prefix: &key_form::prefix(config, environment, kind),
             last4: last4(&key.0),
             scopes: &scopes,
             created_by: actor.user_id,
@@ -101,8 +105,11 @@ impl Fleet {
             return Err(ManageError::KeyRevoked);
         }
         old.key.scopes.iter().try_for_each(|scope| actor.require(*scope))?;
-        let key = key_form::new_key(&self.0.config.api_keys, key_kind(old.key.kind));
-        let new_value = (&Hash::of(&key.0), last4(&key.0));
+        let (config, kind) = (&self.0.config.api_keys, key_kind(old.key.kind));
+        let environment = org.key_rules().await?.environment.unwrap_or(config.environment);
+        let key = key_form::new_key(config, environment, kind);
+        let prefix = key_form::prefix(config, environment, kind);
+        let new_value = (&Hash::of(&key.0), prefix.as_str(), last4(&key.0));
         if !org.rotate_api_key(&old, new_value, self.now() + overlap).await? {
             return Err(ManageError::KeyRotated);
         }
@@ -130,7 +137,7 @@ impl Fleet {
     fn check_api_key(
         &self,
         actor: &Actor,
-        new: &NewApiKey,
+        (new, rules): (&NewApiKey, KeyRules),
         now: Timestamp,
     ) -> Result<Vec<Permission>, ManageError> {
         let mut errors = FieldErrors::default();
@@ -143,7 +150,9 @@ impl Fleet {
         );
         let past = new.expires_at.is_some_and(|end| end <= now);
         errors.refuse_if(past, "/expires_at", "must be in the future");
-        if let Some(longest) = self.0.config.api_keys.max_ttl.0 {
+        let of_server = self.0.config.api_keys.max_ttl.0;
+        let of_organization = rules.max_ttl_seconds.map(Period::seconds);
+        if let Some(longest) = of_server.into_iter().chain(of_organization).min() {
             let late = new.expires_at.is_none_or(|end| end > now + longest.as_signed());
             errors.refuse_if(late, "/expires_at", format!("must be within {longest}"));
         }

@@ -33,6 +33,7 @@ impl Fleet {
             }
             Proof::Session(session) => {
                 let timers = self.0.config.auth.session.timers();
+                current.mfa = shows_second_factor(&session.methods);
                 current.session = Some(session.life.times(&timers, self.now()));
             }
         }
@@ -53,6 +54,7 @@ impl Fleet {
             id: actor.user_id,
             email: String::new(),
             email_verified: false,
+            mfa: false,
             name: row.key.name,
             org_id: actor.org_id,
             organization,
@@ -77,6 +79,7 @@ impl Fleet {
             id: user.id,
             email: user.email,
             email_verified: org.apart().is_email_verified(user.id).await?,
+            mfa: session.is_some_and(|session| shows_second_factor(&session.methods)),
             name: user.name,
             org_id,
             organization: org.organization_name().await?,
@@ -87,6 +90,11 @@ impl Fleet {
             session: session.map(|session| life_of(session).times(&timers, self.now())),
         })
     }
+}
+
+/// Whether more than one factor was shown, in the words of RFC 8176.
+fn shows_second_factor(methods: &str) -> bool {
+    methods.split_whitespace().any(|method| method == "mfa")
 }
 
 fn listed(in_teams: &BTreeMap<TeamId, BTreeSet<Permission>>) -> BTreeMap<TeamId, Vec<Permission>> {

@@ -94,7 +94,7 @@ impl Fleet {
         if let Some(state) = change.state {
             actor.require_in(Permission::DevicesWrite, before.team_id)?;
             let name = moved(before.state, state)?;
-            org.set_device_state(id, state).await?;
+            org.set_device_state(id, state, (&actor.label(), self.now())).await?;
             let changes = json!({"before": before.state, "after": state});
             self.record_deed(&mut org, actor, (name, subject.clone()), changes);
         }
@@ -128,7 +128,7 @@ impl Fleet {
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         // Two groups may share devices, and rows are locked in no particular order.
         org.lock("devices").await?;
-        let devices = org.decommission(&group, &within).await?;
+        let devices = org.decommission(&group, &within, (&actor.label(), self.now())).await?;
         let deed = (EventKind::DeviceDecommissioned, "devices".to_owned());
         let changes = json!({"which": which, "devices": devices});
         self.record_deed(&mut org, actor, deed, changes);

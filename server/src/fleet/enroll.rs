@@ -144,6 +144,9 @@ impl Fleet {
             return refused("certificate of somebody else, or none");
         }
         let row = application.find(&mut org).await?;
+        if !application.is_listed(row.as_ref(), &secret) {
+            return refused("hardware that the secret is not for");
+        }
         if let Some(state) = row.as_ref().map(|row| row.state)
             && state != DeviceState::Accepted
         {
@@ -196,6 +199,18 @@ impl Application<'_> {
         } else {
             &self.device.osquery_identifier
         }
+    }
+
+    /// Whether the secret is for this hardware. osqueryd may tell less of it than orbit: it follows an
+    /// orbit that the same secret admitted.
+    fn is_listed(&self, row: Option<&NodeRow>, secret: &EnrollSecretInfo) -> bool {
+        let names = [&self.device.hardware_uuid, &self.device.hardware_serial];
+        let names = names.map(|name| name.to_lowercase());
+        let follows = self.half == Half::Osquery
+            && row.is_some_and(|row| row.orbit_secret_id == Some(secret.id));
+        secret.hardware_ids.is_empty()
+            || follows
+            || secret.hardware_ids.iter().any(|id| names.contains(id))
     }
 
     /// The device's row, if it has one, held until the transaction ends: who deletes the device or

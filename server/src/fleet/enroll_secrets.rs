@@ -1,5 +1,7 @@
 //! Enroll secrets: many at once, for the organization or a team.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wire::{
@@ -11,6 +13,7 @@ use super::{
     Access, Actor, Fleet,
     audit::EventKind,
     errors::{FieldErrors, ManageError, taken},
+    identity::check_identifier,
     key_form::{self, KeyKind},
     page::{Listed, Page},
     store::{Hash, NewEnrollSecretRow},
@@ -18,6 +21,9 @@ use super::{
 
 /// The shortest secret that an administrator may choose, in bytes (128 bits).
 const MIN_SECRET_LEN: usize = 16;
+
+/// The most devices that one secret may name.
+const MAX_HARDWARE_IDS: usize = 1_000;
 
 impl Fleet {
     /// A page of the organization's enroll secrets, without their values.
@@ -55,14 +61,7 @@ impl Fleet {
     ) -> Result<CreatedEnrollSecret, ManageError> {
         actor.require_in(Permission::EnrollSecretsWrite, new.team_id)?;
         let now = self.now();
-        self.check_enroll_secret(&new)?;
-        let secret = match &new.secret {
-            Some(secret) => secret.clone(),
-            None => {
-                let value = key_form::new_key(&self.0.config.api_keys, KeyKind::Enroll);
-                EnrollSecret::new(value.0.clone()).expect("a key is a secret")
-            }
-        };
+        let hardware_ids = self.check_enroll_secret(&new)?;
         let id = EnrollSecretId(Uuid::now_v7());
         let row = NewEnrollSecretRow {
             id,
@@ -71,8 +70,18 @@ impl Fleet {
             expires_at: new.expires_at,
             max_uses: new.max_uses,
             needs_approval: new.needs_approval,
+            hardware_ids: &hardware_ids,
         };
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let secret = match &new.secret {
+            Some(secret) => secret.clone(),
+            None => {
+                let config = &self.0.config.api_keys;
+                let environment = org.key_rules().await?.environment.unwrap_or(config.environment);
+                let value = key_form::new_key(config, environment, KeyKind::Enroll);
+                EnrollSecret::new(value.0.clone()).expect("a key is a secret")
+            }
+        };
         if let Some(team_id) = new.team_id {
             org.team(team_id).await?.ok_or(ManageError::Unknown("team"))?;
         }
@@ -84,12 +93,16 @@ impl Fleet {
             .await?
             .ok_or(ManageError::Unknown("enroll secret"))?;
         let deed = (EventKind::EnrollSecretCreated, format!("enroll secret {id}"));
-        self.record_deed(&mut org, actor, deed, json!({"name": new.name, "team_id": new.team_id}));
+        let changes = json!({
+            "name": new.name, "team_id": new.team_id, "hardware_ids": hardware_ids.len(),
+        });
+        self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
         Ok(CreatedEnrollSecret { info, secret })
     }
 
-    fn check_enroll_secret(&self, new: &NewEnrollSecret) -> Result<(), ManageError> {
+    /// The hardware ids as they are kept, if all is well.
+    fn check_enroll_secret(&self, new: &NewEnrollSecret) -> Result<Vec<String>, ManageError> {
         let mut errors = FieldErrors::default();
         errors.check_name(&new.name, "/name");
         let too_short =
@@ -102,7 +115,9 @@ impl Fleet {
         let past = new.expires_at.is_some_and(|end| end <= self.now());
         errors.refuse_if(past, "/expires_at", "must be in the future");
         errors.refuse_if(new.max_uses == Some(0), "/max_uses", "must be at least 1");
-        errors.into_result().map_err(ManageError::Invalid)
+        let hardware_ids = tidy_hardware_ids(&mut errors, &new.hardware_ids);
+        errors.into_result().map_err(ManageError::Invalid)?;
+        Ok(hardware_ids)
     }
 
     /// Refuses an enroll secret from here on. Devices that enrolled by it stay.
@@ -125,4 +140,22 @@ impl Fleet {
         org.commit().await?;
         Ok(())
     }
+}
+
+/// Each once, as devices' own are compared with them.
+fn tidy_hardware_ids(errors: &mut FieldErrors, given: &[String]) -> Vec<String> {
+    errors.refuse_if(
+        given.len() > MAX_HARDWARE_IDS,
+        "/hardware_ids",
+        format!("must be at most {MAX_HARDWARE_IDS}"),
+    );
+    let mut ids = BTreeSet::new();
+    for (index, id) in given.iter().take(MAX_HARDWARE_IDS).enumerate() {
+        let pointer = format!("/hardware_ids/{index}");
+        let id = id.trim().to_lowercase();
+        errors.refuse_if(id.is_empty(), &pointer, "must not be empty");
+        check_identifier(errors, &id, &pointer);
+        ids.insert(id);
+    }
+    ids.into_iter().collect()
 }

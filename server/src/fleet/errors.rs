@@ -131,7 +131,8 @@ pub struct TooMany {
     pub quota: Quota,
 }
 
-/// More passwords wait to be checked than the server will keep waiting.
+/// More passwords wait to be checked than the server will keep waiting, or nobody can tell whether one
+/// was breached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the server is busy checking passwords; try again in a moment")]
 pub struct Busy;

@@ -157,13 +157,13 @@ impl Fleet {
                 // Whoever has just made it with this token has used that up: no guess is counted.
                 self.open_invitation(&credential).await?;
                 let names = (account.email.as_str(), organization.as_str());
-                let as_new = self.check_new_account(&request, names);
+                let as_new = self.check_new_account(&request, names).await;
                 self.prove_own(&account, actor, (request.password, address), as_new).await?;
                 Joiner::Known(account)
             }
             None => {
                 let names = (invitation.email.as_str(), organization.as_str());
-                let NewAccount { name, password } = self.check_new_account(&request, names)?;
+                let NewAccount { name, password } = self.check_new_account(&request, names).await?;
                 Joiner::New { name, password_hash: self.0.passwords.hash(password).await? }
             }
         };
@@ -249,7 +249,7 @@ impl Fleet {
     }
 
     /// What is wrong with who accepts, if they have no account.
-    fn check_new_account(
+    async fn check_new_account(
         &self,
         request: &AcceptInvitation,
         (email, organization): (&str, &str),
@@ -267,6 +267,7 @@ impl Fleet {
         let rules = &self.0.config.auth.password;
         check_password(&mut errors, ("/password", &password.0), &names, rules);
         errors.into_result().map_err(AccountError::Invalid)?;
+        self.refuse_breached(("/password", &password), AccountError::Invalid).await?;
         Ok(NewAccount { name, password })
     }
 

@@ -1,10 +1,10 @@
 //! What API keys look like: `<prefix>_<kind>_<environment>_<26 random characters><6 of checksum>`, so
 //! that a scanner finds one that leaked and a mistyped one costs no query.
 
-use wire::api::Hidden;
+use wire::api::{Hidden, KeyEnvironment};
 
 use super::secrets::{BASE62, pick};
-use crate::config::{ApiKeys, Environment};
+use crate::config::ApiKeys;
 
 const RANDOM: usize = 26;
 const CHECKSUM: usize = 6;
@@ -29,8 +29,6 @@ pub(super) enum FormError {
     Malformed,
     /// It is for something else.
     WrongKind,
-    /// It is for an installation of the other environment.
-    WrongEnvironment,
 }
 
 impl KeyKind {
@@ -47,13 +45,13 @@ impl KeyKind {
 }
 
 /// How keys of this kind begin here, e.g. `fleetd_pk_live_`.
-pub(super) fn prefix(config: &ApiKeys, kind: KeyKind) -> String {
-    format!("{}_{}_{}_", config.prefix, kind.as_str(), config.environment.as_str())
+pub(super) fn prefix(config: &ApiKeys, environment: KeyEnvironment, kind: KeyKind) -> String {
+    format!("{}_{}_{}_", config.prefix, kind.as_str(), environment.as_str())
 }
 
 /// A new key: 154 random bits, and a checksum over the rest.
-pub(super) fn new_key(config: &ApiKeys, kind: KeyKind) -> Hidden {
-    let body = format!("{}{}", prefix(config, kind), pick(BASE62, RANDOM));
+pub(super) fn new_key(config: &ApiKeys, environment: KeyEnvironment, kind: KeyKind) -> Hidden {
+    let body = format!("{}{}", prefix(config, environment, kind), pick(BASE62, RANDOM));
     let checksum = checksum(&body);
     Hidden(format!("{body}{checksum}"))
 }
@@ -63,24 +61,21 @@ pub(super) fn begins_like_a_key(config: &ApiKeys, text: &str) -> bool {
     text.strip_prefix(&config.prefix).is_some_and(|rest| rest.starts_with('_'))
 }
 
-/// Passes if `text` is a key's for people's routes here, as far as can be told without a query.
-pub(super) fn check(config: &ApiKeys, text: &str) -> Result<(), FormError> {
+/// What `text` is for, if it is a key's for people's routes here, as far as can be told without a query.
+pub(super) fn check(config: &ApiKeys, text: &str) -> Result<KeyEnvironment, FormError> {
     let (kind, environment) = parse(config, text).ok_or(FormError::Malformed)?;
     match kind {
         KeyKind::Device | KeyKind::Enroll => Err(FormError::WrongKind),
-        KeyKind::Person | KeyKind::Service if environment == config.environment => Ok(()),
-        KeyKind::Person | KeyKind::Service => Err(FormError::WrongEnvironment),
+        KeyKind::Person | KeyKind::Service => Ok(environment),
     }
 }
 
-fn parse(config: &ApiKeys, text: &str) -> Option<(KeyKind, Environment)> {
+fn parse(config: &ApiKeys, text: &str) -> Option<(KeyKind, KeyEnvironment)> {
     let rest = text.strip_prefix(&config.prefix)?.strip_prefix('_')?;
     let (kind, rest) = rest.split_once('_')?;
     let (environment, random) = rest.split_once('_')?;
     let kind = KeyKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
-    let environment = [Environment::Live, Environment::Test]
-        .into_iter()
-        .find(|known| known.as_str() == environment)?;
+    let environment = environment.parse().ok()?;
     let plain = random.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if random.len() != RANDOM + CHECKSUM || !plain {
         return None;
@@ -109,9 +104,9 @@ mod tests {
     #[test]
     fn a_new_key_passes_and_any_changed_letter_fails() {
         let config = ApiKeys::default();
-        let Hidden(key) = &new_key(&config, KeyKind::Person);
+        let Hidden(key) = &new_key(&config, KeyEnvironment::Live, KeyKind::Person);
         assert!(key.starts_with("fleetd_pk_live_") && key.len() == 47, "{key}");
-        assert_eq!(check(&config, key), Ok(()));
+        assert_eq!(check(&config, key), Ok(KeyEnvironment::Live));
         for (index, letter) in key.char_indices() {
             let other = if letter == 'x' { "y" } else { "x" };
             let mut changed = key.clone();
@@ -127,15 +122,17 @@ mod tests {
     /// Rows: K6
     #[test]
     fn kinds_and_environments_are_told_apart() {
-        let live = ApiKeys::default();
-        let test = ApiKeys { environment: Environment::Test, ..ApiKeys::default() };
-        let check = |key: Hidden| check(&live, &key.0);
-        assert_eq!(check(new_key(&live, KeyKind::Service)), Ok(()));
-        assert_eq!(check(new_key(&live, KeyKind::Device)), Err(FormError::WrongKind));
-        assert_eq!(check(new_key(&live, KeyKind::Enroll)), Err(FormError::WrongKind));
-        assert_eq!(check(new_key(&test, KeyKind::Person)), Err(FormError::WrongEnvironment));
+        let config = ApiKeys::default();
+        let check = |environment, kind| check(&config, &new_key(&config, environment, kind).0);
+        for environment in [KeyEnvironment::Live, KeyEnvironment::Test] {
+            assert_eq!(check(environment, KeyKind::Person), Ok(environment));
+            assert_eq!(check(environment, KeyKind::Service), Ok(environment));
+            assert_eq!(check(environment, KeyKind::Device), Err(FormError::WrongKind));
+            assert_eq!(check(environment, KeyKind::Enroll), Err(FormError::WrongKind));
+        }
         let other = ApiKeys { prefix: "acme".to_owned(), ..ApiKeys::default() };
-        assert_eq!(check(new_key(&other, KeyKind::Person)), Err(FormError::Malformed));
+        let key = new_key(&other, KeyEnvironment::Live, KeyKind::Person);
+        assert_eq!(super::check(&config, &key.0), Err(FormError::Malformed));
     }
 
     proptest! {

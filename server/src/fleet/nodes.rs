@@ -13,6 +13,7 @@ use wire::{
 
 use super::{
     Access, Fleet, StoreError,
+    audit::{Event, EventKind},
     errors::TooMany,
     identity::tidy_optional,
     keys::KeyError,
@@ -20,13 +21,16 @@ use super::{
     metrics::TokenWork,
     origin::Origin,
     osquery_details::{detail_queries, details_in},
-    store::{Credential, CredentialKind, Half, Hash, SeenDevice},
+    store::{Credential, CredentialKind, Half, Hash, SeenDevice, ShownKey},
     tokens::DEVICE_TTL,
     update_channels::merged,
 };
 
 /// How old the last sighting of a device is before it is written down anew, in milliseconds.
 const SEEN_EVERY_MS: i64 = 30_000;
+
+/// While two machines go on using one key, the audit trail says so once in this time.
+const TOLD_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long a desktop token opens the device's page: an hour, after which the agent renews it, and
 /// time for an agent that is late.
@@ -65,7 +69,18 @@ pub enum NodeError {
 pub(super) struct Node {
     pub(super) org_id: OrgId,
     pub(super) device: SeenDevice,
-    now: Timestamp,
+    pub(super) now: Timestamp,
+    /// Of the key that it showed.
+    pub(super) hash: Hash,
+    /// Whether this was the first use of that key, which ended the one before.
+    pub(super) adopted: bool,
+}
+
+/// What an agent tells of itself with a request.
+#[derive(Debug, Default)]
+struct Told {
+    version: Option<String>,
+    instance: Option<String>,
 }
 
 impl Fleet {
@@ -75,12 +90,19 @@ impl Fleet {
         request: ConfigRequest,
         origin: &Origin,
     ) -> Result<AgentConfig, NodeError> {
-        let version = tidy_optional(request.orbit_version.as_deref());
-        let node = self.orbit(&request.orbit_node_key, version, origin).await?;
+        let told = Told {
+            version: tidy_optional(request.orbit_version.as_deref()),
+            instance: tidy_optional(request.instance.as_deref()),
+        };
+        let key = request.orbit_node_key.expose();
+        let node = self.node(Half::Orbit, key, (origin, told)).await?;
+        let orbit_node_key =
+            if request.takes_node_key { self.renewed_key(&node).await? } else { None };
         let orbit = &self.0.config.orbit;
         Ok(AgentConfig {
             command_line_startup_flags: orbit.command_line_startup_flags.clone(),
             update_channels: merged(node.device.update_channels, &orbit.update_channels),
+            orbit_node_key,
         })
     }
 
@@ -91,7 +113,7 @@ impl Fleet {
         key: &NodeKey,
         origin: &Origin,
     ) -> Result<(Hidden, SignedDuration), NodeError> {
-        let node = self.orbit(key, None, origin).await?;
+        let node = self.orbit(key, origin).await?;
         let ring = self.ring().await?;
         let device = (node.device.id, node.org_id);
         let issue = || self.0.tokens.issue_to_device(&ring, device, self.now());
@@ -106,7 +128,7 @@ impl Fleet {
         token: &DesktopToken,
         origin: &Origin,
     ) -> Result<(), NodeError> {
-        let node = self.orbit(key, None, origin).await?;
+        let node = self.orbit(key, origin).await?;
         let hash = Hash::of(token.expose());
         let mut org = self.0.store.org(node.org_id, Access::Note).await?;
         let set = org.set_desktop_token(node.device.id, &hash, node.now).await;
@@ -224,17 +246,12 @@ impl Fleet {
         self.0.osquery_logs.append(request.log_type, lines).await.map_err(NodeError::Log)
     }
 
-    pub(super) async fn orbit(
-        &self,
-        key: &NodeKey,
-        version: Option<String>,
-        origin: &Origin,
-    ) -> Result<Node, NodeError> {
-        self.node(Half::Orbit, key.expose(), (origin, version)).await
+    pub(super) async fn orbit(&self, key: &NodeKey, origin: &Origin) -> Result<Node, NodeError> {
+        self.node(Half::Orbit, key.expose(), (origin, Told::default())).await
     }
 
     async fn osquery(&self, key: &OsqueryNodeKey, origin: &Origin) -> Result<Node, NodeError> {
-        self.node(Half::Osquery, key.expose(), (origin, None)).await
+        self.node(Half::Osquery, key.expose(), (origin, Told::default())).await
     }
 
     /// Finds the device that shows `key`, and notes that it was heard of.
@@ -242,7 +259,7 @@ impl Fleet {
         &self,
         half: Half,
         key: &str,
-        (origin, version): (&Origin, Option<String>),
+        (origin, told): (&Origin, Told),
     ) -> Result<Node, NodeError> {
         let now = self.now();
         let hash = Hash::of(key);
@@ -251,22 +268,61 @@ impl Fleet {
         let mut org = self.0.store.org(org_id, Access::Read).await?;
         let device = org.seen_device(&subject_id).await?;
         org.commit().await?;
-        let device =
-            device.filter(|device| device.has_key(half, &hash)).ok_or(NodeError::UnknownKey)?;
+        let device = device.ok_or(NodeError::UnknownKey)?;
+        let shown = device.shown_key(half, &hash).ok_or(NodeError::UnknownKey)?;
         if !self.has_certificate(org_id, (&device, half), origin).await? {
             tracing::warn!(device.id = %device.id, address = %origin.address,
                 "a node key came without the certificate that it has to come with");
             return Err(NodeError::UnknownKey);
         }
-        let stale = now.as_millisecond() - device.last_seen_at.as_millisecond() >= SEEN_EVERY_MS;
-        let updated = version.as_ref().is_some_and(|version| *version != device.orbit_version);
-        if stale || updated {
-            let mut org = self.0.store.org(org_id, Access::Note).await?;
-            org.note_seen(device.id, (&origin.address.to_string(), version.as_deref()), now)
-                .await?;
-            org.commit().await?;
+        let adopted = shown == ShownKey::Next;
+        if adopted {
+            self.adopt_key(org_id, (&device, &hash), origin).await?;
         }
-        Ok(Node { org_id, device, now })
+        let node = Node { org_id, device, now, hash, adopted };
+        self.note_sighting(&node, half, (origin, told)).await?;
+        Ok(node)
+    }
+
+    /// Writes down that a device was heard of, if that is news, and where its key is used from.
+    async fn note_sighting(
+        &self,
+        node: &Node,
+        half: Half,
+        (origin, told): (&Origin, Told),
+    ) -> Result<(), StoreError> {
+        let Node { device, now, .. } = node;
+        let stale = now.as_millisecond() - device.last_seen_at.as_millisecond() >= SEEN_EVERY_MS;
+        let updated = told.version.as_ref().is_some_and(|it| *it != device.orbit_version);
+        let (address, before) = (origin.address, device.key_use(half));
+        let most = self.0.config.orbit.network_switches;
+        let (after, suspicion) = before.then(address, told.instance.as_deref(), (most, *now));
+        if !stale && !updated && after == *before && suspicion.is_none() {
+            return Ok(());
+        }
+        let mut org = self.0.store.org(node.org_id, Access::Note).await?;
+        let version = told.version.as_deref();
+        if stale || updated {
+            org.note_seen(device.id, (&address.to_string(), version), *now).await?;
+        }
+        if after != *before {
+            org.note_key_use((device.id, half), &after).await?;
+        }
+        if let Some(suspicion) = suspicion
+            && org.suspect_clone(device.id, (*now - TOLD_AGAIN, *now)).await?
+        {
+            let name = format!("device {}", device.id);
+            let event = Event {
+                name: EventKind::DeviceCloneSuspected,
+                actor: &name,
+                subject: &name,
+                address,
+                outcome: suspicion.as_str(),
+                changes: Value::Null,
+            };
+            self.record_in(&mut org, &event);
+        }
+        org.commit().await
     }
 }
 

@@ -16,8 +16,11 @@ use super::{
     networks::Networks,
     password_rules::check_password,
     sessions::{Beginning, Caller, Tokens},
-    store::NewUserRow,
+    store::{KeyRules, NewUserRow},
 };
+
+/// In seconds; the longest that an organization's keys may be bounded to.
+const TEN_YEARS: u64 = 3650 * 24 * 60 * 60;
 
 impl Fleet {
     /// The organizations that the person who asks belongs to, longest first. An API key is for one.
@@ -80,13 +83,13 @@ impl Fleet {
     /// The organization that `actor` is signed in to. Whoever belongs to it may know its name.
     pub async fn organization(&self, actor: &Actor) -> Result<Organization, ManageError> {
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
-        let organization = org.organization().await?;
+        let organization = org.organization(self.0.config.api_keys.environment).await?;
         org.commit().await?;
         Ok(organization)
     }
 
-    /// Renames the organization, or says which networks its people and keys may ask from. Nobody
-    /// shuts themselves out.
+    /// Renames the organization, or says which networks its people and keys may ask from, what its API keys
+    /// are for, and how long they may last. Nobody shuts themselves out.
     pub async fn change_organization(
         &self,
         actor: &Actor,
@@ -106,9 +109,11 @@ impl Fleet {
             }
             Some(Ok(_)) | None => {}
         }
+        let too_long = change.key_max_ttl_seconds.is_some_and(|seconds| seconds > TEN_YEARS);
+        errors.refuse_if(too_long, "/key_max_ttl_seconds", "must be at most ten years");
         errors.into_result().map_err(ManageError::Invalid)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
-        let before = org.organization().await?;
+        let before = org.organization(self.0.config.api_keys.environment).await?;
         if let Some(name) = &change.name {
             org.rename_organization(name).await?;
             let deed = (EventKind::OrganizationRenamed, format!("organization {}", actor.org_id));
@@ -121,7 +126,23 @@ impl Fleet {
             let changes = json!({"before": before.allowed_networks, "after": networks.to_list()});
             self.record_deed(&mut org, actor, deed, changes);
         }
-        let after = org.organization().await?;
+        if change.key_environment.is_some() || change.key_max_ttl_seconds.is_some() {
+            let rules = org.key_rules().await?;
+            let longest = change.key_max_ttl_seconds.or(rules.max_ttl_seconds);
+            org.set_key_rules(KeyRules {
+                environment: change.key_environment.or(rules.environment),
+                max_ttl_seconds: longest.filter(|seconds| *seconds > 0),
+            })
+            .await?;
+        }
+        let after = org.organization(self.0.config.api_keys.environment).await?;
+        let rules = |of: &Organization| json!({"environment": of.key_environment, "max_ttl_seconds": of.key_max_ttl_seconds});
+        if rules(&before) != rules(&after) {
+            let deed =
+                (EventKind::OrganizationKeyRulesChanged, format!("organization {}", actor.org_id));
+            let changes = json!({"before": rules(&before), "after": rules(&after)});
+            self.record_deed(&mut org, actor, deed, changes);
+        }
         org.commit().await?;
         Ok(after)
     }
@@ -132,7 +153,7 @@ impl Fleet {
         actor.require_in_person(Permission::OrganizationWrite)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.lock("owners").await?;
-        let name = org.organization().await?.name;
+        let name = org.organization(self.0.config.api_keys.environment).await?.name;
         org.remove_organization(self.now()).await?;
         let deed = (EventKind::OrganizationDeleted, format!("organization {}", actor.org_id));
         self.record_deed(&mut org, actor, deed, json!({"name": name}));
@@ -164,6 +185,7 @@ impl Fleet {
         let password = ("/password", owner.password.0.as_str());
         check_password(&mut errors, password, &names, &self.0.config.auth.password);
         errors.into_result().map_err(ManageError::Invalid)?;
+        self.refuse_breached(("/password", &owner.password), ManageError::Invalid).await?;
         let password_hash = self.0.passwords.hash(owner.password.clone()).await?;
         let (org_id, user_id) = (OrgId(Uuid::now_v7()), UserId(Uuid::now_v7()));
         let (email, owner_name) = (email.as_str(), owner.name.as_str());

@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(broken("Tr0ub4dor&3\0xy", &seed), ["nul"]);
     }
 
-    /// Rows in part: W3
+    /// Rows: W3
     #[test]
     fn what_many_people_use_is_refused_in_disguise_too() {
         let rules = Password { min_length: 8, ..Password::of(Preset::Nist) };

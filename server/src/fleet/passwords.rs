@@ -1,6 +1,8 @@
 //! Hashing passwords without letting it take the server down: as many at a time as there are cores,
 //! on threads of their own that let everything else go first, a short queue, and a refusal beyond it.
 
+#[cfg(debug_assertions)]
+use std::sync::{Mutex, PoisonError};
 use std::{
     borrow::Cow,
     sync::{
@@ -43,6 +45,9 @@ pub(super) struct Passwords {
     waiting: AtomicUsize,
     max_waiting: usize,
     durations: Histogram,
+    /// What the work was that sign-ins took, for the test that compares it. Release builds keep none.
+    #[cfg(debug_assertions)]
+    done: Arc<Mutex<Vec<String>>>,
 }
 
 /// How new passwords are hashed.
@@ -71,6 +76,8 @@ impl Passwords {
             waiting: AtomicUsize::new(0),
             max_waiting: cores * WAITING_PER_CORE,
             durations: durations(),
+            #[cfg(debug_assertions)]
+            done: Arc::default(),
         }
     }
 
@@ -88,12 +95,22 @@ impl Passwords {
         hash: Option<String>,
     ) -> Result<bool, Busy> {
         let (method, dummy) = (self.method, Arc::clone(&self.dummy));
+        #[cfg(debug_assertions)]
+        let done = Arc::clone(&self.done);
         self.work(move || {
             let known = hash.is_some();
             let hash = hash.unwrap_or_else(|| method.dummy(&dummy).to_owned());
+            #[cfg(debug_assertions)]
+            done.lock().unwrap_or_else(PoisonError::into_inner).push(work_of(&hash).to_owned());
             matches(&normal(&password.0), &hash) && known
         })
         .await
+    }
+
+    /// With which function and parameters passwords were verified since the last time.
+    #[cfg(debug_assertions)]
+    pub(super) fn take_done(&self) -> Vec<String> {
+        std::mem::take(&mut self.done.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether any of `hashes` was made from `password`.
@@ -166,6 +183,14 @@ impl Method {
     fn dummy(self, made: &OnceLock<String>) -> &str {
         made.get_or_init(|| self.hash(&super::secrets::new_token()))
     }
+}
+
+/// How much work a hash is: all of it but salt and digest.
+#[cfg(debug_assertions)]
+fn work_of(hash: &str) -> &str {
+    let fields = if hash.starts_with("$2") { 2 } else { 3 };
+    let end = hash.match_indices('$').nth(fields).map_or(hash.len(), |(at, _)| at);
+    &hash[..end]
 }
 
 fn matches(password: &str, hash: &str) -> bool {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use jiff::Timestamp;
-use wire::{OrgId, Permission, UserId, api::ApiKeyKind};
+use wire::{
+    OrgId, Permission, UserId,
+    api::{ApiKeyKind, KeyEnvironment},
+};
 
 use super::{
     Access, Fleet, StoreError,
@@ -31,7 +34,7 @@ pub enum ProofError {
     KeyRevoked,
     #[error("this key is for devices, not for people and scripts")]
     KeyOfOtherKind,
-    #[error("this key is for an installation of another environment")]
+    #[error("this key is for another environment than its organization or this server")]
     KeyOfOtherEnvironment,
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -48,7 +51,6 @@ impl From<FormError> for ProofError {
         match error {
             FormError::Malformed => Self::Unauthenticated,
             FormError::WrongKind => Self::KeyOfOtherKind,
-            FormError::WrongEnvironment => Self::KeyOfOtherEnvironment,
         }
     }
 }
@@ -69,8 +71,8 @@ impl Fleet {
         is_action: bool,
     ) -> Result<Actor, ProofError> {
         let actor = if self.looks_like_api_key(token) {
-            key_form::check(&self.0.config.api_keys, token)?;
-            self.authenticate_api_key(&Hash::of(token), address).await?
+            let environment = key_form::check(&self.0.config.api_keys, token)?;
+            self.authenticate_api_key((&Hash::of(token), environment), address).await?
         } else {
             let event = if is_action { Event::Action } else { Event::Poll };
             self.authenticate_access_token(token, address, event).await?
@@ -113,11 +115,21 @@ impl Fleet {
 
     async fn authenticate_api_key(
         &self,
-        hash: &Hash,
+        (hash, environment): (&Hash, KeyEnvironment),
         address: IpAddr,
     ) -> Result<Actor, ProofError> {
         let now = self.now();
-        let KnownKey { org_id, row, user_id, rights, networks } = self.known_key(hash, now).await?;
+        let known = self.known_key(hash, now).await;
+        // Of a key that nobody knows, the word in it tells why.
+        let stranger = matches!(known, Err(ProofError::Unauthenticated));
+        if stranger && environment != self.0.config.api_keys.environment {
+            return Err(ProofError::KeyOfOtherEnvironment);
+        }
+        let known = known?;
+        if known.environment != environment {
+            return Err(ProofError::KeyOfOtherEnvironment);
+        }
+        let KnownKey { org_id, row, user_id, rights, networks, .. } = known;
         check_key(&row, hash, now)?;
         let proof = Proof::ApiKey { id: row.key.id, kind: row.key.kind };
         let actor = Actor { org_id, user_id, rights, proof, address, networks };
@@ -160,8 +172,10 @@ impl Fleet {
             }
         };
         let networks = org.allowed_networks().await?;
+        let environment = org.key_rules().await?.environment;
         org.commit().await?;
-        Ok(KnownKey { org_id, row, user_id, rights, networks })
+        let environment = environment.unwrap_or(self.0.config.api_keys.environment);
+        Ok(KnownKey { org_id, row, user_id, rights, networks, environment })
     }
 }
 
@@ -173,6 +187,7 @@ pub(super) struct KnownKey {
     user_id: UserId,
     rights: Rights,
     networks: Networks,
+    environment: KeyEnvironment,
 }
 
 fn check_key(row: &ApiKeyRow, hash: &Hash, now: Timestamp) -> Result<(), ProofError> {

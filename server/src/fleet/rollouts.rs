@@ -22,7 +22,7 @@ impl Fleet {
         report: UpdateReport,
         origin: &Origin,
     ) -> Result<UpdateReportReply, NodeError> {
-        let node = self.orbit(&report.orbit_node_key, None, origin).await?;
+        let node = self.orbit(&report.orbit_node_key, origin).await?;
         let components = tidy_components(report.components);
         let mut org = self.0.store.org(node.org_id, Access::Note).await?;
         org.set_updates(node.device.id, &components).await?;

@@ -1,4 +1,4 @@
-//! One's own sessions, and ending tokens of others.
+//! One's own sessions and those of others, and ending them.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -20,13 +20,35 @@ use super::{
 impl Fleet {
     /// The sessions of the person who asks that go on, the oldest first.
     pub async fn sessions(&self, actor: &Actor) -> Result<Vec<Session>, ManageError> {
-        let own = in_person(actor)?;
+        in_person(actor)?;
+        let org = self.0.store.org(actor.org_id, Access::Read).await?;
+        self.live_sessions(org, actor, actor.user_id).await
+    }
+
+    /// The same of a person of the organization, for whoever may see its people.
+    pub async fn sessions_of(
+        &self,
+        actor: &Actor,
+        id: UserId,
+    ) -> Result<Vec<Session>, ManageError> {
+        actor.require(Permission::UsersRead)?;
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
-        let rows = org.sessions_of(actor.user_id).await?;
-        org.commit().await?;
+        org.user(id).await?.ok_or(ManageError::Unknown("user"))?;
+        self.live_sessions(org, actor, id).await
+    }
+
+    async fn live_sessions(
+        &self,
+        mut org: OrgStore,
+        actor: &Actor,
+        id: UserId,
+    ) -> Result<Vec<Session>, ManageError> {
         let now = self.now();
+        let rows = org.sessions_of(id).await?;
+        org.commit().await?;
         let live = rows.into_iter().filter(|row| !self.has_run_out(row, now));
-        Ok(live.filter_map(|row| self.show(row, &own.id)).collect())
+        let own = in_person(actor).map_or("", |session| &session.id);
+        Ok(live.filter_map(|row| self.show(row, own)).collect())
     }
 
     fn show(&self, row: SessionRow, own: &str) -> Option<Session> {

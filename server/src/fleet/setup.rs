@@ -53,6 +53,7 @@ impl Fleet {
             return Err(SignInError::WrongSetupCode);
         }
         let email = self.check_registration(&request).map_err(SignInError::Invalid)?;
+        self.refuse_breached(("/password", &request.password), SignInError::Invalid).await?;
         let password_hash = self.0.passwords.hash(request.password.clone()).await?;
         let (org_id, user_id) = (OrgId(Uuid::now_v7()), UserId(Uuid::now_v7()));
         let now = self.now();

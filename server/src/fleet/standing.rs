@@ -69,6 +69,7 @@ impl Fleet {
                 id: session.id,
                 authenticated_at: session.authenticated_at,
                 authenticated_from: session.address,
+                methods: session.methods,
             },
         }))
     }

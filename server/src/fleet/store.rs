@@ -64,12 +64,13 @@ pub(super) use self::{
     devices::{Details, DeviceFilter, DeviceGroup},
     enroll_secrets::NewEnrollSecretRow,
     mails::MailRow,
-    node_keys::{Half, NodeRow, SeenDevice},
+    node_keys::{Half, NodeRow, SeenDevice, ShownKey},
     postgres::ExemptRole,
     registrations::RegistrationRow,
     row::Keyset,
     sessions::{Rotation, SessionRow, Whose},
     signing_keys::SigningKeyRow,
+    tenants::KeyRules,
     users::{Login, NewUserRow},
 };
 use super::metrics::{Stopwatch, durations};

@@ -1,9 +1,9 @@
-//! How updates stand on all devices of an organization, as numbers for a monitoring system, in the text
-//! format of Prometheus.
+//! How updates stand on all devices of an organization, and which seem to be cloned, as numbers for a
+//! monitoring system, in the text format of Prometheus.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use wire::{Permission, api::Device, orbit::UpdateState};
 
 use super::{
@@ -16,16 +16,18 @@ use super::{
 const AT_ONCE: i64 = 1_000;
 
 /// The gauges, with what each is for.
-const GAUGES: [(&str, &str); 4] = [
+const GAUGES: [(&str, &str); 5] = [
     (DEVICES, "Devices by component, channel, version that runs and state of its updates"),
     (WAITING, "Devices whose wave of an offered version has not started"),
     (ROLLED_BACK, "Devices on which a version has failed, so that they went back from it"),
+    (CLONED, "Devices one of whose keys two machines seemed to use within the last day"),
     (FAILURES, "Attempts in a row in which what is offered could not be had, on all devices"),
 ];
 
 const DEVICES: &str = "fleet_update_devices";
 const WAITING: &str = "fleet_update_wave_pending_devices";
 const ROLLED_BACK: &str = "fleet_update_rolled_back_devices";
+const CLONED: &str = "fleet_device_clones_suspected";
 const FAILURES: &str = "fleet_update_failures";
 
 impl Fleet {
@@ -54,6 +56,9 @@ struct Metrics(BTreeMap<(&'static str, String), u64>);
 
 impl Metrics {
     fn count(&mut self, device: &Device, now: Timestamp) {
+        let lately = |at| now.duration_since(at) < SignedDuration::from_hours(24);
+        let cloned = device.clone_suspected_at.is_some_and(lately);
+        self.add(CLONED, &[], u64::from(cloned));
         for update in &device.updates {
             let (component, channel) =
                 (("component", update.component.as_str()), ("channel", update.channel.as_str()));
@@ -85,7 +90,9 @@ impl Metrics {
         for (gauge, help) in GAUGES {
             let _ = writeln!(text, "# HELP {gauge} {help}.\n# TYPE {gauge} gauge");
             for ((_, labels), value) in self.0.iter().filter(|((name, _), _)| *name == gauge) {
-                let _ = writeln!(text, "{gauge}{{{labels}}} {value}");
+                let labels =
+                    if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+                let _ = writeln!(text, "{gauge}{labels} {value}");
             }
         }
         text

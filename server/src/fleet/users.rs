@@ -50,6 +50,7 @@ impl Fleet {
         let password = ("/password", new.password.0.as_str());
         check_password(&mut errors, password, &names, &self.0.config.auth.password);
         errors.into_result().map_err(ManageError::Invalid)?;
+        self.refuse_breached(("/password", &new.password), ManageError::Invalid).await?;
         if self.0.store.only_organization().await?.is_none() {
             return self.put_invitation(actor, email, new.role).await.map(AddedUser::Invited);
         }

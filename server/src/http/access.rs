@@ -69,6 +69,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/users/{id}", Needs(P::UsersRead)),
     ("PATCH", "/users/{id}", Needs(P::UsersWrite)),
     ("DELETE", "/users/{id}", Needs(P::UsersWrite)),
+    ("GET", "/users/{id}/sessions", Needs(P::UsersRead)),
     ("GET", "/roles", Needs(P::RolesRead)),
     ("POST", "/roles", Needs(P::RolesWrite)),
     ("DELETE", "/roles/{name}", Needs(P::RolesWrite)),

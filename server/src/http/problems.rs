@@ -107,7 +107,8 @@ problems! {
     INTERNAL = "internal" 500 "The server made a mistake":
         "`instance` names the request; the server's log has the cause under the same id.";
     BUSY = "busy" 503 "The server is busy":
-        "More passwords wait to be checked than the server keeps waiting, or more files of a bucket of updates are on their way. Try again after `Retry-After`.";
+        "More passwords wait to be checked than the server keeps waiting, or more files of a bucket of updates are on their way, \
+         or what `auth.password.breached` names does not answer and `on_failure` is `refuse`. Try again after `Retry-After`.";
     UNAVAILABLE = "unavailable" 503 "The database does not answer":
         "Nothing was changed, or it cannot be told whether it was. Try again after `Retry-After`.";
     TIMEOUT = "timeout" 503 "The request took too long":

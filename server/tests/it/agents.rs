@@ -219,6 +219,7 @@ async fn updates_are_shown_and_counted_where_they_belong(server: TestServer) {
             format!("fleet_update_devices{{{of},version=\"1.1.0\",state=\"current\"}} 1"),
             format!("fleet_update_wave_pending_devices{{{of},version=\"1.1.0\"}} 1"),
             format!("fleet_update_rolled_back_devices{{{of},version=\"1.1.0\"}} 1"),
+            "fleet_device_clones_suspected 0".to_owned(),
             format!("fleet_update_failures{{{of}}} 3"),
         ]
     );

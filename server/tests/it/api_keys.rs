@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wire::Role;
 
-use crate::harness::{Engine, Person, Reply, TestServer, runtime, text};
+use crate::harness::{Engine, Person, Reply, TestServer, machine, runtime, text};
 
 crate::on_both_databases! {
     a_key_has_its_form_and_is_shown_once,
@@ -25,6 +25,8 @@ crate::on_both_databases! {
     a_services_key_outlives_its_creator,
     a_key_is_made_once_however_often_it_is_asked_for,
     keys_of_other_kinds_and_environments_are_refused_by_name,
+    an_organization_for_trials_has_keys_of_its_own_until_it_goes_live,
+    an_organization_bounds_how_long_its_keys_last,
 }
 
 async fn mint(server: &TestServer, by: &Person, more: Value) -> Reply {
@@ -327,7 +329,7 @@ async fn a_key_is_made_once_however_often_it_is_asked_for(server: TestServer) {
 async fn keys_of_other_kinds_and_environments_are_refused_by_name(server: TestServer) {
     let owner = server.owner().await;
     let trial = TestServer::start_with(server.engine, |config| {
-        config.api_keys.environment = server::config::Environment::Test;
+        config.api_keys.environment = wire::api::KeyEnvironment::Test;
     })
     .await;
     let key = mint(&trial, &trial.owner().await, json!({})).await.text("key");
@@ -343,6 +345,79 @@ async fn keys_of_other_kinds_and_environments_are_refused_by_name(server: TestSe
         reply.expect(403).problem("wrong-key");
         server.get("/devices").bearer(&format!("{key}000000")).await.expect(401);
     }
+}
+
+/// Rows: K8
+async fn an_organization_for_trials_has_keys_of_its_own_until_it_goes_live(server: TestServer) {
+    let live = server.owner().await;
+    let trial = server.other_organization().await;
+    let node = server.second_node().await;
+    let set = async |by: &Person, environment: &str| {
+        let change = json!({"key_environment": environment});
+        server.call("PATCH", "/organization").by(by).json(change).await
+    };
+    let admin = server.person(&live, Role::Admin).await;
+    set(&admin, "test").await.expect(403).problem("forbidden");
+    set(&live, "other").await.expect(422);
+    let early = mint(&server, &trial, json!({})).await.text("key");
+    assert_eq!(set(&trial, "test").await.expect(200).json()["key_environment"], "test");
+    let made = mint(&server, &trial, json!({})).await.json();
+    let (id, test) = (text(&made, "id"), text(&made, "key"));
+    assert!(test.starts_with("fleetd_pk_test_") && made["prefix"] == "fleetd_pk_test_", "{made}");
+    let ours = mint(&server, &live, json!({})).await.text("key");
+    for (by, name) in [(&live, "ours"), (&trial, "theirs")] {
+        let (_, secret) = server.secret(by, json!({})).await;
+        assert_eq!(secret.starts_with("fleetd_ek_test_"), name == "theirs", "{secret}");
+        server.enroll(&secret, machine(name)).await.expect(200);
+    }
+    let seen = async |key: &str| {
+        let listed = server.get("/devices").bearer(key).await.expect(200).json();
+        let items = listed["items"].as_array().unwrap().clone();
+        items.iter().map(|it| text(it, "hardware_uuid")).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (seen(&test).await, seen(&ours).await),
+        (vec!["theirs".into()], vec!["ours".into()])
+    );
+    for server in [&server, &node] {
+        server.get("/devices").bearer(&early).await.expect(403).problem("wrong-key");
+    }
+    set(&trial, "live").await.expect(200);
+    // Another server counts on what it read for a second.
+    server.pass(2);
+    for server in [&server, &node] {
+        server.get("/devices").bearer(&test).await.expect(403).problem("wrong-key");
+        server.get("/devices").bearer(&early).await.expect(200);
+    }
+    let rotate = server.post(&format!("/api-keys/{id}/rotate")).by(&trial).json(json!({})).await;
+    let rotated = rotate.expect(200).json();
+    assert_eq!(rotated["prefix"], "fleetd_pk_live_");
+    server.get("/devices").bearer(&text(&rotated, "key")).await.expect(200);
+}
+
+async fn an_organization_bounds_how_long_its_keys_last(server: TestServer) {
+    let month = |config: &mut server::Config| {
+        config.api_keys.max_ttl = server::config::Lifetime(Some("30d".parse().unwrap()));
+    };
+    let server = TestServer::start_with(server.engine, month).await;
+    let owner = server.owner().await;
+    let set = async |seconds: u64| {
+        let change = json!({"key_max_ttl_seconds": seconds});
+        server.call("PATCH", "/organization").by(&owner).json(change).await.expect(200).json()
+    };
+    let until = async |end: &str, status: u16| {
+        mint(&server, &owner, json!({"expires_at": end})).await.expect(status);
+    };
+    assert_eq!(set(7 * 86_400).await["key_max_ttl_seconds"], 7 * 86_400);
+    until("2026-03-08T12:00:01Z", 422).await;
+    until("2026-03-08T12:00:00Z", 201).await;
+    mint(&server, &owner, json!({})).await.expect(422).problem("invalid-fields");
+    set(365 * 86_400).await;
+    until("2026-03-31T12:00:01Z", 422).await;
+    assert_eq!(set(0).await.get("key_max_ttl_seconds"), None);
+    until("2026-03-31T12:00:00Z", 201).await;
+    let change = json!({"key_max_ttl_seconds": 3651 * 86_400});
+    server.call("PATCH", "/organization").by(&owner).json(change).await.expect(422);
 }
 
 /// The checksum of a key as GitHub's tokens have it: CRC32 in base62, six digits.

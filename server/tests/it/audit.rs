@@ -125,8 +125,11 @@ async fn emit_people(server: &TestServer, owner: &Person) {
     server.delete(&path).by(owner).await.expect(204);
     let rename = json!({"name": "Acme Ltd"});
     server.call("PATCH", "/organization").by(owner).json(rename).await.expect(200);
-    let anywhere = json!({"allowed_networks": []});
-    server.call("PATCH", "/organization").by(owner).json(anywhere).await.expect(200);
+    let anywhere = json!({"allowed_networks": [], "key_max_ttl_seconds": 86_400});
+    let for_ever = json!({"key_max_ttl_seconds": 0});
+    for change in [anywhere, for_ever] {
+        server.call("PATCH", "/organization").by(owner).json(change).await.expect(200);
+    }
     server.delete(&format!("/teams/{team}")).by(owner).await.expect(204);
 }
 
@@ -194,6 +197,18 @@ async fn emit_devices(server: &TestServer, owner: &Person) {
     change(json!({"update_channels": {"orbit": "edge"}})).await;
     server.post(&format!("{path}/refetch")).by(owner).await.expect(204);
     change(json!({"tags": ["kiosk"], "state": "decommissioned"})).await;
+    change(json!({"state": "accepted"})).await;
+    let key = server.enroll(&secret, machine("m")).await.text("orbit_node_key");
+    let poll = async |key: &str, instance: &str| {
+        let poll = json!({"orbit_node_key": key, "instance": instance, "takes_node_key": true});
+        server.post("/api/fleet/orbit/config").json(poll).await.expect(200).json()
+    };
+    for instance in ["one", "two", "one"] {
+        poll(&key, instance).await;
+    }
+    server.sql("UPDATE devices SET orbit_key_at = 0").await;
+    poll(&text(&poll(&key, "one").await, "orbit_node_key"), "one").await;
+    change(json!({"state": "decommissioned"})).await;
     change(json!({"state": "accepted"})).await;
     server.delete(&path).by(owner).await.expect(204);
     let (_, careful) = server.secret(owner, json!({"needs_approval": true})).await;

@@ -9,12 +9,14 @@ use crate::harness::{PASSWORD, Person, Reply, TestServer, text};
 
 crate::on_both_databases! {
     a_session_idles_warns_and_runs_out,
+    who_asks_is_told_who_they_are_and_nothing_secret,
     an_action_wakes_a_session_and_a_poll_does_not,
     a_session_that_ran_out_stays_so,
     the_sixth_session_ends_the_oldest,
     where_it_is_configured_the_sixth_is_refused,
     of_twenty_sign_ins_at_once_five_sessions_remain,
     sessions_are_listed_and_ended,
+    who_may_see_people_sees_their_sessions,
     an_organization_lets_nobody_in_from_other_networks,
     a_switch_prolongs_nothing_and_keeps_the_cookie_rules,
     nobody_signs_out_whoever_may_do_more,
@@ -59,6 +61,43 @@ async fn a_session_idles_warns_and_runs_out(server: TestServer) {
     server.post("/auth/refresh").json(refresh).await.expect(401).problem("session-expired");
     let again = server.login(&owner.email).await;
     assert_eq!(state(&server, &again).await["state"], "authenticated");
+}
+
+/// Rows: E4
+async fn who_asks_is_told_who_they_are_and_nothing_secret(server: TestServer) {
+    let owner = server.owner().await;
+    let told = async || server.get("/auth/user").by(&owner).await.expect(200).json();
+    let user = told().await;
+    let names: Vec<_> = user.as_object().unwrap().keys().cloned().collect();
+    let known = [
+        "email",
+        "email_verified",
+        "id",
+        "mfa",
+        "name",
+        "org_id",
+        "organization",
+        "permissions",
+        "role",
+        "session",
+    ];
+    let sorted = std::collections::BTreeSet::from_iter(names);
+    assert_eq!(sorted.iter().map(String::as_str).collect::<Vec<_>>(), known);
+    assert_eq!((&user["id"], &user["role"]), (&json!(owner.id), &json!("owner")));
+    let times = std::collections::BTreeSet::from_iter(user["session"].as_object().unwrap().keys());
+    assert_eq!(Vec::from_iter(times), ["expires_at", "idle_at", "state", "warn_at"]);
+    let permissions = Role::Owner.permissions().map(|permission| json!(permission));
+    assert_eq!(user["permissions"], Value::from_iter(permissions));
+    let text = user.to_string();
+    assert!(!text.contains(&owner.access) && !text.contains(&owner.refresh), "{text}");
+    assert!(!text.contains('$') && !text.contains(PASSWORD), "{text}");
+    // Whoever showed a second factor, whichever it was: the session and its tokens say so.
+    assert_eq!(user["mfa"], false);
+    server.sql("UPDATE sessions SET methods = 'pwd otp mfa'").await;
+    server.pass(2);
+    assert_eq!(told().await["mfa"], true);
+    let renewed = renew(&server, &owner).await;
+    assert_eq!(crate::tokens::part(&renewed.access, 1)["amr"], json!(["pwd", "otp", "mfa"]));
 }
 
 /// Rows: S6, S8
@@ -183,6 +222,32 @@ async fn sessions_are_listed_and_ended(server: TestServer) {
         server.get("/auth/user").by(person).await.expect(401);
     }
     server.get("/auth/user").by(&stranger).await.expect(200);
+}
+
+/// Rows: E13
+async fn who_may_see_people_sees_their_sessions(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    let viewer = server.person(&owner, Role::Viewer).await;
+    let stranger = server.other_organization().await;
+    let path = format!("/users/{}/sessions", viewer.id);
+    let key = json!({"name": "k", "scopes": ["users:read"]});
+    let key = server.post("/api-keys").by(&owner).json(key).await.text("key");
+    let own = server.get("/auth/sessions").by(&viewer).await.json();
+    for token in [&admin.access, &key] {
+        let mut seen = server.get(&path).bearer(token).await.expect(200).json();
+        assert_eq!(seen["items"][0]["current"], false);
+        seen["items"][0]["current"] = true.into();
+        assert_eq!(seen, own);
+    }
+    server.get(&path).by(&viewer).await.expect(403).problem("forbidden");
+    server.get(&path).by(&stranger).await.expect(404);
+    let admins = server.get(&format!("/users/{}/sessions", admin.id)).by(&admin).await.json();
+    assert_eq!(admins["items"][0]["current"], true);
+    server.pass(1800);
+    let owner = server.login(&owner.email).await;
+    let none = server.get(&path).by(&owner).await.expect(200).json();
+    assert_eq!(none["items"], json!([]), "it ran out");
 }
 
 /// Rows: T9

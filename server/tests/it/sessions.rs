@@ -4,10 +4,16 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use server::{Config, config::Period};
+use server::{
+    Config,
+    config::{HashKind, Period},
+};
 use wire::Role;
 
-use crate::harness::{PASSWORD, Person, TestServer, text};
+use crate::{
+    accounts,
+    harness::{PASSWORD, Person, TestServer, text},
+};
 
 crate::on_both_databases! {
     an_access_token_ends_after_fifteen_minutes,
@@ -16,7 +22,7 @@ crate::on_both_databases! {
     a_session_ends_after_seven_days_however_often_it_is_refreshed,
     logging_out_ends_both_tokens_at_once,
     browsers_get_a_cookie_and_other_sites_cannot_use_it,
-    wrong_password_and_unknown_address_look_the_same,
+    who_cannot_sign_in_hears_the_same_after_the_same_work,
     the_sixth_attempt_within_a_quarter_of_an_hour_waits,
     good_logins_are_not_counted,
     of_fifty_parallel_guesses_five_are_looked_at,
@@ -135,26 +141,49 @@ async fn browsers_get_a_cookie_and_other_sites_cannot_use_it(server: TestServer)
     server.post("/auth/refresh").json(json!({})).await.expect(401);
 }
 
-/// Rows in part: E1
-async fn wrong_password_and_unknown_address_look_the_same(server: TestServer) {
-    let owner = server.owner().await;
-    let attempt = async |email: &str, password: &str| {
-        let login = json!({"email": email, "password": password});
-        let reply = server.post("/auth/login").json(login).await;
-        let mut problem = reply.expect(401).problem("wrong-login").json();
-        problem.as_object_mut().unwrap().remove("instance");
-        let mut names: Vec<_> = reply.headers.keys().map(ToString::to_string).collect();
-        names.sort();
-        (problem, names)
-    };
-    let wrong = attempt(&owner.email, "wrong password").await;
-    assert_eq!(attempt("unknown@example.com", "wrong password").await, wrong);
-    assert_eq!(attempt("nul\u{0}@example.com", "wrong password").await, wrong);
-    assert_eq!(attempt("", "").await, wrong);
-    let disabled = server.person(&owner, Role::Viewer).await;
-    let path = format!("/users/{}", disabled.id);
-    server.call("PATCH", &path).by(&owner).json(json!({"disabled": true})).await.expect(200);
-    assert_eq!(attempt(&disabled.email, PASSWORD).await, wrong);
+/// Rows: E1
+async fn who_cannot_sign_in_hears_the_same_after_the_same_work(server: TestServer) {
+    for work in ["$argon2id$v=19$m=19456,t=2,p=1", "$2b$04"] {
+        let hashing: fn(&mut Config) = if work.starts_with("$2b") {
+            |config| {
+                config.auth.password.hash = HashKind::Bcrypt;
+                config.auth.password.bcrypt_cost = 4;
+            }
+        } else {
+            |_| {}
+        };
+        let server = accounts::mailing(&server, hashing).await;
+        let owner = server.owner().await;
+        let attempt = async |email: &str, password: &str, status: u16| {
+            drop(server.fleet.password_work());
+            let login = json!({"email": email, "password": password});
+            let reply = server.post("/auth/login").json(login).await;
+            reply.expect(status);
+            assert_eq!(server.fleet.password_work(), [work], "{email:?}");
+            reply
+        };
+        attempt(&owner.email, PASSWORD, 200).await;
+        let refused = async |email: &str, password: &str| {
+            let reply = attempt(email, password, 401).await;
+            let mut problem = reply.problem("wrong-login").json();
+            problem.as_object_mut().unwrap().remove("instance");
+            let mut names: Vec<_> = reply.headers.keys().map(ToString::to_string).collect();
+            names.sort();
+            (problem, names)
+        };
+        let wrong = refused(&owner.email, "wrong password").await;
+        assert_eq!(refused("unknown@example.com", "wrong password").await, wrong);
+        assert_eq!(refused("nul\u{0}@example.com", "wrong password").await, wrong);
+        assert_eq!(refused("", "").await, wrong);
+        let disabled = server.person(&owner, Role::Viewer).await;
+        let path = format!("/users/{}", disabled.id);
+        server.call("PATCH", &path).by(&owner).json(json!({"disabled": true})).await.expect(200);
+        assert_eq!(refused(&disabled.email, PASSWORD).await, wrong);
+        let wish = json!({"email": "unverified@x.org", "name": "U", "password": PASSWORD,
+                          "organization": "O"});
+        server.post("/auth/register").json(wish).await.expect(202);
+        assert_eq!(refused("unverified@x.org", PASSWORD).await, wrong);
+    }
 }
 
 async fn the_sixth_attempt_within_a_quarter_of_an_hour_waits(server: TestServer) {

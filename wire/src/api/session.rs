@@ -31,7 +31,7 @@ pub struct SessionTimes {
     pub expires_at: Timestamp,
 }
 
-/// A session, as `GET /auth/sessions` shows it.
+/// A session, as `GET /auth/sessions` and `GET /users/{id}/sessions` show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Session {

@@ -128,20 +128,21 @@ impl OrgStore {
     pub(in crate::fleet) async fn rotate_api_key(
         &mut self,
         old: &ApiKeyRow,
-        (hash, last4): (&Hash, &str),
+        (hash, prefix, last4): (&Hash, &str, &str),
         previous_until: Timestamp,
     ) -> Result<bool, StoreError> {
         let id = old.key.id.to_string();
         let rotated = self
             .query(
-                "UPDATE api_keys SET key_hash = $4, last4 = $5, previous_hash = $3, previous_until = $6
-                 WHERE org_id = $1 AND id = $2 AND key_hash = $3 AND revoked_at IS NULL",
+                "UPDATE api_keys SET key_hash = $4, last4 = $5, previous_hash = $3,
+                 previous_until = $6, prefix = $7 WHERE org_id = $1 AND id = $2 AND key_hash = $3 AND revoked_at IS NULL",
             )
             .bind(id.clone())
             .bind(old.key_hash.clone())
             .bind(hash.as_text())
             .bind(last4.to_owned())
             .bind(previous_until.as_millisecond())
+            .bind(prefix.to_owned())
             .execute(self.connection())
             .await?;
         if rotated.rows_affected() != 1 {

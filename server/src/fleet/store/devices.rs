@@ -138,18 +138,24 @@ impl OrgStore {
         &mut self,
         id: DeviceId,
         state: DeviceState,
+        (by, now): (&str, Timestamp),
     ) -> Result<(), StoreError> {
-        self.query("UPDATE devices SET state = $3 WHERE org_id = $1 AND id = $2")
-            .bind(id.to_string())
-            .bind(state.as_str())
-            .execute(self.connection())
-            .await?;
+        self.query(
+            "UPDATE devices SET state = $3, state_changed_at = $4, state_changed_by = $5
+             WHERE org_id = $1 AND id = $2",
+        )
+        .bind(id.to_string())
+        .bind(state.as_str())
+        .bind(now.as_millisecond())
+        .bind(by.to_owned())
+        .execute(self.connection())
+        .await?;
         if state == DeviceState::Accepted {
             return Ok(());
         }
         self.query(
-            "UPDATE devices SET orbit_key_hash = NULL, osquery_key_hash = NULL,
-             desktop_token_hash = NULL WHERE org_id = $1 AND id = $2",
+            "UPDATE devices SET orbit_key_hash = NULL, orbit_next_hash = NULL,
+             osquery_key_hash = NULL, desktop_token_hash = NULL WHERE org_id = $1 AND id = $2",
         )
         .bind(id.to_string())
         .execute(self.connection())
@@ -225,16 +231,19 @@ impl OrgStore {
     }
 
     /// Takes the keys of every accepted device of a group, as far as they are within `within` (`*`, or ids of
-    /// teams); says how many. A few statements, however many devices there are.
+    /// teams); says how many. A few statements, however many devices there are;
+    /// each device's row says when it lost them, and to whom.
     pub(in crate::fleet) async fn decommission(
         &mut self,
         group: &DeviceGroup,
         within: &str,
+        (by, now): (&str, Timestamp),
     ) -> Result<u64, StoreError> {
         let (team, tag, secret) = group.columns();
         let taken = self
             .query(
-                "UPDATE devices SET state = 'decommissioned', orbit_key_hash = NULL,
+                "UPDATE devices SET state = 'decommissioned', state_changed_at = $6,
+                 state_changed_by = $7, orbit_key_hash = NULL, orbit_next_hash = NULL,
                  osquery_key_hash = NULL, desktop_token_hash = NULL
                  WHERE org_id = $1 AND state = 'accepted'
                  AND ($2 = '' OR team_id = $2)
@@ -246,6 +255,8 @@ impl OrgStore {
             .bind(tag)
             .bind(secret)
             .bind(within.to_owned())
+            .bind(now.as_millisecond())
+            .bind(by.to_owned())
             .execute(self.connection())
             .await?;
         self.query(
@@ -331,6 +342,9 @@ fn device(row: &AnyRow, now: Timestamp) -> Result<Device, StoreError> {
         end_user_email: row.optional_text("end_user_email")?,
         status: status(last_seen_at, now),
         state: row.parsed("state")?,
+        state_changed_at: row.optional_time("state_changed_at")?,
+        state_changed_by: row.optional_text("state_changed_by")?,
+        clone_suspected_at: row.optional_time("clone_suspected_at")?,
         tags: row
             .text("tags")?
             .split(',')

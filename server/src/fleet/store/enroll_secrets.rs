@@ -15,6 +15,8 @@ pub(in crate::fleet) struct NewEnrollSecretRow<'a> {
     pub expires_at: Option<Timestamp>,
     pub max_uses: Option<u32>,
     pub needs_approval: bool,
+    /// In lower case.
+    pub hardware_ids: &'a [String],
 }
 
 impl OrgStore {
@@ -28,7 +30,7 @@ impl OrgStore {
         self.add_credential(CredentialKind::EnrollSecret, hash, &secret.id.to_string()).await?;
         self.query(
             "INSERT INTO enroll_secrets (org_id, id, name, team_id, created_at, expires_at, max_uses,
-             needs_approval) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+             needs_approval, hardware_ids) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(secret.id.to_string())
         .bind(secret.name.to_owned())
@@ -37,6 +39,7 @@ impl OrgStore {
         .bind(secret.expires_at.map(Timestamp::as_millisecond))
         .bind(secret.max_uses.map(i64::from))
         .bind(i64::from(secret.needs_approval))
+        .bind(secret.hardware_ids.join("\n"))
         .execute(self.connection())
         .await?;
         Ok(())
@@ -145,6 +148,7 @@ fn enroll_secret(row: &AnyRow) -> Result<EnrollSecretInfo, StoreError> {
             .transpose()
             .map_err(|error| super::row::corrupt("max_uses", error))?,
         needs_approval: row.number("needs_approval")? != 0,
+        hardware_ids: row.text("hardware_ids")?.lines().map(str::to_owned).collect(),
         use_count: row.count("use_count")?,
         last_used_at: row.optional_time("last_used_at")?,
         revoked_at: row.optional_time("revoked_at")?,

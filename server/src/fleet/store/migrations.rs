@@ -69,6 +69,18 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0011_update_channels.sql"),
         include_str!("../../../migrations/postgres/0011_update_channels.sql"),
     ),
+    (
+        12,
+        "device_keys",
+        include_str!("../../../migrations/sqlite/0012_device_keys.sql"),
+        include_str!("../../../migrations/postgres/0012_device_keys.sql"),
+    ),
+    (
+        13,
+        "key_rules",
+        include_str!("../../../migrations/sqlite/0013_key_rules.sql"),
+        include_str!("../../../migrations/postgres/0013_key_rules.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

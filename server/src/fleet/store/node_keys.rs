@@ -9,9 +9,11 @@ use wire::{
 };
 
 use super::{
-    CredentialKind, Hash, OrgStore, StoreError, devices::update_channels, row::Columns as _,
+    CredentialKind, Hash, OrgStore, StoreError,
+    devices::update_channels,
+    row::{Columns as _, corrupt},
 };
-use crate::fleet::origin::Origin;
+use crate::fleet::{clones::KeyUse, origin::Origin};
 
 /// Which of a device's two programs is meant; each has a key of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,22 +52,50 @@ pub(in crate::fleet) struct SeenDevice {
     pub orbit_version: String,
     /// The channels that people set for it.
     pub update_channels: UpdateChannels,
+    /// When orbit's key was made.
+    pub orbit_key_at: Option<Timestamp>,
+    /// When orbit was told the key that is to replace it.
+    pub orbit_next_at: Option<Timestamp>,
     orbit_key_hash: Option<String>,
+    orbit_next_hash: Option<String>,
     osquery_key_hash: Option<String>,
     orbit_certificate: Option<String>,
     osquery_certificate: Option<String>,
     hardware_uuid: String,
     osquery_identifier: String,
+    orbit_use: KeyUse,
+    osquery_use: KeyUse,
+}
+
+/// Which key of a half was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::fleet) enum ShownKey {
+    Present,
+    /// The one that is to replace the present one, with its first use.
+    Next,
 }
 
 impl SeenDevice {
-    /// Whether `hash` is the key that this half has at present.
-    pub(in crate::fleet) fn has_key(&self, half: Half, hash: &Hash) -> bool {
-        let stored = match half {
-            Half::Orbit => &self.orbit_key_hash,
-            Half::Osquery => &self.osquery_key_hash,
+    /// Which key of this half `hash` is, if it is one.
+    pub(in crate::fleet) fn shown_key(&self, half: Half, hash: &Hash) -> Option<ShownKey> {
+        let (present, next) = match half {
+            Half::Orbit => (&self.orbit_key_hash, self.orbit_next_hash.as_deref()),
+            Half::Osquery => (&self.osquery_key_hash, None),
         };
-        stored.as_deref().is_some_and(|stored| hash.is(stored))
+        let is = |stored: Option<&str>| stored.is_some_and(|stored| hash.is(stored));
+        if is(present.as_deref()) {
+            Some(ShownKey::Present)
+        } else {
+            is(next).then_some(ShownKey::Next)
+        }
+    }
+
+    /// Where this half's key was last used from.
+    pub(in crate::fleet) fn key_use(&self, half: Half) -> &KeyUse {
+        match half {
+            Half::Orbit => &self.orbit_use,
+            Half::Osquery => &self.osquery_use,
+        }
     }
 
     /// The certificate that this half's key has to come with, by its SHA-256.
@@ -239,7 +269,8 @@ impl OrgStore {
         let sql = match half {
             Half::Orbit => {
                 "UPDATE devices SET orbit_key_hash = $3, orbit_secret_id = $4,
-                 orbit_enrolled_at = $5, last_seen_at = $5, last_seen_ip = $6, orbit_certificate = $7
+                 orbit_enrolled_at = $5, orbit_key_at = $5, orbit_next_hash = NULL,
+                 orbit_next_at = NULL, last_seen_at = $5, last_seen_ip = $6, orbit_certificate = $7
                  WHERE org_id = $1 AND id = $2"
             }
             Half::Osquery => {
@@ -259,6 +290,109 @@ impl OrgStore {
             .execute(self.connection())
             .await?;
         Ok(())
+    }
+
+    /// Lets orbit's key `next` in beside the present one, instead of one that it was told before; `false`
+    /// if the present one is another by now.
+    pub(in crate::fleet) async fn offer_node_key(
+        &mut self,
+        id: DeviceId,
+        (present, next): (&Hash, &Hash),
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let offered = self
+            .query(
+                "UPDATE devices SET orbit_next_hash = $4, orbit_next_at = $5
+                 WHERE org_id = $1 AND id = $2 AND orbit_key_hash = $3 AND state = 'accepted'",
+            )
+            .bind(id.to_string())
+            .bind(present.as_text())
+            .bind(next.as_text())
+            .bind(now.as_millisecond())
+            .execute(self.connection())
+            .await?;
+        if offered.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.remove_other_node_keys(id, present).await?;
+        self.add_credential(CredentialKind::NodeKey, next, &id.to_string()).await?;
+        Ok(true)
+    }
+
+    /// Puts the key that orbit was told in the place of the one before, which ends; `false` if it is
+    /// there already, or is not the one any more.
+    pub(in crate::fleet) async fn adopt_node_key(
+        &mut self,
+        id: DeviceId,
+        next: &Hash,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let adopted = self
+            .query(
+                "UPDATE devices SET orbit_key_hash = orbit_next_hash, orbit_key_at = $4,
+                 orbit_next_hash = NULL, orbit_next_at = NULL
+                 WHERE org_id = $1 AND id = $2 AND orbit_next_hash = $3",
+            )
+            .bind(id.to_string())
+            .bind(next.as_text())
+            .bind(now.as_millisecond())
+            .execute(self.connection())
+            .await?;
+        if adopted.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.remove_other_node_keys(id, next).await?;
+        Ok(true)
+    }
+
+    async fn remove_other_node_keys(
+        &mut self,
+        id: DeviceId,
+        kept: &Hash,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "DELETE FROM credentials
+             WHERE org_id = $1 AND subject_id = $2 AND kind = 'node_key' AND hash <> $3",
+        )
+        .bind(id.to_string())
+        .bind(kept.as_text())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Keeps where a half's key was used from.
+    pub(in crate::fleet) async fn note_key_use(
+        &mut self,
+        (id, half): (DeviceId, Half),
+        key_use: &KeyUse,
+    ) -> Result<(), StoreError> {
+        let sql = match half {
+            Half::Orbit => "UPDATE devices SET orbit_use = $3 WHERE org_id = $1 AND id = $2",
+            Half::Osquery => "UPDATE devices SET osquery_use = $3 WHERE org_id = $1 AND id = $2",
+        };
+        let text = serde_json::to_string(key_use).expect("texts and numbers are JSON");
+        self.query(sql).bind(id.to_string()).bind(text).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Notes that two machines seem to use a key of a device; `false` if that was noted since `lately`.
+    pub(in crate::fleet) async fn suspect_clone(
+        &mut self,
+        id: DeviceId,
+        (lately, now): (Timestamp, Timestamp),
+    ) -> Result<bool, StoreError> {
+        let noted = self
+            .query(
+                "UPDATE devices SET clone_suspected_at = $3 WHERE org_id = $1 AND id = $2
+                 AND (clone_suspected_at IS NULL OR clone_suspected_at <= $4)",
+            )
+            .bind(id.to_string())
+            .bind(now.as_millisecond())
+            .bind(lately.as_millisecond())
+            .execute(self.connection())
+            .await?;
+        Ok(noted.rows_affected() == 1)
     }
 
     /// Has a key come with a certificate from here on; `false` if it has to come with another.
@@ -310,7 +444,9 @@ impl OrgStore {
             .query(
                 "SELECT id, last_seen_at, details_at, orbit_version, orbit_key_hash, osquery_key_hash,
                  orbit_certificate, osquery_certificate, hardware_uuid, osquery_identifier,
-                 update_channels
+                 update_channels,
+                 COALESCE(orbit_key_at, orbit_enrolled_at) AS orbit_key_at, orbit_next_hash,
+                 orbit_next_at, orbit_use, osquery_use
                  FROM devices WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
             )
             .bind(id.to_owned())
@@ -323,12 +459,17 @@ impl OrgStore {
             details_at: row.optional_time("details_at")?,
             orbit_version: row.text("orbit_version")?,
             update_channels: update_channels(&row)?,
+            orbit_key_at: row.optional_time("orbit_key_at")?,
+            orbit_next_at: row.optional_time("orbit_next_at")?,
             orbit_key_hash: row.optional_text("orbit_key_hash")?,
+            orbit_next_hash: row.optional_text("orbit_next_hash")?,
             osquery_key_hash: row.optional_text("osquery_key_hash")?,
             orbit_certificate: row.optional_text("orbit_certificate")?,
             osquery_certificate: row.optional_text("osquery_certificate")?,
             hardware_uuid: row.text("hardware_uuid")?,
             osquery_identifier: row.text("osquery_identifier")?,
+            orbit_use: key_use(&row, "orbit_use")?,
+            osquery_use: key_use(&row, "osquery_use")?,
         }))
     }
 
@@ -401,4 +542,8 @@ fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
         osquery_enrolled: row.optional_number("osquery_enrolled_at")?.is_some(),
         state: row.parsed("state")?,
     })
+}
+
+fn key_use(row: &AnyRow, column: &'static str) -> Result<KeyUse, StoreError> {
+    serde_json::from_str(&row.text(column)?).map_err(|error| corrupt(column, error))
 }

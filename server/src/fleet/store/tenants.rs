@@ -2,13 +2,23 @@
 
 use jiff::Timestamp;
 use sqlx::{Executor as _, any::AnyRow};
-use wire::{OrgId, Role, UserId, api::Organization};
+use wire::{
+    OrgId, Role, UserId,
+    api::{KeyEnvironment, Organization},
+};
 
 use super::{
     super::networks::Networks,
     Access, Hash, NewUserRow, OrgStore, Store, StoreError, Tx,
     row::{Columns as _, corrupt},
 };
+
+/// What an organization says of its API keys; nothing: as the server says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::fleet) struct KeyRules {
+    pub environment: Option<KeyEnvironment>,
+    pub max_ttl_seconds: Option<u64>,
+}
 
 /// Whose audit trail there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,17 +185,48 @@ impl Tx {
 }
 
 impl OrgStore {
-    pub(in crate::fleet) async fn organization(&mut self) -> Result<Organization, StoreError> {
+    /// The organization; `environment` is what its keys are for unless it says otherwise.
+    pub(in crate::fleet) async fn organization(
+        &mut self,
+        environment: KeyEnvironment,
+    ) -> Result<Organization, StoreError> {
         let row = self
-            .query("SELECT id, name, created_at, allowed_networks FROM organizations WHERE id = $1")
+            .query(
+                "SELECT id, name, created_at, allowed_networks, key_environment, key_max_ttl
+                 FROM organizations WHERE id = $1",
+            )
             .fetch_one(self.connection())
             .await?;
+        let rules = key_rules(&row)?;
         Ok(Organization {
             id: row.parsed("id")?,
             name: row.text("name")?,
             created_at: row.time("created_at")?,
             allowed_networks: networks(&row)?.to_list(),
+            key_environment: rules.environment.unwrap_or(environment),
+            key_max_ttl_seconds: rules.max_ttl_seconds,
         })
+    }
+
+    /// What this organization says of its API keys.
+    pub(in crate::fleet) async fn key_rules(&mut self) -> Result<KeyRules, StoreError> {
+        let row = self
+            .query("SELECT key_environment, key_max_ttl FROM organizations WHERE id = $1")
+            .fetch_one(self.connection())
+            .await?;
+        key_rules(&row)
+    }
+
+    pub(in crate::fleet) async fn set_key_rules(
+        &mut self,
+        rules: KeyRules,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE organizations SET key_environment = $2, key_max_ttl = $3 WHERE id = $1")
+            .bind(rules.environment.map(|it| it.as_str().to_owned()))
+            .bind(rules.max_ttl_seconds.map(u64::cast_signed))
+            .execute(self.connection())
+            .await?;
+        Ok(())
     }
 
     /// The networks that this organization's people and keys may ask from.
@@ -275,4 +316,11 @@ fn networks(row: &AnyRow) -> Result<Networks, StoreError> {
     let listed: Vec<_> =
         text.split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect();
     Networks::read(&listed).map_err(|error| corrupt("allowed_networks", error))
+}
+
+fn key_rules(row: &AnyRow) -> Result<KeyRules, StoreError> {
+    Ok(KeyRules {
+        environment: row.optional_parsed("key_environment")?,
+        max_ttl_seconds: row.optional_number("key_max_ttl")?.map(i64::cast_unsigned),
+    })
 }

@@ -19,7 +19,7 @@ pub async fn show(
     Ok(Json(fleet.organization(&actor).await?))
 }
 
-/// Renames it, or says where its people and keys may ask from.
+/// Renames it, or says where its people and keys may ask from, and what holds for its API keys.
 #[utoipa::path(patch, path = "/organization", tag = "organization", request_body = ChangeOrganization,
     security(("access_token" = []), ("api_key" = [])),
     responses((status = 200, body = Organization)))]

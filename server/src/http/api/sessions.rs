@@ -9,7 +9,7 @@ use axum::{
 };
 use axum_extra::extract::cookie::{Cookie, CookieJar};
 use wire::{
-    SessionId,
+    SessionId, UserId,
     api::{
         ClientKind, CurrentUser, LoginRequest, Membership, Page as ListPage, RefreshRequest,
         RegisterRequest, Revocation, Session, SessionTokens, StepUpRequest, SwitchOrganization,
@@ -128,6 +128,18 @@ pub async fn list(
     SignedIn(actor): SignedIn,
 ) -> Result<Json<ListPage<Session>>, ApiError> {
     Ok(Json(ListPage { items: fleet.sessions(&actor).await?, next: None }))
+}
+
+/// Lists a person's sessions in this organization. There is one page.
+#[utoipa::path(get, path = "/users/{id}/sessions", tag = "sessions", params(("id" = UserId, Path)),
+    security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = ListPage<Session>)))]
+pub async fn list_of(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    Id(id): Id<UserId>,
+) -> Result<Json<ListPage<Session>>, ApiError> {
+    Ok(Json(ListPage { items: fleet.sessions_of(&actor, id).await?, next: None }))
 }
 
 /// Ends one of one's own sessions.
