@@ -1,7 +1,9 @@
-//! `cargo xtask bench identity` is in [`identity`], `updates` in [`updates`]; `cargo xtask bench package`: our packages against those of other tools, from the same files, with
+//! `cargo xtask bench identity` is in [`identity`], `updates` in [`updates`], `agent` in [`agent`];
+//! `cargo xtask bench package`: our packages against those of other tools, from the same files, with
 //! the same compression, in one run. Prints what was measured and whether the goals are met; asserts
 //! nothing about time, which belongs to the machine.
 
+mod agent;
 mod contender;
 mod floor;
 mod identity;
@@ -38,6 +40,8 @@ pub(crate) enum Task {
     Package(Args),
     /// Sign in, check and issue tokens, beside better-auth and oidc-provider
     Identity(identity::Args),
+    /// Leave the agent alone, and see what it takes
+    Agent(agent::Args),
     /// Sign, renew, read and hash updates, and have python-tuf and openssl do the same
     Updates(updates::Args),
 }
@@ -147,6 +151,7 @@ pub(crate) fn run(workspace: &Workspace, task: &Task) -> anyhow::Result<()> {
     match task {
         Task::Package(args) => package(workspace, args),
         Task::Identity(args) => identity::run(workspace, args),
+        Task::Agent(args) => agent::run(workspace, args),
         Task::Updates(args) => updates::run(workspace, args),
     }
 }

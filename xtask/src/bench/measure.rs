@@ -1,6 +1,8 @@
 //! What a process and all that it started took: time, processor, memory.
 
 use std::{
+    fs,
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -59,6 +61,46 @@ impl Median {
     }
 }
 
+/// In which the system counts processor time, a second: the same on every Linux.
+const TICKS: f64 = 100.0;
+
+/// Seconds of processor time that a process has used, in all of its threads.
+pub(super) fn cpu_of(pid: u32) -> anyhow::Result<f64> {
+    let stat = read(pid, "stat")?;
+    // The program's name may hold spaces.
+    let (_, fields) =
+        stat.rsplit_once(") ").context("the system does not say what a process used")?;
+    let ticks: u32 =
+        fields.split(' ').skip(11).take(2).filter_map(|it| it.parse::<u32>().ok()).sum();
+    Ok(f64::from(ticks) / TICKS)
+}
+
+/// Bytes of memory that a process has at this moment.
+pub(super) fn memory_of(pid: u32) -> anyhow::Result<u64> {
+    let kilobytes = field(&read(pid, "status")?, "VmRSS:");
+    Ok(kilobytes.context("the system does not say how much memory a process has")? * 1024)
+}
+
+/// How often the threads of a process, those that it has now, have slept.
+pub(super) fn sleeps_of(pid: u32) -> anyhow::Result<u64> {
+    let threads = Path::new("/proc").join(pid.to_string()).join("task");
+    let threads = fs::read_dir(&threads).context("could not list a process's threads")?;
+    let status = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("status")).ok();
+    let sleeps = |status: String| field(&status, "voluntary_ctxt_switches:");
+    Ok(threads.flatten().filter_map(status).filter_map(sleeps).sum())
+}
+
+/// The number that follows `name` at the start of a line.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    value.split_whitespace().next()?.parse().ok()
+}
+
+fn read(pid: u32, name: &str) -> anyhow::Result<String> {
+    let path = Path::new("/proc").join(pid.to_string()).join(name);
+    fs::read_to_string(&path).with_context(|| format!("could not read `{}`", path.display()))
+}
+
 /// The middle one, the lower of two; the default of nothing.
 fn median<T: Copy + Ord + Default>(values: impl Iterator<Item = T>) -> T {
     let mut sorted: Vec<_> = values.collect();
@@ -69,7 +111,14 @@ fn median<T: Copy + Ord + Default>(values: impl Iterator<Item = T>) -> T {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{field, median};
+
+    #[test]
+    fn a_field_is_a_number_at_the_start_of_a_line() {
+        let status = "Name:\torbit\nVmRSS:\t   10240 kB\nnonvoluntary_ctxt_switches:\t1\n";
+        assert_eq!(field(status, "VmRSS:"), Some(10240));
+        assert_eq!(field(status, "voluntary_ctxt_switches:"), None);
+    }
 
     #[test]
     fn the_median_is_the_middle() {

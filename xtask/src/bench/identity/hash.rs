@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use rustix::process::setpriority_process;
 
-use super::station::cpu_of;
+use crate::bench::measure::cpu_of;
 
 /// How nice the server's own hashing threads are.
 const NICENESS: i32 = 10;

@@ -1,16 +1,16 @@
 //! A server that is measured: its process, and what it is asked.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::node::Node;
-use crate::process::Daemon;
-
-/// In which the system counts processor time, a second: the same on every Linux.
-const TICKS: f64 = 100.0;
+use crate::{
+    bench::measure::{cpu_of, memory_of},
+    process::Daemon,
+};
 
 /// Somebody who can sign in, and is signed in.
 #[derive(Debug, Clone, Deserialize)]
@@ -120,26 +120,6 @@ impl Station {
 
     /// Bytes of memory that the server has at this moment.
     pub(super) fn memory(&self) -> anyhow::Result<u64> {
-        let status = read(self.daemon.pid(), "status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes =
-            line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        Ok(kilobytes.context("the system does not say how much memory a process has")? * 1024)
+        memory_of(self.daemon.pid())
     }
-}
-
-/// Seconds of processor time that a process has used, in all of its threads.
-pub(super) fn cpu_of(pid: u32) -> anyhow::Result<f64> {
-    let stat = read(pid, "stat")?;
-    // The program's name may hold spaces.
-    let (_, fields) =
-        stat.rsplit_once(") ").context("the system does not say what a process used")?;
-    let ticks: u32 =
-        fields.split(' ').skip(11).take(2).filter_map(|it| it.parse::<u32>().ok()).sum();
-    Ok(f64::from(ticks) / TICKS)
-}
-
-fn read(pid: u32, name: &str) -> anyhow::Result<String> {
-    let path = Path::new("/proc").join(pid.to_string()).join(name);
-    fs::read_to_string(&path).with_context(|| format!("could not read `{}`", path.display()))
 }
