@@ -6,6 +6,7 @@
 use std::{
     env,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Command, ExitCode, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -84,7 +85,9 @@ pub(crate) fn run(
     prepare: impl FnOnce() -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
     let mut record = Record::new();
-    let lints = Beside::start(workspace, LINTS)?;
+    // Building puts another file in this one's place, and the system then says that it is gone.
+    let itself = env::current_exe().context("could not find this program")?;
+    let lints = Beside::start(workspace, &itself, LINTS)?;
     let code = prepare()?;
     if code != ExitCode::SUCCESS {
         return Ok(code);
@@ -97,7 +100,8 @@ pub(crate) fn run(
         thread::scope(|scope| -> anyhow::Result<()> {
             let workspace_beside = Workspace::new()?;
             let beside = scope.spawn(move || {
-                let run = |command| Beside::start(&workspace_beside, command)?.finish();
+                let start = |command| Beside::start(&workspace_beside, &itself, command);
+                let run = |command| start(command)?.finish();
                 BESIDE.iter().copied().map(run).collect::<Vec<_>>()
             });
             record.run(workspace, HERE);
@@ -193,13 +197,13 @@ struct Finished {
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 impl Beside {
-    /// Starts `command`, words without spaces in them; `cargo xtask` is this program.
+    /// Starts `command`, words without spaces in them; `cargo xtask` is `itself`.
     #[expect(clippy::disallowed_methods, reason = "it measures how long the step takes")]
-    fn start(workspace: &Workspace, command: &'static str) -> anyhow::Result<Self> {
+    fn start(workspace: &Workspace, itself: &Path, command: &'static str) -> anyhow::Result<Self> {
         let mut words = command.split(' ').skip(1).peekable();
         let program = match words.next_if_eq(&"xtask") {
-            Some(_) => env::current_exe().context("could not find this program")?,
-            None => "cargo".into(),
+            Some(_) => itself,
+            None => Path::new("cargo"),
         };
         let mut process = Command::new(program);
         process.args(words).current_dir(&workspace.root).env(workspace::BUILT, "1");
