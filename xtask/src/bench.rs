@@ -11,6 +11,7 @@ mod matrix;
 mod measure;
 mod payload;
 mod table;
+mod traffic;
 mod updates;
 
 use std::path::PathBuf;

@@ -13,10 +13,11 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 use xshell::cmd;
 
-use self::server::{Passed, Server};
+use self::server::Server;
 use super::{
     Output, Repeat,
     measure::{Median, Run},
+    traffic::Passed,
 };
 use crate::{
     cleanup,

@@ -5,8 +5,8 @@ mod apple;
 mod windows;
 
 use std::{
-    fs::{self, File},
-    io::{self, Read, Write as _},
+    fs,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -156,21 +156,6 @@ fn enrollment(args: &MdmArgs) -> Result<Option<Enrollment>, Stop> {
         Stop::usage(format!("{flag} `{}` holds no enroll secret: {error}", path.display()))
     })?;
     Ok(Some(Enrollment { url, secret }))
-}
-
-/// Gives each `size` bytes of the file at `path` to `each`, the last being fewer.
-fn in_pieces(path: &Path, size: u64, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
-    let problem = || format!("could not read `{}`", path.display());
-    let mut file = File::open(path).with_context(problem)?;
-    let mut piece = Vec::new();
-    loop {
-        piece.clear();
-        io::Read::by_ref(&mut file).take(size).read_to_end(&mut piece).with_context(problem)?;
-        if piece.is_empty() {
-            return Ok(());
-        }
-        each(&piece);
-    }
 }
 
 impl Document {

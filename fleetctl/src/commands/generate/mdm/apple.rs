@@ -1,14 +1,14 @@
 //! For Macs: a configuration profile and the manifest of an installation, as Apple's schema has them
 //! (github.com/apple/device-management: `TopLevel`, `com.apple.servicemanagement`, `ManifestURL`).
 
-use std::path::Path;
+use std::{fs::File, io::Read as _, path::Path};
 
 use anyhow::Context as _;
 use plist::{Dictionary, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{Document, Enrollment, Package, in_pieces};
+use super::{Document, Enrollment, Package};
 
 /// The domain that the agent reads its configuration from, which is Fleet's.
 const DOMAIN: &str = "com.fleetdm.fleetd.config";
@@ -88,7 +88,7 @@ fn upper(uuid: Uuid) -> String {
 
 fn manifest(package: &Package<'_>, path: &Path) -> anyhow::Result<Value> {
     let mut digests = Vec::new();
-    in_pieces(path, PIECE, |piece| {
+    in_pieces(path, |piece| {
         digests.push(Value::from(hex::encode(Sha256::digest(piece))));
     })?;
     let asset = dictionary([
@@ -106,6 +106,21 @@ fn manifest(package: &Package<'_>, path: &Path) -> anyhow::Result<Value> {
     ]);
     let item = dictionary([("assets", Value::Array(vec![asset])), ("metadata", metadata)]);
     Ok(dictionary([("items", Value::Array(vec![item]))]))
+}
+
+/// Gives the file at `path` to `each` in pieces of [`PIECE`] bytes, the last of fewer.
+fn in_pieces(path: &Path, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
+    let problem = || format!("could not read `{}`", path.display());
+    let mut file = File::open(path).with_context(problem)?;
+    let mut piece = Vec::new();
+    loop {
+        piece.clear();
+        (&mut file).take(PIECE).read_to_end(&mut piece).with_context(problem)?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        each(&piece);
+    }
 }
 
 fn dictionary<const N: usize>(pairs: [(&str, Value); N]) -> Value {

@@ -1,16 +1,13 @@
 //! For Windows: the two commands of SyncML that have `EnterpriseDesktopAppManagement` install an msi, as
 //! Microsoft documents them (learn.microsoft.com, "EnterpriseDesktopAppManagement CSP").
 
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use anyhow::{Context as _, ensure};
 use quick_xml::{Writer, events::BytesText};
-use sha2::{Digest as _, Sha256};
 
-use super::{Document, Enrollment, Package, in_pieces};
-
-/// Bytes that are read at once.
-const PIECE: u64 = 1 << 20;
+use super::{Document, Enrollment, Package};
+use crate::digest::sha256;
 
 /// Minutes that an installation may take, how often it is tried, and minutes between tries.
 const TIME_OUT: &str = "10";
@@ -27,13 +24,14 @@ pub(super) fn documents(
 ) -> anyhow::Result<Vec<Document>> {
     let product = package.contents.says("product_code");
     ensure!(!product.is_empty(), "`{}` has no product code", path.display());
-    let mut hash = Sha256::new();
-    in_pieces(path, PIECE, |piece| hash.update(piece))?;
+    let sha256 = File::open(path)
+        .and_then(|mut file| sha256(&mut file))
+        .with_context(|| format!("could not read `{}`", path.display()))?;
     let job = Job {
         product,
         version: package.contents.says("version"),
         url: package.url.as_str(),
-        sha256: hex::encode_upper(hash.finalize()),
+        sha256: sha256.to_uppercase(),
         command_line: command_line(enrollment),
     };
     Ok(vec![Document {
