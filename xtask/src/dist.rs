@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-pub(crate) use self::{build::Purpose, inspect::check as inspect};
+pub(crate) use self::{build::Purpose, inspect::check as inspect, reproduce::compare};
 use self::{
     build::{Place, Settings},
     order::{Earlier, Order},

@@ -3,6 +3,7 @@
 
 mod image;
 mod msi;
+mod packages;
 mod runner;
 mod trial;
 mod wine;
@@ -52,6 +53,9 @@ struct Routine {
 /// Most of the agent's code is in one library, so a second program of it costs little.
 const AGENT: &[&str] = &["orbit", "fleet-desktop"];
 
+/// The agent's, and that of administrators.
+const ALL: &[&str] = &["fleetctl", "orbit", "fleet-desktop"];
+
 const SYSTEMS: &[System] = &[
     System {
         name: "x86_64-unknown-linux-musl",
@@ -67,7 +71,7 @@ const SYSTEMS: &[System] = &[
     },
     System {
         name: "x86_64-pc-windows-gnu",
-        routine: Some(Routine { purpose: Purpose::Proof, programs: AGENT }),
+        routine: Some(Routine { purpose: Purpose::Proof, programs: ALL }),
         emulator: Some(Emulator::Wine),
         kind: "PE32+ executable (console) x86-64",
     },

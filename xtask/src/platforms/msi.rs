@@ -23,6 +23,12 @@ const SOON: Duration = Duration::from_secs(90);
 /// The service, as the registry has it.
 const SERVICE: &str = r"'HKLM\SYSTEM\CurrentControlSet\Services\orbit'";
 
+/// What "Installed apps" lists.
+const UNINSTALL: &str = r"'HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall'";
+
+/// What it shows beside the name.
+const ICON: &[u8] = include_bytes!("../../../templates/windows/fleetd.ico");
+
 /// Where the installer hands properties to the agent.
 const STAGED: &str = r"'HKLM\SOFTWARE\fleetd\Installer'";
 
@@ -106,13 +112,22 @@ impl Course<'_, '_> {
             stage.install(BARE, "")?;
             stage.expect_log("ORBIT_FLEET_URL")
         });
+        self.check("the list of installed programs has its name, version and icon", |stage| {
+            stage.expect_shown()
+        });
         self.check("properties configure it later, and the service enrolls", |stage| {
             let properties = format!(
                 "FLEET_URL={} FLEET_SECRET_FILE={} ENABLE_SCRIPTS=True FLEET_DESKTOP=True DISABLE_KEYSTORE=True END_USER_EMAIL=ann@example.com",
                 stage.server,
                 Prefix::path(&stage.deployment.desk.dir.join("secret.txt"))
             );
+            // Who installs a package a second time wants all of it laid and configured again.
+            let missing = stage.file("bin/orbit/packaged/VERSION");
+            fs::remove_file(&missing).context("could not delete a file")?;
             stage.install(BARE, &properties)?;
+            if !missing.exists() {
+                bail!("what was missing is missing");
+            }
             stage.in_contact("").map(drop)
         });
         self.check("each of them has reached the agent", |stage| {
@@ -340,6 +355,26 @@ impl<'a> Stage<'a> {
         seen.with_context(|| format!("the agent's log has no {text}"))
     }
 
+    fn expect_shown(&self) -> anyhow::Result<()> {
+        let shown = self.wine(&format!("reg query {UNINSTALL} /s"))?;
+        let texts = ["DisplayName    REG_SZ    fleetd", "DisplayVersion    REG_SZ    1.0.0"];
+        if let Some(text) = texts.iter().find(|text| !shown.contains(**text)) {
+            bail!("it has no {text}: {shown}");
+        }
+        let [icon] = &self.icons()?[..] else { bail!("there is not one icon") };
+        if fs::read(icon).context("could not read the icon")? == ICON {
+            Ok(())
+        } else {
+            bail!("`{}` is another icon", icon.display())
+        }
+    }
+
+    /// Where the installer has put icons of packages.
+    fn icons(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let found = self.deployment.desk.read("find wine/drive_c/windows -name fleetd.ico")?;
+        Ok(found.lines().map(|line| self.deployment.desk.dir.join(line)).collect())
+    }
+
     fn expect_settings(&self, expected: &[&str]) -> anyhow::Result<()> {
         let settings = self.wine(&format!("reg query {SERVICE} /v Environment"))?;
         match expected.iter().find(|text| !settings.contains(**text)) {
@@ -374,6 +409,9 @@ impl<'a> Stage<'a> {
     fn expect_gone(&self) -> anyhow::Result<()> {
         if self.root.exists() {
             bail!("there are: {:?}", self.listing());
+        }
+        if !self.icons()?.is_empty() {
+            bail!("its icon is there still");
         }
         self.expect_absent("properties staged in the registry", &format!("reg query {STAGED}"))?;
         self.expect_no_service()

@@ -35,11 +35,19 @@ impl Runner {
         self.wine.as_ref()
     }
 
+    pub(super) const fn emulator(&self) -> Emulator {
+        self.emulator
+    }
+
     /// `name` in the desk's folder, as the emulated system writes paths, quoted for the shell.
     pub(super) fn path(&self, name: &str) -> String {
-        let path = self.home.join(name);
+        self.foreign(&self.home.join(name))
+    }
+
+    /// `path` as the emulated system writes it, quoted for the shell.
+    pub(super) fn foreign(&self, path: &Path) -> String {
         match self.emulator {
-            Emulator::Wine => Prefix::path(&path),
+            Emulator::Wine => Prefix::path(path),
             Emulator::None | Emulator::Qemu => format!("'{}'", path.display()),
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 
 use super::{
-    image, msi,
+    image, msi, packages,
     runner::{Emulator, Runner},
 };
 use crate::{
@@ -124,6 +124,8 @@ impl<'a> Trial<'a> {
         }
         if plan.programs.contains(&FLEETCTL) {
             stage.connect(report);
+            let outcome = packages::compare(&deployment.desk, &runner, &self.dir);
+            report.record("fleetctl makes the same packages as on this machine", outcome);
         }
         Ok(())
     }
