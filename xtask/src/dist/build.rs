@@ -125,7 +125,8 @@ impl Settings {
         Ok(cargo
             .env("CARGO_TARGET_DIR", place.target)
             .env("CARGO_ENCODED_RUSTFLAGS", self.encoded())
-            .env(format!("CFLAGS_{}", triple.replace('-', "_")), self.c_flags())
+            .env(format!("CFLAGS_{}", triple.replace('-', "_")), self.c_flags()?)
+            .env("CC_SHELL_ESCAPED_FLAGS", "1")
             .env("FLEETD_VERSION", &place.version.text)
             .env("SOURCE_DATE_EPOCH", place.version.date.to_string())
             .env_remove("RUSTFLAGS")
@@ -141,10 +142,13 @@ impl Settings {
         all.join("\x1f")
     }
 
-    fn c_flags(&self) -> String {
+    /// Flags for C compilers, quoted as a shell has it, for those that have spaces in paths.
+    fn c_flags(&self) -> anyhow::Result<String> {
         let map =
             |(from, to): &(PathBuf, String)| format!("-ffile-prefix-map={}={to}", from.display());
-        self.remapped.iter().map(map).collect::<Vec<_>>().join(" ")
+        let flags: Vec<_> = self.remapped.iter().map(map).collect();
+        shlex::try_join(flags.iter().map(String::as_str))
+            .context("could not tell a C compiler of this machine's folders")
     }
 }
 
@@ -236,4 +240,23 @@ pub(crate) fn linker(workspace: &Workspace, target: &Target) -> anyhow::Result<S
             format!("rust-lld {version}; C by zig {ZIG}, cargo-zigbuild {ZIGBUILD}")
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_a_space_in_its_name_is_one_flag() {
+        let settings = Settings {
+            command: Vec::new(),
+            rustflags: Vec::new(),
+            remapped: vec![("/a b/it's".into(), "/c".into()), ("/d".into(), "/e".into())],
+            environment: Vec::new(),
+        };
+        let flags = shlex::split(&settings.c_flags().unwrap()).unwrap();
+        assert_eq!(flags, ["-ffile-prefix-map=/a b/it's=/c", "-ffile-prefix-map=/d=/e"]);
+        let remap = "--remap-path-prefix";
+        assert_eq!(settings.encoded(), format!("{remap}=/a b/it's=/c\x1f{remap}=/d=/e"));
+    }
 }
