@@ -3,6 +3,8 @@
 //! user read.
 
 pub mod redirect;
+#[cfg(target_os = "linux")]
+pub mod tray;
 
 use std::{fs::File, io};
 
@@ -15,6 +17,7 @@ use wire::{
     settings::{self, files},
 };
 
+use self::redirect::Redirect;
 use crate::{
     config::Config,
     durable,
@@ -62,6 +65,20 @@ pub enum DesktopError {
     Request(#[from] RequestError),
     #[error("`{host}`, which browsers are to reach the server by, is no host")]
     BrowserHost { host: String },
+}
+
+/// Why the device's page is not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    #[error("could not tell where this device's page is")]
+    Page(#[from] DesktopError),
+    #[error("could not listen for the browser on this machine")]
+    Listen(#[from] io::Error),
+    #[error("could not open a browser")]
+    Browser(#[from] opener::OpenError),
+    #[error("could not open the page: no browser has come for it")]
+    NoBrowser,
 }
 
 impl Link {
@@ -125,6 +142,16 @@ impl Link {
         };
         Ok(Server::new(connection).get_of_device(token, "desktop").await?)
     }
+}
+
+/// Opens the page of the device whose agent is below `root`, and waits until a browser has come for
+/// it. Needs a tokio runtime.
+pub async fn open(root: &Utf8Path) -> Result<(), OpenError> {
+    let page = Link::load(root)?.page(&token(root)?)?;
+    let redirect = Redirect::to(page).await?;
+    let url = redirect.url()?;
+    opener::open(url.as_str())?;
+    if redirect.serve().await { Ok(()) } else { Err(OpenError::NoBrowser) }
 }
 
 /// Everybody can read where the proxy is, and nobody but administrators how to use it.

@@ -11,7 +11,8 @@
 //!   secret counts.
 //! - [`installer`] is what packages of Windows and macOS have it do.
 //! - [`status`] is what `orbit status` tells, [`doctor`] what `orbit doctor` finds.
-//! - [`desktop`] is what `fleet-desktop` does for the device's user, without any rights.
+//! - [`desktop`] is what `fleet-desktop` does for the device's user, without any rights; its icon is
+//!   [`desktop::tray`].
 //! - [`platform`] is all that differs between systems.
 //! - [`log`] sets up messages, [`complaints`] keeps them few.
 //!

@@ -59,6 +59,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "reads our container image"),
     ("umoci", "unpacks it"),
     ("python3", "runs peers and checks"),
+    ("dbus-daemon", "a session bus for the tests of fleet-desktop's icon"),
     ("faketime", "gives the agent a clock that is wrong"),
     ("python3-jwt", "second opinion on access tokens, forges others"),
     ("python3-jwcrypto", "third opinion on them"),

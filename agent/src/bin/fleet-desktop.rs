@@ -7,12 +7,19 @@ use std::{io::Write as _, process::ExitCode};
 
 use agent::{
     VERSION,
-    desktop::{self, Link, redirect::Redirect},
+    desktop::{self, Link},
     platform,
 };
-use anyhow::{Context as _, bail};
+#[cfg(target_os = "linux")]
+use agent::{
+    desktop::tray::{self, Face},
+    log::{self, Style},
+};
+use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
+#[cfg(target_os = "linux")]
+use tokio::sync::{mpsc, watch};
 use wire::{api::DeviceStatus, orbit::DeviceSummary};
 
 use self::output::Output;
@@ -34,6 +41,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show an icon beside the clock, until the user logs off: how the device stands, and the way to its page.
+    ///
+    /// Where there is nothing to show it with, it waits until there is.
+    #[cfg(target_os = "linux")]
+    Tray,
     /// Tell what the server knows of this device.
     ///
     /// Exit code 0: it is online. 1: it is not, or nothing can be told. 2: wrong usage.
@@ -54,6 +66,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = cli.root_dir.unwrap_or_else(platform::default_root);
     let outcome = match cli.command {
+        #[cfg(target_os = "linux")]
+        Command::Tray => tray(root),
         Command::Status { output } => status(&root, output),
         Command::Open => open(&root),
         Command::Version { output } => {
@@ -67,9 +81,7 @@ fn main() -> ExitCode {
 }
 
 fn status(root: &Utf8Path, output: Output) -> anyhow::Result<ExitCode> {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .expect("nothing has installed a provider before");
+    use_crypto();
     let (link, token) = (Link::load(root)?, desktop::token(root)?);
     let summary = runtime()?.block_on(link.summary(&token))?;
     output::print(output, &summary, |summary| text(&link, summary))?;
@@ -92,17 +104,34 @@ fn text(link: &Link, summary: &DeviceSummary) -> String {
 }
 
 fn open(root: &Utf8Path) -> anyhow::Result<ExitCode> {
-    let page = Link::load(root)?.page(&desktop::token(root)?)?;
-    let led = runtime()?.block_on(async {
-        let redirect = Redirect::to(page).await?;
-        let url = redirect.url()?;
-        opener::open(url.as_str()).context("could not open a browser")?;
-        anyhow::Ok(redirect.serve().await)
-    })?;
-    if !led {
-        bail!("could not open the page: no browser has come for it");
-    }
+    runtime()?.block_on(desktop::open(root))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The main thread is the icon's: some systems draw on no other. What is asked and done meanwhile is
+/// on a thread of its own.
+#[cfg(target_os = "linux")]
+fn tray(root: Utf8PathBuf) -> anyhow::Result<ExitCode> {
+    use_crypto();
+    let style = Style { debug: false, journal: false };
+    tracing::subscriber::set_global_default(log::subscriber(style, std::io::stderr))
+        .context("could not set up logging")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("could not start the runtime")?;
+    let (faces, shown) = watch::channel(Face::default());
+    let (wishes, wished) = mpsc::unbounded_channel();
+    runtime.spawn(tray::tend(root, faces, wished));
+    platform::show_icon(runtime.handle(), shown, wishes).context("could not show an icon")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn use_crypto() {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("nothing has installed a provider before");
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -1,13 +1,14 @@
 //! Linux: SMBIOS, systemd, `/proc`.
 
 mod keystore;
+mod tray;
 
 use std::{collections::BTreeMap, fs, io, process::Stdio, time::Duration};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::{process::Command, time};
 
-pub use self::keystore::Keystore;
+pub use self::{keystore::Keystore, tray::show_icon};
 use super::{Machine, Notice};
 
 /// Where the package puts the agent's settings, below the root of the system.

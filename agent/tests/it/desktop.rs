@@ -17,7 +17,7 @@ use crate::{
     fleet::Fleet,
 };
 
-fn with_desktop(fleet: &Fleet) -> Device {
+pub(crate) fn with_desktop(fleet: &Fleet) -> Device {
     let mut device = Device::of(fleet);
     device.set(vars::FLEET_DESKTOP, "true");
     device

@@ -25,6 +25,8 @@ mod program;
 mod settings;
 /// Events in, actions out.
 mod story;
+/// The icon that `fleet-desktop` shows.
+mod tray;
 /// Forward proxies.
 mod tunnel;
 /// Updates of the agent and what it starts.
