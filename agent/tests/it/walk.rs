@@ -10,7 +10,7 @@ use agent::machine::{
     Action, Beginning, EnrollFailure, Event, FetchFailure, Flags, News, Pace, Probation,
     SaveFailure, State,
 };
-use proptest::{prelude::*, sample::select};
+use proptest::{prelude::*, sample::select, strategy::ValueTree as _, test_runner::TestRunner};
 use serde_json::json;
 use wire::{NodeKey, orbit::AgentConfig};
 
@@ -28,6 +28,8 @@ enum Step {
     OsquerydOutdated,
     /// What a look for updates has brought, if there is one on its way.
     UpdatesSeen(News),
+    /// A timer that nobody has asked for.
+    Timer,
     Shutdown,
 }
 
@@ -58,8 +60,34 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::UpdatesSeen(News::default())),
         2 => Just(Step::UpdatesSeen(News { orbit: false, osqueryd: true })),
         1 => Just(Step::UpdatesSeen(News { orbit: true, osqueryd: true })),
+        2 => Just(Step::Timer),
         1 => Just(Step::Shutdown),
     ]
+}
+
+/// Every event, by name.
+const EVENTS: [&str; 8] = [
+    "timer",
+    "enrolled",
+    "node key saved",
+    "config fetched",
+    "osqueryd exited",
+    "osqueryd outdated",
+    "updates seen",
+    "shutdown requested",
+];
+
+const fn name(event: &Event) -> &'static str {
+    EVENTS[match event {
+        Event::Timer => 0,
+        Event::Enrolled(_) => 1,
+        Event::NodeKeySaved(_) => 2,
+        Event::ConfigFetched(_) => 3,
+        Event::OsquerydExited => 4,
+        Event::OsquerydOutdated => 5,
+        Event::UpdatesSeen(_) => 6,
+        Event::ShutdownRequested => 7,
+    }]
 }
 
 /// The world around the machine, and what it remembers in order to object.
@@ -88,6 +116,8 @@ struct World {
     trial_of_osqueryd: bool,
     shutdown_at: Option<Instant>,
     exits: u32,
+    /// Which event has come in which state.
+    met: BTreeSet<(&'static str, &'static str)>,
 }
 
 impl World {
@@ -131,6 +161,7 @@ impl World {
             trial_of_osqueryd: false,
             shutdown_at: None,
             exits: 0,
+            met: BTreeSet::new(),
         }
     }
 
@@ -166,6 +197,7 @@ impl World {
                 self.on(Event::UpdatesSeen(news));
             }
             Step::UpdatesSeen(_) => {}
+            Step::Timer => self.on(Event::Timer),
             Step::Shutdown => {
                 self.shutdown_at.get_or_insert(self.now);
                 self.on(Event::ShutdownRequested);
@@ -225,6 +257,7 @@ impl World {
 
     fn on(&mut self, event: Event) {
         let mut actions = Vec::new();
+        self.met.insert((self.state().name(), name(&event)));
         self.state = self.state.take().map(|state| state.on(event, self.now, &mut actions));
         for action in actions {
             self.perform(action);
@@ -359,4 +392,24 @@ proptest! {
         }
         world.check_shutdown_ends();
     }
+}
+
+/// What the walk has not met it shows nothing about.
+#[test]
+fn the_walk_meets_every_event_in_every_state() {
+    let mut runner = TestRunner::deterministic();
+    let walk = (prop::collection::vec(step(), 100..200), any::<bool>(), any::<u64>());
+    let mut met = BTreeSet::new();
+    for _ in 0..200 {
+        let (steps, enrolled, seed) = walk.new_tree(&mut runner).unwrap().current();
+        let key = enrolled.then(|| NodeKey::new("key of an earlier run").unwrap());
+        let mut world = World::new(key, true, Probation::None, seed);
+        for step in steps {
+            world.take(step);
+        }
+        met.append(&mut world.met);
+    }
+    let states = ["enrolling", "running", "stopping", "stopped"];
+    let all = states.into_iter().flat_map(|state| EVENTS.map(|event| (state, event)));
+    assert_eq!(all.filter(|pair| !met.contains(pair)).collect::<Vec<_>>(), []);
 }
