@@ -1,13 +1,16 @@
 //! `fleetctl devices`: what has enrolled.
 
+mod group;
+
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
+use serde_json::Map;
 use wire::{
     DeviceId, TeamId,
-    api::{ChangeDevice, DecommissionDevices, Decommissioned, Device, DeviceState},
-    orbit::{ComponentUpdate, UpdateState},
+    api::{ChangeDevice, Device, DeviceState},
+    orbit::{ComponentUpdate, UpdateChannels, UpdateState},
 };
 
 use super::{enroll_secrets, find, teams};
@@ -19,7 +22,7 @@ use crate::{
     session::Session,
 };
 
-/// Lists, shows, approves, tags, decommissions and deletes devices
+/// Lists, shows, approves, tags, updates, decommissions and deletes devices
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -54,10 +57,22 @@ Examples:
   fleetctl devices decommission laptop-17
   fleetctl devices decommission --tag kiosk --yes
   fleetctl devices decommission --enroll-secret old-image --yes")]
-    Decommission(DecommissionArgs),
+    Decommission(group::Which),
     /// Gives a device tags, instead of those that it has
     #[command(after_help = "Examples:\n  fleetctl devices tag laptop-17 kiosk lab")]
     Tag(TagArgs),
+    /// Says which channels a device, or many, is updated from, instead of those that were said before
+    #[command(after_help = "\
+Examples:
+  fleetctl devices set-channels laptop-17 --orbit-channel edge
+  fleetctl devices set-channels --tag kiosk --osqueryd-channel 5.19 --yes
+  fleetctl devices set-channels laptop-17
+
+Components without a channel follow the server (orbit.update_channels), or the device's package.")]
+    SetChannels(group::ChannelsArgs),
+    /// Has a device asked about its system the next time that its osqueryd comes
+    #[command(after_help = "Examples:\n  fleetctl devices refetch laptop-17")]
+    Refetch(NamedArgs),
     /// Deletes a device: its agent must enroll again
     #[command(
         visible_alias = "rm",
@@ -93,25 +108,6 @@ pub(crate) struct ShowArgs {
 pub(crate) struct NamedArgs {
     /// Device's id, hostname, serial or hardware UUID
     device: String,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DecommissionArgs {
-    /// Device's id, hostname, serial or hardware UUID
-    #[arg(required_unless_present_any = ["team", "tag", "enroll_secret"])]
-    device: Option<String>,
-    /// Every device of this team (name or id)
-    #[arg(long, conflicts_with_all = ["device", "tag", "enroll_secret"])]
-    team: Option<String>,
-    /// Every device with this tag
-    #[arg(long, conflicts_with_all = ["device", "enroll_secret"])]
-    tag: Option<String>,
-    /// Every device that this enroll secret admitted (name or id)
-    #[arg(long, conflicts_with = "device")]
-    enroll_secret: Option<String>,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -152,7 +148,16 @@ pub(crate) async fn run(command: DevicesCommand, session: &Session) -> anyhow::R
             session.shell.done(format!("device `{}` stays out", device.hostname));
             Ok(())
         }
-        DevicesCommand::Decommission(args) => decommission(session, &mut client, args).await,
+        DevicesCommand::Decommission(which) => {
+            group::decommission(session, &mut client, which).await
+        }
+        DevicesCommand::SetChannels(args) => group::set_channels(session, &mut client, args).await,
+        DevicesCommand::Refetch(args) => {
+            let device = named(&mut client, &args.device).await?;
+            client.tell(&format!("/devices/{}/refetch", device.id), &Map::new()).await?;
+            session.shell.done(format!("device `{}` will be asked anew", device.hostname));
+            Ok(())
+        }
         DevicesCommand::Tag(args) => {
             let device = named(&mut client, &args.device).await?;
             let change = ChangeDevice { tags: Some(args.tags), ..ChangeDevice::default() };
@@ -203,33 +208,6 @@ async fn set_state(
     let device = named(client, wanted).await?;
     let change = ChangeDevice { state: Some(state), ..ChangeDevice::default() };
     client.change(Method::PATCH, &format!("/devices/{}", device.id), &change).await
-}
-
-async fn decommission(
-    session: &Session,
-    client: &mut Client,
-    args: DecommissionArgs,
-) -> anyhow::Result<()> {
-    if let Some(device) = args.device {
-        let device = named(client, &device).await?;
-        prompt::confirm(args.yes, &format!("Take the keys of `{}`?", device.hostname))?;
-        set_state(client, &device.id.to_string(), DeviceState::Decommissioned).await?;
-        session.shell.done(format!("device `{}` is decommissioned", device.hostname));
-        return Ok(());
-    }
-    let team_id = match &args.team {
-        Some(team) => Some(teams::named(client, team).await?.id),
-        None => None,
-    };
-    let enroll_secret_id = match &args.enroll_secret {
-        Some(secret) => Some(enroll_secrets::named(client, secret).await?.id),
-        None => None,
-    };
-    let which = DecommissionDevices { team_id, tag: args.tag, enroll_secret_id };
-    prompt::confirm(args.yes, "Take the keys of all of these devices?")?;
-    let done: Decommissioned = client.create("/devices/decommission", &which).await?;
-    session.shell.done(format!("{} devices are decommissioned", done.devices));
-    Ok(())
 }
 
 /// The device that `wanted` is the id or a unique name of.
@@ -310,6 +288,7 @@ fn details(device: &Device, teams: &BTreeMap<TeamId, String>) -> Table {
         ("osquery enrolled", time(device.osquery_enrolled_at)),
         ("Last seen", time(Some(device.last_seen_at))),
         ("Last address", device.last_seen_ip.clone().unwrap_or_default()),
+        ("Channels", channels(&device.update_channels)),
     ];
     Table::properties(known.into_iter().chain(updates))
 }
@@ -327,6 +306,15 @@ fn worst(device: &Device) -> &'static str {
     };
     let states = device.updates.iter().map(|update| update.state);
     states.max_by_key(state).map_or("", UpdateState::as_str)
+}
+
+/// The channels that people set, e.g. `edge of orbit`.
+fn channels(set: &UpdateChannels) -> String {
+    let each = [("orbit", &set.orbit), ("osqueryd", &set.osqueryd), ("desktop", &set.desktop)];
+    let each = each.into_iter().filter_map(|(component, channel)| {
+        channel.as_ref().map(|channel| format!("{channel} of {component}"))
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// e.g. `rolled_back, runs 1.1.0, stable offers 1.2.0: it did not reach the server`.

@@ -6,6 +6,7 @@ mod bill;
 mod bucket;
 mod contexts;
 mod debug;
+mod devices;
 mod environment;
 mod flags;
 mod generate;

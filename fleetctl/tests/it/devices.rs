@@ -1,0 +1,111 @@
+//! `fleetctl devices`: which routes it asks to say what devices are updated from, and to ask one anew.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::{Method, StatusCode},
+    response::{IntoResponse as _, Response},
+    routing::{any, get},
+};
+use serde_json::{Value, json};
+
+use crate::{run::Home, server::Server, session::signed_in};
+
+const DEVICE: &str = "01900000-0000-7000-8000-000000000001";
+const SECRET: &str = "01900000-0000-7000-8000-00000000000a";
+
+/// What was asked that changes something: method, path and body.
+type Changes = Arc<Mutex<Vec<String>>>;
+
+fn fleet() -> (Server, Home, Changes) {
+    let changes = Changes::default();
+    let seen = Arc::clone(&changes);
+    let change = move |request: Request| answer(Arc::clone(&seen), request);
+    let more = Router::new()
+        .route(&format!("/devices/{DEVICE}"), any(change.clone()))
+        .route("/devices/update-channels", any(change.clone()))
+        .route(&format!("/devices/{DEVICE}/refetch"), any(change))
+        .route("/enroll-secrets", get(|| async { Json(json!({ "items": [secret()] })) }));
+    let server = Server::serving(more);
+    let home = signed_in(&server);
+    (server, home, changes)
+}
+
+async fn answer(seen: Changes, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 16).await.unwrap();
+    if parts.method == Method::GET {
+        return Json(device(&json!({ "osqueryd": "5.19" }))).into_response();
+    }
+    let text = String::from_utf8_lossy(&body).into_owned();
+    seen.lock().unwrap().push(format!("{} {} {text}", parts.method, parts.uri));
+    match parts.uri.path() {
+        "/devices/update-channels" => Json(json!({ "devices": 12 })).into_response(),
+        path if path.ends_with("/refetch") => StatusCode::NO_CONTENT.into_response(),
+        _ => {
+            let body: Value = serde_json::from_str(&text).unwrap();
+            Json(device(&body["update_channels"])).into_response()
+        }
+    }
+}
+
+fn secret() -> Value {
+    json!({ "id": SECRET, "name": "kiosks", "created_at": "2026-01-01T00:00:00Z", "use_count": 12 })
+}
+
+fn device(channels: &Value) -> Value {
+    json!({
+        "id": DEVICE, "hostname": "laptop-1", "computer_name": "", "platform": "debian",
+        "platform_like": "debian", "os_version": "Debian 12", "cpu_type": "x86_64",
+        "hardware_uuid": "", "hardware_serial": "", "hardware_model": "", "orbit_version": "1.2.3",
+        "osquery_version": "", "status": "online", "enrolled_at": "2026-01-01T00:00:00Z",
+        "last_seen_at": "2026-01-01T00:00:00Z", "update_channels": channels,
+    })
+}
+
+#[test]
+fn channels_are_set_for_one_device_and_for_many() {
+    let (_server, home, changes) = fleet();
+    let set = |more: &[&str]| home.fleetctl([&["devices", "set-channels"], more].concat::<&str>());
+    let one = set(&[DEVICE, "--orbit-channel", "edge", "--desktop-channel", "1.2"]);
+    assert!(
+        one.stderr.contains("`laptop-1` follows 1.2 of desktop, edge of orbit"),
+        "{}",
+        one.stderr
+    );
+    let none = set(&[DEVICE]);
+    assert!(none.stderr.contains("follows the server, or their packages"), "{}", none.stderr);
+    let many = set(&["--enroll-secret", "kiosks", "--osqueryd-channel", "5.19", "--yes"]);
+    assert!(many.stderr.contains("12 devices follow 5.19 of osqueryd"), "{}", many.stderr);
+    set(&["--tag", "lab", "--yes"]).ok();
+    for wrong in [&["--yes"][..], &[DEVICE, "--tag", "lab"], &["--tag", "a", "--team", "b"]] {
+        set(wrong).fails(2);
+    }
+    assert_eq!(
+        *changes.lock().unwrap(),
+        [
+            format!(
+                r#"PATCH /devices/{DEVICE} {{"update_channels":{{"desktop":"1.2","orbit":"edge"}}}}"#
+            ),
+            format!(r#"PATCH /devices/{DEVICE} {{"update_channels":{{}}}}"#),
+            format!(
+                r#"POST /devices/update-channels {{"enroll_secret_id":"{SECRET}","update_channels":{{"osqueryd":"5.19"}}}}"#
+            ),
+            r#"POST /devices/update-channels {"tag":"lab","update_channels":{}}"#.to_owned(),
+        ]
+    );
+    let shown = home.fleetctl(["devices", "show", DEVICE]).ok();
+    assert!(shown.contains("5.19 of osqueryd"), "{shown}");
+}
+
+#[test]
+fn a_device_is_asked_anew() {
+    let (_server, home, changes) = fleet();
+    let done = home.fleetctl(["devices", "refetch", DEVICE]);
+    assert!(done.stderr.contains("`laptop-1` will be asked anew"), "{}", done.stderr);
+    done.ok();
+    let asked = format!("POST /devices/{DEVICE}/refetch ");
+    assert!(changes.lock().unwrap()[0].starts_with(&asked), "{changes:?}");
+}
