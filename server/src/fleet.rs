@@ -193,6 +193,7 @@ impl Fleet {
             config,
         }));
         fleet.ring().await.map_err(OpenError::SigningKey)?;
+        fleet.know_passwords().await.map_err(OpenError::Database)?;
         Ok(fleet)
     }
 
@@ -233,7 +234,14 @@ impl Fleet {
         self.sweep_audit().await?;
         self.0.store.sweep_attempts(now - LONGEST_WINDOW).await?;
         self.0.store.sweep_device_logins(now).await?;
+        self.know_passwords().await?;
         self.sweep_signing_keys().await
+    }
+
+    /// Looks which kinds of password hashes there are.
+    async fn know_passwords(&self) -> Result<(), StoreError> {
+        self.0.passwords.know(&self.0.store.kinds_of_passwords().await?);
+        Ok(())
     }
 
     /// Drops the condition that keeps organizations apart from every statement: for the test that

@@ -1,12 +1,12 @@
 //! Hashing passwords without letting it take the server down: as many at a time as there are cores,
 //! on threads of their own that let everything else go first, a short queue, and a refusal beyond it.
 
-#[cfg(debug_assertions)]
-use std::sync::{Mutex, PoisonError};
 use std::{
     borrow::Cow,
+    collections::BTreeSet,
+    hint::black_box,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread::available_parallelism,
@@ -40,7 +40,9 @@ const BCRYPT_MAX: usize = 71;
 #[derive(Debug)]
 pub(super) struct Passwords {
     method: Method,
-    dummy: Arc<OnceLock<String>>,
+    /// Each kind of hash that accounts have, as [`kind_of`] tells it: today's, and those of people who
+    /// have not signed in since hashes are made otherwise.
+    kinds: Mutex<BTreeSet<String>>,
     workers: Workers,
     waiting: AtomicUsize,
     max_waiting: usize,
@@ -58,21 +60,14 @@ struct Method {
 }
 
 impl Passwords {
-    /// The hash for people who do not exist is made at once, so that the first of them does not wait
-    /// for it.
+    /// Threads that hash as configured, for accounts whose hashes are made so too.
     pub(super) fn new(config: &Password) -> Self {
         let method = Method { kind: config.hash, bcrypt_cost: config.bcrypt_cost };
-        let dummy = Arc::new(OnceLock::new());
-        let made = Arc::clone(&dummy);
         let cores = available_parallelism().map_or(2, usize::from);
-        let workers = Workers::start("password", cores);
-        workers.run(move || {
-            method.dummy(&made);
-        });
         Self {
             method,
-            dummy,
-            workers,
+            kinds: Mutex::new(BTreeSet::from([method.today()])),
+            workers: Workers::start("password", cores),
             waiting: AtomicUsize::new(0),
             max_waiting: cores * WAITING_PER_CORE,
             durations: durations(),
@@ -87,24 +82,42 @@ impl Passwords {
         self.work(move || method.hash(&normal(&password.0))).await
     }
 
-    /// Whether `password` is the one that `hash` was made from. Without a hash it takes as long as
-    /// with one of today, and the answer is no.
+    /// Whether `password` is the one that `hash` was made from; without a hash the answer is no. It is
+    /// the work of one hash of each kind that accounts have, whosever this is: how long it takes tells
+    /// neither that there is an account, nor that its hash is an old one.
     pub(super) async fn verify(
         &self,
         password: Hidden,
         hash: Option<String>,
     ) -> Result<bool, Busy> {
-        let (method, dummy) = (self.method, Arc::clone(&self.dummy));
+        let kinds = {
+            let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+            kinds.extend(hash.as_deref().map(|hash| kind_of(hash).to_owned()));
+            kinds.clone()
+        };
         #[cfg(debug_assertions)]
         let done = Arc::clone(&self.done);
         self.work(move || {
-            let known = hash.is_some();
-            let hash = hash.unwrap_or_else(|| method.dummy(&dummy).to_owned());
-            #[cfg(debug_assertions)]
-            done.lock().unwrap_or_else(PoisonError::into_inner).push(work_of(&hash).to_owned());
-            matches(&normal(&password.0), &hash) && known
+            let password = normal(&password.0);
+            let mut right = false;
+            for kind in kinds {
+                match hash.as_deref().filter(|hash| kind_of(hash) == kind) {
+                    Some(hash) => right = matches(&password, hash),
+                    None => drop(black_box(matches(&password, &nobodys(&kind)))),
+                }
+                #[cfg(debug_assertions)]
+                done.lock().unwrap_or_else(PoisonError::into_inner).push(kind);
+            }
+            right
         })
         .await
+    }
+
+    /// Takes over which kinds of hash there are: one hash of each is given.
+    pub(super) fn know(&self, hashes: &[String]) {
+        let mut kinds = BTreeSet::from([self.method.today()]);
+        kinds.extend(hashes.iter().map(|hash| kind_of(hash).to_owned()));
+        *self.kinds.lock().unwrap_or_else(PoisonError::into_inner) = kinds;
     }
 
     /// With which function and parameters passwords were verified since the last time.
@@ -128,10 +141,7 @@ impl Passwords {
 
     /// Whether `hash` was made otherwise than hashes are made now.
     pub(super) fn is_outdated(&self, hash: &str) -> bool {
-        !match self.method.kind {
-            HashKind::Argon2id => hash.starts_with(ARGON2_NOW),
-            HashKind::Bcrypt => hash.starts_with(&format!("$2b${:02}$", self.method.bcrypt_cost)),
-        }
+        kind_of(hash) != self.method.today()
     }
 
     /// How long hashing took, with the wait before it.
@@ -160,9 +170,17 @@ impl Passwords {
 }
 
 /// How today's argon2id hashes begin.
-const ARGON2_NOW: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
+const ARGON2_NOW: &str = "$argon2id$v=19$m=19456,t=2,p=1";
 
 impl Method {
+    /// The kind of the hashes that it makes.
+    fn today(self) -> String {
+        match self.kind {
+            HashKind::Argon2id => ARGON2_NOW.to_owned(),
+            HashKind::Bcrypt => format!("$2b${:02}", self.bcrypt_cost),
+        }
+    }
+
     fn hash(self, password: &str) -> String {
         match self.kind {
             HashKind::Argon2id => {
@@ -178,19 +196,21 @@ impl Method {
             }
         }
     }
-
-    /// The hash of a password that nobody has.
-    fn dummy(self, made: &OnceLock<String>) -> &str {
-        made.get_or_init(|| self.hash(&super::secrets::new_token()))
-    }
 }
 
-/// How much work a hash is: all of it but salt and digest.
-#[cfg(debug_assertions)]
-fn work_of(hash: &str) -> &str {
+/// How a hash was made, which is how much work it is: all of it but salt and digest.
+fn kind_of(hash: &str) -> &str {
     let fields = if hash.starts_with("$2") { 2 } else { 3 };
     let end = hash.match_indices('$').nth(fields).map_or(hash.len(), |(at, _)| at);
     &hash[..end]
+}
+
+/// A hash of that kind which is nobody's: salt and digest are zeros.
+fn nobodys(kind: &str) -> String {
+    if kind.starts_with("$2") {
+        return format!("{kind}${:.<53}", "");
+    }
+    format!("{kind}${:A<22}${:A<43}", "", "")
 }
 
 fn matches(password: &str, hash: &str) -> bool {
@@ -246,6 +266,16 @@ mod tests {
         assert!(!passwords.is_outdated(&hash));
         assert_eq!(passwords.verify(word(), Some(hash)).await, Ok(true));
         assert_eq!(passwords.verify(word(), None).await, Ok(false));
+    }
+
+    /// The work of the hash which is nobody's is no less than that of one which is somebody's.
+    #[test]
+    fn a_hash_of_nobody_is_read_like_any_other() {
+        let argon2 = PasswordHash::new(&nobodys(ARGON2_NOW)).unwrap();
+        assert_eq!(argon2.hash.map(|it| it.len()), Some(32));
+        assert!(bcrypt::verify("anything", &nobodys("$2b$04")).is_ok_and(|right| !right));
+        let bcrypt: bcrypt::HashParts = nobodys("$2b$04").parse().unwrap();
+        assert_eq!(bcrypt.get_cost(), 4);
     }
 
     #[tokio::test]

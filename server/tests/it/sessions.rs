@@ -23,6 +23,7 @@ crate::on_both_databases! {
     logging_out_ends_both_tokens_at_once,
     browsers_get_a_cookie_and_other_sites_cannot_use_it,
     who_cannot_sign_in_hears_the_same_after_the_same_work,
+    a_hash_from_before_takes_the_work_of_one_of_today_and_so_does_none,
     the_sixth_attempt_within_a_quarter_of_an_hour_waits,
     good_logins_are_not_counted,
     of_fifty_parallel_guesses_five_are_looked_at,
@@ -139,6 +140,38 @@ async fn browsers_get_a_cookie_and_other_sites_cannot_use_it(server: TestServer)
     let over_http2 = over_http2.header("origin", "https://fleet.example.com");
     over_http2.header("cookie", cookie).await.expect(200);
     server.post("/auth/refresh").json(json!({})).await.expect(401);
+}
+
+/// Rows: E1
+async fn a_hash_from_before_takes_the_work_of_one_of_today_and_so_does_none(server: TestServer) {
+    let cheap = |config: &mut Config, cost| {
+        config.auth.password.hash = HashKind::Bcrypt;
+        config.auth.password.bcrypt_cost = cost;
+    };
+    let server = TestServer::start_with(server.engine, |config| cheap(config, 4)).await;
+    let owner = server.owner().await;
+    let (before, after) = ("$2b$04", "$2b$05");
+    let dearer = server.second_node_with(|config| cheap(config, 5)).await;
+    let work = async |email: &str, password: &str, status: u16| {
+        drop(dearer.fleet.password_work());
+        let login = json!({"email": email, "password": password});
+        dearer.post("/auth/login").json(login).await.expect(status);
+        dearer.fleet.password_work()
+    };
+    let refused = |email| work(email, "wrong password", 401);
+    dearer.add_user(&owner, "new@example.com", Role::Viewer).await;
+    assert_eq!(refused(&owner.email).await, [before, after]);
+    assert_eq!(refused("new@example.com").await, [before, after]);
+    assert_eq!(refused("unknown@example.com").await, [before, after]);
+    // The last one who had an old one.
+    work(&owner.email, PASSWORD, 200).await;
+    dearer.fleet.sweep().await.unwrap();
+    assert_eq!(refused(&owner.email).await, [after]);
+    assert_eq!(refused("unknown@example.com").await, [after]);
+    // Another process makes them otherwise, and nobody has looked since.
+    server.add_user(&owner, "there@example.com", Role::Viewer).await;
+    assert_eq!(refused("there@example.com").await, [before, after]);
+    assert_eq!(refused("unknown@example.com").await, [before, after]);
 }
 
 /// Rows: E1

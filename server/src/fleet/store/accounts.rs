@@ -154,6 +154,21 @@ impl Store {
         rows.iter().map(|row| row.text("password_hash")).collect()
     }
 
+    /// One password hash of each kind that people who may sign in have; several of a kind whose
+    /// parameters are shorter than usual.
+    pub(in crate::fleet) async fn kinds_of_passwords(&self) -> Result<Vec<String>, StoreError> {
+        let mut tx = self.begin(Access::Read).await?;
+        let rows = sqlx::query(
+            "SELECT MIN(password_hash) AS password_hash FROM users WHERE disabled_at IS NULL
+             GROUP BY CASE WHEN password_hash LIKE '$2%' THEN substr(password_hash, 1, 6)
+                      ELSE substr(password_hash, 1, 31) END",
+        )
+        .fetch_all(&mut *tx.inner)
+        .await?;
+        tx.commit().await?;
+        rows.iter().map(|row| row.text("password_hash")).collect()
+    }
+
     /// Puts another hash of the same password in place of `old`, unless it was changed meanwhile.
     pub(in crate::fleet) async fn rehash_password(
         &self,
