@@ -51,6 +51,7 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::accounts::forgot_password)) //    POST   /auth/forgot-password
         .routes(routes!(api::accounts::reset_password)) //     POST   /auth/reset-password
         .routes(routes!(api::accounts::accept_invitation)) //  POST   /auth/accept-invitation
+        .routes(routes!(api::mailed::page, api::mailed::act)) //                     /auth/mailed/{deed}
         .routes(routes!(api::accounts::change_password)) //    POST   /auth/password
         .routes(routes!(api::accounts::change_email)) //       POST   /auth/email
         .routes(routes!(api::invitations::list, api::invitations::create)) //        /invitations

@@ -59,6 +59,8 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/auth/forgot-password", Public),
     ("POST", "/auth/reset-password", Public),
     ("POST", "/auth/accept-invitation", Public),
+    ("GET", "/auth/mailed/{deed}", Public),
+    ("POST", "/auth/mailed/{deed}", Public),
     ("POST", "/auth/password", Session),
     ("POST", "/auth/email", Session),
     ("GET", "/invitations", Needs(P::UsersRead)),

@@ -8,6 +8,7 @@ pub mod device_login;
 pub mod devices;
 pub mod enroll_secrets;
 pub mod invitations;
+pub mod mailed;
 pub mod organization;
 pub mod roles;
 pub mod server;

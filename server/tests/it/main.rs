@@ -28,6 +28,7 @@ mod documents;
 mod enroll;
 mod limits;
 mod mail;
+mod mailed;
 mod management;
 mod metrics;
 mod migration;

@@ -20,6 +20,9 @@ const RESET_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 /// How long a mailed token to show that an address is one's own works.
 const VERIFY_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
+/// Below which path the pages are that mail leads to.
+pub(crate) const PAGES: &str = "/auth/mailed";
+
 macro_rules! mail_kinds {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
         /// Kinds of mail.
@@ -128,8 +131,7 @@ impl Fleet {
             return Ok(None);
         }
         tx.keep().await?;
-        let command = self.command("account verify-email");
-        Ok(Some(("Confirm your address", told(&command, &token, until))))
+        Ok(Some(("Confirm your address", self.told("verify-email", &token, until))))
     }
 
     async fn reset(&self, to: &str) -> Result<Option<Text>, StoreError> {
@@ -146,8 +148,7 @@ impl Fleet {
         })
         .await?;
         tx.keep().await?;
-        let command = self.command("account reset-password");
-        Ok(Some(("Set another password", told(&command, &token, until))))
+        Ok(Some(("Set another password", self.told("reset-password", &token, until))))
     }
 
     async fn change_of_email(&self, to: &str, data: &Data) -> Result<Option<Text>, StoreError> {
@@ -162,8 +163,7 @@ impl Fleet {
         let kind = TokenKind::ChangeEmail;
         tx.put_token(&NewToken { kind, hash, user_id, email: to, expires_at: until }).await?;
         tx.keep().await?;
-        let command = self.command("account verify-email");
-        Ok(Some(("Confirm your address", told(&command, &token, until))))
+        Ok(Some(("Confirm your address", self.told("verify-email", &token, until))))
     }
 
     async fn invitation_text(&self, data: &Data) -> Result<Option<Text>, StoreError> {
@@ -174,16 +174,25 @@ impl Fleet {
         let token = secrets::new_token();
         org.put_invitation_token(id, &Hash::of(&token)).await?;
         org.commit().await?;
-        let command = self.command("account accept-invitation");
-        let text = told(&command, &token, invitation.expires_at);
+        let text = self.told("accept-invitation", &token, invitation.expires_at);
         Ok(Some(("You are invited", format!("You are invited to join {organization}.\n\n{text}"))))
     }
 
-    /// The command line that takes a token from standard input.
-    fn command(&self, command: &str) -> String {
-        let url = self.0.config.server.url.as_ref();
-        let url = url.map_or("<the server's address>", |url| url.as_str().trim_end_matches('/'));
-        format!("fleetctl {command} --url {url}")
+    /// What to do with a token: open the page named `deed`, where the server knows its own address, or
+    /// run the command of that name, which takes it from standard input.
+    fn told(&self, deed: &str, token: &str, until: Timestamp) -> String {
+        let url = self.0.config.server.url.as_ref().map(|url| url.as_str().trim_end_matches('/'));
+        let open = url.map_or_else(String::new, |url| {
+            format!(
+                "Open\n\n    {url}{PAGES}/{deed}?token={token}\n\nonce, before {until}. Or run\n\n"
+            )
+        });
+        let run = if url.is_some() { "" } else { "Run\n\n" };
+        let url = url.unwrap_or("<the server's address>");
+        format!(
+            "{open}{run}    fleetctl account {deed} --url {url}\n\n\
+             and give this when asked, once, before {until}:\n\n    {token}"
+        )
     }
 
     fn message(&self, to: &str, (subject, text): Text) -> Option<Message> {
@@ -199,10 +208,4 @@ impl Fleet {
             .body(text)
             .ok()
     }
-}
-
-fn told(command: &str, token: &str, until: Timestamp) -> String {
-    format!(
-        "Run\n\n    {command}\n\nand give this when asked, once, before {until}:\n\n    {token}"
-    )
 }
