@@ -1,7 +1,7 @@
 //! Everything the server can do. Who asks is a parameter, and whether they may is decided here.
 //!
 //! A file a noun: [`setup`] (the first owner), [`sessions`], [`users`], [`roles`], [`api_keys`], [`teams`],
-//! [`enroll_secrets`], [`devices`] for people; [`enroll`] and [`nodes`] for agents. [`actor`] is
+//! [`enroll_secrets`], [`devices`] for people; [`enroll`], [`nodes`] and [`connections`] for agents. [`actor`] is
 //! who asks, [`proof`] how they show it: with an access token of [`tokens`], signed with one of
 //! [`keys`], or with an API key; [`audit`] keeps what they did.
 
@@ -11,6 +11,7 @@ pub mod api_keys;
 pub mod audit;
 mod breaches;
 mod clones;
+pub mod connections;
 mod current_user;
 pub mod device_login;
 pub mod devices;
@@ -61,6 +62,7 @@ use std::{fs, io, os::unix::fs::DirBuilderExt as _, os::unix::fs::OpenOptionsExt
 
 use camino::Utf8PathBuf;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 
 pub use self::{actor::Actor, store::StoreError};
 use self::{
@@ -115,6 +117,8 @@ struct Inner {
     mail_queued: MailSignal,
     metrics: Metrics,
     update_bucket: Option<Bucket>,
+    /// Told once the server stops.
+    stopping: watch::Sender<bool>,
 }
 
 /// Why the server could not start its work.
@@ -190,6 +194,7 @@ impl Fleet {
             mail_queued: MailSignal::default(),
             metrics,
             update_bucket: open_bucket(&config)?,
+            stopping: watch::Sender::new(false),
             config,
         }));
         fleet.ring().await.map_err(OpenError::SigningKey)?;

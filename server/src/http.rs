@@ -1,7 +1,7 @@
 //! The server over HTTP: routes, extractors, views. Rules live in [`Fleet`].
 //!
 //! [`routes`] is the whole list, [`access`] says what each asks for. [`error`] alone knows status codes of refusals; [`auth`] finds
-//! out who asks; [`agent`] keeps Fleet's names and shapes, [`device`] Fleet's path; [`api`] has a file a noun;
+//! out who asks; [`agent`] keeps Fleet's names and shapes, [`device`] Fleet's path, [`connect`] connections; [`api`] has a file a noun;
 //! [`updates`] hands out files.
 
 pub mod access;
@@ -9,6 +9,7 @@ pub mod agent;
 pub mod api;
 pub mod auth;
 pub mod body;
+pub mod connect;
 pub mod device;
 pub mod envelope;
 pub mod error;
@@ -94,6 +95,7 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::server::problem)) //              GET    /problems/{name}
         .routes(routes!(updates::file)) //                     GET, HEAD /updates/{*path}
         // Agents
+        .routes(routes!(connect::connect)) //                  GET    /api/device/connect
         .nest(wire::orbit::DEVICE_PREFIX, OpenApiRouter::default().routes(routes!(device::summary))) //              GET    {token}/desktop
         .nest(wire::orbit::DEVICE_PAGE, OpenApiRouter::default().routes(routes!(device::page))) //                 GET    {token}
         .nest(wire::orbit::PREFIX, orbit_routes())

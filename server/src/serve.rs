@@ -80,9 +80,10 @@ impl Bound {
         let Self { listener, tls, fleet, .. } = self;
         let handle = Handle::new();
         let patience = fleet.config().limits.shutdown_timeout.as_duration();
-        let stopping = handle.clone();
+        let (stopping, connected) = (handle.clone(), fleet.clone());
         tokio::spawn(async move {
             stop.await;
+            connected.end_connections();
             stopping.graceful_shutdown(Some(patience));
         });
         let reader = tls.clone().map(|tls| tokio::spawn(read_again(fleet.clone(), tls)));

@@ -13,6 +13,9 @@ use crate::{DesktopToken, EnrollSecret, NodeKey};
 /// `POST updates`.
 pub const PREFIX: &str = "/api/fleet/orbit";
 
+/// Where a device may keep a connection, with its node key as the bearer's (ours, not Fleet's).
+pub const CONNECT: &str = "/api/device/connect";
+
 /// Body of `POST enroll`: who asks, and the secret that admits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -24,6 +24,8 @@ pub struct OrbitAgents {
     /// How often in a row the network that a node key is used from may change, each time within five minutes of the
     /// time before, until two machines seem to have it; 0: never.
     pub network_switches: u32,
+    /// How often the key of a device that keeps a connection is looked at again.
+    pub connection_check: Period,
 }
 
 impl Default for OrbitAgents {
@@ -33,6 +35,7 @@ impl Default for OrbitAgents {
             update_channels: UpdateChannels::default(),
             node_key_max_age: Lifetime(Some(Period::seconds(30 * DAY))),
             network_switches: 4,
+            connection_check: Period::seconds(15),
         }
     }
 }

@@ -53,6 +53,8 @@ pub enum NodeError {
     UnknownToken,
     #[error(transparent)]
     TooMany(#[from] TooMany),
+    #[error("a device's key speaks for that device alone")]
+    OtherDevice,
     #[error("could not sign a token")]
     Keys(#[from] KeyError),
     #[error("the desktop token is another device's")]

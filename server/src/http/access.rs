@@ -115,6 +115,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/updates/{path}", Public),
     ("GET", "/api/latest/fleet/device/{token}/desktop", Agent),
     ("GET", "/device/{token}", Link),
+    ("GET", "/api/device/connect", Agent),
     ("GET", "/api/fleet/orbit/ping", Public),
     ("POST", "/api/fleet/orbit/enroll", Agent),
     ("POST", "/api/fleet/orbit/config", Agent),

@@ -66,7 +66,8 @@ enum Face {
 
 impl Face {
     fn of(path: &str) -> Self {
-        if path.starts_with(wire::orbit::PREFIX) || path.starts_with(wire::orbit::DEVICE_PREFIX) {
+        let orbit = [wire::orbit::PREFIX, wire::orbit::DEVICE_PREFIX, wire::orbit::CONNECT];
+        if orbit.iter().any(|prefix| path.starts_with(prefix)) {
             Self::Orbit
         } else if wire::osquery::PREFIXES.iter().any(|prefix| path.starts_with(prefix)) {
             Self::Osquery

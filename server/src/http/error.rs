@@ -403,6 +403,7 @@ impl From<NodeError> for ApiError {
             NodeError::UnknownKey | NodeError::UnknownToken => {
                 Self::because(problems::UNAUTHENTICATED, error)
             }
+            NodeError::OtherDevice => Self::because(problems::WRONG_KEY, error),
             NodeError::Keys(error) => error.into(),
             NodeError::TooMany(error) => error.into(),
             NodeError::TokenTaken => Self::because(problems::CONFLICT, error),

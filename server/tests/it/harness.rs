@@ -13,6 +13,7 @@ use axum::{
     body::{Body, to_bytes},
     extract::ConnectInfo,
     http::{HeaderMap, Request, StatusCode},
+    response::Response,
 };
 use camino::Utf8PathBuf;
 use jiff::SignedDuration;
@@ -314,16 +315,22 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Sends it and gives what comes back before its body ends.
+    pub(crate) async fn open(self) -> Response {
+        let mut request = self.request.body(self.body).unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.from, 40_000)));
+        self.app.oneshot(request).await.unwrap()
+    }
+}
+
 impl IntoFuture for Call {
     type Output = Reply;
     type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Reply> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let mut request = self.request.body(self.body).unwrap();
-            request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.from, 40_000)));
-            let response = self.app.oneshot(request).await.unwrap();
-            let (parts, body) = response.into_parts();
+            let (parts, body) = self.open().await.into_parts();
             let body = to_bytes(body, 64 << 20).await.unwrap().to_vec();
             Reply { status: parts.status, headers: parts.headers, body }
         })

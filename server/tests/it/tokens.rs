@@ -1,7 +1,9 @@
 //! Access tokens: what they say, which are refused, the keys that sign them, and what counts beside
 //! them.
 
+use axum::response::Response;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use server::{
     Config,
@@ -27,6 +29,7 @@ crate::on_both_databases! {
     a_lost_master_key_costs_a_new_signing_key_and_nothing_else,
     a_device_gets_a_short_token_for_others,
     a_devices_key_speaks_for_its_device_alone,
+    a_device_keeps_a_connection_as_long_as_its_key_is_good,
 }
 
 /// The JSON of one part of a token.
@@ -352,6 +355,51 @@ async fn a_devices_key_speaks_for_its_device_alone(server: TestServer) {
     let path = format!("/devices/{}", id_of("a"));
     server.call("PATCH", &path).by(&owner).json(gone).await.expect(200);
     assert!(!server.orbit_works(&keys[0]).await && server.orbit_works(&keys[1]).await);
+}
+
+/// Rows: F12
+async fn a_device_keeps_a_connection_as_long_as_its_key_is_good(server: TestServer) {
+    let often = |config: &mut Config| config.orbit.connection_check = "10ms".parse().unwrap();
+    let server = TestServer::start_with(server.engine, often).await;
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let one = server.enroll(&secret, machine("a")).await.text("orbit_node_key");
+    let id = text(&server.devices(&owner).await[0], "id");
+    let other = server.enroll(&secret, machine("b")).await.text("orbit_node_key");
+    let path = format!("/api/device/connect?device_id={id}");
+    let refused = server.get(&path).bearer(&other).await.expect(403).json();
+    assert_eq!(refused["error"], "a device's key speaks for that device alone");
+    for wrong in [secret.as_str(), &owner.access, "unknown"] {
+        server.get(&path).bearer(wrong).await.expect(401);
+    }
+    let mut kept = server.get(&path).bearer(&one).open().await;
+    assert_eq!(
+        (kept.status().as_u16(), &kept.headers()["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
+    let connected = format!("event: connected\ndata: {{\"device_id\":\"{id}\"}}\n\n");
+    assert_eq!(next(&mut kept).await, Some(connected));
+    for _ in 0..3 {
+        assert_eq!(next(&mut kept).await.as_deref(), Some(": alive\n\n"));
+    }
+    let mut elsewhere = server.get("/api/device/connect").bearer(&other).open().await;
+    let gone = json!({"state": "decommissioned"});
+    server.call("PATCH", &format!("/devices/{id}")).by(&owner).json(gone).await.expect(200);
+    while let Some(more) = next(&mut kept).await {
+        assert_eq!(more, ": alive\n\n");
+    }
+    server.get(&path).bearer(&one).await.expect(401);
+    // The other one's ends with the server.
+    assert!(next(&mut elsewhere).await.unwrap().contains("connected"));
+    assert!(next(&mut elsewhere).await.unwrap().contains("alive"));
+    server.fleet.end_connections();
+    while next(&mut elsewhere).await.is_some() {}
+}
+
+/// The next event of a connection; none once it has ended.
+async fn next(kept: &mut Response) -> Option<String> {
+    let frame = kept.body_mut().frame().await?.unwrap();
+    Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
 }
 
 /// Rows: P2
