@@ -77,6 +77,8 @@ struct Driver {
     instance: String,
     /// The node key that the server has accepted, in an earlier run at least.
     accepted: Option<NodeKey>,
+    /// Whether that key is what osqueryd enrolls with, as the server last said.
+    lends_node_key: bool,
     complaint: Complaint,
     record: Record,
     /// What the service manager was last told.
@@ -92,6 +94,8 @@ struct Reins {
     told_to_end: bool,
     /// How the certificates and keys were that it has read.
     seal: Seal,
+    /// The node key that it enrolls with, if it is not the enroll secret.
+    node_key: Option<NodeKey>,
 }
 
 impl Agent {
@@ -163,6 +167,7 @@ impl Driver {
             updating,
             instance: Uuid::new_v4().to_string(),
             accepted: node_key,
+            lends_node_key: false,
             complaint: Complaint::default(),
             record,
             told: String::new(),
@@ -222,8 +227,9 @@ impl Driver {
             }
             Action::FetchConfig(key) => {
                 let (server, instance) = (Arc::clone(&self.server), self.instance.clone());
+                let renews = self.osqueryd_enrolls_with(&key);
                 self.tasks.spawn(async move {
-                    let answer = config::fetch(&server, key.clone(), &instance).await;
+                    let answer = config::fetch(&server, key.clone(), &instance, renews).await;
                     Outcome::Fetched(key, answer)
                 });
             }
@@ -293,11 +299,12 @@ impl Driver {
     }
 
     fn start_osqueryd(&mut self, wishes: &Flags) {
-        let launch = Launch::new(&self.config, &self.identity, wishes);
+        let node_key = self.accepted.clone().filter(|_| self.lends_node_key);
+        let launch = Launch::new(&self.config, &self.identity, wishes, node_key.as_ref());
         let launch = launch.with_program(self.updating.osqueryd());
         let (orders, received) = mpsc::unbounded_channel();
         let seal = self.config.connection.seal();
-        self.osqueryd = Some(Reins { orders, told_to_end: false, seal });
+        self.osqueryd = Some(Reins { orders, told_to_end: false, seal, node_key });
         self.tasks.spawn(async move { Outcome::OsquerydEnded(launch.run(received).await) });
     }
 
@@ -310,6 +317,20 @@ impl Driver {
             tracing::info!("certificates have been replaced: osqueryd is started again");
             self.inbox.push_back(Event::OsquerydOutdated);
         }
+    }
+
+    /// The server lets osqueryd enroll with `key`, or not; one that runs with another is started again.
+    fn compare_node_keys(&mut self, key: &NodeKey) {
+        let running = self.osqueryd.as_ref().is_some_and(|reins| !reins.told_to_end);
+        if running && self.lends_node_key && !self.osqueryd_enrolls_with(key) {
+            tracing::info!("osqueryd is started again, to enroll with the node key");
+            self.inbox.push_back(Event::OsquerydOutdated);
+        }
+    }
+
+    fn osqueryd_enrolls_with(&self, key: &NodeKey) -> bool {
+        let running = self.osqueryd.as_ref().filter(|reins| !reins.told_to_end);
+        running.is_some_and(|reins| reins.node_key.as_ref() == Some(key))
     }
 
     fn order(&mut self, order: Order) {
@@ -352,6 +373,8 @@ impl Driver {
                         self.compare_certificates();
                         self.updating.follow(&config.update_channels);
                         self.accepted = Some(key.clone());
+                        self.lends_node_key = config.osqueryd_enrolls_with_node_key;
+                        self.compare_node_keys(&key);
                         self.tell_updates();
                         self.tend_desktop(key);
                     }

@@ -87,6 +87,9 @@ pub struct ConfigRequest {
     /// Whether the agent puts [`AgentConfig::orbit_node_key`] in the place of its key (ours).
     #[serde(default)]
     pub takes_node_key: bool,
+    /// Whether the device's osqueryd runs with this very node key as what it enrolls with (ours).
+    #[serde(default)]
+    pub osqueryd_renews: bool,
 }
 
 /// Reply to `POST config`: what the server wants of this agent. Unknown fields are ignored, so
@@ -104,6 +107,9 @@ pub struct AgentConfig {
     /// The key to use from here on. The one before is good until this one is first used (ours).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orbit_node_key: Option<NodeKey>,
+    /// Whether osqueryd may enroll with orbit's node key instead of the enroll secret (ours).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub osqueryd_enrolls_with_node_key: bool,
 }
 
 /// Channels by component: `stable`, `edge`, or a version. None: as the package says.

@@ -22,17 +22,19 @@ pub enum FetchError {
 }
 
 /// Shows the node key to the server, which answers with configuration. `instance` names this run of
-/// the agent.
+/// the agent, `osqueryd_renews` says whether osqueryd was started to enroll with that key.
 pub async fn fetch(
     server: &Server,
     key: NodeKey,
     instance: &str,
+    osqueryd_renews: bool,
 ) -> Result<AgentConfig, FetchError> {
     let request = ConfigRequest {
         orbit_node_key: key,
         orbit_version: Some(VERSION.to_owned()),
         instance: Some(instance.to_owned()),
         takes_node_key: true,
+        osqueryd_renews,
     };
     server.post("config", &request).await.map_err(|error| {
         if matches!(error, RequestError::Unauthenticated) {

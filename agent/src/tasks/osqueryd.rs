@@ -18,7 +18,7 @@ use tokio::{
     sync::mpsc,
     time,
 };
-use wire::EnrollSecret;
+use wire::{EnrollSecret, NodeKey};
 
 use crate::{
     complaints::explain,
@@ -88,16 +88,23 @@ pub enum Ended {
 }
 
 impl Launch {
-    /// Puts together what is needed to start osqueryd with the server's `wishes`.
+    /// Puts together what is needed to start osqueryd with the server's `wishes`. It enrolls with this
+    /// device's `node_key` where the server takes that, else with the secret that others have too.
     #[must_use]
-    pub fn new(config: &Config, identity: &Identity, wishes: &Flags) -> Self {
-        let secret = match config.secrets().read() {
+    pub fn new(
+        config: &Config,
+        identity: &Identity,
+        wishes: &Flags,
+        node_key: Option<&NodeKey>,
+    ) -> Self {
+        let own = node_key.and_then(|key| EnrollSecret::new(key.expose()).ok());
+        let secret = own.or_else(|| match config.secrets().read() {
             Ok(secret) => Some(secret),
             Err(error) => {
                 explain_missing(&error);
                 None
             }
-        };
+        });
         Self {
             program: program(&config.root),
             arguments: flags::arguments(config, identity, wishes, secret.is_some()),

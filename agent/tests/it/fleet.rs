@@ -79,6 +79,10 @@ pub(crate) struct Memory {
     pub(crate) valid: BTreeMap<String, String>,
     /// The key that every device is told to replace its own with, until it is first used.
     pub(crate) next: Option<String>,
+    /// Whether it lets osqueryd enroll with the node key.
+    pub(crate) lends_node_keys: bool,
+    /// The key of the last poll that told that osqueryd runs with that key.
+    pub(crate) renewing: Option<String>,
 }
 
 /// The repository of updates as the server has it.
@@ -221,6 +225,8 @@ impl Memory {
             silent_about_tokens: false,
             valid: BTreeMap::new(),
             next: None,
+            lends_node_keys: false,
+            renewing: None,
         }
     }
 
@@ -252,6 +258,7 @@ impl Memory {
             "update_channels": self.channels,
             "notifications": {},
             "orbit_node_key": self.next,
+            "osqueryd_enrolls_with_node_key": self.lends_node_keys,
         }))
         .into_response()
     }
@@ -291,6 +298,9 @@ async fn enroll(
 async fn config(State(memory): State<Arc<Mutex<Memory>>>, Json(body): Json<Value>) -> Response {
     let key = body["orbit_node_key"].as_str().unwrap_or_default().to_owned();
     memory.lock().unwrap().polls.push(key.clone());
+    if body["osqueryd_renews"] == true {
+        memory.lock().unwrap().renewing = Some(key.clone());
+    }
     match moody(&memory).await {
         Some(answer) => answer,
         None => memory.lock().unwrap().config(key),

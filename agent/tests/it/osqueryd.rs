@@ -245,6 +245,33 @@ async fn flags_that_the_server_changes_restart_osqueryd() {
 }
 
 #[tokio::test]
+async fn osqueryd_enrolls_with_the_node_key_and_is_started_with_the_next_one() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    fleet.memory().lends_node_keys = true;
+    let secret = || {
+        let environment = stage.read("environment");
+        let secret = environment.lines().find_map(|line| line.strip_prefix("ENROLL_SECRET="));
+        secret.unwrap_or_default().to_owned()
+    };
+    let next = format!("{:032}", 7);
+    stage
+        .device
+        .run(async |_| {
+            until(|| fleet.memory().renewing.is_some() && stage.starts().len() == 1).await;
+            assert_eq!(Some(secret()), stage.device.node_key());
+            assert_eq!(fleet.memory().renewing, stage.device.node_key());
+            fleet.memory().next = Some(next.clone());
+            let renewing = || fleet.memory().renewing.as_ref() == Some(&next);
+            until(|| renewing() && stage.starts().len() == 2).await;
+        })
+        .await;
+    stage.check_never_two();
+    assert_eq!((secret(), stage.starts().len()), (next, 2));
+    assert!(!stage.arguments().iter().any(|argument| argument.contains("node-key")));
+}
+
+#[tokio::test]
 async fn certificates_that_are_replaced_on_disk_restart_osqueryd_once() {
     let fleet = Fleet::start();
     let stage = Stage::of(&fleet);

@@ -17,6 +17,7 @@ use super::{
     errors::{FieldErrors, TooMany},
     identity::{check_identifier, tidy_identity},
     limiter::network_of,
+    node_rotation::replaced,
     origin::Origin,
     osquery_details::{self, identity_of},
     secrets,
@@ -73,7 +74,7 @@ impl Fleet {
         Ok(NodeKey::new(key).expect("base64 of 24 bytes is a key"))
     }
 
-    /// The same for osqueryd, which finds the row that orbit made.
+    /// The same for osqueryd, which finds the row that orbit made. orbit's node key does for it, too.
     pub async fn enroll_osquery(
         &self,
         request: osquery::EnrollRequest,
@@ -129,7 +130,7 @@ impl Fleet {
         let hash = Hash::of(secret.expose());
         let found = self.0.store.credential(CredentialKind::EnrollSecret, &hash).await?;
         let Some(Credential { org_id, subject_id }) = found else {
-            return Ok(Err(Refusal::Secret { org_id: None, why: "unknown secret" }));
+            return self.admit_with_node_key(&hash, application).await;
         };
         let refused = |why| Ok(Err(Refusal::Secret { org_id: Some(org_id), why }));
         let mut org = self.0.store.org(org_id, Access::Note).await?;
@@ -166,16 +167,54 @@ impl Fleet {
         org.commit().await?;
         Ok(Ok(key))
     }
+
+    /// The same for an osqueryd that shows the node key of its device's orbit, which was admitted with
+    /// a secret: none is used, so a secret that has ended since costs the device nothing.
+    async fn admit_with_node_key(
+        &self,
+        hash: &Hash,
+        application: &Application<'_>,
+    ) -> Result<Result<String, Refusal>, StoreError> {
+        let unknown = Ok(Err(Refusal::Secret { org_id: None, why: "unknown secret" }));
+        if application.half == Half::Orbit {
+            return unknown;
+        }
+        let found = self.0.store.credential(CredentialKind::NodeKey, hash).await?;
+        let Some(Credential { org_id, subject_id }) = found else { return unknown };
+        let refused = |why| Ok(Err(Refusal::Secret { org_id: Some(org_id), why }));
+        let mut org = self.0.store.org(org_id, Access::Note).await?;
+        org.lock(&application.lock_name()).await?;
+        let row = match subject_id.parse() {
+            Ok(id) => org.hold_device(id).await?,
+            Err(_) => None,
+        };
+        let device = org.seen_device(&subject_id).await?;
+        let device = device.filter(|device| device.shown_key(Half::Orbit, hash).is_some());
+        let (Some(row), Some(device)) = (row, device) else { return unknown };
+        if !device.identifiers().iter().any(|name| application.is_called(name)) {
+            return refused("node key of another device");
+        }
+        if !self.may_enroll(application.origin, &application.identifiers()) {
+            return refused("certificate of somebody else, or none");
+        }
+        let (id, secret_id) = (row.id, row.orbit_secret_id);
+        let key = application.give_key(&mut org, id, secret_id).await?;
+        let subject = format!("device {id}");
+        let event = match row.osquery_enrolled {
+            true => replaced(Half::Osquery, &subject, application.origin),
+            false => application.event("ok"),
+        };
+        self.record_in(&mut org, &event);
+        org.commit().await?;
+        Ok(Ok(key))
+    }
 }
 
 impl Application<'_> {
     fn event<'a>(&'a self, outcome: &'a str) -> Event<'a> {
         Event {
             name: EventKind::DeviceEnrollment,
-            actor: match self.half {
-                Half::Orbit => "orbit",
-                Half::Osquery => "osqueryd",
-            },
+            actor: self.half.program(),
             subject: &self.device.hardware_uuid,
             address: self.origin.address,
             outcome,
@@ -191,6 +230,10 @@ impl Application<'_> {
     /// What the device is called.
     fn identifiers(&self) -> [&str; 2] {
         [&self.device.hardware_uuid, &self.device.osquery_identifier]
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.identifier().eq_ignore_ascii_case(name)
     }
 
     fn identifier(&self) -> &str {
@@ -292,15 +335,25 @@ impl Application<'_> {
                 id
             }
         };
-        match self.half {
-            Half::Orbit => org.update_device(id, self.device, secret.team_id).await?,
-            Half::Osquery => {
-                org.set_details(id, osquery_details::of_identity(self.device), self.now).await?;
-            }
+        if self.half == Half::Orbit {
+            org.update_device(id, self.device, secret.team_id).await?;
+        }
+        self.give_key(org, id, Some(secret.id)).await
+    }
+
+    /// Gives this half of a device another key.
+    async fn give_key(
+        &self,
+        org: &mut OrgStore,
+        id: DeviceId,
+        secret_id: Option<EnrollSecretId>,
+    ) -> Result<String, StoreError> {
+        if self.half == Half::Osquery {
+            org.set_details(id, osquery_details::of_identity(self.device), self.now).await?;
         }
         let key = secrets::new_key();
         let hash = Hash::of(&key);
-        org.set_node_key((id, self.half), &hash, secret.id, (self.origin, self.now)).await?;
+        org.set_node_key((id, self.half), &hash, secret_id, (self.origin, self.now)).await?;
         Ok(key)
     }
 }

@@ -48,6 +48,9 @@ pub enum NodeError {
     /// has to enroll again.
     #[error("the node key is not valid; enroll again")]
     UnknownKey,
+    /// It is good, and osqueryd is to have another.
+    #[error("the node key is to be replaced; enroll again")]
+    OldKey,
     /// Unknown, replaced by a newer one, or too old.
     #[error("the desktop token is not valid")]
     UnknownToken,
@@ -98,6 +101,7 @@ impl Fleet {
         };
         let key = request.orbit_node_key.expose();
         let node = self.node(Half::Orbit, key, (origin, told)).await?;
+        self.note_renewing(&node, request.osqueryd_renews).await?;
         let orbit_node_key =
             if request.takes_node_key { self.renewed_key(&node).await? } else { None };
         let orbit = &self.0.config.orbit;
@@ -105,6 +109,7 @@ impl Fleet {
             command_line_startup_flags: orbit.command_line_startup_flags.clone(),
             update_channels: merged(node.device.update_channels, &orbit.update_channels),
             orbit_node_key,
+            osqueryd_enrolls_with_node_key: true,
         })
     }
 
@@ -189,13 +194,16 @@ impl Fleet {
         Ok(device.filter(|device| fresh && accepted(device)).map(summary_of))
     }
 
-    /// osquery's configuration.
+    /// osquery's configuration; or, for an osqueryd whose key is to be replaced, the order to enroll again.
     pub async fn osquery_config(
         &self,
         key: &OsqueryNodeKey,
         origin: &Origin,
     ) -> Result<Map<String, Value>, NodeError> {
-        self.osquery(key, origin).await?;
+        let node = self.osquery(key, origin).await?;
+        if self.is_to_renew(&node) {
+            return Err(NodeError::OldKey);
+        }
         Ok(self.0.config.osquery.config.clone())
     }
 

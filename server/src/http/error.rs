@@ -400,7 +400,7 @@ impl From<EnrollError> for ApiError {
 impl From<NodeError> for ApiError {
     fn from(error: NodeError) -> Self {
         match error {
-            NodeError::UnknownKey | NodeError::UnknownToken => {
+            NodeError::UnknownKey | NodeError::OldKey | NodeError::UnknownToken => {
                 Self::because(problems::UNAUTHENTICATED, error)
             }
             NodeError::OtherDevice => Self::because(problems::WRONG_KEY, error),

@@ -9,6 +9,7 @@ use crate::harness::{Person, Reply, TestServer, machine, text};
 crate::on_both_databases! {
     a_secret_is_for_a_team_a_time_so_many_devices_and_some_hardware,
     a_key_is_replaced_while_its_device_goes_on,
+    an_osqueryds_key_is_replaced_after_its_orbits,
     a_key_that_never_arrived_costs_nothing,
     of_requests_that_show_a_new_key_at_once_none_is_refused,
     an_agent_that_does_not_ask_keeps_its_key,
@@ -103,6 +104,50 @@ async fn a_key_is_replaced_while_its_device_goes_on(server: TestServer) {
 
 async fn login(server: &TestServer) -> Person {
     server.login("owner@example.com").await
+}
+
+/// Rows: V3
+async fn an_osqueryds_key_is_replaced_after_its_orbits(server: TestServer) {
+    let owner = server.owner().await;
+    let (id, secret) = server.secret(&owner, json!({"max_uses": 2})).await;
+    let old = server.enroll(&secret, machine("a")).await.text("orbit_node_key");
+    let other = server.enroll(&secret, machine("b")).await.text("orbit_node_key");
+    let tell = async |key: &str, renews: bool| {
+        let poll =
+            json!({"orbit_node_key": key, "takes_node_key": true, "osqueryd_renews": renews});
+        server.post("/api/fleet/orbit/config").json(poll).await.expect(200).json()
+    };
+    let ask = async |what: &str, key: &str| {
+        server.post(&format!("/api/osquery/{what}")).json(json!({"node_key": key})).await
+    };
+    assert_eq!(tell(&old, false).await["osqueryd_enrolls_with_node_key"], true);
+    // orbit's key admits its own osqueryd, whatever has become of the secret.
+    server.delete(&format!("/enroll-secrets/{id}")).by(&owner).await.expect(204);
+    server.enroll_osquery(&secret, "a").await.expect(401);
+    server.enroll_osquery(&old, "b").await.expect(401);
+    server.enroll_osquery(&other, "a").await.expect(401);
+    server.enroll(&old, machine("a")).await.expect(401);
+    let first = server.enroll_osquery(&old, "A").await.expect(200).text("node_key");
+    tell(&old, true).await;
+    ask("config", &first).await.expect(200);
+    server.pass(A_MONTH);
+    let new = text(&tell(&old, true).await, "orbit_node_key");
+    tell(&new, false).await;
+    ask("config", &first).await.expect(200);
+    // Its orbit has started it with the new key.
+    tell(&new, true).await;
+    let told = ask("config", &first).await.expect(401).json();
+    assert_eq!(told["node_invalid"], true);
+    ask("distributed/read", &first).await.expect(200);
+    server.enroll_osquery(&old, "a").await.expect(401);
+    let second = server.enroll_osquery(&new, "a").await.expect(200).text("node_key");
+    ask("config", &second).await.expect(200);
+    ask("distributed/read", &first).await.expect(401);
+    assert!(server.orbit_works(&new).await);
+    let replaced = events(&server, "device.key_replaced").await;
+    let actors: Vec<_> = replaced.iter().map(|event| text(event, "actor")).collect();
+    assert_eq!(actors, ["orbit", "osqueryd"]);
+    assert_eq!(server.devices(&login(&server).await).await.len(), 2);
 }
 
 /// Rows: V3

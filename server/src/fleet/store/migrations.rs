@@ -81,6 +81,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0013_key_rules.sql"),
         include_str!("../../../migrations/postgres/0013_key_rules.sql"),
     ),
+    (
+        14,
+        "osqueryd_renews",
+        include_str!("../../../migrations/sqlite/0014_osqueryd_renews.sql"),
+        include_str!("../../../migrations/postgres/0014_osqueryd_renews.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

@@ -23,6 +23,14 @@ pub(in crate::fleet) enum Half {
 }
 
 impl Half {
+    /// The program that has its key.
+    pub(in crate::fleet) const fn program(self) -> &'static str {
+        match self {
+            Self::Orbit => "orbit",
+            Self::Osquery => "osqueryd",
+        }
+    }
+
     pub(in crate::fleet) fn key_kind(self) -> CredentialKind {
         match self {
             Self::Orbit => CredentialKind::NodeKey,
@@ -56,6 +64,10 @@ pub(in crate::fleet) struct SeenDevice {
     pub orbit_key_at: Option<Timestamp>,
     /// When orbit was told the key that is to replace it.
     pub orbit_next_at: Option<Timestamp>,
+    /// When osqueryd last enrolled, which is when its key was made.
+    pub osquery_key_at: Option<Timestamp>,
+    /// Whether osqueryd runs with orbit's present key as what it enrolls with.
+    pub osqueryd_renews: bool,
     orbit_key_hash: Option<String>,
     orbit_next_hash: Option<String>,
     osquery_key_hash: Option<String>,
@@ -261,7 +273,7 @@ impl OrgStore {
         &mut self,
         (id, half): (DeviceId, Half),
         hash: &Hash,
-        secret_id: EnrollSecretId,
+        secret_id: Option<EnrollSecretId>,
         (origin, now): (&Origin, Timestamp),
     ) -> Result<(), StoreError> {
         self.remove_credentials(half.key_kind(), &id.to_string()).await?;
@@ -270,7 +282,7 @@ impl OrgStore {
             Half::Orbit => {
                 "UPDATE devices SET orbit_key_hash = $3, orbit_secret_id = $4,
                  orbit_enrolled_at = $5, orbit_key_at = $5, orbit_next_hash = NULL,
-                 orbit_next_at = NULL, last_seen_at = $5, last_seen_ip = $6, orbit_certificate = $7
+                 orbit_next_at = NULL, osqueryd_renews = 0, last_seen_at = $5, last_seen_ip = $6, orbit_certificate = $7
                  WHERE org_id = $1 AND id = $2"
             }
             Half::Osquery => {
@@ -283,7 +295,7 @@ impl OrgStore {
         self.query(sql)
             .bind(id.to_string())
             .bind(hash.as_text())
-            .bind(secret_id.to_string())
+            .bind(secret_id.map(|id| id.to_string()))
             .bind(now.as_millisecond())
             .bind(origin.address.to_string())
             .bind(origin.certificate.as_ref().map(|shown| shown.sha256().to_owned()))
@@ -330,7 +342,7 @@ impl OrgStore {
         let adopted = self
             .query(
                 "UPDATE devices SET orbit_key_hash = orbit_next_hash, orbit_key_at = $4,
-                 orbit_next_hash = NULL, orbit_next_at = NULL
+                 orbit_next_hash = NULL, orbit_next_at = NULL, osqueryd_renews = 0
                  WHERE org_id = $1 AND id = $2 AND orbit_next_hash = $3",
             )
             .bind(id.to_string())
@@ -356,6 +368,24 @@ impl OrgStore {
         )
         .bind(id.to_string())
         .bind(kept.as_text())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Keeps whether osqueryd runs with orbit's key `present` as what it enrolls with.
+    pub(in crate::fleet) async fn note_osqueryd_renews(
+        &mut self,
+        id: DeviceId,
+        (present, renews): (&Hash, bool),
+    ) -> Result<(), StoreError> {
+        self.query(
+            "UPDATE devices SET osqueryd_renews = $4
+             WHERE org_id = $1 AND id = $2 AND orbit_key_hash = $3",
+        )
+        .bind(id.to_string())
+        .bind(present.as_text())
+        .bind(i64::from(renews))
         .execute(self.connection())
         .await?;
         Ok(())
@@ -444,7 +474,7 @@ impl OrgStore {
             .query(
                 "SELECT id, last_seen_at, details_at, orbit_version, orbit_key_hash, osquery_key_hash,
                  orbit_certificate, osquery_certificate, hardware_uuid, osquery_identifier,
-                 update_channels,
+                 update_channels, osquery_enrolled_at, osqueryd_renews,
                  COALESCE(orbit_key_at, orbit_enrolled_at) AS orbit_key_at, orbit_next_hash,
                  orbit_next_at, orbit_use, osquery_use
                  FROM devices WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
@@ -461,6 +491,8 @@ impl OrgStore {
             update_channels: update_channels(&row)?,
             orbit_key_at: row.optional_time("orbit_key_at")?,
             orbit_next_at: row.optional_time("orbit_next_at")?,
+            osquery_key_at: row.optional_time("osquery_enrolled_at")?,
+            osqueryd_renews: row.number("osqueryd_renews")? != 0,
             orbit_key_hash: row.optional_text("orbit_key_hash")?,
             orbit_next_hash: row.optional_text("orbit_next_hash")?,
             osquery_key_hash: row.optional_text("osquery_key_hash")?,
