@@ -36,6 +36,7 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::sessions::refresh)) //            POST   /auth/refresh
         .routes(routes!(api::sessions::logout)) //             POST   /auth/logout
         .routes(routes!(api::sessions::user)) //               GET    /auth/user
+        .routes(routes!(api::sessions::check)) //              GET    /check
         .routes(routes!(api::sessions::step_up)) //            POST   /auth/step-up
         .routes(routes!(api::sessions::list, api::sessions::end_all)) //             /auth/sessions
         .routes(routes!(api::sessions::end)) //                DELETE /auth/sessions/{id}

@@ -283,6 +283,22 @@ pub struct CurrentUser {
     pub session: Option<SessionTimes>,
 }
 
+/// `GET /check`: whose access token or API key was presented, and what it may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Checked {
+    /// Of a service's key, the key's.
+    pub id: UserId,
+    pub org_id: OrgId,
+    pub permissions: Vec<Permission>,
+    /// In teams besides, by team.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub team_permissions: BTreeMap<TeamId, Vec<Permission>>,
+    /// The API key that was presented, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_id: Option<ApiKeyId>,
+}
+
 /// A person, as `GET /users` shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{
     ApiKeyId, OrgId, Permission, TeamId,
-    api::{ApiKeyKind, CurrentUser, User},
+    api::{ApiKeyKind, Checked, CurrentUser},
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     actor::{Proof, Rights},
     errors::ManageError,
     sessions::life_of,
-    store::{OrgStore, SessionRow},
+    store::{Member, OrgStore, SessionRow},
 };
 
 impl Fleet {
@@ -22,8 +22,8 @@ impl Fleet {
         if let Proof::ApiKey { id, kind: ApiKeyKind::Service } = actor.proof {
             return self.current_service(org, actor, id).await;
         }
-        let user = org.user(actor.user_id).await?.ok_or(ManageError::Unknown("user"))?;
-        let mut current = self.describe(&mut org, (actor.org_id, user), None).await?;
+        let member = org.member(actor.user_id).await?.ok_or(ManageError::Unknown("user"))?;
+        let mut current = self.describe(&mut org, (actor.org_id, member), None).await?;
         org.commit().await?;
         match &actor.proof {
             Proof::ApiKey { id, .. } => {
@@ -38,6 +38,22 @@ impl Fleet {
             }
         }
         Ok(current)
+    }
+
+    /// The same in short, as it is known without asking the database once more: for whoever asks about
+    /// each request of others.
+    #[must_use]
+    pub fn check(&self, actor: &Actor) -> Checked {
+        Checked {
+            id: actor.user_id,
+            org_id: actor.org_id,
+            permissions: actor.rights.everywhere.iter().copied().collect(),
+            team_permissions: listed(&actor.rights.in_teams),
+            api_key_id: match &actor.proof {
+                Proof::ApiKey { id, .. } => Some(*id),
+                Proof::Session(_) => None,
+            },
+        }
     }
 
     /// The same for a service's key, which is nobody's.
@@ -70,19 +86,20 @@ impl Fleet {
     pub(super) async fn describe(
         &self,
         org: &mut OrgStore,
-        (org_id, user): (OrgId, User),
+        (org_id, member): (OrgId, Member),
         session: Option<&SessionRow>,
     ) -> Result<CurrentUser, StoreError> {
+        let Member { user, email_verified, organization } = member;
         let rights = Rights::of(org, user.id, &user.role).await?;
         let timers = self.0.config.auth.session.timers();
         Ok(CurrentUser {
             id: user.id,
             email: user.email,
-            email_verified: org.apart().is_email_verified(user.id).await?,
+            email_verified,
             mfa: session.is_some_and(|session| shows_second_factor(&session.methods)),
             name: user.name,
             org_id,
-            organization: org.organization_name().await?,
+            organization,
             role: user.role,
             permissions: rights.everywhere.into_iter().collect(),
             team_permissions: listed(&rights.in_teams),

@@ -53,21 +53,20 @@ impl Limiter {
         let oldest = times.front().copied().unwrap_or(now);
         Ok(Quota {
             policy: self.policy,
-            remaining: u32::try_from(self.limit - times.len()).unwrap_or(u32::MAX),
+            remaining: u32::try_from(self.limit.saturating_sub(times.len())).unwrap_or(u32::MAX),
             resets_after: self.window - now.duration_since(oldest),
         })
     }
 
     fn check_times(&self, times: &VecDeque<Timestamp>, now: Timestamp) -> Result<(), TooMany> {
-        let recent = times.iter().filter(|time| now.duration_since(**time) < self.window);
-        // Of more than `limit` attempts, the one that has to pass is the `limit`th from the end.
-        match recent.rev().nth(self.limit - 1) {
-            Some(time) => {
-                let resets_after = self.window - now.duration_since(*time);
-                Err(TooMany { quota: Quota { policy: self.policy, remaining: 0, resets_after } })
-            }
-            None => Ok(()),
+        // Of more than `limit` attempts, the one that has to pass is the `limit`th from the end. They are in
+        // the order of time, so it alone is looked at, however many there are.
+        let Some(place) = times.len().checked_sub(self.limit) else { return Ok(()) };
+        let resets_after = self.window - now.duration_since(times[place]);
+        if resets_after <= SignedDuration::ZERO {
+            return Ok(());
         }
+        Err(TooMany { quota: Quota { policy: self.policy, remaining: 0, resets_after } })
     }
 
     fn forget_old(&self, times: &mut VecDeque<Timestamp>, now: Timestamp) {

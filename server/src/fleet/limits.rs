@@ -16,7 +16,7 @@ use super::{
     Actor, Fleet, StoreError,
     errors::TooMany,
     limiter::network_of,
-    store::{Attempt, Bucket},
+    store::{Attempt, Bucket, Tx},
 };
 
 /// One limit, as headers tell it: the name, how many within how long.
@@ -89,6 +89,19 @@ impl Fleet {
         match self.0.store.take_attempt(&buckets, now).await? {
             Attempt::Taken(ids) => Ok(Taken(ids)),
             Attempt::Full { bucket, until } => Err(limits[bucket].0.refuse(until, now).into()),
+        }
+    }
+
+    /// Takes an attempt in a transaction that holds what it is about.
+    pub(super) async fn take_held(
+        &self,
+        tx: &mut Tx,
+        (policy, whom): (Policy, &str),
+    ) -> Result<(), LimitError> {
+        let now = self.now();
+        match tx.take_held_attempt(&policy.bucket(whom), now).await? {
+            None => Ok(()),
+            Some(until) => Err(policy.refuse(until, now).into()),
         }
     }
 

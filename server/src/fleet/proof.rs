@@ -145,9 +145,19 @@ impl Fleet {
     /// What the database says of a key, and of whoever it speaks for.
     async fn known_key(&self, hash: &Hash, now: Timestamp) -> Result<KnownKey, ProofError> {
         let changes = self.0.store.changes();
-        if let Some(known) = self.0.known_keys.find(&hash.as_text(), changes, now) {
-            return Ok(known);
+        let Some(known) = self.0.known_keys.find(&hash.as_text(), changes, now) else {
+            return self.learn_key(hash).await;
+        };
+        if known.is_aging {
+            let (fleet, hash) = (self.clone(), hash.clone());
+            // What could not be read is read by whoever comes when it is too old.
+            tokio::spawn(async move { fleet.learn_key(&hash).await.is_ok() });
         }
+        Ok(known.answer)
+    }
+
+    async fn learn_key(&self, hash: &Hash) -> Result<KnownKey, ProofError> {
+        let (changes, now) = (self.0.store.changes(), self.now());
         let known = self.read_key(hash, now).await?;
         self.0.known_keys.keep(&hash.as_text(), &known, (changes, now));
         Ok(known)

@@ -38,10 +38,21 @@ impl Fleet {
         let hash = Hash::of(token);
         let found = self.0.store.credential(CredentialKind::RefreshToken, &hash).await?;
         let Credential { org_id, subject_id } = found.ok_or(SignInError::WrongRefreshToken)?;
-        self.take(&[(self.refresh_policy(), subject_id.clone())]).await?;
         let ring = self.ring().await?;
         let mut org = self.0.store.org(org_id, Access::Note).await?;
-        let session = org.session(&subject_id).await?.ok_or(SignInError::WrongRefreshToken)?;
+        let salt = secrets::new_token();
+        let refresh = secrets::successor(&salt, token);
+        let rotation = Rotation { old: &hash, salt: &salt, new: &Hash::of(&refresh.0) };
+        // First, because it is all that most requests need to know of the session, and holds it. What
+        // is refused below is undone with the transaction.
+        let rotated = org.rotate_refresh_token(&subject_id, rotation, now).await?;
+        let is_first = rotated.is_some();
+        let session = match rotated {
+            Some(session) => Some(session),
+            None => org.held_session(&subject_id).await?,
+        };
+        let session = session.ok_or(SignInError::WrongRefreshToken)?;
+        self.take_held(org.apart(), (self.refresh_policy(), &subject_id)).await?;
         let timers = self.0.config.auth.session.timers();
         life_of(&session)
             .after(Event::Refresh, &timers, now)
@@ -51,10 +62,7 @@ impl Fleet {
             self.end_family((org_id, &session), Suspicion::OtherProgramElsewhere, caller).await?;
             return Err(SignInError::WrongRefreshToken);
         }
-        let salt = secrets::new_token();
-        let refresh = secrets::successor(&salt, token);
-        let rotation = Rotation { old: &hash, salt: &salt, new: &Hash::of(&refresh.0) };
-        if !org.rotate_refresh_token(&session.id, rotation, now).await? {
+        if !is_first {
             return self.answer_reuse(org, (org_id, session), token, (&ring, caller)).await;
         }
         self.note_client(&mut org, &session, caller).await?;
@@ -68,9 +76,10 @@ impl Fleet {
         refresh: Hidden,
         (ring, caller): (&Ring, Caller<'_>),
     ) -> Result<Tokens, SignInError> {
-        let user = org.user(session.user_id).await?.filter(|user| user.disabled_at.is_none());
-        let user = user.ok_or(SignInError::WrongRefreshToken)?;
-        let user = self.describe(&mut org, (org_id, user), Some(&session)).await?;
+        let member = org.member(session.user_id).await?;
+        let member = member.filter(|member| member.user.disabled_at.is_none());
+        let member = member.ok_or(SignInError::WrongRefreshToken)?;
+        let user = self.describe(&mut org, (org_id, member), Some(&session)).await?;
         let jti = self.record_issue(&mut org, &session, caller);
         let tokens = self.hand_over(ring, &session, (jti, Some(refresh)), user)?;
         org.commit().await?;
@@ -81,13 +90,11 @@ impl Fleet {
     /// otherwise its session ends.
     async fn answer_reuse(
         &self,
-        mut org: OrgStore,
-        (org_id, seen): (OrgId, SessionRow),
+        org: OrgStore,
+        (org_id, session): (OrgId, SessionRow),
         token: &str,
         (ring, caller): (&Ring, Caller<'_>),
     ) -> Result<Tokens, SignInError> {
-        // Read again: the request that won the race may have committed after the first look.
-        let session = org.session(&seen.id).await?.unwrap_or(seen);
         if let Some(refresh) = repeated(&session, token, self.now()) {
             return self.renew(org, (org_id, session), refresh, (ring, caller)).await;
         }

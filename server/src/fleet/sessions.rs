@@ -99,7 +99,7 @@ impl Fleet {
     ) -> Result<Tokens, SignInError> {
         let email = request.email.trim().to_lowercase();
         let proven = self.prove(&email, request.password, caller.address).await?;
-        let mut org = self.0.store.org(proven.org_id, Access::Write).await?;
+        let mut org = self.0.store.org(proven.org_id, Access::Note).await?;
         org.lock_person(proven.user_id).await?;
         self.record_in(&mut org, &login_event(&email, caller.address, "ok"));
         let who = (proven.org_id, proven.user_id);
@@ -197,8 +197,9 @@ impl Fleet {
     ) -> Result<Tokens, SignInError> {
         let (now, org_id, user_id) = (self.now(), beginning.org_id, beginning.user_id);
         org.lock_person(user_id).await?;
-        let user = org.user(user_id).await?.filter(|user| user.disabled_at.is_none());
-        let user = user.ok_or(SignInError::WrongLogin)?;
+        let member = org.member(user_id).await?;
+        let member = member.filter(|member| member.user.disabled_at.is_none());
+        let member = member.ok_or(SignInError::WrongLogin)?;
         let set_at = org.apart().password_changed_at(user_id).await?;
         if beginning.password_changed_at.is_some_and(|seen| set_at != Some(seen)) {
             return Err(SignInError::WrongLogin);
@@ -211,7 +212,7 @@ impl Fleet {
         if let Ok(address) = session.address.parse() {
             org.apart().note_network(user_id, &network_of(address), now).await?;
         }
-        let user = self.describe(&mut org, (org_id, user), Some(&session)).await?;
+        let user = self.describe(&mut org, (org_id, member), Some(&session)).await?;
         let jti = self.record_issue(&mut org, &session, caller);
         org.commit().await?;
         // Not before: the ring may have to write, and a writer waits for the one before.
@@ -260,6 +261,7 @@ impl Fleet {
         }
         for session in &live[..surplus] {
             org.end_session(&session.id, now).await?;
+            org.touches_rights();
         }
         Ok(())
     }
@@ -274,14 +276,14 @@ impl Fleet {
     ) -> Result<Tokens, SignInError> {
         let Proof::Session(proof) = &actor.proof else { return Err(SignInError::PeopleOnly) };
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
-        let user = org.user(actor.user_id).await?.ok_or(SignInError::WrongLogin)?;
+        let member = org.member(actor.user_id).await?.ok_or(SignInError::WrongLogin)?;
         org.commit().await?;
-        self.prove(&user.email, request.password, caller.address).await?;
+        self.prove(&member.user.email, request.password, caller.address).await?;
         let ring = self.ring().await?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.note_authentication(&proof.id, &caller.address.to_string(), self.now()).await?;
         let session = org.session(&proof.id).await?.ok_or(SignInError::SessionExpired)?;
-        let user = self.describe(&mut org, (actor.org_id, user), Some(&session)).await?;
+        let user = self.describe(&mut org, (actor.org_id, member), Some(&session)).await?;
         let deed = (EventKind::SessionSteppedUp, format!("session {}", proof.id));
         self.record_deed(&mut org, actor, deed, Value::Null);
         let jti = self.record_issue(&mut org, &session, caller);

@@ -39,9 +39,19 @@ impl Fleet {
     ) -> Result<Option<Standing>, StoreError> {
         let changes = self.0.store.changes();
         let known = self.0.standings.find(&bearer.jti, changes, now);
-        if let Some((_, standing)) = known.filter(|(known, _)| known == bearer) {
-            return Ok(Some(standing));
+        if let Some(known) = known.filter(|known| known.answer.0 == *bearer) {
+            if known.is_aging {
+                let (fleet, bearer) = (self.clone(), bearer.clone());
+                // What could not be read is read by whoever comes when it is too old.
+                tokio::spawn(async move { fleet.learn_standing(&bearer).await.is_ok() });
+            }
+            return Ok(Some(known.answer.1));
         }
+        self.learn_standing(bearer).await
+    }
+
+    async fn learn_standing(&self, bearer: &Bearer) -> Result<Option<Standing>, StoreError> {
+        let (changes, now) = (self.0.store.changes(), self.now());
         let standing = self.read_standing(bearer).await?;
         if let Some(standing) = &standing {
             let known = (bearer.clone(), standing.clone());

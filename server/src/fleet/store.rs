@@ -42,7 +42,8 @@ use std::{
 
 use prometheus_client::metrics::histogram::Histogram;
 use sqlx::{
-    Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _, Transaction,
+    Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr as _,
+    SqlStr, Transaction,
     any::{AnyArguments, AnyPoolOptions},
     error::DatabaseError,
     migrate::{MigrateError, Migrator},
@@ -71,7 +72,7 @@ pub(super) use self::{
     sessions::{Rotation, SessionRow, Whose},
     signing_keys::SigningKeyRow,
     tenants::KeyRules,
-    users::{Login, NewUserRow},
+    users::{Login, Member, NewUserRow},
 };
 use super::metrics::{Stopwatch, durations};
 use crate::config::Database;
@@ -163,8 +164,9 @@ pub(super) struct Tx {
     inner: Transaction<'static, Any>,
     engine: Engine,
     turn: Option<OwnedSemaphorePermit>,
-    /// Counted up by the commit, when rights may depend on it.
-    changes: Option<Arc<AtomicU64>>,
+    changes: Arc<AtomicU64>,
+    /// Whether the commit counts them up: rights may depend on what is written.
+    touches_rights: bool,
     /// What the commit appends to audit trails.
     recorded: Vec<(OrgId, AuditEvent)>,
     /// The organization that row-level security lets through at present.
@@ -261,7 +263,9 @@ impl Store {
 
     /// Opens one organization's part of the database.
     pub(super) async fn org(&self, org_id: OrgId, access: Access) -> Result<OrgStore, StoreError> {
-        self.begin(access).await?.enter(org_id).await
+        let mut tx = self.begin_with(access, ("app.org_id", &org_id.to_string())).await?;
+        tx.entered = Some(org_id);
+        tx.enter(org_id).await
     }
 
     /// How long transactions waited to begin.
@@ -270,18 +274,39 @@ impl Store {
     }
 
     async fn begin(&self, access: Access) -> Result<Tx, StoreError> {
-        let watch = Stopwatch::start();
-        let (turn, statement) = match (self.engine, access) {
-            (Engine::Sqlite, Access::Note | Access::Write) => {
-                let turn = Arc::clone(&self.writers)
-                    .acquire_owned()
-                    .await
-                    .expect("the semaphore is never closed");
-                (Some(turn), "BEGIN IMMEDIATE")
-            }
-            (Engine::Sqlite | Engine::Postgres, _) => (None, "BEGIN"),
+        let statement = match (self.engine, access) {
+            (Engine::Sqlite, Access::Note | Access::Write) => "BEGIN IMMEDIATE",
+            (Engine::Sqlite | Engine::Postgres, _) => "BEGIN",
         };
-        let changes = (access == Access::Write).then(|| Arc::clone(&self.changes));
+        self.begin_saying(access, statement.into_sql_str()).await
+    }
+
+    /// A transaction that row-level security is told a value in, see [`Tx::set`]: in the same round trip
+    /// to the database.
+    async fn begin_with(
+        &self,
+        access: Access,
+        (name, value): (&'static str, &str),
+    ) -> Result<Tx, StoreError> {
+        match (self.engine, postgres::begin_with(name, value)) {
+            (Engine::Postgres, Some(begin)) => self.begin_saying(access, begin).await,
+            (Engine::Sqlite | Engine::Postgres, _) => {
+                let mut tx = self.begin(access).await?;
+                tx.set(name, value).await?;
+                Ok(tx)
+            }
+        }
+    }
+
+    async fn begin_saying(&self, access: Access, statement: SqlStr) -> Result<Tx, StoreError> {
+        let watch = Stopwatch::start();
+        let turn = match (self.engine, access) {
+            (Engine::Sqlite, Access::Note | Access::Write) => {
+                let turn = Arc::clone(&self.writers).acquire_owned().await;
+                Some(turn.expect("the semaphore is never closed"))
+            }
+            (Engine::Sqlite | Engine::Postgres, _) => None,
+        };
         let inner = self.pool.begin_with(statement).await?;
         watch.tell(&self.waits);
         let forgets_tenants = self.forgets_tenants.load(Ordering::SeqCst);
@@ -289,7 +314,8 @@ impl Store {
             inner,
             engine: self.engine,
             turn,
-            changes,
+            changes: Arc::clone(&self.changes),
+            touches_rights: access == Access::Write,
             recorded: Vec::new(),
             entered: None,
             forgets_tenants,
@@ -340,10 +366,11 @@ impl Tx {
 
     /// Appends what was recorded to the trails and keeps everything.
     async fn commit(self) -> Result<(), StoreError> {
-        let Self { inner, turn, changes, recorded, .. } = self.append_recorded().await?;
+        let Self { inner, turn, changes, touches_rights, recorded, .. } =
+            self.append_recorded().await?;
         let committed = inner.commit().await;
         // Also when it failed: the database may have done it all the same.
-        if let Some(changes) = changes {
+        if touches_rights {
             changes.fetch_add(1, Ordering::SeqCst);
         }
         drop(turn);
@@ -357,6 +384,11 @@ impl OrgStore {
     /// Keeps what was written.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         self.tx.commit().await
+    }
+
+    /// Rights depend on what was written after all, as in [`Access::Write`].
+    pub(super) fn touches_rights(&mut self) {
+        self.tx.touches_rights = true;
     }
 
     /// Goes on in the same transaction outside the organization.

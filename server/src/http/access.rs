@@ -41,6 +41,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/auth/refresh", Public),
     ("POST", "/auth/logout", Session),
     ("GET", "/auth/user", SignedIn),
+    ("GET", "/check", SignedIn),
     ("POST", "/auth/step-up", Session),
     ("GET", "/auth/sessions", Session),
     ("DELETE", "/auth/sessions", Session),

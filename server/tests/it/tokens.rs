@@ -27,6 +27,8 @@ crate::on_both_databases! {
     another_server_notices_within_a_second,
     two_servers_with_one_database_sign_with_one_key,
     a_lost_master_key_costs_a_new_signing_key_and_nothing_else,
+    a_check_asks_the_database_once_a_second,
+    what_is_known_of_others_outlasts_a_sign_in,
     a_device_gets_a_short_token_for_others,
     a_devices_key_speaks_for_its_device_alone,
     a_device_keeps_a_connection_as_long_as_its_key_is_good,
@@ -298,6 +300,43 @@ async fn a_lost_master_key_costs_a_new_signing_key_and_nothing_else(server: Test
     assert_ne!(part(&renewed.access, 0)["kid"], part(&owner.access, 0)["kid"]);
     server.pass(1);
     server.get("/auth/user").by(&renewed).await.expect(200);
+}
+
+async fn a_check_asks_the_database_once_a_second(server: TestServer) {
+    let owner = server.owner().await;
+    let new = json!({"name": "proxy", "scopes": ["devices:read"]});
+    let key = server.post("/api-keys").by(&owner).json(new).await.expect(201).json();
+    let check = |proof: &str| {
+        server.get("/check").bearer(proof).header("x-fleetd-activity", "background").into_future()
+    };
+    let of_key = check(&text(&key, "key")).await.expect(200).json();
+    assert_eq!(of_key["permissions"], json!(["devices:read"]));
+    assert_eq!((&of_key["id"], &of_key["api_key_id"]), (&json!(owner.id), &key["id"]));
+    let of_token = check(&owner.access).await.expect(200).json();
+    let everything = server.get("/auth/user").by(&owner).await.json();
+    assert_eq!(of_token["permissions"], everything["permissions"]);
+    assert_eq!((&of_token["id"], of_token.get("api_key_id")), (&json!(owner.id), None));
+    server.fleet.close().await;
+    assert_eq!(check(&text(&key, "key")).await.expect(200).json(), of_key);
+    assert_eq!(check(&owner.access).await.expect(200).json(), of_token);
+    server.pass(1);
+    check(&owner.access).await.expect(503);
+}
+
+/// Signing in changes nobody's rights: others are not looked up again for it.
+async fn what_is_known_of_others_outlasts_a_sign_in(server: TestServer) {
+    let owner = server.owner().await;
+    let viewer = server.person(&owner, Role::Viewer).await;
+    server.get("/check").by(&viewer).await.expect(200);
+    server.login(&owner.email).await;
+    server
+        .sql(&format!("UPDATE memberships SET role = 'operator' WHERE user_id = '{}'", viewer.id))
+        .await;
+    let permissions = async || server.get("/check").by(&viewer).await.json()["permissions"].clone();
+    let before = permissions().await;
+    assert!(!before.to_string().contains("updates:deploy"), "{before}");
+    server.post("/auth/logout").by(&server.login(&owner.email).await).await.expect(204);
+    assert!(permissions().await.to_string().contains("updates:deploy"));
 }
 
 /// Rows: V6

@@ -341,19 +341,6 @@ impl Tx {
         Ok(())
     }
 
-    /// Whether a person has answered a mail to their address.
-    pub(in crate::fleet) async fn is_email_verified(
-        &mut self,
-        user_id: UserId,
-    ) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT email_verified_at FROM users WHERE id = $1")
-            .bind(user_id.to_string())
-            .fetch_optional(&mut *self.inner)
-            .await?;
-        let verified_at = row.map(|row| row.optional_time("email_verified_at")).transpose()?;
-        Ok(verified_at.flatten().is_some())
-    }
-
     /// Deletes tokens and registrations that ran out.
     pub(in crate::fleet) async fn sweep_accounts(
         &mut self,

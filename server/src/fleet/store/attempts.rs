@@ -88,6 +88,29 @@ impl Store {
     }
 }
 
+impl Tx {
+    /// Takes an attempt from a bucket in this transaction, which holds what the bucket is about: nobody
+    /// else takes one meanwhile. When it passes that the bucket is full; nothing if there was room.
+    pub(in crate::fleet) async fn take_held_attempt(
+        &mut self,
+        bucket: &Bucket,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let taken = sqlx::query(
+            "INSERT INTO attempts (id, bucket, at) SELECT $1, $2, $3
+             WHERE (SELECT COUNT(*) FROM attempts WHERE bucket = $2 AND at > $4) < $5",
+        )
+        .bind(Uuid::new_v4().to_string())
+        .bind(bucket.name.clone())
+        .bind(now.as_millisecond())
+        .bind((now - bucket.window).as_millisecond())
+        .bind(i64::from(bucket.limit.max(1)))
+        .execute(&mut *self.inner)
+        .await?;
+        if taken.rows_affected() == 1 { Ok(None) } else { full_until(self, bucket, now).await }
+    }
+}
+
 /// When the attempt passes that keeps the bucket full; nothing if there is room.
 async fn full_until(
     tx: &mut Tx,

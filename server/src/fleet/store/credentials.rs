@@ -74,8 +74,7 @@ impl Store {
         kind: CredentialKind,
         hash: &Hash,
     ) -> Result<Option<Credential>, StoreError> {
-        let mut tx = self.begin(Access::Read).await?;
-        tx.set("app.credential", &hash.0).await?;
+        let mut tx = self.begin_with(Access::Read, ("app.credential", &hash.0)).await?;
         let row =
             sqlx::query("SELECT org_id, subject_id FROM credentials WHERE hash = $1 AND kind = $2")
                 .bind(hash.as_text())

@@ -1,6 +1,6 @@
 //! What only PostgreSQL knows: settings that last one transaction, advisory locks, and roles.
 
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor as _};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor as _, SqlSafeStr as _, SqlStr};
 
 use super::{StoreError, row::Columns as _};
 
@@ -80,6 +80,14 @@ pub(super) async fn set(
     Ok(())
 }
 
+/// The beginning of a transaction in which [`set`] is done already. It is a simple query, which takes no
+/// parameter: only for a value that is an id or a digest; none for others.
+pub(super) fn begin_with(name: &'static str, value: &str) -> Option<SqlStr> {
+    let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let begin = || format!("BEGIN; SELECT set_config('{name}', '{value}', true)");
+    plain.then(|| AssertSqlSafe(begin()).into_sql_str())
+}
+
 /// Waits for, and holds until the transaction ends, the lock named `name`.
 pub(super) async fn lock(connection: &mut AnyConnection, name: &str) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
@@ -87,4 +95,19 @@ pub(super) async fn lock(connection: &mut AnyConnection, name: &str) -> Result<(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_ids_and_digests_is_written_into_a_statement() {
+        let begin = |value| begin_with("app.org_id", value).map(|sql| sql.as_str().to_owned());
+        let set = "BEGIN; SELECT set_config('app.org_id', '01a0-ff', true)";
+        assert_eq!(begin("01a0-ff").as_deref(), Some(set));
+        for other in ["'", "a b", "a'); DROP TABLE users; --", "\\", "ä", "a_b"] {
+            assert_eq!(begin(other), None, "{other}");
+        }
+    }
 }

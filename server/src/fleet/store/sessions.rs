@@ -103,6 +103,23 @@ impl OrgStore {
         row.as_ref().map(session).transpose()
     }
 
+    /// The same, once whoever changes it has ended their transaction, and held until this one ends.
+    pub(in crate::fleet) async fn held_session(
+        &mut self,
+        id: &str,
+    ) -> Result<Option<SessionRow>, StoreError> {
+        // SQLite has no `FOR UPDATE`; a change that changes nothing locks the row on both.
+        let row = self
+            .query(
+                "UPDATE sessions SET refreshed_at = refreshed_at
+                 WHERE org_id = $1 AND id = $2 AND ended_at IS NULL RETURNING *",
+            )
+            .bind(id.to_owned())
+            .fetch_optional(self.connection())
+            .await?;
+        row.as_ref().map(session).transpose()
+    }
+
     /// The sessions of a person that were not ended, the oldest first.
     pub(in crate::fleet) async fn sessions_of(
         &mut self,
@@ -118,32 +135,32 @@ impl OrgStore {
         rows.iter().map(session).collect()
     }
 
-    /// Puts a new refresh token in place of the old one. Of several that try at once, one succeeds:
-    /// `false` for the others.
+    /// Puts a new refresh token in place of the old one, and gives the session as it is then, which
+    /// nobody else changes before this transaction ends. Of several that try at once, one succeeds:
+    /// `None` for the others.
     pub(in crate::fleet) async fn rotate_refresh_token(
         &mut self,
         id: &str,
         rotation: Rotation<'_>,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<SessionRow>, StoreError> {
         let rotated = self
             .query(
                 "UPDATE sessions SET refresh_hash = $4, previous_refresh_hash = $3,
                  refreshed_at = $5, successor_salt = $6
-                 WHERE org_id = $1 AND id = $2 AND refresh_hash = $3 AND ended_at IS NULL",
+                 WHERE org_id = $1 AND id = $2 AND refresh_hash = $3 AND ended_at IS NULL
+                 RETURNING *",
             )
             .bind(id.to_owned())
             .bind(rotation.old.as_text())
             .bind(rotation.new.as_text())
             .bind(now.as_millisecond())
             .bind(rotation.salt.to_owned())
-            .execute(self.connection())
+            .fetch_optional(self.connection())
             .await?;
-        if rotated.rows_affected() != 1 {
-            return Ok(false);
-        }
+        let Some(row) = rotated else { return Ok(None) };
         self.add_credential(CredentialKind::RefreshToken, rotation.new, id).await?;
-        Ok(true)
+        session(&row).map(Some)
     }
 
     /// Notes an action of the session's person, unless its last one was before `since`.

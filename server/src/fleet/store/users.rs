@@ -17,6 +17,15 @@ pub(in crate::fleet) struct Login {
     pub org_id: Option<OrgId>,
 }
 
+/// A person as a member of the organization.
+#[derive(Debug)]
+pub(in crate::fleet) struct Member {
+    pub user: User,
+    pub email_verified: bool,
+    /// What the organization is called.
+    pub organization: String,
+}
+
 /// A person to be added.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::fleet) struct NewUserRow<'a> {
@@ -127,6 +136,29 @@ impl OrgStore {
             .fetch_optional(self.connection())
             .await?;
         row.as_ref().map(user).transpose()
+    }
+
+    /// The same, with what else is told of somebody who is signed in.
+    pub(in crate::fleet) async fn member(
+        &mut self,
+        id: UserId,
+    ) -> Result<Option<Member>, StoreError> {
+        let row = self
+            .query(
+                "SELECT u.id, u.email, u.name, m.role, m.disabled_at, u.created_at, u.last_login_at,
+                 u.email_verified_at, (SELECT name FROM organizations WHERE id = $1) AS organization
+                 FROM memberships m JOIN users u ON u.id = m.user_id
+                 WHERE m.org_id = $1 AND u.id = $2 AND u.disabled_at IS NULL",
+            )
+            .bind(id.to_string())
+            .fetch_optional(self.connection())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Member {
+            user: user(&row)?,
+            email_verified: row.optional_time("email_verified_at")?.is_some(),
+            organization: row.text("organization")?,
+        }))
     }
 
     /// The person with that address, in lower case.

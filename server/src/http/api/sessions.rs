@@ -11,8 +11,9 @@ use axum_extra::extract::cookie::{Cookie, CookieJar};
 use wire::{
     SessionId, UserId,
     api::{
-        ClientKind, CurrentUser, LoginRequest, Membership, Page as ListPage, RefreshRequest,
-        RegisterRequest, Revocation, Session, SessionTokens, StepUpRequest, SwitchOrganization,
+        Checked, ClientKind, CurrentUser, LoginRequest, Membership, Page as ListPage,
+        RefreshRequest, RegisterRequest, Revocation, Session, SessionTokens, StepUpRequest,
+        SwitchOrganization,
     },
 };
 
@@ -105,6 +106,14 @@ pub async fn user(
     SignedIn(actor): SignedIn,
 ) -> Result<Json<CurrentUser>, ApiError> {
     Ok(Json(fleet.current_user(&actor).await?))
+}
+
+/// Whose access token or API key is presented, and what it may do: for proxies and services that ask about
+/// each request. What the server was told within the last second counts.
+#[utoipa::path(get, path = "/check", tag = "sessions", security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = Checked)))]
+pub async fn check(State(fleet): State<Fleet>, SignedIn(actor): SignedIn) -> Json<Checked> {
+    Json(fleet.check(&actor))
 }
 
 /// Takes the password once more: what is sensitive is allowed for a while, from here.

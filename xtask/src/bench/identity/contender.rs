@@ -19,8 +19,8 @@ use crate::{cleanup::TemporaryDir, process::Daemon};
 
 const PASSWORD: &str = "Copper walrus, 7 ledgers";
 
-/// The route of ours that does nothing but find out who asks, and whether they may.
-const CHECKED: &str = "/billing";
+/// The route of ours that does nothing but find out who asks and what they may do.
+const CHECKED: &str = "/check";
 
 /// What is asked of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
