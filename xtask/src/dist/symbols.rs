@@ -11,6 +11,10 @@ use super::{
 };
 use crate::workspace::Workspace;
 
+/// Symbols of rustc's import libraries for Windows. They are named after the temporary folder that
+/// rustc makes them in, which is another in every build, and no debugger asks for them.
+const OF_IMPORT_LIBRARIES: [&str; 2] = ["_head_*_imports_lib", "__*_imports_lib_iname"];
+
 /// Puts `built` into `dir` as `name`, stripped, with `<name>.debug` beside it: function names, and
 /// on Linux and Windows the lines of our own code.
 pub(crate) fn split(
@@ -33,7 +37,10 @@ pub(crate) fn split(
     let symbols = fresh.join(format!("{name}.debug"));
     match target.system {
         System::Linux | System::Windows => {
-            cmd!(sh, "{objcopy} --only-keep-debug {built} {symbols}").quiet().run()?;
+            let unneeded = OF_IMPORT_LIBRARIES.map(|name| format!("--strip-symbol={name}"));
+            cmd!(sh, "{objcopy} --only-keep-debug --wildcard {unneeded...} {built} {symbols}")
+                .quiet()
+                .run()?;
             cmd!(sh, "{objcopy} --strip-all --add-gnu-debuglink={symbols} {built} {program}")
                 .quiet()
                 .run()?;

@@ -94,6 +94,11 @@ impl<'a> Trial<'a> {
         for program in &self.plan.programs {
             let outcome = self.expect_kind(program);
             report.record(&format!("file(1) knows {program} as what it is"), outcome);
+            let outcome = self.expect_no_folder(program);
+            report.record(
+                &format!("{program} and its symbols do not tell where it was built"),
+                outcome,
+            );
         }
         let Some(emulator) = self.plan.emulator else {
             self.read(report);
@@ -141,6 +146,24 @@ impl<'a> Trial<'a> {
     fn expect_kind(&self, program: &str) -> anyhow::Result<()> {
         let line = format!("file --brief '{}'", self.path(program).display());
         says(&self.desk, &line, self.plan.kind)
+    }
+
+    /// Fails if this checkout's target folder is in the program or in what is kept of it for
+    /// debuggers, as a path or as a part of a name: a build elsewhere would give other bytes.
+    fn expect_no_folder(&self, program: &str) -> anyhow::Result<()> {
+        let folder = self.workspace.target.display().to_string();
+        let name: String =
+            folder.chars().map(|char| if char.is_alphanumeric() { char } else { '_' }).collect();
+        let files =
+            format!("'{}' '{}/{program}.debug'", self.path(program).display(), self.dir.display());
+        let search =
+            format!("grep --text --count --fixed-strings -e '{folder}' -e '{name}' {files}");
+        let found = self.desk.read(&format!("{search} || test $? = 1"))?;
+        if found.lines().all(|line| line.ends_with(":0")) {
+            Ok(())
+        } else {
+            bail!("it does: {found}")
+        }
     }
 
     fn expect_versions(&self, runner: &Runner, version: &str, report: &mut Report) {
