@@ -16,6 +16,8 @@ pub mod judge;
 pub mod ledger;
 pub mod version;
 
+use std::io;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use update::Component;
@@ -334,12 +336,19 @@ impl<D: Disk> Updater<D> {
         let dir = self.root.join(files::UPDATES);
         let (path, beside) = (dir.join(LEDGER), dir.join(".ledger.json.new"));
         let saved = self
-            .disk
-            .make_dir(&dir)
+            .make_dir_of_ledger(&dir)
             .and_then(|()| self.disk.write(&beside, &self.ledger.to_json()))
             .and_then(|()| self.disk.rename(&beside, &path))
             .and_then(|()| self.disk.sync(&dir));
         saved.map_err(|source| UpdaterError::Ledger(FileError::Write { path, source }))
+    }
+
+    /// What is in a directory lasts no longer than its own name.
+    fn make_dir_of_ledger(&self, dir: &Utf8Path) -> io::Result<()> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        self.disk.make_dir(dir).and_then(|()| self.disk.sync(&self.root))
     }
 }
 

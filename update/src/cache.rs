@@ -7,7 +7,7 @@
 use std::{
     fs, io,
     io::{Read, Seek as _, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -18,19 +18,21 @@ use tempfile::{NamedTempFile, TempPath};
 use crate::{
     disk::{self, Access},
     power::through,
+    store::METADATA,
 };
 
 /// A directory of files named by their SHA-256.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     dir: Utf8PathBuf,
-    /// Held, shared, by all who may be writing: whoever gets it alone knows that half-written files
-    /// are leftovers.
+    /// Held, shared, by all who may be writing here, or metadata beside: whoever gets it alone knows
+    /// that half-written files are leftovers.
     _in_use: Arc<fs::File>,
 }
 
 impl Cache {
-    /// Opens, or makes, the cache below `cache_dir`, and removes what interrupted downloads left.
+    /// Opens, or makes, the cache below `cache_dir`, and removes what interrupted downloads left, and
+    /// interrupted writes to the stores of metadata.
     pub(crate) fn open(cache_dir: &Utf8Path) -> Result<Self, (PathBuf, io::Error)> {
         let dir = cache_dir.join("targets");
         let at = |path: &Utf8Path| {
@@ -42,7 +44,9 @@ impl Cache {
         let lock = through(lock_path.as_std_path(), |_| fs::File::create(&lock_path));
         let lock = lock.map_err(at(&lock_path))?;
         if lock.try_lock().is_ok() {
-            remove_leftovers(&dir).map_err(at(&dir))?;
+            for dir in [&dir, &cache_dir.join(METADATA)] {
+                disk::remove_leftovers(dir.as_std_path()).map_err(at(dir))?;
+            }
         }
         lock.lock_shared().map_err(at(&lock_path))?;
         Ok(Self { dir, _in_use: Arc::new(lock) })
@@ -65,7 +69,7 @@ impl Cache {
             return Ok(Some(path));
         }
         tracing::warn!(%path, "a cached file is damaged and is fetched again");
-        match remove_if_there(path.as_std_path()) {
+        match disk::remove_if_there(path.as_std_path()) {
             Ok(()) => Ok(None),
             Err(source) => Err(CacheError { path, source }),
         }
@@ -73,8 +77,8 @@ impl Cache {
 
     /// Starts a file whose hash is not known yet.
     pub(crate) fn create(&self) -> Result<CacheWriter, CacheError> {
-        let make = |_| tempfile::Builder::new().prefix(LEFTOVER_PREFIX).tempfile_in(&self.dir);
-        let file = through(self.dir.as_std_path(), make);
+        let dir = self.dir.as_std_path();
+        let file = through(dir, |_| disk::temporary(dir));
         let file = file.map_err(|source| CacheError { path: self.dir.clone(), source })?;
         Ok(CacheWriter { cache: self.clone(), file, hasher: Hasher::default(), length: 0 })
     }
@@ -85,7 +89,7 @@ impl Cache {
         let path = self.dir.join(format!("{UNFINISHED_PREFIX}{sha256}"));
         let failed = |source| CacheError { path: path.clone(), source };
         if path.is_symlink() {
-            remove_if_there(path.as_std_path()).map_err(failed)?;
+            disk::remove_if_there(path.as_std_path()).map_err(failed)?;
         }
         let mut options = fs::File::options();
         options.read(true).append(true).create(true);
@@ -114,8 +118,8 @@ impl Cache {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let hash = name.strip_prefix(UNFINISHED_PREFIX).unwrap_or(name);
-            if name != LOCK && !name.starts_with(LEFTOVER_PREFIX) && !wanted.contains(&hash) {
-                remove_if_there(entry.path().as_std_path()).map_err(failed)?;
+            if name != LOCK && !disk::is_leftover(name) && !wanted.contains(&hash) {
+                disk::remove_if_there(entry.path().as_std_path()).map_err(failed)?;
             }
         }
         Ok(())
@@ -257,23 +261,5 @@ fn hash_into(hasher: &mut Hasher, file: &mut dyn Read) -> io::Result<u64> {
 }
 
 const LOCK: &str = "lock";
-const LEFTOVER_PREFIX: &str = ".partial-";
 /// Before the hash that a file is to have once it is whole.
 const UNFINISHED_PREFIX: &str = ".unfinished-";
-
-fn remove_leftovers(dir: &Utf8Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(LEFTOVER_PREFIX) {
-            remove_if_there(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match through(path, |it| if it.is_whole() { fs::remove_file(path) } else { Ok(()) }) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}

@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::power::through;
+use crate::power::{synced, through};
 
 /// Who may read a file or directory besides its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +54,14 @@ pub(crate) fn sync(_dir: &Path, _durable: Durable) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes `dir` and what is missing above it; each directory made gets `access`, whatever the umask.
+/// Makes `dir` and what is missing above it, durably; each directory made gets `access`, whatever the
+/// umask.
 pub(crate) fn make_dir(dir: &Path, access: Access) -> io::Result<()> {
+    lay_dir(dir, (access, Durable::Each))
+}
+
+/// The same; when it is durable may be left to [`sync`].
+pub(crate) fn lay_dir(dir: &Path, (access, durable): (Access, Durable)) -> io::Result<()> {
     let missing: Vec<PathBuf> = dir
         .ancestors()
         .take_while(|it| !it.as_os_str().is_empty() && !it.is_dir())
@@ -63,7 +69,12 @@ pub(crate) fn make_dir(dir: &Path, access: Access) -> io::Result<()> {
         .collect();
     for dir in missing.iter().rev() {
         match through(dir, |it| if it.is_whole() { fs::create_dir(dir) } else { Ok(()) }) {
-            Ok(()) => set_access(dir, access, 0o700)?,
+            Ok(()) => {
+                set_access(dir, access, 0o700)?;
+                if durable == Durable::Each {
+                    sync_dir(parent(dir))?;
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
@@ -79,12 +90,46 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<(
 
 /// The same; which of the two a power cut leaves is known after [`sync_dir`].
 pub(crate) fn put(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-    let mut file = through(path, |_| NamedTempFile::new_in(parent(path)))?;
+    let mut file = through(path, |_| temporary(parent(path)))?;
     if let Err(error) = through(path, |it| file.write_all(it.of(bytes))) {
         leave(file, path);
         return Err(error);
     }
     keep(file, path, (access, Durable::Each))
+}
+
+/// A file in `dir` that has yet to get its name.
+pub(crate) fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(LEFTOVER_PREFIX).tempfile_in(dir)
+}
+
+/// Before the names of files that have yet to get their own. After a power cut they are left.
+const LEFTOVER_PREFIX: &str = ".partial-";
+
+/// Whether a file of this name is one that was never finished, once nobody is at it.
+pub(crate) fn is_leftover(name: &str) -> bool {
+    name.starts_with(LEFTOVER_PREFIX)
+}
+
+/// Removes what was never finished in `dir` and below, where nobody else may be writing.
+pub(crate) fn remove_leftovers(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_leftovers(&entry.path())?;
+        } else if is_leftover(&entry.file_name().to_string_lossy()) {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the file at `path`, if there is one.
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match through(path, |it| if it.is_whole() { fs::remove_file(path) } else { Ok(()) }) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Removes an unfinished file, if there is power for it.
@@ -108,7 +153,7 @@ pub(crate) fn keep(
 ) -> io::Result<()> {
     set_access(file.path(), access, 0o600)?;
     if durable == Durable::Each {
-        through(path, |_| file.as_file().sync_all())?;
+        synced(file.path(), || file.as_file().sync_all())?;
     }
     through(path, |it| match it.is_whole() {
         true => file.persist(path).map_err(|error| error.error).map(drop),
@@ -129,13 +174,13 @@ pub(crate) fn create(
     };
     set_access(path, access, 0o600)?;
     file.write_all(bytes)?;
-    if durable == Durable::Each { file.sync_all() } else { Ok(()) }
+    if durable == Durable::Each { synced(path, || file.sync_all()) } else { Ok(()) }
 }
 
 /// Makes renames in `dir` durable.
 #[cfg(unix)]
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    through(dir, |_| fs::File::open(dir)?.sync_all())
+    synced(dir, || fs::File::open(dir)?.sync_all())
 }
 
 /// NTFS journals renames; a directory cannot be opened for syncing.

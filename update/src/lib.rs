@@ -20,10 +20,10 @@ pub mod keys;
 pub mod local;
 pub mod names;
 mod patch;
-#[cfg(debug_assertions)]
+#[cfg(all(debug_assertions, unix))]
 #[doc(hidden)]
 pub mod power;
-#[cfg(not(debug_assertions))]
+#[cfg(not(all(debug_assertions, unix)))]
 mod power;
 pub mod release;
 pub mod repository;

@@ -3,15 +3,21 @@
 
 use std::{io, path::Path};
 
-#[cfg(debug_assertions)]
-pub use self::cut::{Cut, Power};
+#[cfg(all(debug_assertions, unix))]
+pub use self::{
+    cut::{Cut, Power},
+    medium::{Loss, Medium},
+};
+
+#[cfg(all(debug_assertions, unix))]
+mod medium;
 
 /// How much of an operation happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     Whole,
     /// As much as a power cut amid it may leave.
-    #[cfg(debug_assertions)]
+    #[cfg(all(debug_assertions, unix))]
     Half,
 }
 
@@ -28,29 +34,41 @@ impl Extent {
 }
 
 /// Does `act` to the file or folder at `path`.
-#[cfg(not(debug_assertions))]
+#[cfg(not(all(debug_assertions, unix)))]
 pub(crate) fn through<T>(_path: &Path, act: impl FnOnce(Extent) -> io::Result<T>) -> io::Result<T> {
     act(Extent::Whole)
 }
 
 /// Does `act` to the file or folder at `path`, unless the power is gone there, or goes.
-#[cfg(debug_assertions)]
+#[cfg(all(debug_assertions, unix))]
 pub(crate) fn through<T>(path: &Path, act: impl FnOnce(Extent) -> io::Result<T>) -> io::Result<T> {
-    cut::through(path, act)
+    cut::through(path, act, |medium| medium.observe())
 }
 
-#[cfg(debug_assertions)]
+/// Has the file or folder at `path` synced by `act`.
+#[cfg(not(all(debug_assertions, unix)))]
+pub(crate) fn synced(_path: &Path, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    act()
+}
+
+/// Has the file or folder at `path` synced by `act`, unless the power is gone there, or goes.
+#[cfg(all(debug_assertions, unix))]
+pub(crate) fn synced(path: &Path, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    cut::through(path, |_| act(), |medium| medium.sync(path))
+}
+
+#[cfg(all(debug_assertions, unix))]
 mod cut {
     use std::{
         io,
         path::{Path, PathBuf},
         sync::{
-            Mutex, PoisonError,
+            Arc, Mutex, MutexGuard, PoisonError,
             atomic::{AtomicUsize, Ordering},
         },
     };
 
-    use super::Extent;
+    use super::{Extent, Loss, Medium};
 
     /// How an operation is interrupted.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,26 +83,30 @@ mod cut {
 
     /// The power of everything below a folder, for as long as this is held.
     #[derive(Debug)]
-    pub struct Power(&'static Supply);
+    pub struct Power(Arc<Supply>);
 
     #[derive(Debug)]
     struct Supply {
         dir: PathBuf,
         operations: AtomicUsize,
         goes_at: Option<(usize, Cut)>,
+        medium: Mutex<Medium>,
     }
 
-    static SUPPLIES: Mutex<Vec<&'static Supply>> = Mutex::new(Vec::new());
+    static SUPPLIES: Mutex<Vec<Arc<Supply>>> = Mutex::new(Vec::new());
+
+    fn alone<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     impl Power {
         /// Counts what happens below `dir`; all of it does, or all before the operation that is
-        /// told.
-        pub fn of(dir: &Path, goes_at: Option<(usize, Cut)>) -> Self {
-            let operations = AtomicUsize::new(0);
-            // Few, and in tests.
-            let supply = &*Box::leak(Box::new(Supply { dir: dir.to_owned(), operations, goes_at }));
-            SUPPLIES.lock().unwrap_or_else(PoisonError::into_inner).push(supply);
-            Self(supply)
+        /// told. Fails if the folder cannot be read.
+        pub fn of(dir: &Path, goes_at: Option<(usize, Cut)>) -> io::Result<Self> {
+            let (operations, medium) = (AtomicUsize::new(0), Mutex::new(Medium::of(dir)?));
+            let supply = Arc::new(Supply { dir: dir.to_owned(), operations, goes_at, medium });
+            alone(&SUPPLIES).push(Arc::clone(&supply));
+            Ok(Self(supply))
         }
 
         /// Operations so far.
@@ -96,33 +118,49 @@ mod cut {
         pub fn is_gone(&self) -> bool {
             self.0.goes_at.is_some_and(|(at, _)| self.operations() > at)
         }
+
+        /// What a power cut may take now of what was not synced.
+        pub fn losses(&self) -> io::Result<Vec<Loss>> {
+            alone(&self.0.medium).losses()
+        }
+
+        /// Makes the folder `to`, with what is left after `loss`.
+        pub fn leave(&self, loss: Loss, to: &Path) -> io::Result<()> {
+            alone(&self.0.medium).leave(loss, to)
+        }
     }
 
     impl Drop for Power {
         fn drop(&mut self) {
-            let mut supplies = SUPPLIES.lock().unwrap_or_else(PoisonError::into_inner);
-            supplies.retain(|it| !std::ptr::eq(*it, self.0));
+            alone(&SUPPLIES).retain(|it| !Arc::ptr_eq(it, &self.0));
         }
     }
 
     pub(super) fn through<T>(
         path: &Path,
         act: impl FnOnce(Extent) -> io::Result<T>,
+        seen: impl FnOnce(&mut Medium) -> io::Result<()>,
     ) -> io::Result<T> {
-        let supplies = SUPPLIES.lock().unwrap_or_else(PoisonError::into_inner);
-        let supply = supplies.iter().find(|it| path.starts_with(&it.dir)).copied();
-        drop(supplies);
+        let supply = alone(&SUPPLIES).iter().find(|it| path.starts_with(&it.dir)).cloned();
         let Some(supply) = supply else { return act(Extent::Whole) };
         let number = supply.operations.fetch_add(1, Ordering::SeqCst);
-        match supply.goes_at {
-            Some((at, _)) if number > at => {}
-            Some((at, cut)) if number == at => match cut {
-                Cut::Before => {}
-                Cut::Midway => drop(act(Extent::Half)?),
-                Cut::After => drop(act(Extent::Whole)?),
-            },
-            Some(_) | None => return act(Extent::Whole),
+        let gone = || io::Error::other("the power is gone");
+        let last = match supply.goes_at {
+            Some((at, _)) if number > at => return Err(gone()),
+            Some((at, cut)) if number == at => Some(cut),
+            Some(_) | None => None,
+        };
+        match last {
+            Some(Cut::Before) => return Err(gone()),
+            Some(Cut::Midway) => drop(act(Extent::Half)?),
+            Some(Cut::After) | None => {
+                let done = act(Extent::Whole)?;
+                seen(&mut alone(&supply.medium))?;
+                if last.is_none() {
+                    return Ok(done);
+                }
+            }
         }
-        Err(io::Error::other("the power is gone"))
+        Err(gone())
     }
 }

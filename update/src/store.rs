@@ -18,6 +18,9 @@ use crate::{
     power::through,
 };
 
+/// The folder of stores in a cache.
+pub(crate) const METADATA: &str = "metadata";
+
 /// A directory with the metadata of the repository that one pinned root speaks for, wherever it is
 /// published.
 #[derive(Debug, Clone)]
@@ -30,7 +33,7 @@ pub(crate) struct Store {
 impl Store {
     /// Opens, or makes, the store for `pinned_root` below `cache_dir`.
     pub(crate) fn open(cache_dir: &Path, pinned_root: &[u8]) -> Result<Self, (PathBuf, io::Error)> {
-        let dir = cache_dir.join("metadata").join(hex::encode(Sha256::digest(pinned_root)));
+        let dir = cache_dir.join(METADATA).join(hex::encode(Sha256::digest(pinned_root)));
         disk::make_dir(&dir, Access::Owner).map_err(|error| (dir.clone(), error))?;
         Ok(Self { dir, failure: Arc::default() })
     }

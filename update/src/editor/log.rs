@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::top::Top;
+use crate::power::synced;
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +100,7 @@ impl Log {
         file.set_len(end)
             .and_then(|()| file.seek(io::SeekFrom::Start(end)))
             .and_then(|_| file.write_all(line.as_bytes()))
-            .and_then(|()| file.sync_all())
+            .and_then(|()| synced(self.path.as_std_path(), || file.sync_all()))
             .map_err(failed)
     }
 }

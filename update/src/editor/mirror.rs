@@ -117,7 +117,7 @@ impl Mirror {
         if !is_as_named(&from)? {
             return Err(MirrorError::Differs { path: from });
         }
-        let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+        let mut file = disk::temporary(dir).map_err(failed)?;
         fs::File::open(&from)
             .and_then(|mut source| io::copy(&mut source, &mut file))
             .map_err(|source| MirrorError::Read { path: from, source })?;

@@ -219,7 +219,7 @@ fn put(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
 /// The same as [`link`], after which nothing is at `from`.
 fn move_to(from: &Utf8Path, to: &Utf8Path, durable: Durable) -> io::Result<()> {
     let dir = disk::parent(to.as_std_path());
-    disk::make_dir(dir, Access::World)?;
+    disk::lay_dir(dir, (Access::World, durable))?;
     match fs::rename(from, to) {
         Ok(()) if durable == Durable::Together => Ok(()),
         Ok(()) => disk::sync_dir(dir),
@@ -229,7 +229,7 @@ fn move_to(from: &Utf8Path, to: &Utf8Path, durable: Durable) -> io::Result<()> {
 
 fn link(from: &Utf8Path, to: &Utf8Path, durable: Durable) -> io::Result<()> {
     let dir = disk::parent(to.as_std_path());
-    disk::make_dir(dir, Access::World)?;
+    disk::lay_dir(dir, (Access::World, durable))?;
     match fs::hard_link(from, to) {
         Ok(()) if durable == Durable::Together => Ok(()),
         Ok(()) => disk::sync_dir(dir),
@@ -240,7 +240,7 @@ fn link(from: &Utf8Path, to: &Utf8Path, durable: Durable) -> io::Result<()> {
 
 /// For file systems without hard links.
 fn copy(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(disk::parent(to.as_std_path()))?;
+    let mut file = disk::temporary(disk::parent(to.as_std_path()))?;
     io::copy(&mut fs::File::open(from)?, &mut file)?;
     disk::persist(file, to.as_std_path(), Access::World)
 }

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::{LogEntry, LogError, TARGETS_DIR, add::published_as};
+use crate::disk;
 
 /// What is kept besides what the newest metadata lists.
 #[derive(Debug, Clone, Copy)]
@@ -89,9 +90,12 @@ pub(super) fn unwanted(
     Ok(unwanted)
 }
 
-/// Whether we wrote the file at `path`, and not as a root.
+/// Whether we wrote the file at `path`, and not as a root; perhaps not to its end.
 fn is_ours(path: &Utf8Path, repository: &Utf8Path, logged: &BTreeSet<&str>) -> bool {
     let name = path.file_name().unwrap_or_default();
+    if disk::is_leftover(name) {
+        return true;
+    }
     if path.starts_with(repository.join(TARGETS_DIR)) {
         return hash_in(name).is_some();
     }

@@ -253,6 +253,8 @@ async fn what_nobody_can_want_any_more_goes() {
     }
     let all = Keep { states: usize::MAX, ..Keep::default() };
     assert_eq!(fixture.editor.sweep(&all, far, false).unwrap(), [""; 0], "every state is kept");
+    let unfinished = dir.join("targets/.partial-abc");
+    fs::write(&unfinished, "half").unwrap();
     let keep = Keep { states: 1, ..Keep::default() };
     let sweep = |at, is_rehearsal| {
         let gone = fixture.editor.sweep(&keep, at, is_rehearsal).unwrap();
@@ -273,9 +275,10 @@ async fn what_nobody_can_want_any_more_goes() {
     });
     assert!(fixture.editor.repository_dir().join("1.root.json").is_file());
     assert!(foreign.iter().all(|it| it.is_file()), "somebody else's");
+    assert!(!unfinished.exists());
     audit(fixture.editor.repository_dir(), now()).await.unwrap();
     // The state before the newest lists two files more, and is kept.
-    assert_eq!(would.len() - 8, 3, "stable as it was of 1.0.0, 1.1.0 and 1.2.0: {would:?}");
+    assert_eq!(would.len() - 9, 3, "stable as it was of 1.0.0, 1.1.0 and 1.2.0: {would:?}");
     python_reads(&fixture, &["orbit/linux/stable/orbit"]).await.unwrap();
     assert!(SignedDuration::from_hours(24 * 7) < Keep::default().younger);
 }

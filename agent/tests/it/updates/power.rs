@@ -1,7 +1,8 @@
-//! The power goes before, amid and after every operation on the disk; the next start runs what is verified.
+//! The power goes before, amid and after every operation on the disk, and takes what was not synced; the
+//! next start runs what is verified.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::BTreeSet,
     fs,
     io::{self, Read},
@@ -15,39 +16,51 @@ use agent::{
         Finding, Updater, UpdaterError,
         disk::{About, Disk, RealDisk},
         folder::{Brought, Folder, Packing},
+        read_ledger,
     },
 };
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use update::Component;
+use update::{
+    Component,
+    power::{Cut, Loss, Medium},
+};
+use wire::orbit::UpdateChannels;
 
-/// How an operation is interrupted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cut {
-    /// It has not happened.
-    Before,
-    /// Half of it has.
-    Midway,
-    /// It has, and nothing after it.
-    After,
-}
-
-/// A disk whose power goes at one operation.
+/// A device's disk, whose power goes at one operation.
 #[derive(Debug, Clone)]
 struct Mortal {
     operations: Rc<Cell<usize>>,
     dies_at: Option<(usize, Cut)>,
+    medium: Rc<RefCell<Medium>>,
 }
 
 impl Mortal {
-    fn living() -> Self {
-        Self { operations: Rc::default(), dies_at: None }
+    fn living(device: &Device) -> Self {
+        let medium = Medium::of(device.root().as_std_path()).unwrap();
+        let medium = Rc::new(RefCell::new(medium));
+        Self { operations: Rc::default(), dies_at: None, medium }
     }
 
-    fn dying(at: usize, cut: Cut) -> Self {
-        Self { dies_at: Some((at, cut)), ..Self::living() }
+    fn dying(device: &Device, at: usize, cut: Cut) -> Self {
+        Self { dies_at: Some((at, cut)), ..Self::living(device) }
+    }
+
+    /// Devices as a power cut may leave them, each without something that was not synced.
+    fn all_left(&self) -> Vec<(Loss, Device)> {
+        let losses = self.medium.borrow_mut().losses().unwrap();
+        let left = losses.into_iter().map(|loss| {
+            let device = Device { directory: TempDir::with_prefix("device-").unwrap() };
+            self.medium.borrow_mut().leave(loss, &device.directory.path().join(ROOT)).unwrap();
+            (loss, device)
+        });
+        left.collect()
+    }
+
+    fn synced(&self, path: &Utf8Path) -> io::Result<()> {
+        self.medium.borrow_mut().sync(path.as_std_path())
     }
 
     fn is_dead(&self) -> bool {
@@ -64,11 +77,12 @@ impl Mortal {
             return Err(io::Error::other("no power"));
         }
         self.operations.set(number + 1);
+        let observed = |()| self.medium.borrow_mut().observe();
         match self.dies_at.filter(|(at, _)| *at == number) {
-            None => return whole(),
+            None => return whole().and_then(observed),
             Some((_, Cut::Before)) => {}
             Some((_, Cut::Midway)) => half()?,
-            Some((_, Cut::After)) => whole()?,
+            Some((_, Cut::After)) => whole().and_then(observed)?,
         }
         Err(io::Error::other("the power went"))
     }
@@ -84,14 +98,17 @@ impl Disk for Mortal {
         content.read_to_end(&mut bytes)?;
         let half = &bytes[..bytes.len() / 2];
         self.run(
-            || RealDisk.store(path, &mut &*bytes, about),
+            || RealDisk.store(path, &mut &*bytes, about).and_then(|()| self.synced(path)),
             || RealDisk.store(path, &mut &*half, about),
         )
     }
 
     fn write(&self, path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
         let half = &bytes[..bytes.len() / 2];
-        self.run(|| RealDisk.write(path, bytes), || RealDisk.write(path, half))
+        self.run(
+            || RealDisk.write(path, bytes).and_then(|()| self.synced(path)),
+            || RealDisk.write(path, half),
+        )
     }
 
     fn link(&self, target: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
@@ -112,7 +129,7 @@ impl Disk for Mortal {
     }
 
     fn sync(&self, dir: &Utf8Path) -> io::Result<()> {
-        self.run(|| RealDisk.sync(dir), || Ok(()))
+        self.run(|| RealDisk.sync(dir).and_then(|()| self.synced(dir)), || Ok(()))
     }
 }
 
@@ -124,6 +141,9 @@ const RELEASES: [(&str, bool); 4] =
 struct Device {
     directory: TempDir,
 }
+
+/// Where the agent lives, in the directory of a device.
+const ROOT: &str = "orbit";
 
 /// One process after the other, until nothing more happens.
 enum Life {
@@ -143,12 +163,21 @@ impl Device {
     }
 
     fn root(&self) -> Utf8PathBuf {
-        Utf8PathBuf::from_path_buf(self.directory.path().canonicalize().unwrap()).unwrap()
+        let root = self.directory.path().canonicalize().unwrap().join(ROOT);
+        Utf8PathBuf::from_path_buf(root).unwrap()
     }
 
     /// What the service manager starts.
     fn pointed(&self) -> Utf8PathBuf {
         self.root().join("bin/orbit/orbit").canonicalize_utf8().expect("the pointer leads nowhere")
+    }
+
+    /// Has the power back.
+    fn recover(&self, case: &str) {
+        check_program(&self.pointed());
+        let Life::Settled(version) = self.live(&Mortal::living(self)) else { panic!("{case}") };
+        assert_eq!(version, "1.3.0", "{case}");
+        assert_eq!(version_of(&self.pointed()), "1.3.0", "{case}");
     }
 
     /// Runs agents one after the other, as often as they end, until one stays.
@@ -206,7 +235,7 @@ impl Device {
         let Some((version, _)) = RELEASES.iter().find(|(version, _)| is_open(version)) else {
             return Ok(false);
         };
-        let path = self.root().join("download");
+        let path = self.root().with_file_name("download");
         fs::write(&path, content(version)).unwrap();
         let brought = Brought {
             path,
@@ -252,7 +281,8 @@ fn check_program(program: &Utf8Path) {
 #[test]
 fn without_a_power_cut_the_working_releases_are_taken_and_the_others_left() {
     let device = Device::new();
-    let Life::Settled(version) = device.live(&Mortal::living()) else { panic!("no power was cut") };
+    let disk = Mortal::living(&device);
+    let Life::Settled(version) = device.live(&disk) else { panic!("no power was cut") };
     assert_eq!(version, "1.3.0");
     assert_eq!(version_of(&device.pointed()), "1.3.0");
     let updater = Updater::open(&device.root(), Some(&device.pointed()), RealDisk);
@@ -266,20 +296,44 @@ fn without_a_power_cut_the_working_releases_are_taken_and_the_others_left() {
 
 #[test]
 fn whenever_the_power_goes_a_verified_program_runs_and_the_update_comes_to_its_end() {
-    let rehearsal = Mortal::living();
-    let _ = Device::new().live(&rehearsal);
+    let device = Device::new();
+    let rehearsal = Mortal::living(&device);
+    let _ = device.live(&rehearsal);
     let operations = rehearsal.operations.get();
     assert!(operations > 50, "{operations} operations are too few to mean anything");
     for at in 0..operations {
         for cut in [Cut::Before, Cut::Midway, Cut::After] {
-            let device = Device::new();
-            let outcome = device.live(&Mortal::dying(at, cut));
-            assert!(matches!(outcome, Life::PowerCut), "{cut:?} operation {at}");
-            check_program(&device.pointed());
-            let Life::Settled(version) = device.live(&Mortal::living()) else { panic!() };
-            assert_eq!(version, "1.3.0", "{cut:?} operation {at}");
-            assert_eq!(version_of(&device.pointed()), "1.3.0", "{cut:?} operation {at}");
+            let (device, case) = (Device::new(), format!("{cut:?} operation {at}"));
+            let disk = Mortal::dying(&device, at, cut);
+            assert!(matches!(device.live(&disk), Life::PowerCut), "{case}");
+            let left = if cut == Cut::After { disk.all_left() } else { Vec::new() };
+            device.recover(&case);
+            for (loss, device) in left {
+                device.recover(&format!("{case}, {loss:?}"));
+            }
         }
+    }
+}
+
+/// What was done, and told to be done, is not undone by a power cut.
+#[test]
+fn what_is_written_down_lasts() {
+    let device = Device::new();
+    let disk = Mortal::living(&device);
+    let edge = UpdateChannels { orbit: Some("edge".to_owned()), ..UpdateChannels::default() };
+    let mut updater = Updater::open(&device.root(), Some(&device.pointed()), disk.clone());
+    updater.follow(&edge).unwrap();
+    for (loss, device) in disk.all_left() {
+        assert_eq!(read_ledger(&device.root()).channels, edge, "{loss:?}");
+    }
+
+    let device = Device::new();
+    let disk = Mortal::living(&device);
+    let Life::Settled(version) = device.live(&disk) else { panic!("no power was cut") };
+    let ledger = read_ledger(&device.root());
+    for (loss, device) in disk.all_left() {
+        assert_eq!(version_of(&device.pointed()), version, "{loss:?}");
+        assert_eq!(read_ledger(&device.root()), ledger, "{loss:?}");
     }
 }
 
@@ -288,8 +342,9 @@ fn whenever_the_power_goes_a_verified_program_runs_and_the_update_comes_to_its_e
 fn what_could_not_be_written_down_is_taken_at_the_next_look() {
     let device = Device::new();
     let pointed = device.pointed();
-    for at in 0..4 {
-        let disk = Mortal::dying(at, Cut::Before);
+    fs::create_dir(device.root().join("updates")).unwrap();
+    for at in 0..3 {
+        let disk = Mortal::dying(&device, at, Cut::Before);
         let mut updater = Updater::open(&device.root(), Some(&pointed), disk);
         let staged = agent::updater::ledger::Installed {
             version: "1.1.0".to_owned(),
@@ -357,11 +412,11 @@ impl Disk for Full {
 #[test]
 fn a_disk_that_takes_nothing_more_keeps_the_agent_that_runs() {
     let device = Device::new();
-    let _ = device.live(&Mortal::dying(9, Cut::After));
+    let _ = device.live(&Mortal::dying(&device, 9, Cut::After));
     let before = device.pointed();
     for _ in 0..3 {
-        let mut updater =
-            Updater::open(&device.root(), Some(&before), Mortal::dying(0, Cut::Before));
+        let disk = Mortal::dying(&device, 0, Cut::Before);
+        let mut updater = Updater::open(&device.root(), Some(&before), disk);
         let outcome = updater.successor(false);
         assert!(matches!(outcome, Ok(None) | Err(UpdaterError::Ledger(_))), "{outcome:?}");
     }
