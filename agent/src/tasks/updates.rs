@@ -35,7 +35,7 @@ use crate::{
     },
 };
 
-/// What stays free on the disk, in bytes.
+/// What stays free on the disk, in bytes, unless told otherwise.
 const RESERVE: u64 = 64 << 20;
 
 /// The repository, kept open from one look to the next.
@@ -44,6 +44,7 @@ pub struct Updates {
     source: UpdateSource,
     root: Utf8PathBuf,
     rate: Option<NonZeroU64>,
+    reserve: u64,
     patience: Patience,
     probe: Probe,
     repository: Mutex<Option<Repository>>,
@@ -127,6 +128,7 @@ impl Updates {
             source,
             root: root.to_owned(),
             rate: None,
+            reserve: RESERVE,
             patience: Patience::default(),
             probe,
             repository: Mutex::new(None),
@@ -143,6 +145,12 @@ impl Updates {
     #[must_use]
     pub fn with_rate(self, rate: Option<NonZeroU64>) -> Self {
         Self { rate, ..self }
+    }
+
+    /// So many bytes of the disk stay free.
+    #[must_use]
+    pub fn with_reserve(self, reserve: u64) -> Self {
+        Self { reserve, ..self }
     }
 
     /// Looks for updates of what is installed, and brings those whose turn it is.
@@ -285,7 +293,7 @@ impl Updates {
     }
 
     fn require_space(&self, version: &str, needed: u64) -> Result<(), UpdateError> {
-        let needed = needed.saturating_add(RESERVE);
+        let needed = needed.saturating_add(self.reserve);
         match platform::free_space(&self.root) {
             Some(free) if free < needed => {
                 Err(UpdateError::Space { version: version.to_owned(), needed, free })

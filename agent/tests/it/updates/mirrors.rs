@@ -172,6 +172,23 @@ async fn a_compressed_release_is_brought() {
     assert!(matches!(&targets[..], [(path, 200)] if path.ends_with(".orbit.zst")), "{targets:?}");
 }
 
+/// What there is no room for is not begun to be downloaded, and told.
+#[tokio::test]
+async fn a_disk_that_is_full_is_left_alone() {
+    let (fleet, mut releases) = (Fleet::start(), Releases::new());
+    releases.publish(Component::Orbit, "9.9.9", GOOD);
+    let device = device_of(&fleet, &releases);
+    let source = device.config().unwrap().updates.unwrap();
+    let updates = Updates::new(source, &device.root(), Probe::default());
+    let seen = look(&device, &updates.with_reserve(1 << 60)).await;
+    assert_eq!(seen.standings[0].state, UpdateState::Failing);
+    let (_, message) = seen.trouble.unwrap();
+    assert!(message.contains("9.9.9 needs") && message.contains("the disk has"), "{message}");
+    let memory = fleet.memory();
+    assert!(memory.mirror.answers.iter().all(|(path, _)| !path.starts_with("targets/")));
+    assert!(!device.root().join("bin/orbit/9.9.9").exists());
+}
+
 #[tokio::test]
 async fn expired_metadata_changes_nothing_is_told_and_passes() {
     let fleet = Fleet::start();
