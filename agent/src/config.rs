@@ -16,7 +16,8 @@ use crate::{
     identity::Home,
     platform, proxy,
     secrets::{self, SecretSource, Secrets},
-    server::{ClientCertificate, Connection, Timeouts, Trust},
+    server::{Connection, Timeouts},
+    trust::{ClientCertificate, Trust},
     vault::Vault,
 };
 

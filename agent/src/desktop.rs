@@ -23,7 +23,8 @@ use crate::{
     durable,
     identity::FileError,
     platform::Readers,
-    server::{ClientCertificate, Connection, RequestError, Server, Timeouts, Trust},
+    server::{Connection, RequestError, Server, Timeouts},
+    trust::{ClientCertificate, Trust},
 };
 
 /// Where to ask about the device; the agent writes it down, without secrets.

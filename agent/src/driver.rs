@@ -3,12 +3,18 @@
 //!
 //! It never decides on when to try again, and never waits for one thing alone.
 
+mod extensions;
 mod startup;
 mod updates;
 
-use std::{collections::VecDeque, future::pending, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -16,18 +22,19 @@ use tokio::{
 };
 use update::Component;
 use uuid::Uuid;
-use wire::{
-    NodeKey,
-    orbit::{AgentConfig, ComponentUpdate},
-};
+use wire::{NodeKey, orbit::AgentConfig};
 
 pub use self::startup::{Agent, StartError};
-use self::updates::Updating;
+use self::{
+    extensions::{Extending, Tended},
+    updates::{Standings, Updating},
+};
 use crate::{
     VERSION,
     complaints::{Complaint, explain},
     config::Config,
     identity::{Home, Identity},
+    log::Volume,
     machine::{Action, Beginning, Event, Flags, Pace, SaveFailure, State},
     platform::{self, Notice},
     server::{RequestError, Seal, Server},
@@ -49,7 +56,8 @@ enum Outcome {
     DesktopTended,
     OsquerydEnded(Ended),
     UpdatesSeen(Box<Seen>),
-    UpdatesTold(Vec<ComponentUpdate>, Result<(), RequestError>),
+    ExtensionsTended(Tended),
+    UpdatesTold(Standings, Result<(), RequestError>),
 }
 
 /// How the agent came to its end.
@@ -66,13 +74,17 @@ struct Driver {
     server: Arc<Server>,
     home: Home,
     identity: Identity,
+    volume: Volume,
     tasks: JoinSet<Outcome>,
     /// Events that performing an action brought about at once.
     inbox: VecDeque<Event>,
     osqueryd: Option<Reins>,
+    /// How it last ended by itself.
+    last_end: String,
     desktop: Option<Arc<Desktop>>,
     tending_desktop: bool,
     updating: Updating,
+    extending: Extending,
     /// What the server knows this run of the agent by.
     instance: String,
     /// The node key that the server has accepted, in an earlier run at least.
@@ -104,6 +116,9 @@ impl Agent {
     pub async fn run(self, pace: Pace, seed: u64, stop: &mut mpsc::Receiver<()>) -> Finish {
         let osqueryd_installed = osqueryd::program(&self.config.root).exists();
         let beginning = self.beginning(osqueryd_installed, pace, seed);
+        if beginning.logs_more.is_some() {
+            self.volume.turn(true);
+        }
         let mut state = State::begin(beginning, now());
         let mut driver = Driver::new(self, osqueryd_installed);
         platform::notify(Notice::Ready);
@@ -131,6 +146,10 @@ impl Agent {
             osqueryd_installed,
             osqueryd_trial: trial.map(|trial| trial.starts),
             updates: self.config.updates.is_some(),
+            logs_more: self.home.load_debug(timestamp()).unwrap_or_else(|error| {
+                tracing::warn!("{}", explain(&error));
+                None
+            }),
             probation: self.updater.probation(),
             pace,
             seed,
@@ -140,7 +159,7 @@ impl Agent {
 
 impl Driver {
     fn new(agent: Agent, osqueryd_installed: bool) -> Self {
-        let Agent { config, home, identity, lock, updater, node_key, flags: _ } = agent;
+        let Agent { config, home, identity, lock, updater, node_key, volume, flags: _ } = agent;
         let record = Record {
             orbit_version: VERSION.to_owned(),
             server_url: config.connection.url.clone(),
@@ -159,12 +178,15 @@ impl Driver {
             config: Arc::new(config),
             home,
             identity,
+            volume,
             tasks: JoinSet::new(),
             inbox: VecDeque::new(),
             osqueryd: None,
+            last_end: String::new(),
             desktop,
             tending_desktop: false,
             updating,
+            extending: Extending::default(),
             instance: Uuid::new_v4().to_string(),
             accepted: node_key,
             lends_node_key: false,
@@ -244,6 +266,10 @@ impl Driver {
             Action::ForgiveStart => self.forgive_start(),
             Action::ProveOsqueryd => self.prove(Component::Osqueryd),
             Action::RevertOsqueryd => self.revert_osqueryd(),
+            Action::ReportOsquerydLoop => self.report_loop(),
+            Action::ReportOsquerydWell => self.report_well(),
+            Action::LogMore(lasts) => self.log_more(lasts),
+            Action::LogAsUsual => self.log_as_usual(),
             Action::Exit => self.finish = Some(Finish::Stopped),
             Action::HandOver => self.finish = Some(Finish::HandedOver),
         }
@@ -341,6 +367,26 @@ impl Driver {
         }
     }
 
+    fn log_more(&mut self, lasts: Duration) {
+        self.volume.turn(true);
+        let lasts = SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX);
+        let until = timestamp().saturating_add(lasts).unwrap_or(Timestamp::MAX);
+        tracing::info!("the server wants more to be logged until {until:.0}");
+        self.keep_debug(Some(until));
+    }
+
+    fn log_as_usual(&mut self) {
+        self.volume.turn(false);
+        tracing::info!("as much is logged as the settings say");
+        self.keep_debug(None);
+    }
+
+    fn keep_debug(&self, until: Option<Timestamp>) {
+        if let Err(error) = self.home.save_debug(until) {
+            tracing::error!("could not keep how much to log: {}", explain(&error));
+        }
+    }
+
     /// The server has accepted `key`: it may be told another desktop token with it.
     fn tend_desktop(&mut self, key: NodeKey) {
         let Some(desktop) = self.desktop.clone().filter(|_| !self.tending_desktop) else { return };
@@ -372,6 +418,7 @@ impl Driver {
                         self.contacted();
                         self.compare_certificates();
                         self.updating.follow(&config.update_channels);
+                        self.hear_of_extensions(&config.extensions);
                         self.accepted = Some(key.clone());
                         self.lends_node_key = config.osqueryd_enrolls_with_node_key;
                         self.compare_node_keys(&key);
@@ -387,7 +434,11 @@ impl Driver {
                 }
                 Event::ConfigFetched(answer.map_err(|error| error.failure()))
             }
-            Outcome::UpdatesSeen(seen) => self.updates_seen(*seen),
+            Outcome::UpdatesSeen(seen) => {
+                self.tend_extensions();
+                self.updates_seen(*seen)
+            }
+            Outcome::ExtensionsTended(tended) => return self.extensions_tended(tended),
             Outcome::UpdatesTold(standings, told) => {
                 self.updates_told(standings, told);
                 return None;
@@ -395,6 +446,7 @@ impl Driver {
             Outcome::OsquerydEnded(ended) => {
                 let told_to_end = self.osqueryd.take().is_some_and(|reins| reins.told_to_end);
                 report_end(&ended, told_to_end);
+                self.last_end = ended.text();
                 Event::OsquerydExited
             }
         })

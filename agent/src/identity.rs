@@ -4,7 +4,7 @@
 //! enrolled; when the hardware or the machine id differs from what it says, the disk was copied,
 //! and the copy must enroll as a device of its own instead of sharing the original's row.
 
-use std::io;
+use std::{io, time::Duration};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -12,7 +12,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 use uuid::Uuid;
-use wire::{HostIdentifier, NodeKey, orbit::DeviceIdentity, settings::files};
+use wire::{
+    HostIdentifier, NodeKey,
+    orbit::{DeviceIdentity, MAX_DEBUG_SECONDS},
+    settings::files,
+};
 
 use crate::{
     VERSION, durable,
@@ -281,6 +285,7 @@ impl Home {
             .map_err(|source| FileError::Delete { path: database.to_owned(), source })?;
         self.forget_node_key()?;
         self.delete(files::STATUS)?;
+        self.delete(files::DEBUG_UNTIL)?;
         self.delete(files::IDENTITY)
     }
 
@@ -294,6 +299,27 @@ impl Home {
     pub fn save_flags(&self, flags: &Flags) -> Result<(), FileError> {
         let json = serde_json::to_vec_pretty(flags).expect("plain values serialise");
         self.write(files::SERVER_FLAGS, &json, Readers::Root)
+    }
+
+    /// How long from `now` the agent is to log more, as the server wished of an earlier run. What a
+    /// clock that was wrong has written counts for no longer than any wish may.
+    pub fn load_debug(&self, now: Timestamp) -> Result<Option<Duration>, FileError> {
+        let text = self.read(files::DEBUG_UNTIL)?;
+        let until = text.and_then(|text| text.trim().parse::<Timestamp>().ok());
+        let left = until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
+        let longest = Duration::from_secs(MAX_DEBUG_SECONDS.into());
+        Ok(left.filter(|left| !left.is_zero() && *left <= longest))
+    }
+
+    /// Keeps until when the agent is to log more; none: no longer.
+    pub fn save_debug(&self, until: Option<Timestamp>) -> Result<(), FileError> {
+        match until {
+            Some(until) => {
+                let text = format!("{until}\n");
+                self.write(files::DEBUG_UNTIL, text.as_bytes(), Readers::Everyone)
+            }
+            None => self.delete(files::DEBUG_UNTIL),
+        }
     }
 
     fn read(&self, name: &str) -> Result<Option<String>, FileError> {

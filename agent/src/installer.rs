@@ -33,18 +33,20 @@ use crate::{
 const RECORD: &str = "installed.json";
 
 /// What the agent makes below its root directory, beside the folders of components.
-const OWN_FILES: [&str; 11] = [
+const OWN_FILES: [&str; 13] = [
     files::ENROLL_SECRET,
     files::KEPT_SECRET,
     files::NODE_KEY,
     files::IDENTITY,
     files::SERVER_FLAGS,
+    files::DEBUG_UNTIL,
     files::STATUS,
     files::DESKTOP_LINK,
     files::DESKTOP_TOKEN,
     RECORD,
     files::LOCK,
     files::OSQUERY_PID,
+    files::EXTENSIONS_LOAD,
 ];
 const OWN_FOLDERS: [&str; 4] =
     [files::OSQUERY_DB, files::OSQUERY_LOGS, files::LOGS, files::UPDATES];

@@ -5,7 +5,8 @@
 //! - [`tasks`] are the things done: [`tasks::enroll`], [`tasks::config`], [`tasks::osqueryd`],
 //!   [`tasks::updates`].
 //! - [`updater`] knows what is installed, what is on trial, and what is not tried again.
-//! - [`server`] speaks HTTPS with the server; [`proxy`] knows when through a proxy.
+//! - [`server`] speaks HTTPS with the server, [`trust`] knows who that is; [`proxy`] knows when
+//!   through a proxy.
 //! - [`identity`] is who this device is; [`durable`] writes files whole.
 //! - [`vault`] keeps secrets, in the system's keystore where it can; [`secrets`] knows which enroll
 //!   secret counts.
@@ -34,6 +35,7 @@ pub mod secrets;
 pub mod server;
 pub mod status;
 pub mod tasks;
+pub mod trust;
 pub mod updater;
 pub mod vault;
 

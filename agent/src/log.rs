@@ -4,7 +4,7 @@
 
 pub mod rotation;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
@@ -13,6 +13,7 @@ use tracing_subscriber::{
     fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
     layer::SubscriberExt as _,
     registry::LookupSpan,
+    reload,
 };
 
 /// How messages are written, and how many.
@@ -24,24 +25,56 @@ pub struct Style {
     pub journal: bool,
 }
 
-/// Builds what receives messages and writes them to `writer`.
-pub fn subscriber<W>(style: Style, writer: W) -> Box<dyn Subscriber + Send + Sync>
+/// Says how many messages there are while they are written.
+#[derive(Clone)]
+pub struct Volume(Arc<dyn Fn(bool) + Send + Sync>);
+
+impl Volume {
+    /// Has more messages written from here on, or as many as the style says.
+    pub fn turn(&self, up: bool) {
+        (self.0)(up);
+    }
+}
+
+impl Default for Volume {
+    /// One that turns nothing.
+    fn default() -> Self {
+        Self(Arc::new(|_| ()))
+    }
+}
+
+impl fmt::Debug for Volume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Volume")
+    }
+}
+
+/// Builds what receives messages and writes them to `writer`, and what says how many.
+pub fn subscriber<W>(style: Style, writer: W) -> (Box<dyn Subscriber + Send + Sync>, Volume)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let ours = if style.debug { LevelFilter::DEBUG } else { LevelFilter::INFO };
-    let filter = Targets::new()
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
+    let registry = tracing_subscriber::registry();
+    let (filter, handle) = reload::Layer::new(targets(style.debug));
+    let volume = Volume(Arc::new(move |up| {
+        // Without a subscriber there are no messages.
+        let _ = handle.reload(targets(up || style.debug));
+    }));
+    if style.journal {
+        (Box::new(registry.with(layer.event_format(Journal).with_filter(filter))), volume)
+    } else {
+        (Box::new(registry.with(layer.with_target(false).with_filter(filter))), volume)
+    }
+}
+
+fn targets(debug: bool) -> Targets {
+    let ours = if debug { LevelFilter::DEBUG } else { LevelFilter::INFO };
+    Targets::new()
         .with_default(LevelFilter::WARN)
         .with_target("agent", ours)
         .with_target("orbit", ours)
-        .with_target("osqueryd", ours);
-    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
-    let registry = tracing_subscriber::registry();
-    if style.journal {
-        Box::new(registry.with(layer.event_format(Journal).with_filter(filter)))
-    } else {
-        Box::new(registry.with(layer.with_target(false).with_filter(filter)))
-    }
+        .with_target("osqueryd", ours)
 }
 
 /// `<priority>message field=value …` (sd-daemon(3)), always one line.

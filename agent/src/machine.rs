@@ -21,6 +21,7 @@ mod probation;
 mod running;
 mod stopping;
 mod updates;
+mod verbosity;
 
 use std::{collections::BTreeMap, time::Duration, time::Instant};
 
@@ -36,6 +37,7 @@ pub use self::{
 };
 use self::{
     osqueryd::Supervision, pace::Dice, probation::Test, stopping::Reason, updates::Updates,
+    verbosity::Verbosity,
 };
 
 /// osqueryd flags that the server wishes for, by name without dashes.
@@ -115,6 +117,14 @@ pub enum Action {
     ProveOsqueryd,
     /// The new osqueryd ends again and again: the one before it is to run.
     RevertOsqueryd,
+    /// osqueryd ends as often as it is started.
+    ReportOsquerydLoop,
+    /// osqueryd runs well: it did not, or nobody knew since the agent's start.
+    ReportOsquerydWell,
+    /// Log more for so long, across restarts of the agent.
+    LogMore(Duration),
+    /// Log as the settings say.
+    LogAsUsual,
     /// Leave the loop: the agent is done.
     Exit,
     /// Leave the loop, for another version of the agent to take over.
@@ -173,6 +183,8 @@ pub struct Beginning {
     pub osqueryd_trial: Option<u32>,
     /// Whether updates are looked for.
     pub updates: bool,
+    /// For how long the agent is yet to log more, as the server wished of an earlier run.
+    pub logs_more: Option<Duration>,
     pub probation: Probation,
     pub pace: Pace,
     /// Seeds the jitter.
@@ -188,6 +200,7 @@ impl State {
             osqueryd: Supervision::new(beginning.osqueryd_installed, beginning.osqueryd_trial),
             updates: Updates::new(beginning.updates, &beginning.pace, now),
             test: Test::new(beginning.probation, &beginning.pace, now),
+            verbosity: Verbosity::new(beginning.logs_more, now),
             pace: beginning.pace,
         };
         match beginning.node_key {
@@ -238,6 +251,7 @@ struct Carried {
     osqueryd: Supervision,
     updates: Updates,
     test: Test,
+    verbosity: Verbosity,
 }
 
 impl Carried {
@@ -259,6 +273,7 @@ impl Carried {
         let makes_way = match event {
             Event::Timer => {
                 self.updates.timer(now, out);
+                self.verbosity.timer(now, out);
                 self.test.timer(now, out)
             }
             Event::UpdatesSeen(news) => {
@@ -285,7 +300,7 @@ impl Carried {
 
     fn deadline(&self) -> Option<Instant> {
         let tasks = earlier(self.osqueryd.deadline(&self.pace), self.updates.deadline());
-        earlier(tasks, self.test.deadline())
+        earlier(tasks, earlier(self.test.deadline(), self.verbosity.deadline()))
     }
 
     fn jittered(&mut self, delay: Duration) -> Duration {

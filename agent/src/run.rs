@@ -100,8 +100,8 @@ fn is_on_trial(root: &Utf8Path) -> bool {
 fn run_agent(sources: &Sources, writer: BoxMakeWriter) -> anyhow::Result<()> {
     use_crypto();
     let style = Style { debug: sources.debug(), journal: sources.stderr_is_journal() };
-    tracing::subscriber::set_global_default(log::subscriber(style, writer))
-        .context("could not set up logging")?;
+    let (subscriber, volume) = log::subscriber(style, writer);
+    tracing::subscriber::set_global_default(subscriber).context("could not set up logging")?;
     let root = sources.root();
     if let Some(program) = successor(&root, false) {
         return takeover::start(&program);
@@ -110,7 +110,7 @@ fn run_agent(sources: &Sources, writer: BoxMakeWriter) -> anyhow::Result<()> {
     tracing::info!(server.url = %config.connection.url, "orbit {VERSION} starts");
     platform::adopt_children();
     let pace = Pace { update: config.settings.update_interval, ..Pace::default() };
-    let agent = Agent::open(config)?;
+    let agent = Agent::open(config)?.with_volume(volume);
     let runtime = runtime()?;
     let finish = runtime.block_on(async {
         let requests = StopRequests::listen().context("could not listen for signals")?;

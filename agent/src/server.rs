@@ -7,13 +7,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use jiff::{Timestamp, fmt::rfc2822};
-use reqwest::{
-    Certificate, Client, ClientBuilder, Identity, Proxy, RequestBuilder, Response, StatusCode,
-    header,
-};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, StatusCode, header};
+use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 use wire::{
     DesktopToken,
@@ -21,7 +18,10 @@ use wire::{
     settings,
 };
 
-use crate::VERSION;
+use crate::{
+    VERSION,
+    trust::{ClientCertificate, Trust, TrustError},
+};
 
 /// Larger answers are not read.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -39,24 +39,6 @@ pub struct Connection {
     /// Already none when `NO_PROXY` exempts the server.
     pub proxy: Option<Url>,
     pub timeouts: Timeouts,
-}
-
-/// What the server's certificate is checked against.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
-    /// The authorities that the system trusts.
-    System,
-    /// The certificates in this PEM file and no others.
-    Pinned(Utf8PathBuf),
-    /// Nothing.
-    Insecure,
-}
-
-/// PEM files with a certificate and its key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientCertificate {
-    pub certificate: Utf8PathBuf,
-    pub key: Utf8PathBuf,
 }
 
 /// How long is waited for the server.
@@ -93,12 +75,8 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    #[error("could not read `{path}`")]
-    Read { path: Utf8PathBuf, source: io::Error },
-    #[error("`{path}` contains no usable certificate in PEM format")]
-    NoCertificate { path: Utf8PathBuf },
-    #[error("`{certificate}` and `{key}` are no usable client certificate and key in PEM format")]
-    ClientCertificate { certificate: Utf8PathBuf, key: Utf8PathBuf, source: reqwest::Error },
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error("the proxy's address cannot be used")]
     Proxy { source: reqwest::Error },
     #[error("the HTTP client cannot be built")]
@@ -295,11 +273,8 @@ impl Server {
 
 impl Connection {
     /// Reads all files that it names, to find out at the start what would fail later.
-    pub fn check(&self) -> Result<(), SetupError> {
-        if let Trust::Pinned(path) = &self.trust {
-            certificates(path)?;
-        }
-        self.client.as_ref().map_or(Ok(()), |client| client.load().map(|_| ()))
+    pub fn check(&self) -> Result<(), TrustError> {
+        self.trust.client_config(self.client.as_ref()).map(drop)
     }
 
     /// How the files that it names are now.
@@ -332,46 +307,18 @@ impl Connection {
     }
 
     fn complete(&self, builder: ClientBuilder) -> Result<Client, SetupError> {
-        let mut builder =
-            builder.user_agent(user_agent()).connect_timeout(self.timeouts.connect).no_proxy();
-        match &self.trust {
-            Trust::System => {}
-            Trust::Pinned(path) => builder = builder.tls_certs_only(certificates(path)?),
-            Trust::Insecure => builder = builder.tls_danger_accept_invalid_certs(true),
-        }
-        if let Some(client) = &self.client {
-            builder = builder.identity(client.load()?);
-        }
+        let tls = self.trust.client_config(self.client.as_ref())?;
+        let mut builder = builder
+            .tls_backend_preconfigured(tls)
+            .user_agent(user_agent())
+            .connect_timeout(self.timeouts.connect)
+            .no_proxy();
         if let Some(proxy) = &self.proxy {
             let proxy = Proxy::all(proxy.clone()).map_err(|source| SetupError::Proxy { source })?;
             builder = builder.proxy(proxy);
         }
         builder.build().map_err(|source| SetupError::Client { source })
     }
-}
-
-impl ClientCertificate {
-    fn load(&self) -> Result<Identity, SetupError> {
-        let mut pem = read(&self.certificate)?;
-        pem.push(b'\n');
-        pem.extend(read(&self.key)?);
-        Identity::from_pem(&pem).map_err(|source| SetupError::ClientCertificate {
-            certificate: self.certificate.clone(),
-            key: self.key.clone(),
-            source,
-        })
-    }
-}
-
-fn certificates(path: &Utf8Path) -> Result<Vec<Certificate>, SetupError> {
-    Certificate::from_pem_bundle(&read(path)?)
-        .ok()
-        .filter(|certificates| !certificates.is_empty())
-        .ok_or_else(|| SetupError::NoCertificate { path: path.to_owned() })
-}
-
-fn read(path: &Utf8Path) -> Result<Vec<u8>, SetupError> {
-    fs::read(path).map_err(|source| SetupError::Read { path: path.to_owned(), source })
 }
 
 /// e.g. `orbit/1.2.3 (linux x86_64)`.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ApiKeyId, DeviceId, EnrollSecret, EnrollSecretId, InvitationId, OrgId, Permission, RoleName,
     TeamId, UserId,
-    orbit::{ComponentUpdate, UpdateChannels},
+    orbit::{ComponentUpdate, CrashLoop, UpdateChannels},
 };
 
 pub use self::{
@@ -715,6 +715,12 @@ pub struct Device {
     /// How updates of its components stand, once its agent has told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<ComponentUpdate>,
+    /// Which of its components end as often as they are started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crash_loops: Vec<CrashLoop>,
+    /// Until when its agent logs more, as somebody asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debug_until: Option<Timestamp>,
 }
 
 /// Whether a device may be here.
@@ -773,6 +779,10 @@ pub struct ChangeDevice {
     /// version. Components without one follow the server, or their package; takes `updates:deploy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_channels: Option<BTreeMap<String, String>>,
+    /// For how long from now its agent is to log more, in seconds: a day at most; 0: no longer. Takes
+    /// `devices:configure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debug_for_seconds: Option<u32>,
 }
 
 /// `POST /devices/update-channels`: for those that match, and exactly one of the first three fields is

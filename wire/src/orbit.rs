@@ -110,6 +110,25 @@ pub struct AgentConfig {
     /// Whether osqueryd may enroll with orbit's node key instead of the enroll secret (ours).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub osqueryd_enrolls_with_node_key: bool,
+    /// For how many seconds from now to log more than the settings say; none: as they say (ours).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debug_for_seconds: Option<u32>,
+    /// osquery's extensions to run, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extensions: BTreeMap<String, Extension>,
+}
+
+/// The longest that an agent is to log more at a stretch, in seconds.
+pub const MAX_DEBUG_SECONDS: u32 = 24 * 60 * 60;
+
+/// Which build of an extension of osquery an agent is to run: the target
+/// `extensions/<name>/<platform>/<channel>/<name>.ext`, `.ext.exe` for Windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Extension {
+    /// `linux`, `linux-arm64`, `macos`, `windows` or `windows-arm64`; agents of others pass it over.
+    pub platform: String,
+    pub channel: String,
 }
 
 /// Channels by component: `stable`, `edge`, or a version. None: as the package says.
@@ -139,6 +158,21 @@ impl UpdateChannels {
 pub struct UpdateReport {
     pub orbit_node_key: NodeKey,
     pub components: Vec<ComponentUpdate>,
+    /// What of it ends again and again; none: nothing is known, and what was told before holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_loops: Option<Vec<CrashLoop>>,
+}
+
+/// A component that ends by itself as often as it is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CrashLoop {
+    /// `osqueryd` or `desktop`.
+    pub component: String,
+    /// When this was noticed, by the device's clock.
+    pub since: jiff::Timestamp,
+    /// For people: how it ended, e.g. `exit status: 78`.
+    pub detail: String,
 }
 
 /// How one component of a device stands.

@@ -31,6 +31,8 @@ pub mod files {
     pub const IDENTITY: &str = "identity.json";
     /// The osqueryd flags that the server last wished for.
     pub const SERVER_FLAGS: &str = "server-flags.json";
+    /// Until when the agent logs more, as the server wished: a timestamp.
+    pub const DEBUG_UNTIL: &str = "debug-until";
     /// What opens the device's page for its user: the agent makes and renews it. Fleet's name.
     pub const DESKTOP_TOKEN: &str = "identifier";
     /// Where `fleet-desktop` asks about the device, without secrets (JSON).
@@ -58,6 +60,10 @@ pub mod files {
     pub const OSQUERY_PID: &str = "osquery.pid";
     /// The folder for osqueryd's own logs.
     pub const OSQUERY_LOGS: &str = "osquery_log";
+    /// What osqueryd reads which extensions to load from. Fleet's name.
+    pub const EXTENSIONS_LOAD: &str = "extensions.load";
+    /// The folder of extensions, below that of programs. Fleet's name.
+    pub const EXTENSIONS: &str = "extensions";
     /// Held by the agent for as long as it runs.
     pub const LOCK: &str = "orbit.lock";
     /// The folder for the agent's logs on Windows.

@@ -114,8 +114,8 @@ fn open(root: &Utf8Path) -> anyhow::Result<ExitCode> {
 fn tray(root: Utf8PathBuf) -> anyhow::Result<ExitCode> {
     use_crypto();
     let style = Style { debug: false, journal: false };
-    tracing::subscriber::set_global_default(log::subscriber(style, std::io::stderr))
-        .context("could not set up logging")?;
+    let (subscriber, _) = log::subscriber(style, std::io::stderr);
+    tracing::subscriber::set_global_default(subscriber).context("could not set up logging")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -12,11 +12,12 @@ use crate::{
     config::Config,
     durable,
     identity::{self, Anew, FileError, Home, Identity},
+    log::Volume,
     machine::Flags,
     platform,
-    server::Trust,
     status::{Lock, LockError},
     tasks::osqueryd,
+    trust::Trust,
     updater::{Updater, disk::RealDisk},
 };
 
@@ -30,6 +31,7 @@ pub struct Agent {
     /// What the server last wished for.
     pub(super) flags: Flags,
     pub(super) updater: Updater,
+    pub(super) volume: Volume,
     pub(super) lock: Lock,
 }
 
@@ -78,7 +80,14 @@ impl Agent {
         mention_risks(&config);
         mention_not_handled(&config);
         let updater = Updater::open(&config.root, config.program.as_deref(), RealDisk);
-        Ok(Self { config, home, identity, node_key, flags, updater, lock })
+        let volume = Volume::default();
+        Ok(Self { config, home, identity, node_key, flags, updater, volume, lock })
+    }
+
+    /// Lets the server have more messages logged, by `volume`.
+    #[must_use]
+    pub fn with_volume(self, volume: Volume) -> Self {
+        Self { volume, ..self }
     }
 }
 

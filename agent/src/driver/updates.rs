@@ -6,7 +6,7 @@ use std::{num::NonZeroU64, sync::Arc};
 use camino::Utf8PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use update::{Channel, Component};
-use wire::orbit::{ComponentUpdate, UpdateChannels, UpdateState};
+use wire::orbit::{ComponentUpdate, CrashLoop, UpdateChannels, UpdateState};
 
 use super::{Driver, Outcome, now, timestamp};
 use crate::{
@@ -25,12 +25,20 @@ pub(super) struct Updating {
     updater: Updater,
     /// None: there are none for this device.
     source: Option<Arc<Updates>>,
-    /// How the components stood when it was last seen.
-    standings: Vec<ComponentUpdate>,
-    /// What the server was last told of it.
-    told: Vec<ComponentUpdate>,
+    /// What there is to tell, and what the server was last told.
+    standings: Standings,
+    told: Standings,
     telling: bool,
     complaint: Complaint,
+}
+
+/// How things stand that the server wants to know of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Standings {
+    /// The components when they were last looked at; none: they have yet to be.
+    components: Option<Vec<ComponentUpdate>>,
+    /// None: nobody knows yet.
+    crash_loops: Option<Vec<CrashLoop>>,
 }
 
 impl Updating {
@@ -46,15 +54,15 @@ impl Updating {
         Self {
             updater,
             source,
-            standings: Vec::new(),
-            told: Vec::new(),
+            standings: Standings::default(),
+            told: Standings::default(),
             telling: false,
             complaint: Complaint::default(),
         }
     }
 
     pub(super) fn standings(&self) -> &[ComponentUpdate] {
-        &self.standings
+        self.standings.components.as_deref().unwrap_or_default()
     }
 
     /// The osqueryd to start, where that is not the one that the pointer leads to.
@@ -70,10 +78,20 @@ impl Updating {
         complain(self.updater.follow(channels));
     }
 
+    /// Where updates come from, if there are any for this device.
+    pub(super) fn source(&self) -> Option<Arc<Updates>> {
+        self.source.clone()
+    }
+
+    /// The time to judge metadata by; none: nobody knows what time it is.
+    pub(super) fn judged_time(&self, server: &Server) -> Option<Timestamp> {
+        clock::judge_by(timestamp(), self.floor(), server.date())
+    }
+
     fn question(&self, config: &Config, identity: &Identity, server: &Server) -> Question {
         let installed = |component| self.installed(config, component);
         Question {
-            now: clock::judge_by(timestamp(), self.floor(), server.date()),
+            now: self.judged_time(server),
             device: identity.osquery_identifier(),
             agent: self.updater.version(Component::Orbit).unwrap_or_else(|| VERSION.to_owned()),
             interval: SignedDuration::try_from(config.settings.update_interval)
@@ -127,7 +145,8 @@ impl Updating {
         let entry = self.updater.ledger().of(component).clone();
         let version = self.updater.version(component);
         let name = component.as_str();
-        let Some(standing) = self.standings.iter_mut().find(|it| it.component == name) else {
+        let mut standings = self.standings.components.iter_mut().flatten();
+        let Some(standing) = standings.find(|it| it.component == name) else {
             return;
         };
         standing.blocked_version = entry.blocked.as_ref().map(|it| it.version.clone());
@@ -154,7 +173,7 @@ impl Driver {
 
     pub(super) fn updates_seen(&mut self, seen: Seen) -> Event {
         self.report_trouble(&seen);
-        self.updating.standings = seen.standings;
+        self.updating.standings.components = Some(seen.standings);
         let news = self.updating.updater.take_in(&seen.findings, timestamp());
         let news = news.unwrap_or_else(|error| {
             complain(Err(error));
@@ -184,26 +203,42 @@ impl Driver {
         }
     }
 
-    /// Tells the server how the components stand, if that is news to it.
+    /// Tells the server how things stand, if that is news to it.
     pub(super) fn tell_updates(&mut self) {
         let updating = &mut self.updating;
         let Some(key) = self.accepted.clone() else { return };
-        if updating.telling || updating.standings == updating.told {
+        // What is told takes the place of what was told before, so all of it must be known.
+        let is_early = updating.source.is_some() && updating.standings.components.is_none();
+        if updating.telling || is_early || updating.standings == updating.told {
             return;
         }
         updating.telling = true;
         let (server, standings) = (Arc::clone(&self.server), updating.standings.clone());
         self.tasks.spawn(async move {
-            let told = updates::tell(&server, key, standings.clone()).await;
+            let Standings { components, crash_loops } = standings.clone();
+            let components = components.unwrap_or_default();
+            let told = updates::tell(&server, key, components, crash_loops).await;
             Outcome::UpdatesTold(standings, told.map(drop))
         });
     }
 
-    pub(super) fn updates_told(
-        &mut self,
-        standings: Vec<ComponentUpdate>,
-        told: Result<(), RequestError>,
-    ) {
+    /// osqueryd ends as often as it is started.
+    pub(super) fn report_loop(&mut self) {
+        let detail = self.last_end.clone();
+        tracing::warn!("osqueryd ends as often as it is started; the server is told");
+        let component = Component::Osqueryd.as_str().to_owned();
+        let known = CrashLoop { component, since: timestamp(), detail };
+        self.updating.standings.crash_loops = Some(vec![known]);
+        self.tell_updates();
+    }
+
+    /// osqueryd runs well, also as far as an earlier run of the agent has told otherwise.
+    pub(super) fn report_well(&mut self) {
+        self.updating.standings.crash_loops = Some(Vec::new());
+        self.tell_updates();
+    }
+
+    pub(super) fn updates_told(&mut self, standings: Standings, told: Result<(), RequestError>) {
         self.updating.telling = false;
         match told {
             // A server that has no such address has no use for it either.

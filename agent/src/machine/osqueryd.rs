@@ -11,6 +11,9 @@ use super::{
 /// How often a new osqueryd may end by itself before it has proven itself.
 const TRIES: u32 = 3;
 
+/// How often in a row one may end by itself, without having run well, before it is worth a word.
+const LOOP: u32 = 5;
+
 /// What is wanted of osqueryd, and what is known of it.
 #[derive(Debug)]
 pub(super) struct Supervision {
@@ -20,6 +23,16 @@ pub(super) struct Supervision {
     backoff: Backoff,
     /// How often a new version was started that has to prove itself.
     trial: Option<u32>,
+    health: Health,
+}
+
+/// What is known of how it fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    /// It has ended by itself so often in a row.
+    Unknown(u32),
+    Well,
+    Looping,
 }
 
 #[derive(Debug)]
@@ -41,7 +54,8 @@ enum Process {
 impl Supervision {
     pub(super) fn new(installed: bool, trial: Option<u32>) -> Self {
         let process = if installed { Process::Idle } else { Process::Absent };
-        Self { wanted: None, process, backoff: Backoff::default(), trial }
+        let health = Health::Unknown(0);
+        Self { wanted: None, process, backoff: Backoff::default(), trial, health }
     }
 
     pub(super) fn want(&mut self, flags: Option<Flags>) {
@@ -51,7 +65,7 @@ impl Supervision {
     /// Another version is to run from here on, and has to prove itself.
     pub(super) fn replace(&mut self, pace: &Pace, now: Instant, out: &mut Vec<Action>) {
         self.trial = Some(0);
-        self.backoff.reset();
+        self.forgive();
         self.renew(pace, now, out);
     }
 
@@ -103,11 +117,38 @@ impl Supervision {
         self.process = Process::Ending(now + pace.osqueryd_grace);
     }
 
-    /// A new version that ran for long enough has proven itself.
+    /// What ran for long enough runs well, and a new version has proven itself.
     fn prove(&mut self, pace: &Pace, now: Instant, out: &mut Vec<Action>) {
-        if self.trial.is_some() && self.settled_at(pace).is_some_and(|at| at <= now) {
-            self.trial = None;
+        if self.settled_at(pace).is_none_or(|at| at > now) {
+            return;
+        }
+        if self.trial.take().is_some() {
             out.push(Action::ProveOsqueryd);
+        }
+        if self.health != Health::Well {
+            self.health = Health::Well;
+            out.push(Action::ReportOsquerydWell);
+        }
+    }
+
+    /// Notes that it has ended by itself.
+    fn crashed(&mut self, out: &mut Vec<Action>) {
+        self.health = match self.health {
+            Health::Well => Health::Unknown(1),
+            Health::Unknown(crashes) if crashes + 1 < LOOP => Health::Unknown(crashes + 1),
+            Health::Unknown(_) => {
+                out.push(Action::ReportOsquerydLoop);
+                Health::Looping
+            }
+            Health::Looping => Health::Looping,
+        };
+    }
+
+    /// What another version did says nothing about this one.
+    fn forgive(&mut self) {
+        self.backoff.reset();
+        if let Health::Unknown(crashes) = &mut self.health {
+            *crashes = 0;
         }
     }
 
@@ -136,9 +177,10 @@ impl Supervision {
                 if now.duration_since(since) >= pace.osqueryd_settled {
                     self.backoff.reset();
                 }
+                self.crashed(out);
                 if self.trial.is_some_and(|starts| starts >= TRIES) {
                     self.trial = None;
-                    self.backoff.reset();
+                    self.forgive();
                     out.push(Action::RevertOsqueryd);
                 }
                 let delay = dice.jittered(self.backoff.fail(pace.osqueryd));
@@ -160,7 +202,9 @@ impl Supervision {
     pub(super) fn deadline(&self, pace: &Pace) -> Option<Instant> {
         match self.process {
             Process::Ending(at) | Process::Resting(at) => Some(at),
-            Process::Up { .. } if self.trial.is_some() => self.settled_at(pace),
+            Process::Up { .. } if self.trial.is_some() || self.health != Health::Well => {
+                self.settled_at(pace)
+            }
             Process::Absent | Process::Idle | Process::Up { .. } | Process::Killed => None,
         }
     }

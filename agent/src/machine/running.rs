@@ -1,8 +1,11 @@
 //! With a node key: the server is polled for configuration, and osqueryd runs as it says.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use wire::{NodeKey, orbit::AgentConfig};
+use wire::{
+    NodeKey,
+    orbit::{AgentConfig, MAX_DEBUG_SECONDS},
+};
 
 use super::{
     Action, Carried, Enrolling, Event, FetchFailure, Flags, State, Stopping, pace::Backoff,
@@ -118,6 +121,9 @@ impl Running {
                 self.carried.test.passed(out);
                 self.enroll_backoff.reset();
                 self.poll_backoff.reset();
+                let debug = config.debug_for_seconds.map(|it| it.min(MAX_DEBUG_SECONDS));
+                let debug = debug.map(|seconds| Duration::from_secs(seconds.into()));
+                self.carried.verbosity.wish(debug, now, out);
                 if self.flags != config.command_line_startup_flags {
                     self.flags = config.command_line_startup_flags;
                     out.push(Action::KeepFlags(self.flags.clone()));

@@ -1,11 +1,12 @@
-//! osqueryd: how it is started, watched and ended. All that is assumed of it is in this module and
-//! in [`flags`].
+//! osqueryd: how it is started, watched and ended. All that is assumed of it is in this module, in
+//! [`flags`] and in [`extensions`].
 //!
 //! As `-S` it is a shell with a database of its own. It writes its process id to `--pidfile`, takes its enroll secret from the environment variable
 //! that `--enroll_secret_env` names, ends on SIGTERM where there are signals, and names itself by
 //! `--specified_identifier`. Of a flag given twice, the later one counts; `--flagfile` counts at
 //! the place where it stands.
 
+pub mod extensions;
 pub mod flags;
 
 use std::{ffi::OsString, io, process::ExitStatus, process::Stdio, time::Duration};
@@ -85,6 +86,19 @@ pub enum Ended {
     Exited(ExitStatus),
     /// It runs no more, but nobody knows how it ended.
     Lost(io::Error),
+}
+
+impl Ended {
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::NotStarted(error) => format!("could not be started: {error}"),
+            Self::Withdrawn => "was not started".to_owned(),
+            Self::Exited(status) => status.to_string(),
+            Self::Lost(error) => format!("lost sight of: {error}"),
+        }
+    }
 }
 
 impl Launch {

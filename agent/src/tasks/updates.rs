@@ -2,6 +2,7 @@
 //! due beside what runs. Nothing that runs is touched.
 
 mod case;
+pub mod extensions;
 mod probe;
 
 use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc, time::SystemTime};
@@ -16,7 +17,7 @@ use update::{
 };
 use wire::{
     NodeKey,
-    orbit::{ComponentUpdate, Tally, UpdateReport, UpdateReportReply, UpdateState},
+    orbit::{ComponentUpdate, CrashLoop, Tally, UpdateReport, UpdateReportReply, UpdateState},
     settings::files,
 };
 
@@ -351,7 +352,7 @@ fn unseen(error: &LookError, components: &[Installed]) -> Seen {
 async fn ask_about_others(question: &Question, cases: &[Case<'_>]) -> BTreeMap<String, Tally> {
     let Some((server, key)) = &question.server else { return BTreeMap::new() };
     let components = cases.iter().map(|case| case.standing.clone()).collect();
-    match tell(server, key.clone(), components).await {
+    match tell(server, key.clone(), components, None).await {
         Ok(reply) => reply.tallies,
         Err(error) => {
             tracing::debug!("the server does not tell how others fared: {}", explain(&error));
@@ -360,13 +361,15 @@ async fn ask_about_others(question: &Question, cases: &[Case<'_>]) -> BTreeMap<S
     }
 }
 
-/// Tells the server how the components stand.
+/// Tells the server how the components stand, and which of them crash, if that is known.
 pub async fn tell(
     server: &Server,
     orbit_node_key: NodeKey,
     components: Vec<ComponentUpdate>,
+    crash_loops: Option<Vec<CrashLoop>>,
 ) -> Result<UpdateReportReply, RequestError> {
-    server.post("updates", &UpdateReport { orbit_node_key, components }).await
+    let report = UpdateReport { orbit_node_key, components, crash_loops };
+    server.post("updates", &report).await
 }
 
 fn target_name(installed: &Installed) -> TargetName {

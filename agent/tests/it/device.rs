@@ -99,8 +99,9 @@ impl Device {
     pub(crate) async fn run(&self, script: impl AsyncFnOnce(&Log)) -> Log {
         let log = Log::default();
         let style = Style { debug: false, journal: true };
-        let _guard = tracing::subscriber::set_default(log::subscriber(style, log.clone()));
-        let agent = Agent::open(self.config().unwrap()).unwrap();
+        let (subscriber, volume) = log::subscriber(style, log.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let agent = Agent::open(self.config().unwrap()).unwrap().with_volume(volume);
         let (stop, mut stopped) = mpsc::channel(1);
         let running = agent.run(fast(), 7, &mut stopped);
         let scripted = async {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use wire::settings::{files, vars};
 
 use crate::{
-    device::{Device, until},
+    device::{Device, Log, until},
     fleet::{Fleet, Mood, SECRET, authority},
+    program::{Orbit, log_path, wait_until},
 };
 
 /// How long the agent waits for a server that says nothing.
@@ -268,6 +269,52 @@ async fn a_key_is_replaced_without_losing_the_server() {
     fleet.memory().served.clear();
     device.run(async |_| until(served).await).await;
     assert!(!fleet.memory().served.contains(&first), "the old key is gone");
+}
+
+/// The deadline holds across a restart, and without a server.
+#[tokio::test]
+async fn the_server_has_more_logged_until_a_time() {
+    let mut fleet = Fleet::start();
+    let device = Device::of(&fleet);
+    let details = |log: &Log| log.text().matches("\n<7>").count();
+    let until_known = || device.read(files::DEBUG_UNTIL);
+    assert_eq!(details(&device.enroll_with(&fleet).await), 0);
+    fleet.memory().debug = Some(3600);
+    let log = device.run(async |log| until(|| log.text().contains("more to be logged")).await);
+    log.await;
+    assert!(until_known().unwrap().trim().parse::<jiff::Timestamp>().is_ok());
+
+    fleet.go_down();
+    let log = device.run(async |log| until(|| details(log) > 0).await).await;
+    assert!(log.text().contains("<7>could not fetch the agent's configuration"), "{}", log.text());
+    fleet.come_up();
+    fleet.memory().debug = None;
+    let quiet = async |log: &Log| until(|| log.text().contains("as much is logged as")).await;
+    device.run(quiet).await;
+    assert_eq!(until_known(), None);
+
+    fleet.go_down();
+    // A clock that was wrong has written the one, and the other is over.
+    for text in ["2999-01-01T00:00:00Z\n", "2001-01-01T00:00:00Z\n", "tomorrow"] {
+        device.write(files::DEBUG_UNTIL, text);
+        let log = device.run(async |log| until(|| !log.complaints().is_empty()).await).await;
+        assert_eq!(details(&log), 0, "{text}: {}", log.text());
+    }
+}
+
+/// A system without any authority: what is wrong is the server's certificate, and not the system.
+#[tokio::test]
+async fn a_system_that_trusts_nobody_still_speaks_tls() {
+    let fleet = Fleet::start();
+    let mut device = Device::of(&fleet);
+    std::fs::remove_file(device.root().join(files::SERVER_CA)).unwrap();
+    device.write("nobody.pem", "");
+    device.set("SSL_CERT_FILE", device.root().join("nobody.pem").as_str());
+    device.set("SSL_CERT_DIR", device.root().as_str());
+    let orbit = Orbit::start(&device);
+    let log = || std::fs::read_to_string(log_path(&device)).unwrap_or_default();
+    wait_until("a complaint", || log().contains("invalid peer certificate: UnknownIssuer"));
+    assert!(orbit.stop().success());
 }
 
 #[tokio::test]

@@ -58,6 +58,12 @@ pub(crate) struct Memory {
     pub(crate) flags: Value,
     /// The channels that devices are to follow, by component.
     pub(crate) channels: Value,
+    /// osquery's extensions that devices are to have.
+    pub(crate) extensions: Value,
+    /// What osqueryds have answered.
+    pub(crate) answers: Vec<Value>,
+    /// For how many seconds devices are to log more.
+    pub(crate) debug: Option<u32>,
     /// Bodies of all enroll requests, whatever the answer.
     pub(crate) enrolls: Vec<Value>,
     /// The keys shown by all config requests, whatever the answer.
@@ -214,6 +220,9 @@ impl Memory {
             secret: SECRET.to_owned(),
             flags: json!({}),
             channels: json!({}),
+            extensions: json!({}),
+            answers: Vec::new(),
+            debug: None,
             enrolls: Vec::new(),
             polls: Vec::new(),
             served: Vec::new(),
@@ -259,6 +268,8 @@ impl Memory {
             "notifications": {},
             "orbit_node_key": self.next,
             "osqueryd_enrolls_with_node_key": self.lends_node_keys,
+            "debug_for_seconds": self.debug,
+            "extensions": self.extensions,
         }))
         .into_response()
     }
@@ -271,6 +282,8 @@ fn router(memory: Arc<Mutex<Memory>>) -> Router {
         .route("/api/fleet/orbit/config", post(config))
         .route("/api/fleet/orbit/device_token", post(device_token))
         .route("/api/fleet/orbit/updates", post(updates))
+        .route("/api/v1/osquery/{operation}", post(osquery))
+        .route("/api/v1/osquery/distributed/{operation}", post(osquery))
         .route("/api/latest/fleet/device/{token}/desktop", get(summary))
         .route("/updates/{*path}", get(mirror));
     // The same below a path, as behind a reverse proxy.
@@ -326,6 +339,47 @@ async fn device_token(
 async fn updates(State(memory): State<Arc<Mutex<Memory>>>, Json(body): Json<Value>) -> Response {
     memory.lock().unwrap().updates.push(body);
     Json(json!({})).into_response()
+}
+
+/// osquery's side, as Fleet has it: 401 and `node_invalid` where osqueryd has to enroll again.
+async fn osquery(
+    State(memory): State<Arc<Mutex<Memory>>>,
+    Path(operation): Path<String>,
+    Json(body): Json<Value>,
+) -> Response {
+    let mut memory = memory.lock().unwrap();
+    let refused = || {
+        let answer = json!({ "error": "not admitted", "node_invalid": true });
+        (StatusCode::UNAUTHORIZED, Json(answer)).into_response()
+    };
+    let key = "a-node-key-of-osqueryd";
+    if operation == "enroll" {
+        let admitted = body["enroll_secret"] == memory.secret.as_str();
+        return if admitted { Json(json!({ "node_key": key })).into_response() } else { refused() };
+    }
+    if body["node_key"] != key {
+        return refused();
+    }
+    let answer = match operation.as_str() {
+        "read" => json!({
+            "queries": {
+                "uuid": "SELECT uuid FROM system_info",
+                "wrong": "SELECT nothing FROM nowhere",
+                "elsewhere": "SELECT 1",
+            },
+            "discovery": {
+                "uuid": "SELECT 1",
+                "wrong": "SELECT 1",
+                "elsewhere": "SELECT 1 FROM os_version WHERE platform = 'darwin'",
+            },
+        }),
+        "write" => {
+            memory.answers.push(body);
+            json!({})
+        }
+        _ => json!({}),
+    };
+    Json(answer).into_response()
 }
 
 async fn summary(State(memory): State<Arc<Mutex<Memory>>>, Path(token): Path<String>) -> Response {
@@ -400,6 +454,8 @@ fn refuse(reason: &str) -> Response {
 pub(crate) fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate for one that has signed itself if it is called as its issuer is.
+    params.distinguished_name.push(rcgen::DnType::CommonName, "authority of the tests");
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 

@@ -5,6 +5,8 @@
 mod device;
 mod fleet;
 
+/// With an osqueryd that speaks osquery's TLS API.
+mod by_the_book;
 /// Device identity: copied disks, changed servers, instances.
 mod clone;
 /// The desktop token, and `fleet-desktop` that shows it.

@@ -229,6 +229,33 @@ async fn a_killed_osqueryd_is_started_again_and_the_agent_goes_on() {
 }
 
 #[tokio::test]
+async fn the_server_is_told_of_an_osqueryd_that_only_crashes_and_when_it_is_well_again() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    let program = stage.directory.join("osqueryd");
+    let told = || -> Vec<serde_json::Value> {
+        fleet.memory().updates.iter().map(|report| report["crash_loops"].clone()).collect()
+    };
+    fs::write(&program, "#!/bin/sh\nexit 78\n").unwrap();
+    stage
+        .device
+        .run(async |_| {
+            until(|| told().len() == 1).await;
+            fs::write(&program, STAND_IN).unwrap();
+            until(|| told().len() == 2).await;
+        })
+        .await;
+    let crashes = told()[0].as_array().unwrap().clone();
+    assert_eq!((crashes.len(), &crashes[0]["component"]), (1, &json!("osqueryd")));
+    assert_eq!(crashes[0]["detail"], "exit status: 78");
+    assert!(crashes[0]["since"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+    assert_eq!(told()[1], json!([]));
+    // A later run of the agent knows nothing of it, and says so once osqueryd is well.
+    stage.device.run(async |_| until(|| told().len() == 3).await).await;
+    assert_eq!(told()[2], json!([]));
+}
+
+#[tokio::test]
 async fn flags_that_the_server_changes_restart_osqueryd() {
     let fleet = Fleet::start();
     let stage = Stage::of(&fleet);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use agent::{
     config::{Config, Sources},
     secrets::SecretSource,
-    server::Trust,
+    trust::Trust,
 };
 use camino::{Utf8Path, Utf8PathBuf};
 use wire::{EnrollSecret, settings::vars};

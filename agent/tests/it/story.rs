@@ -65,6 +65,7 @@ fn nothing() -> Beginning {
         osqueryd_installed: false,
         osqueryd_trial: None,
         updates: false,
+        logs_more: None,
         probation: Probation::None,
         pace: Pace::default(),
         seed: 7,
@@ -249,9 +250,67 @@ fn a_crashed_osqueryd_is_restarted_with_backoff() {
         assert_eq!(story.timer(), [Action::StartOsqueryd(Flags::new())]);
     }
     story.now += Duration::from_secs(61);
-    assert_eq!(story.on(Event::OsquerydExited), []);
+    assert_eq!(story.on(Event::OsquerydExited), [Action::ReportOsquerydWell]);
     assert_eq!(story.on(Event::Timer), [Action::FetchConfig(key("a"))], "a poll is due meanwhile");
     check_near(story.wait(), 1);
+}
+
+#[test]
+fn an_osqueryd_that_only_crashes_is_reported_once_and_so_is_its_recovery() {
+    let mut story = Story::begin(None, true);
+    story.enrolled(Flags::new());
+    let start = Action::StartOsqueryd(Flags::new());
+    for crash in 1..=7 {
+        let told = if crash == 5 { vec![Action::ReportOsquerydLoop] } else { vec![] };
+        assert_eq!(story.on(Event::OsquerydExited), told, "crash {crash}");
+        while !story.timer().contains(&start) {
+            let _ = story.on(configured(Flags::new()));
+        }
+    }
+    let begun = story.now;
+    while !story.timer().contains(&Action::ReportOsquerydWell) {
+        let _ = story.on(configured(Flags::new()));
+    }
+    assert_eq!(story.now - begun, Duration::from_mins(1));
+    assert_eq!(story.on(Event::OsquerydExited), [], "one crash is none to speak of");
+}
+
+fn wished(seconds: Option<u32>) -> Event {
+    Event::ConfigFetched(Ok(AgentConfig { debug_for_seconds: seconds, ..AgentConfig::default() }))
+}
+
+#[test]
+fn more_is_logged_for_as_long_as_the_server_wishes() {
+    let minutes = |minutes| Action::LogMore(Duration::from_mins(minutes));
+    let mut story = Story::begin(Some("a"), false);
+    let _ = story.timer();
+    assert_eq!(story.on(wished(Some(3600))), [minutes(60)]);
+    let begun = story.now;
+    let _ = story.timer();
+    let left = 3600 - u32::try_from((story.now - begun).as_secs()).unwrap();
+    assert_eq!(story.on(wished(Some(left))), [], "that is the same wish");
+    let _ = story.timer();
+    assert_eq!(story.on(wished(None)), [Action::LogAsUsual], "it was withdrawn");
+    let _ = story.timer();
+    assert_eq!(story.on(wished(Some(u32::MAX))), [minutes(24 * 60)], "a day at most");
+    let _ = story.timer();
+    assert_eq!(story.on(wished(Some(600))), [minutes(10)]);
+    let begun = story.now;
+    while !story.timer().contains(&Action::LogAsUsual) {
+        let _ = story.on(Event::ConfigFetched(Err(FetchFailure::Failed)));
+    }
+    assert_eq!(story.now - begun, Duration::from_mins(10), "without a server too");
+}
+
+#[test]
+fn what_an_earlier_run_has_left_of_it_goes_on() {
+    #[expect(clippy::disallowed_methods, reason = "a story begins somewhere")]
+    let now = Instant::now();
+    let logs_more = Some(Duration::from_secs(7));
+    let mut story = Story::of(Beginning { logs_more, ..nothing() }, now);
+    assert_eq!(story.timer(), [Action::Enroll]);
+    assert_eq!(story.wait(), Duration::from_secs(7));
+    assert_eq!(story.timer(), [Action::LogAsUsual]);
 }
 
 #[test]
@@ -345,8 +404,10 @@ fn updates_are_looked_for_before_osqueryd_starts_and_then_at_intervals() {
         if actions.contains(&Action::LookForUpdates) {
             break;
         }
-        assert_eq!(actions, [Action::FetchConfig(key("a"))]);
-        assert_eq!(story.on(configured(Flags::new())), []);
+        if actions != [Action::ReportOsquerydWell] {
+            assert_eq!(actions, [Action::FetchConfig(key("a"))]);
+            assert_eq!(story.on(configured(Flags::new())), []);
+        }
     }
     check_near(waited, 900);
 }

@@ -114,6 +114,9 @@ struct World {
     may_hand_over: bool,
     probation: Probation,
     trial_of_osqueryd: bool,
+    /// How often osqueryd has ended by itself since its start was last a good one.
+    crashes: u32,
+    logs_more_until: Option<Instant>,
     shutdown_at: Option<Instant>,
     exits: u32,
     /// Which event has come in which state.
@@ -136,6 +139,7 @@ impl World {
             osqueryd_installed,
             osqueryd_trial: None,
             updates: true,
+            logs_more: None,
             probation,
             pace: pace.clone(),
             seed,
@@ -159,6 +163,8 @@ impl World {
             may_hand_over: false,
             probation,
             trial_of_osqueryd: false,
+            crashes: 0,
+            logs_more_until: None,
             shutdown_at: None,
             exits: 0,
             met: BTreeSet::new(),
@@ -184,6 +190,7 @@ impl World {
             Step::Fetched(answer) => self.fetched(answer),
             Step::OsquerydExits if self.osqueryd_up => {
                 self.osqueryd_up = false;
+                self.crashes += u32::from(!self.stop_ordered);
                 self.stop_ordered = false;
                 self.on(Event::OsquerydExited);
             }
@@ -215,6 +222,9 @@ impl World {
             assert_ne!(self.state().deadline(), before, "a timer that is due must be dealt with");
         }
         self.now = end;
+        let outlasted = self.logs_more_until.is_some_and(|until| until < end);
+        let stopping = matches!(self.state(), State::Stopping(_) | State::Stopped);
+        assert!(!outlasted || stopping, "it logs more for longer than was wished");
     }
 
     fn enrolled(&mut self, answer: Result<(), EnrollFailure>) {
@@ -246,6 +256,7 @@ impl World {
                 self.issued += 1;
                 NodeKey::new(format!("key {}", self.issued)).unwrap()
             }),
+            debug_for_seconds: (number == 1).then_some(300),
             ..AgentConfig::default()
         });
         self.on(Event::ConfigFetched(answer));
@@ -306,6 +317,17 @@ impl World {
             Action::ProveOsqueryd | Action::RevertOsqueryd => {
                 assert!(self.trial_of_osqueryd, "no osqueryd is on trial");
                 self.trial_of_osqueryd = false;
+            }
+            Action::ReportOsquerydLoop => {
+                assert!(self.crashes >= 5, "it crashed {} times", self.crashes);
+            }
+            Action::ReportOsquerydWell => {
+                // The crash that shows that it had run well before counts for what comes.
+                self.crashes = u32::from(!self.osqueryd_up);
+            }
+            Action::LogMore(lasts) => self.logs_more_until = Some(self.now + lasts),
+            Action::LogAsUsual => {
+                assert!(self.logs_more_until.take().is_some(), "it does so already");
             }
             Action::HandOver => {
                 self.exits += 1;

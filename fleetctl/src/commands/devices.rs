@@ -2,7 +2,7 @@
 
 mod group;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -11,6 +11,7 @@ use wire::{
     DeviceId, TeamId,
     api::{ChangeDevice, Device, DeviceState},
     orbit::{ComponentUpdate, UpdateChannels, UpdateState},
+    settings::parse_duration,
 };
 
 use super::{enroll_secrets, find, teams};
@@ -73,6 +74,12 @@ Components without a channel follow the server (orbit.update_channels), or the d
     /// Has a device asked about its system the next time that its osqueryd comes
     #[command(after_help = "Examples:\n  fleetctl devices refetch laptop-17")]
     Refetch(NamedArgs),
+    /// Has a device's agent log more for a while
+    #[command(after_help = "\
+Examples:
+  fleetctl devices debug laptop-17 --for 1h
+  fleetctl devices debug laptop-17 --off")]
+    Debug(DebugArgs),
     /// Deletes a device: its agent must enroll again
     #[command(
         visible_alias = "rm",
@@ -116,6 +123,19 @@ pub(crate) struct TagArgs {
     device: String,
     /// Tags; none takes all away
     tags: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DebugArgs {
+    /// Device's id, hostname, serial or hardware UUID
+    device: String,
+    /// For how long: a day at most, e.g. 30m
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration,
+        required_unless_present = "off")]
+    lasts: Option<Duration>,
+    /// No longer
+    #[arg(long, conflicts_with = "lasts")]
+    off: bool,
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +190,7 @@ pub(crate) async fn run(command: DevicesCommand, session: &Session) -> anyhow::R
             ));
             Ok(())
         }
+        DevicesCommand::Debug(args) => debug(session, &mut client, &args).await,
         DevicesCommand::Delete(args) => {
             let device = named(&mut client, &args.device).await?;
             let question = format!("Delete device `{}` ({})?", device.hostname, device.id);
@@ -208,6 +229,20 @@ async fn set_state(
     let device = named(client, wanted).await?;
     let change = ChangeDevice { state: Some(state), ..ChangeDevice::default() };
     client.change(Method::PATCH, &format!("/devices/{}", device.id), &change).await
+}
+
+async fn debug(session: &Session, client: &mut Client, args: &DebugArgs) -> anyhow::Result<()> {
+    let seconds = args.lasts.map_or(0, |lasts| u32::try_from(lasts.as_secs()).unwrap_or(u32::MAX));
+    let device = named(client, &args.device).await?;
+    let change = ChangeDevice { debug_for_seconds: Some(seconds), ..ChangeDevice::default() };
+    let path = format!("/devices/{}", device.id);
+    let device: Device = client.change(Method::PATCH, &path, &change).await?;
+    let name = &device.hostname;
+    session.shell.done(match device.debug_until {
+        Some(until) => format!("the agent of `{name}` logs more until {}", time(Some(until))),
+        None => format!("the agent of `{name}` logs as its settings say"),
+    });
+    Ok(())
 }
 
 /// The device that `wanted` is the id or a unique name of.
@@ -290,7 +325,12 @@ fn details(device: &Device, teams: &BTreeMap<TeamId, String>) -> Table {
         ("Last address", device.last_seen_ip.clone().unwrap_or_default()),
         ("Channels", channels(&device.update_channels)),
     ];
-    Table::properties(known.into_iter().chain(updates))
+    let crashes = device.crash_loops.iter().map(|it| {
+        let since = time(Some(it.since));
+        ("Crashes", format!("{} since {since}: {}", it.component, it.detail))
+    });
+    let debug = device.debug_until.map(|until| ("Logs more until", time(Some(until))));
+    Table::properties(known.into_iter().chain(updates).chain(crashes).chain(debug))
 }
 
 /// What most needs looking at of a device's updates; empty where nothing is known of them.

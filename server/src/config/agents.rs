@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use wire::orbit::UpdateChannels;
+use wire::orbit::{Extension, UpdateChannels};
 
 use super::{
     Period,
@@ -19,6 +19,8 @@ pub struct OrbitAgents {
     pub command_line_startup_flags: BTreeMap<String, Value>,
     /// The channels that agents follow, by component, whatever their packages say.
     pub update_channels: UpdateChannels,
+    /// osquery's extensions that agents run, by name.
+    pub extensions: BTreeMap<String, Extension>,
     /// How old the node key of an orbit becomes before it is replaced, by orbits that can do that.
     pub node_key_max_age: Lifetime,
     /// How often in a row the network that a node key is used from may change, each time within five minutes of the
@@ -33,6 +35,7 @@ impl Default for OrbitAgents {
         Self {
             command_line_startup_flags: BTreeMap::new(),
             update_channels: UpdateChannels::default(),
+            extensions: BTreeMap::new(),
             node_key_max_age: Lifetime(Some(Period::seconds(30 * DAY))),
             network_switches: 4,
             connection_check: Period::seconds(15),

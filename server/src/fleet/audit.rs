@@ -56,6 +56,8 @@ event_kinds! {
     ApiKeyUsedFromNewAddress = "api_key.used_from_new_address",
     DeviceAccepted = "device.accepted",
     DeviceCloneSuspected = "device.clone_suspected",
+    DeviceCrashLooped = "device.crash_looped",
+    DeviceDebugChanged = "device.debug_changed",
     DeviceDecommissioned = "device.decommissioned",
     DeviceDeleted = "device.deleted",
     DeviceEnrollment = "device.enrollment",

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use wire::{
     DeviceId, EnrollSecretId, Permission, TeamId,
     api::{ChangeDevice, DecommissionDevices, Decommissioned, Device, DeviceState, FieldError},
+    orbit::MAX_DEBUG_SECONDS,
 };
 
 use super::{
@@ -77,7 +79,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Approves of a device or rejects it, decommissions it, gives it tags, or says what it is updated to.
+    /// Approves of a device or rejects it, decommissions it, gives it tags, says what it is updated to, or
+    /// has its agent log more for a while.
     pub async fn change_device(
         &self,
         actor: &Actor,
@@ -109,8 +112,15 @@ impl Fleet {
             actor.require_in(Permission::UpdatesDeploy, before.team_id)?;
             org.set_update_channels(id, &channels).await?;
             let changes = json!({"before": before.update_channels, "after": channels});
-            let deed = (EventKind::DeviceUpdateChannelsChanged, subject);
+            let deed = (EventKind::DeviceUpdateChannelsChanged, subject.clone());
             self.record_deed(&mut org, actor, deed, changes);
+        }
+        if let Some(seconds) = change.debug_for_seconds {
+            actor.require_in(Permission::DevicesConfigure, before.team_id)?;
+            let until = debug_until(seconds, self.now())?;
+            org.set_debug_until(id, until).await?;
+            let changes = json!({"before": before.debug_until, "after": until});
+            self.record_deed(&mut org, actor, (EventKind::DeviceDebugChanged, subject), changes);
         }
         let after = org.device(id, self.now()).await?.ok_or(ManageError::Unknown("device"))?;
         org.commit().await?;
@@ -178,6 +188,15 @@ fn moved(before: DeviceState, after: DeviceState) -> Result<EventKind, ManageErr
             Err(ManageError::DeviceState { before: before.as_str(), after: after.as_str() })
         }
     }
+}
+
+/// The end of so many seconds; none of them: there is nothing to end.
+fn debug_until(seconds: u32, now: Timestamp) -> Result<Option<Timestamp>, ManageError> {
+    if seconds > MAX_DEBUG_SECONDS {
+        let most = format!("must be at most {MAX_DEBUG_SECONDS}, a day");
+        return Err(wrong("/debug_for_seconds", &most));
+    }
+    Ok((seconds > 0).then(|| now + SignedDuration::from_secs(seconds.into())))
 }
 
 /// Tags to keep: sorted, each once.

@@ -110,6 +110,8 @@ impl Fleet {
             update_channels: merged(node.device.update_channels, &orbit.update_channels),
             orbit_node_key,
             osqueryd_enrolls_with_node_key: true,
+            debug_for_seconds: node.device.debug_until.and_then(|until| left(until, node.now)),
+            extensions: orbit.extensions.clone(),
         })
     }
 
@@ -334,6 +336,11 @@ impl Fleet {
         }
         org.commit().await
     }
+}
+
+/// The whole seconds from `now` to `until`, if there are any.
+fn left(until: Timestamp, now: Timestamp) -> Option<u32> {
+    u32::try_from(until.duration_since(now).as_secs()).ok().filter(|seconds| *seconds > 0)
 }
 
 fn summary_of(device: Device) -> DeviceSummary {

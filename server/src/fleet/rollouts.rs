@@ -1,15 +1,18 @@
-//! Updates, as devices tell of them. The server counts and decides nothing: what is offered to whom
-//! is signed by others.
+//! Updates, and components that crash, as devices tell of them. The server counts and decides nothing:
+//! what is offered to whom is signed by others.
 
 use std::collections::BTreeMap;
 
-use wire::orbit::{ComponentUpdate, UpdateReport, UpdateReportReply};
+use serde_json::json;
+use wire::orbit::{ComponentUpdate, CrashLoop, UpdateReport, UpdateReportReply};
 
 use super::{
-    Access, Fleet,
+    Access, Fleet, StoreError,
+    audit::{Event, EventKind},
     identity::{tidy, tidy_optional},
-    nodes::NodeError,
+    nodes::{Node, NodeError},
     origin::Origin,
+    store::OrgStore,
 };
 
 /// What agents update. Of anything else nothing is kept.
@@ -33,9 +36,47 @@ impl Fleet {
                 tallies.insert(update.component, tally);
             }
         }
+        if let Some(loops) = report.crash_loops {
+            self.take_crash_loops(&mut org, (&node, origin), loops).await?;
+        }
         org.commit().await?;
         Ok(UpdateReportReply { tallies })
     }
+
+    /// Keeps which of a device's components crash; the audit trail has those that began to.
+    async fn take_crash_loops(
+        &self,
+        org: &mut OrgStore,
+        (node, origin): (&Node, &Origin),
+        told: Vec<CrashLoop>,
+    ) -> Result<(), StoreError> {
+        let id = node.device.id;
+        let before = org.device(id, node.now).await?.map(|device| device.crash_loops);
+        let loops = tidy_crash_loops(told);
+        org.set_crash_loops(id, &loops).await?;
+        let was_known =
+            |it: &CrashLoop| before.iter().flatten().any(|known| known.component == it.component);
+        for begun in loops.iter().filter(|it| !was_known(it)) {
+            let name = format!("device {id}");
+            let event = Event {
+                name: EventKind::DeviceCrashLooped,
+                actor: &name,
+                subject: &name,
+                address: origin.address,
+                outcome: "ok",
+                changes: json!({"component": begun.component, "detail": begun.detail}),
+            };
+            self.record_in(org, &event);
+        }
+        Ok(())
+    }
+}
+
+/// Each component once, without what cannot be stored.
+fn tidy_crash_loops(told: Vec<CrashLoop>) -> Vec<CrashLoop> {
+    let known = told.into_iter().filter(|it| COMPONENTS.contains(&it.component.as_str()));
+    let once: BTreeMap<_, _> = known.map(|it| (it.component.clone(), it)).collect();
+    once.into_values().map(|it| CrashLoop { detail: tidy(&it.detail), ..it }).collect()
 }
 
 /// Each component once, without what cannot be stored.

@@ -1,5 +1,5 @@
-//! How updates stand on all devices of an organization, and which seem to be cloned, as numbers for a
-//! monitoring system, in the text format of Prometheus.
+//! How updates stand on all devices of an organization, what crashes on them, and which seem to be cloned,
+//! as numbers for a monitoring system, in the text format of Prometheus.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -16,11 +16,12 @@ use super::{
 const AT_ONCE: i64 = 1_000;
 
 /// The gauges, with what each is for.
-const GAUGES: [(&str, &str); 5] = [
+const GAUGES: [(&str, &str); 6] = [
     (DEVICES, "Devices by component, channel, version that runs and state of its updates"),
     (WAITING, "Devices whose wave of an offered version has not started"),
     (ROLLED_BACK, "Devices on which a version has failed, so that they went back from it"),
     (CLONED, "Devices one of whose keys two machines seemed to use within the last day"),
+    (CRASHING, "Devices on which a component ends as often as it is started"),
     (FAILURES, "Attempts in a row in which what is offered could not be had, on all devices"),
 ];
 
@@ -28,6 +29,7 @@ const DEVICES: &str = "fleet_update_devices";
 const WAITING: &str = "fleet_update_wave_pending_devices";
 const ROLLED_BACK: &str = "fleet_update_rolled_back_devices";
 const CLONED: &str = "fleet_device_clones_suspected";
+const CRASHING: &str = "fleet_device_crash_loops";
 const FAILURES: &str = "fleet_update_failures";
 
 impl Fleet {
@@ -59,6 +61,9 @@ impl Metrics {
         let lately = |at| now.duration_since(at) < SignedDuration::from_hours(24);
         let cloned = device.clone_suspected_at.is_some_and(lately);
         self.add(CLONED, &[], u64::from(cloned));
+        for crashing in &device.crash_loops {
+            self.add(CRASHING, &[("component", &crashing.component)], 1);
+        }
         for update in &device.updates {
             let (component, channel) =
                 (("component", update.component.as_str()), ("channel", update.channel.as_str()));

@@ -15,6 +15,8 @@ crate::on_both_databases! {
     a_log_of_countless_lines_is_refused,
     updates_are_shown_and_counted_where_they_belong,
     telemetry_is_read_by_whoever_may_and_told_by_devices_alone,
+    components_that_crash_are_shown_counted_and_on_record,
+    an_agent_logs_more_for_as_long_as_somebody_says,
     a_desktop_token_belongs_to_one_device,
     a_desktop_token_shows_its_device_until_it_is_replaced_or_old,
     guessing_desktop_tokens_is_slowed_down,
@@ -283,6 +285,76 @@ async fn telemetry_is_read_by_whoever_may_and_told_by_devices_alone(server: Test
     let operator = server.person(&owner, Role::Operator).await;
     refetch(&operator).await.expect(204);
     assert_eq!(asked().await, 3, "it is asked anew");
+}
+
+async fn components_that_crash_are_shown_counted_and_on_record(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let key = server.enroll(&secret, machine("a")).await.text("orbit_node_key");
+    let crash = |component: &str| json!({"component": component, "since": "2026-03-01T12:00:00Z", "detail": "exit status: 78"});
+    let tell = async |loops: Option<Value>| {
+        let mut report = json!({"orbit_node_key": key, "components": []});
+        if let Some(loops) = loops {
+            report["crash_loops"] = loops;
+        }
+        server.post("/api/fleet/orbit/updates").json(report).await.expect(200);
+    };
+    let shown = async || server.devices(&owner).await[0]["crash_loops"].clone();
+    let recorded = async || {
+        let events = server.get("/audit?event=device.crash_looped").by(&owner).await.json();
+        events["items"].as_array().unwrap().len()
+    };
+    let counted = async || {
+        let metrics = server.get("/devices/metrics").by(&owner).await;
+        let text = String::from_utf8(metrics.expect(200).body.clone()).unwrap();
+        text.contains("fleet_device_crash_loops{component=\"osqueryd\"} 1\n")
+    };
+    tell(None).await;
+    assert_eq!((shown().await, counted().await, recorded().await), (Value::Null, false, 0));
+    tell(Some(json!([crash("osqueryd"), crash("osqueryd"), crash("kernel")]))).await;
+    assert_eq!(shown().await, json!([crash("osqueryd")]), "each that is known, once");
+    tell(Some(json!([crash("osqueryd")]))).await;
+    tell(None).await;
+    assert_eq!((counted().await, recorded().await), (true, 1), "still the same crashes");
+    tell(Some(json!([]))).await;
+    assert_eq!((shown().await, counted().await), (Value::Null, false));
+    tell(Some(json!([crash("osqueryd")]))).await;
+    assert_eq!(recorded().await, 2, "others");
+}
+
+async fn an_agent_logs_more_for_as_long_as_somebody_says(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let key = server.enroll(&secret, machine("a")).await.text("orbit_node_key");
+    let path = format!("/devices/{}", text(&server.devices(&owner).await[0], "id"));
+    let wish = async |by: &Person, seconds: u64| {
+        let change = json!({"debug_for_seconds": seconds});
+        server.call("PATCH", &path).by(by).json(change).await
+    };
+    let told = async || {
+        let ask = json!({"orbit_node_key": key});
+        let config = server.post("/api/fleet/orbit/config").json(ask).await.expect(200).json();
+        config["debug_for_seconds"].clone()
+    };
+    let viewer = server.person(&owner, Role::Viewer).await;
+    wish(&viewer, 60).await.expect(403).problem("forbidden");
+    wish(&owner, 86_401).await.expect(422).problem("invalid-fields");
+    assert_eq!(told().await, Value::Null);
+    let operator = server.person(&owner, Role::Operator).await;
+    let shown = wish(&operator, 100).await.expect(200).json();
+    assert!(shown["debug_until"].is_string(), "{shown}");
+    assert_eq!(told().await, json!(100));
+    server.pass(60);
+    assert_eq!(told().await, json!(40));
+    server.pass(40);
+    assert_eq!(told().await, Value::Null);
+    let device = server.get(&path).by(&owner).await.expect(200).json();
+    assert_eq!(device["debug_until"], Value::Null, "it is over");
+    wish(&operator, 3600).await.expect(200);
+    wish(&operator, 0).await.expect(200);
+    assert_eq!(told().await, Value::Null);
+    let events = server.get("/audit?event=device.debug_changed").by(&owner).await.json();
+    assert_eq!(events["items"].as_array().unwrap().len(), 3);
 }
 
 async fn a_desktop_token_belongs_to_one_device(server: TestServer) {

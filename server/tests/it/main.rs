@@ -32,6 +32,7 @@ mod mailed;
 mod management;
 mod metrics;
 mod migration;
+mod osquery;
 mod postgres;
 mod roles;
 mod secrecy;

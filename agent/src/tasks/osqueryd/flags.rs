@@ -9,7 +9,8 @@ use camino::Utf8Path;
 use serde_json::Value;
 use wire::settings::files;
 
-use crate::{config::Config, identity::Identity, machine::Flags, platform, server::Trust};
+use super::extensions::Shelf;
+use crate::{config::Config, identity::Identity, machine::Flags, platform, trust::Trust};
 
 /// Certificates that Fleet's packages carry for osqueryd.
 const BUNDLED_CA: &str = "certs.pem";
@@ -75,6 +76,8 @@ fn forced(config: &Config, identity: &Identity, has_secret: bool) -> Vec<String>
         flag("host_identifier", "specified"),
         flag("specified_identifier", identity.osquery_identifier()),
     ];
+    let shelf = Shelf::below(root);
+    arguments.extend(shelf.list().map(|path| flag("extensions_autoload", path)));
     if has_secret {
         arguments.push(flag("enroll_secret_env", super::SECRET_VARIABLE));
     }

@@ -317,7 +317,7 @@ async fn the_servers_clock_goes_on_between_its_answers() {
     let server = agent::server::Server::new(device.config().unwrap().connection);
     assert_eq!(server.date(), None);
     let key = wire::NodeKey::new("none").unwrap();
-    agent::tasks::updates::tell(&server, key, Vec::new()).await.unwrap();
+    agent::tasks::updates::tell(&server, key, Vec::new(), None).await.unwrap();
     let first = server.date().unwrap();
     until(|| server.date().unwrap() > first).await;
 }

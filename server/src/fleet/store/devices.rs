@@ -218,6 +218,20 @@ impl OrgStore {
         Ok(set.rows_affected())
     }
 
+    /// Says until when a device's agent is to log more; none: no longer.
+    pub(in crate::fleet) async fn set_debug_until(
+        &mut self,
+        id: DeviceId,
+        until: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE devices SET debug_until = $3 WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .bind(until.map(Timestamp::as_millisecond))
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// Forgets when a device last told of its system: it is asked the next time that it comes.
     pub(in crate::fleet) async fn forget_details_at(
         &mut self,
@@ -359,6 +373,9 @@ fn device(row: &AnyRow, now: Timestamp) -> Result<Device, StoreError> {
         update_channels: update_channels(row)?,
         updates: serde_json::from_str(&row.text("updates")?)
             .map_err(|error| corrupt("updates", error))?,
+        crash_loops: serde_json::from_str(&row.text("crash_loops")?)
+            .map_err(|error| corrupt("crash_loops", error))?,
+        debug_until: row.optional_time("debug_until")?.filter(|until| *until > now),
     })
 }
 

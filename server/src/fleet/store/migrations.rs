@@ -87,6 +87,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0014_osqueryd_renews.sql"),
         include_str!("../../../migrations/postgres/0014_osqueryd_renews.sql"),
     ),
+    (
+        17,
+        "agent_reports",
+        include_str!("../../../migrations/sqlite/0017_agent_reports.sql"),
+        include_str!("../../../migrations/postgres/0017_agent_reports.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

@@ -60,6 +60,8 @@ pub(in crate::fleet) struct SeenDevice {
     pub orbit_version: String,
     /// The channels that people set for it.
     pub update_channels: UpdateChannels,
+    /// Until when its agent is to log more.
+    pub debug_until: Option<Timestamp>,
     /// When orbit's key was made.
     pub orbit_key_at: Option<Timestamp>,
     /// When orbit was told the key that is to replace it.
@@ -474,7 +476,7 @@ impl OrgStore {
             .query(
                 "SELECT id, last_seen_at, details_at, orbit_version, orbit_key_hash, osquery_key_hash,
                  orbit_certificate, osquery_certificate, hardware_uuid, osquery_identifier,
-                 update_channels, osquery_enrolled_at, osqueryd_renews,
+                 update_channels, debug_until, osquery_enrolled_at, osqueryd_renews,
                  COALESCE(orbit_key_at, orbit_enrolled_at) AS orbit_key_at, orbit_next_hash,
                  orbit_next_at, orbit_use, osquery_use
                  FROM devices WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
@@ -489,6 +491,7 @@ impl OrgStore {
             details_at: row.optional_time("details_at")?,
             orbit_version: row.text("orbit_version")?,
             update_channels: update_channels(&row)?,
+            debug_until: row.optional_time("debug_until")?,
             orbit_key_at: row.optional_time("orbit_key_at")?,
             orbit_next_at: row.optional_time("orbit_next_at")?,
             osquery_key_at: row.optional_time("osquery_enrolled_at")?,

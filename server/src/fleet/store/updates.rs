@@ -2,7 +2,7 @@
 
 use wire::{
     DeviceId,
-    orbit::{ComponentUpdate, Tally, UpdateState},
+    orbit::{ComponentUpdate, CrashLoop, Tally, UpdateState},
 };
 
 use super::{OrgStore, StoreError, row::Columns as _};
@@ -27,6 +27,21 @@ impl OrgStore {
         for component in components {
             self.add_update(id, component).await?;
         }
+        Ok(())
+    }
+
+    /// Keeps which of a device's components end as often as they are started.
+    pub(in crate::fleet) async fn set_crash_loops(
+        &mut self,
+        id: DeviceId,
+        loops: &[CrashLoop],
+    ) -> Result<(), StoreError> {
+        let told = serde_json::to_string(loops).expect("plain values serialise");
+        self.query("UPDATE devices SET crash_loops = $3 WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .bind(told)
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 

@@ -116,7 +116,7 @@ pub async fn deploy(
     Ok(Json(fleet.deploy_updates(&actor, which).await?))
 }
 
-/// Approves of a device or rejects it, decommissions it, gives it tags, or says what it is updated from.
+/// Approves of a device or rejects it, decommissions or tags it, sets its channels, has its agent log more.
 #[utoipa::path(patch, path = "/devices/{id}", tag = "devices", params(("id" = DeviceId, Path)),
     request_body = ChangeDevice, security(("access_token" = []), ("api_key" = [])),
     responses((status = 200, body = Device), (status = 409, body = wire::api::Problem)))]

@@ -1,0 +1,108 @@
+//! The driver's part in osquery's extensions: it has those that the server lists brought, and osqueryd
+//! started again with them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use wire::orbit::Extension;
+
+use super::{Driver, Outcome, now};
+use crate::{
+    complaints::{Complaint, explain},
+    identity::FileError,
+    machine::Event,
+    tasks::{
+        osqueryd::extensions::{Shelf, Wish},
+        updates::{Updates, extensions::platform_name},
+    },
+};
+
+/// What the driver knows of extensions.
+#[derive(Default)]
+pub(super) struct Extending {
+    /// What the server has told; none: it has yet to speak.
+    told: Option<BTreeMap<String, Extension>>,
+    wishes: Vec<Wish>,
+    /// What is under way is not what was told last.
+    is_late: bool,
+    tending: bool,
+    complaint: Complaint,
+}
+
+/// What has come of tending them.
+#[derive(Debug)]
+pub(super) struct Tended {
+    changed: Result<bool, FileError>,
+    troubles: Vec<String>,
+}
+
+impl Driver {
+    /// The server lists the extensions that it wants here.
+    pub(super) fn hear_of_extensions(&mut self, told: &BTreeMap<String, Extension>) {
+        if self.extending.told.as_ref() == Some(told) {
+            return;
+        }
+        self.extending.told = Some(told.clone());
+        self.extending.wishes = Wish::all(told, platform_name());
+        self.tend_extensions();
+    }
+
+    /// Sees to it that there is what the server wants. To be called whenever there may be others in the
+    /// repository, too.
+    pub(super) fn tend_extensions(&mut self) {
+        let extending = &mut self.extending;
+        if extending.told.is_none() {
+            return;
+        }
+        if extending.tending {
+            extending.is_late = true;
+            return;
+        }
+        (extending.tending, extending.is_late) = (true, false);
+        let (wishes, shelf) = (extending.wishes.clone(), Shelf::below(&self.config.root));
+        let source = self.updating.source();
+        let now = self.updating.judged_time(&self.server);
+        self.tasks.spawn(async move {
+            Outcome::ExtensionsTended(tend(source, &wishes, (&shelf, now)).await)
+        });
+    }
+
+    pub(super) fn extensions_tended(&mut self, tended: Tended) -> Option<Event> {
+        self.extending.tending = false;
+        if self.extending.is_late {
+            self.tend_extensions();
+        }
+        let mut troubles = tended.troubles;
+        let changed = tended.changed.unwrap_or_else(|error| {
+            troubles.push(explain(&error));
+            false
+        });
+        if troubles.is_empty() {
+            self.extending.complaint.settle();
+        } else if self.extending.complaint.raise("extensions", now()) {
+            tracing::warn!("{}; will try again", troubles.join("; "));
+        }
+        if changed {
+            tracing::info!("extensions have changed: osqueryd is started again");
+        }
+        changed.then_some(Event::OsquerydOutdated)
+    }
+}
+
+async fn tend(
+    source: Option<Arc<Updates>>,
+    wishes: &[Wish],
+    (shelf, now): (&Shelf, Option<Timestamp>),
+) -> Tended {
+    let brought = match (source, wishes) {
+        (_, []) => Ok((BTreeMap::new(), Vec::new())),
+        (Some(source), _) => source.bring_extensions(wishes, (shelf, now)).await,
+        (None, _) => {
+            let trouble = "the server wants extensions, and this device has no updates".to_owned();
+            Ok((BTreeMap::new(), vec![trouble]))
+        }
+    };
+    let (places, troubles) =
+        brought.unwrap_or_else(|error| (BTreeMap::new(), vec![explain(&error)]));
+    Tended { changed: shelf.settle(wishes, &places), troubles }
+}

@@ -1,0 +1,162 @@
+//! The agent with an osqueryd that knows osquery's documentation and nothing of ours: it finds its way
+//! to the server, and loads extensions.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+use wire::settings::{files, vars};
+
+use crate::{
+    device::{Device, until},
+    fleet::{Fleet, SECRET},
+};
+
+/// What the real one is told by flags, it takes from these.
+const FLAGS: &str = "--tls_dump=true\n--config_refresh=0.05\n--distributed_interval=0.05\n\
+                     --logger_tls_period=0.05\n";
+
+/// A device that runs it.
+fn device_of(fleet: &Fleet) -> Device {
+    let device = Device::of(fleet);
+    let folder = device.root().join("bin/osqueryd");
+    fs::create_dir_all(&folder).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/osqueryd.py");
+    fs::copy(script, folder.join("osqueryd")).unwrap();
+    device.write(files::OSQUERY_FLAGS, FLAGS);
+    device
+}
+
+/// What it said and heard, over TLS.
+fn exchanges(device: &Device) -> Vec<Value> {
+    let text = device.read("osquery_log/exchanges.jsonl").unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn was_answered(device: &Device, path: &str) -> bool {
+    exchanges(device).iter().any(|exchange| {
+        exchange["path"].as_str().is_some_and(|it| it.ends_with(path)) && exchange["status"] == 200
+    })
+}
+
+#[tokio::test]
+async fn osqueryd_enrolls_with_what_the_agent_tells_it() {
+    let fleet = Fleet::start();
+    let device = device_of(&fleet);
+    device.run(async |_| until(|| was_answered(&device, "/distributed/write")).await).await;
+    let enrolled = exchanges(&device)[0].clone();
+    assert_eq!(enrolled["path"], "/api/v1/osquery/enroll");
+    assert_eq!(enrolled["request"]["enroll_secret"], SECRET);
+    let name = "4c4c4544-0042-3510-8054-b9c04f4d3132";
+    assert_eq!(enrolled["request"]["host_identifier"], name);
+    let told = fleet.memory().answers[0].clone();
+    assert_eq!(told["queries"]["uuid"], json!([{ "uuid": name }]));
+    assert_eq!(told["statuses"], json!({ "uuid": 0, "wrong": 1 }));
+    assert_eq!(told["queries"].get("elsewhere"), None, "its discovery has found nothing");
+}
+
+/// A repository in which anything can be published, and a device that trusts it.
+struct Published {
+    directory: tempfile::TempDir,
+}
+
+impl Published {
+    fn new() -> Self {
+        Self { directory: tempfile::TempDir::with_prefix("tuf-").unwrap() }
+    }
+
+    fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8Path::from_path(self.directory.path()).unwrap().join(name)
+    }
+
+    /// Has the repository list just these targets, with these contents.
+    #[expect(clippy::disallowed_methods, reason = "another's publisher is a program")]
+    fn publish(&self, targets: &[(&str, &str)]) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tuf.py");
+        let mut command = Command::new("python3");
+        command.arg(script).arg(self.path("repository"));
+        for (number, (name, content)) in targets.iter().enumerate() {
+            let file = self.path(&format!("file-{number}"));
+            fs::write(&file, content).unwrap();
+            command.arg(format!("{name}={file}"));
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn serve(&self, fleet: &Fleet, device: &Device) {
+        fleet.memory().mirror.dir = self.path("repository").into();
+        let root = fs::read_to_string(self.path("repository/1.root.json")).unwrap();
+        device.write(files::UPDATE_ROOT, &root);
+    }
+}
+
+/// An extension that says with its first words where it was started, and which one it is.
+fn extension(number: u32, trace: &Utf8Path) -> String {
+    format!("#!/bin/sh\necho \"{number} $*\" >> {trace}\nexec sleep 600\n")
+}
+
+fn platform() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "linux-arm64" } else { "linux" }
+}
+
+#[tokio::test]
+async fn extensions_are_brought_loaded_replaced_and_taken_away() {
+    let fleet = Fleet::start();
+    let mut device = device_of(&fleet);
+    device.set(vars::UPDATE_INTERVAL, "1s");
+    let published = Published::new();
+    let trace = published.path("trace");
+    let (hello, other) = (
+        format!("extensions/hello/{}/stable/hello.ext", platform()),
+        "extensions/other/x/y/other.ext",
+    );
+    published.publish(&[(&hello, &extension(1, &trace)), (other, "nobody is to have it")]);
+    published.serve(&fleet, &device);
+    let wish = |platform: &str| json!({ "platform": platform, "channel": "stable" });
+    fleet.memory().extensions = json!({
+        "hello": wish(platform()),
+        "foreign": wish("macos"),
+        "../escape": wish(platform()),
+        "missing": wish(platform()),
+    });
+    let seen = || fs::read_to_string(&trace).unwrap_or_default();
+    let socket = device.root().join("orbit-osquery.em");
+    let loaded = || device.read(files::EXTENSIONS_LOAD).unwrap_or_default();
+    let log = device
+        .run(async |log| {
+            until(|| seen() == format!("1 --socket {socket}\n")).await;
+            until(|| log.text().contains("no `extensions/missing")).await;
+            check_file(&loaded());
+            let first = loaded();
+
+            published.publish(&[(&hello, &extension(2, &trace))]);
+            until(|| seen().lines().count() == 2).await;
+            assert_eq!(seen().lines().nth(1).unwrap(), format!("2 --socket {socket}"));
+            assert!(loaded() != first && !Utf8Path::new(first.trim()).exists(), "{first}");
+
+            // What cannot be had any more stays until it is listed no longer.
+            published.publish(&[]);
+            let looks = || fleet.memory().mirror.answers.len();
+            let (before, kept) = (looks(), loaded());
+            until(|| looks() > before + 20).await;
+            assert_eq!(loaded(), kept);
+            fleet.memory().extensions = json!({});
+            until(|| loaded().is_empty()).await;
+        })
+        .await;
+    assert!(log.text().contains("the server's extension `../escape` cannot be used"));
+    let left = fs::read_dir(device.root().join("bin/extensions")).unwrap().count();
+    assert_eq!(left, 0, "what is not listed is deleted");
+    assert_eq!(seen().lines().count(), 2, "{}", seen());
+}
+
+/// One extension, which only its owner can write, in a list that only its owner can read.
+fn check_file(list: &str) {
+    let path = Utf8Path::new(list.strip_suffix('\n').unwrap());
+    assert_eq!(path.file_name(), Some("hello.ext"));
+    for path in path.ancestors().take(4) {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o022, 0, "{path} {mode:o}");
+    }
+}
