@@ -88,10 +88,10 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/postgres/0014_osqueryd_renews.sql"),
     ),
     (
-        17,
+        15,
         "agent_reports",
-        include_str!("../../../migrations/sqlite/0017_agent_reports.sql"),
-        include_str!("../../../migrations/postgres/0017_agent_reports.sql"),
+        include_str!("../../../migrations/sqlite/0015_agent_reports.sql"),
+        include_str!("../../../migrations/postgres/0015_agent_reports.sql"),
     ),
 ];
 
