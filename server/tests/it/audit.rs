@@ -195,10 +195,14 @@ async fn emit_devices(server: &TestServer, owner: &Person) {
         server.call("PATCH", &path).by(owner).json(change).await.expect(200);
     };
     change(json!({"update_channels": {"orbit": "edge"}})).await;
+    change(json!({"debug_for_seconds": 60})).await;
     server.post(&format!("{path}/refetch")).by(owner).await.expect(204);
     change(json!({"tags": ["kiosk"], "state": "decommissioned"})).await;
     change(json!({"state": "accepted"})).await;
     let key = server.enroll(&secret, machine("m")).await.text("orbit_node_key");
+    let crash = json!({"component": "osqueryd", "since": "2026-03-01T12:00:00Z", "detail": "1"});
+    let report = json!({"orbit_node_key": key, "components": [], "crash_loops": [crash]});
+    server.post("/api/fleet/orbit/updates").json(report).await.expect(200);
     let poll = async |key: &str, instance: &str| {
         let poll = json!({"orbit_node_key": key, "instance": instance, "takes_node_key": true});
         server.post("/api/fleet/orbit/config").json(poll).await.expect(200).json()
