@@ -3,27 +3,36 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    os::unix::fs::PermissionsExt as _,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::task;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::UnixListener,
+    process::ChildStdout,
+    task, time,
+};
 use wire::settings::{files, vars};
 use zbus::{connection, message::Header};
 
 use crate::{
     desktop::with_desktop,
-    device::{Device, until},
+    device::{Device, PATIENCE, until},
     fleet::Fleet,
 };
 
 /// Where every item has its menu, and what speaks of it.
 const MENU: [&str; 2] = ["/MenuBar", "com.canonical.dbusmenu"];
 const ITEM: [&str; 2] = ["/StatusNotifierItem", "org.kde.StatusNotifierItem"];
+
+/// Between two questions to a program that is waited for.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A folder with the socket of a session bus and a stand-in for `xdg-open`.
 struct Session {
@@ -82,10 +91,13 @@ impl Session {
 
     async fn start_bus(&self) -> Running {
         let address = format!("--address={}", self.address());
-        let bus = start(
-            command("dbus-daemon").args(["--session", "--nofork", &address]).stderr(Stdio::null()),
-        );
-        until(|| self.path("bus").exists()).await;
+        let mut command = command("dbus-daemon");
+        command.args(["--session", "--nofork", "--print-address", &address]);
+        let mut bus = start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
+        // Its socket exists before it listens; its address is told afterwards.
+        let told = ChildStdout::from_std(bus.0.stdout.take().unwrap()).unwrap();
+        let told = BufReader::new(told).lines().next_line().await.unwrap();
+        assert!(told.unwrap().starts_with(&self.address()));
         bus
     }
 
@@ -97,7 +109,8 @@ impl Session {
                 .env_clear()
                 .env(vars::ROOT_DIR, device.root().as_str())
                 .env("DBUS_SESSION_BUS_ADDRESS", self.address())
-                .env("PATH", path),
+                .env("PATH", path)
+                .stdout(Stdio::null()),
         )
     }
 
@@ -154,7 +167,9 @@ impl Session {
 
     /// Waits for the menu to say `text`.
     async fn wait_for(&self, item: &str, text: &str) {
-        while !self.texts(item).await.iter().any(|line| line == text) {}
+        while !self.texts(item).await.iter().any(|line| line == text) {
+            time::sleep(PAUSE).await;
+        }
     }
 }
 
@@ -164,7 +179,7 @@ fn command(program: &str) -> Command {
 }
 
 fn start(command: &mut Command) -> Running {
-    Running(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    Running(command.stdin(Stdio::null()).spawn().unwrap())
 }
 
 async fn item_of(items: &Mutex<Vec<String>>) -> String {
@@ -174,6 +189,10 @@ async fn item_of(items: &Mutex<Vec<String>>) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_icon_shows_how_the_device_stands_and_opens_its_page() {
+    time::timeout(PATIENCE * 4, show_and_open()).await.expect("the icon does what is waited for");
+}
+
+async fn show_and_open() {
     let fleet = Fleet::start();
     let device = with_desktop(&fleet);
     let session = Session::new();
@@ -227,6 +246,10 @@ async fn an_icon_shows_how_the_device_stands_and_opens_its_page() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_icon_waits_for_a_bus_and_for_a_watcher_and_comes_back_with_them() {
+    time::timeout(PATIENCE * 4, lose_and_find()).await.expect("the icon does what is waited for");
+}
+
+async fn lose_and_find() {
     let fleet = Fleet::start();
     let device = with_desktop(&fleet);
     device.run(async |_| until(|| device.read(files::DESKTOP_TOKEN).is_some()).await).await;
@@ -234,25 +257,18 @@ async fn an_icon_waits_for_a_bus_and_for_a_watcher_and_comes_back_with_them() {
     // Whoever listens here is no bus.
     let listener = UnixListener::bind(session.path("bus")).unwrap();
     let mut icon = session.start_icon(&device);
-    let tried = task::spawn_blocking(move || listener.accept().unwrap());
-    drop(tried.await.unwrap());
+    drop(listener.accept().await.unwrap());
     fs::remove_file(session.path("bus")).unwrap();
 
     let bus = session.start_bus().await;
-    let items_on_bus = async || {
-        let names = session
-            .busctl(&["call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "ListNames"])
-            .await;
-        names["data"][0].to_string().contains("org.kde.StatusNotifierItem-")
-    };
-    while !items_on_bus().await {}
     let (watcher, items) = session.start_watcher().await;
     let item = item_of(&items).await;
     session.wait_for(&item, "Status: online").await;
 
     watcher.close().await.unwrap();
     let (_watcher, items) = session.start_watcher().await;
-    assert_eq!(item_of(&items).await, item, "the same item, for another watcher");
+    let item = item_of(&items).await;
+    session.wait_for(&item, "Status: online").await;
 
     drop(bus);
     fs::remove_file(session.path("bus")).unwrap();

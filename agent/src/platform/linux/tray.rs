@@ -14,12 +14,15 @@ use tokio::{
     sync::{mpsc::UnboundedSender, watch},
     time,
 };
-use zbus::{Connection, MessageStream};
+use zbus::{Connection, fdo::DBusProxy};
 
 use crate::desktop::tray::{Entry, Face, PAGE, TITLE, Wish, picture::Picture};
 
 /// Pixels of the pictures that are offered; desktops take what suits their screens.
 const SIDES: [u16; 3] = [22, 32, 48];
+
+/// The name of whatever draws the icons of a desktop.
+const WATCHER: &str = "org.kde.StatusNotifierWatcher";
 
 /// The first and the longest pause between two looks for a bus.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -45,33 +48,49 @@ pub fn show_icon(
     })
 }
 
-/// Shows the icon until the bus ends.
+/// Shows the icon to every watcher that comes, until the bus ends.
 async fn show_on_bus(
     faces: &mut watch::Receiver<Face>,
     wishes: &UnboundedSender<Wish>,
 ) -> Result<(), ksni::Error> {
-    // ksni does not tell that the bus has ended; this connection does.
     let bus = Connection::session().await.map_err(ksni::Error::Dbus)?;
-    let mut messages = MessageStream::from(&bus);
-    let icon = Icon { face: *faces.borrow_and_update(), wishes: wishes.clone() };
-    icon.wish(Wish::Look);
-    let item = icon.assume_sni_available(true).spawn().await?;
+    // ksni asks to be told of watchers only after it has found none, and never hears of one that
+    // comes in between. Here the order is the other way round.
+    let names = DBusProxy::new(&bus).await.map_err(ksni::Error::Dbus)?;
+    let owners = names.receive_name_owner_changed_with_args(&[(0, WATCHER)]);
+    let mut owners = owners.await.map_err(ksni::Error::Dbus)?;
+    let watcher = WATCHER.try_into().expect("the name is well-formed");
+    let mut is_seen = names.name_has_owner(watcher).await.map_err(ksni::Error::Watcher)?;
     loop {
-        tokio::select! {
-            changed = faces.changed() => {
-                if changed.is_err() {
-                    return Ok(());
+        let item = if is_seen {
+            let icon = Icon { face: *faces.borrow_and_update(), wishes: wishes.clone() };
+            icon.wish(Wish::Look);
+            Some(icon.spawn().await?)
+        } else {
+            // Whoever tends the icon outlives it.
+            let _ = wishes.send(Wish::Rest);
+            None
+        };
+        let change = loop {
+            tokio::select! {
+                changed = faces.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    let face = *faces.borrow_and_update();
+                    if let Some(item) = &item {
+                        item.update(|icon| icon.face = face).await;
+                    }
                 }
-                let face = *faces.borrow_and_update();
-                item.update(|icon| icon.face = face).await;
+                change = owners.next() => break change,
+                () = bus.closed() => break None,
             }
-            message = messages.next() => {
-                if !matches!(message, Some(Ok(_))) {
-                    item.shutdown().await;
-                    return Ok(());
-                }
-            }
+        };
+        if let Some(item) = item {
+            item.shutdown().await;
         }
+        let Some(change) = change else { return Ok(()) };
+        is_seen = change.args().map_err(ksni::Error::Dbus)?.new_owner.is_some();
     }
 }
 
@@ -135,13 +154,8 @@ impl ksni::Tray for Icon {
         self.wish(Wish::Look);
     }
 
-    fn watcher_online(&self) {
-        self.wish(Wish::Look);
-    }
-
     fn watcher_offline(&self, _reason: OfflineReason) -> bool {
-        self.wish(Wish::Rest);
-        true
+        false
     }
 }
 
