@@ -6,17 +6,22 @@
 use std::{
     env,
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, ExitCode, ExitStatus, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
 use xshell::{Cmd, cmd};
 
 use crate::{
-    bench, codegen, conformance, demo, fuzz,
+    bench,
+    cleanup::Cleanup,
+    codegen, conformance, demo, fuzz,
     process::{Daemon, wait_until},
     release, terminal, tidy,
     workspace::{self, Workspace},
@@ -193,8 +198,11 @@ struct Finished {
     output: String,
 }
 
-/// Longer than CI may take in all.
-const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long a step beside others may take; each takes a quarter of this on two processors.
+const LIMIT: Duration = Duration::from_secs(45 * 60);
+
+/// How long `cargo test` may print nothing; the longest test takes a third of this on two processors.
+const SILENCE: Duration = Duration::from_secs(10 * 60);
 
 impl Beside {
     /// Starts `command`, words without spaces in them; `cargo xtask` is `itself`.
@@ -215,7 +223,9 @@ impl Beside {
     /// Waits for its end.
     fn finish(self) -> anyhow::Result<Finished> {
         let status = wait_until(LIMIT, || self.daemon.ended())?;
-        let status = status.with_context(|| format!("`{}` does not end", self.command))?;
+        let status = status.with_context(|| {
+            format!("`{}` does not end; so far:\n{}", self.command, self.daemon.output())
+        })?;
         let (time, output) = (self.start.elapsed(), self.daemon.output());
         Ok(Finished { command: self.command, time, status, output })
     }
@@ -243,13 +253,31 @@ fn release(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs `cargo test`, shows what it prints, and adds up its results.
+/// Runs `cargo test`, shows what it prints, and adds up its results. What prints nothing for
+/// [`SILENCE`] hangs and is killed.
 fn counted(cmd: Cmd<'_>, counts: &mut Counts) -> anyhow::Result<()> {
     let mut command = Command::from(cmd);
-    let mut child = command.stdout(Stdio::piped()).spawn().context("could not start cargo")?;
+    command.stdout(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().context("could not start cargo")?;
     let output = child.stdout.take().context("cargo has no output")?;
-    for line in BufReader::new(output).lines() {
-        let line = line.context("could not read what cargo prints")?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let group = group.context("cargo has no process ID")?;
+    let killed = Cleanup::new(move || {
+        let _gone = kill_process_group(group, Signal::KILL);
+    });
+    let (sender, printed) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        BufReader::new(output).lines().try_for_each(|line| sender.send(line))
+    });
+    loop {
+        let line = match printed.recv_timeout(SILENCE) {
+            Ok(line) => line.context("could not read what cargo prints")?,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                let minutes = SILENCE.as_secs() / 60;
+                bail!("nothing was printed for {minutes} minutes: the last test named above hangs");
+            }
+        };
         if let Some(result) = test_result(&line) {
             counts.passed += result.passed;
             counts.failed += result.failed;
@@ -257,6 +285,8 @@ fn counted(cmd: Cmd<'_>, counts: &mut Counts) -> anyhow::Result<()> {
         terminal::line(&line);
     }
     let status = child.wait().context("could not wait for cargo")?;
+    drop(killed);
+    let _all_received = reader.join();
     if !status.success() {
         bail!("{} tests failed", counts.failed);
     }
