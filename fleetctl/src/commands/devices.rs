@@ -351,10 +351,16 @@ fn worst(device: &Device) -> &'static str {
 /// The channels that people set, e.g. `edge of orbit`.
 fn channels(set: &UpdateChannels) -> String {
     let each = [("orbit", &set.orbit), ("osqueryd", &set.osqueryd), ("desktop", &set.desktop)];
-    let each = each.into_iter().filter_map(|(component, channel)| {
-        channel.as_ref().map(|channel| format!("{channel} of {component}"))
-    });
-    each.collect::<Vec<_>>().join(", ")
+    listed(
+        each.into_iter().filter_map(|(component, channel)| Some((component, channel.as_deref()?))),
+    )
+}
+
+/// Components with their channels, e.g. `edge of orbit, 5.19 of osqueryd`.
+fn listed<'a>(channels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let each: Vec<_> =
+        channels.map(|(component, channel)| format!("{channel} of {component}")).collect();
+    each.join(", ")
 }
 
 /// e.g. `rolled_back, runs 1.1.0, stable offers 1.2.0: it did not reach the server`.

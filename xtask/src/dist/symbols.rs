@@ -96,8 +96,10 @@ fn build_id(program: &[u8]) -> anyhow::Result<Option<Range<usize>>> {
     let bytes = section.data().context(problem)?;
     let before = bytes.windows(CODE_VIEW.len()).position(|window| window == CODE_VIEW);
     let before = before.context("its build ID is not in its section")?;
-    let place = usize::try_from(start).context(problem)? + before + CODE_VIEW.len();
-    Ok((place + LENGTH <= program.len()).then_some(place..place + LENGTH))
+    let place = before + CODE_VIEW.len()..before + CODE_VIEW.len() + LENGTH;
+    bytes.get(place.clone()).context("its build ID ends with its section")?;
+    let start = usize::try_from(start).context(problem)?;
+    Ok(Some(start + place.start..start + place.end))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use wire::{
     },
 };
 
-use super::{enroll_secrets, named, set_state, teams};
+use super::{enroll_secrets, listed, named, set_state, teams};
 use crate::{client::Client, prompt, session::Session};
 
 /// Which devices are meant.
@@ -122,12 +122,9 @@ async fn group(client: &mut Client, which: &Which) -> anyhow::Result<Group> {
     Ok(Group { team_id, tag: which.tag.clone(), enroll_secret_id })
 }
 
-/// e.g. `edge of orbit, 5.19 of osqueryd`.
 fn told(channels: &BTreeMap<String, String>) -> String {
     if channels.is_empty() {
         return "the server, or their packages".to_owned();
     }
-    let each: Vec<_> =
-        channels.iter().map(|(component, channel)| format!("{channel} of {component}")).collect();
-    each.join(", ")
+    listed(channels.iter().map(|(component, channel)| (component.as_str(), channel.as_str())))
 }
