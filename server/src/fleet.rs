@@ -67,6 +67,7 @@ use tokio::sync::watch;
 pub use self::{actor::Actor, store::StoreError};
 use self::{
     breaches::{BreachListError, Breaches},
+    connections::Connections,
     key_use::KeyCalls,
     keys::{KeyError, Keys, MasterKeyError},
     limiter::{Gate, Limiter},
@@ -119,6 +120,7 @@ struct Inner {
     update_bucket: Option<Bucket>,
     /// Told once the server stops.
     stopping: watch::Sender<bool>,
+    connections: Connections,
 }
 
 /// Why the server could not start its work.
@@ -195,6 +197,7 @@ impl Fleet {
             metrics,
             update_bucket: open_bucket(&config)?,
             stopping: watch::Sender::new(false),
+            connections: Connections::default(),
             config,
         }));
         fleet.ring().await.map_err(OpenError::SigningKey)?;

@@ -2,7 +2,7 @@
 //!
 //! [`routes`] is the whole list, [`access`] says what each asks for. [`error`] alone knows status codes of refusals; [`auth`] finds
 //! out who asks; [`agent`] keeps Fleet's names and shapes, [`device`] Fleet's path, [`connect`] connections; [`api`] has a file a noun;
-//! [`updates`] hands out files.
+//! [`updates`] hands out files, [`page`] pages.
 
 pub mod access;
 pub mod agent;
@@ -14,6 +14,7 @@ pub mod device;
 pub mod envelope;
 pub mod error;
 pub mod openapi;
+pub mod page;
 pub mod pagination;
 pub mod problems;
 pub mod updates;

@@ -194,7 +194,9 @@ impl Fleet {
         if !device.identifiers().iter().any(|name| application.is_called(name)) {
             return refused("node key of another device");
         }
-        if !self.may_enroll(application.origin, &application.identifiers()) {
+        if !self.may_enroll(application.origin, &application.identifiers())
+            || !self.shows_certificate((&device, Half::Orbit), application.origin)
+        {
             return refused("certificate of somebody else, or none");
         }
         let (id, secret_id) = (row.id, row.orbit_secret_id);

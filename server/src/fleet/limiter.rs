@@ -49,7 +49,9 @@ impl Limiter {
         let times = attempts.entry(key.to_owned()).or_default();
         self.forget_old(times, now);
         self.check_times(times, now)?;
-        times.push_back(now);
+        // A trial counts when it began, and others may have begun and failed since.
+        let place = times.partition_point(|time| *time <= now);
+        times.insert(place, now);
         let oldest = times.front().copied().unwrap_or(now);
         Ok(Quota {
             policy: self.policy,

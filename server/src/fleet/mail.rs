@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-pub(crate) use self::messages::PAGES;
 pub use self::outbox::OutboxError;
 pub(super) use self::{messages::MailKind, outbox::Outbox};
 use super::{

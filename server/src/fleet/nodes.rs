@@ -273,6 +273,18 @@ impl Fleet {
         key: &str,
         (origin, told): (&Origin, Told),
     ) -> Result<Node, NodeError> {
+        let node = self.known_node(half, key, origin).await?;
+        self.note_sighting(&node, half, (origin, told)).await?;
+        Ok(node)
+    }
+
+    /// Finds the device that shows `key`.
+    pub(super) async fn known_node(
+        &self,
+        half: Half,
+        key: &str,
+        origin: &Origin,
+    ) -> Result<Node, NodeError> {
         let now = self.now();
         let hash = Hash::of(key);
         let found = self.0.store.credential(half.key_kind(), &hash).await?;
@@ -291,9 +303,7 @@ impl Fleet {
         if adopted {
             self.adopt_key(org_id, (&device, &hash), origin).await?;
         }
-        let node = Node { org_id, device, now, hash, adopted };
-        self.note_sighting(&node, half, (origin, told)).await?;
-        Ok(node)
+        Ok(Node { org_id, device, now, hash, adopted })
     }
 
     /// Writes down that a device was heard of, if that is news, and where its key is used from.

@@ -77,6 +77,27 @@ impl Fleet {
         }
     }
 
+    /// Whether a device's key comes with the certificate that it has to come with, if there is one yet.
+    pub(super) fn shows_certificate(
+        &self,
+        (device, half): (&SeenDevice, Half),
+        origin: &Origin,
+    ) -> bool {
+        let config = self.config();
+        if !config.takes_client_certificates() {
+            return true;
+        }
+        let shown = origin.certificate.as_ref();
+        match config.server.device_certificates {
+            DeviceCertificates::Subject => {
+                shown.is_some_and(|shown| shown.names_one_of(&device.identifiers()))
+            }
+            DeviceCertificates::FirstUse => device
+                .certificate(half)
+                .is_none_or(|bound| shown.is_some_and(|shown| shown.sha256 == bound)),
+        }
+    }
+
     /// Whether a device's key comes with the certificate that it has to come with. The first one that it
     /// comes with is the one.
     pub(super) async fn has_certificate(
@@ -85,27 +106,18 @@ impl Fleet {
         (device, half): (&SeenDevice, Half),
         origin: &Origin,
     ) -> Result<bool, StoreError> {
-        let config = self.config();
-        if !config.takes_client_certificates() {
-            return Ok(true);
+        if !self.shows_certificate((device, half), origin) {
+            return Ok(false);
         }
-        let shown = origin.certificate.as_ref();
-        let bound = device.certificate(half);
-        Ok(match (config.server.device_certificates, bound, shown) {
-            (DeviceCertificates::Subject, _, shown) => {
-                shown.is_some_and(|shown| shown.names_one_of(&device.identifiers()))
-            }
-            (DeviceCertificates::FirstUse, Some(bound), shown) => {
-                shown.is_some_and(|shown| shown.sha256 == bound)
-            }
-            (DeviceCertificates::FirstUse, None, None) => true,
-            (DeviceCertificates::FirstUse, None, Some(shown)) => {
-                let mut org = self.0.store.org(org_id, Access::Note).await?;
-                let bound = org.bind_certificate((device.id, half), &shown.sha256).await?;
-                org.commit().await?;
-                bound
-            }
-        })
+        let config = self.config();
+        let binds = config.takes_client_certificates()
+            && config.server.device_certificates == DeviceCertificates::FirstUse
+            && device.certificate(half).is_none();
+        let Some(first) = origin.certificate.as_ref().filter(|_| binds) else { return Ok(true) };
+        let mut org = self.0.store.org(org_id, Access::Note).await?;
+        let bound = org.bind_certificate((device.id, half), &first.sha256).await?;
+        org.commit().await?;
+        Ok(bound)
     }
 }
 

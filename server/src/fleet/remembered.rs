@@ -74,7 +74,7 @@ impl<T: Clone> Remembered<T> {
         if known.len() >= MAX_KNOWN {
             known.retain(|_, known| known.is_good(changes, now));
         }
-        if known.len() < MAX_KNOWN {
+        if known.len() < MAX_KNOWN || known.contains_key(name) {
             let read = Known { answer: answer.clone(), read_at: now, changes, read_again: false };
             known.insert(name.to_owned(), read);
         }

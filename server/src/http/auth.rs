@@ -164,7 +164,8 @@ fn presented(headers: &HeaderMap) -> Result<Option<Presented<'_>>, ApiError> {
     }
 }
 
-fn bearer(value: &HeaderValue) -> Option<&str> {
+/// The text after `Bearer`.
+pub(super) fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }

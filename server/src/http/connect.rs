@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use wire::{DeviceId, NodeKey};
 
-use super::{error::ApiError, pagination::Parameters, problems};
+use super::{auth::bearer, error::ApiError, pagination::Parameters, problems};
 use crate::{
     Fleet,
     fleet::{connections::Connection, origin::Origin},
@@ -44,14 +44,15 @@ pub async fn connect(
 }
 
 fn shown(headers: &HeaderMap) -> Option<NodeKey> {
-    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    NodeKey::new(key.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+    let mut keys = headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer);
+    let (Some(key), None) = (keys.next(), keys.next()) else { return None };
+    NodeKey::new(key).ok()
 }
 
 fn events(connection: Connection) -> impl Stream<Item = Event> {
     let data = json!({"device_id": connection.device_id()}).to_string();
     let connected = Event::default().event("connected").data(data);
-    let alive = stream::unfold(connection, async |connection| {
+    let alive = stream::unfold(connection, async |mut connection: Connection| {
         let goes_on = connection.goes_on().await;
         goes_on.then(|| (Event::default().comment("alive"), connection))
     });

@@ -5,12 +5,12 @@ use askama::Template;
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderName, HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse as _, Response},
+    http::StatusCode,
+    response::Response,
 };
 use wire::{DesktopToken, orbit::DeviceSummary};
 
-use super::{envelope::ClientAddress, error::ApiError, problems};
+use super::{envelope::ClientAddress, error::ApiError, page::render, problems};
 use crate::{Fleet, fleet::nodes::NodeError};
 
 /// Tells a device's user how it stands.
@@ -44,22 +44,8 @@ pub async fn page(
         Err(NodeError::UnknownToken) => (StatusCode::UNAUTHORIZED, None),
         Err(error) => return Err(error.into()),
     };
-    let html =
-        Page { device }.render().map_err(|error| ApiError::failed(problems::INTERNAL, error))?;
-    Ok((status, SAFETY, Html(html)).into_response())
+    render(status, &Page { device })
 }
-
-/// The page runs nothing and loads nothing, and its address, which holds the token, goes nowhere.
-const SAFETY: [(HeaderName, HeaderValue); 3] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        ),
-    ),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-];
 
 /// Without a device: the link that brought the user here is too old.
 #[derive(Template)]

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     access,
     error::{ApiError, tell_quota},
+    page::Shown,
     problems,
 };
 use crate::{
@@ -118,7 +119,8 @@ pub(super) async fn wrap(
     } else {
         ApiError::of(problems::HTTPS_REQUIRED).into_response()
     };
-    let refusal = response.extensions().get::<ApiError>().map(ApiError::told);
+    let shown = response.extensions().get::<Shown>().map(|Shown(error)| error.told());
+    let refusal = response.extensions().get::<ApiError>().map(ApiError::told).or(shown);
     let mut response = finish(response, face, &request_id);
     let (problem, limit) = refusal.map_or((None, None), |(problem, limit)| (Some(problem), limit));
     let status = response.status().as_u16();

@@ -179,7 +179,7 @@ impl ApiError {
         StatusCode::from_u16(self.0.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    fn add_retry_after(&self, mut response: Response) -> Response {
+    pub(super) fn add_retry_after(&self, mut response: Response) -> Response {
         if let Some(seconds) = self.0.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

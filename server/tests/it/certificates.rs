@@ -208,6 +208,18 @@ async fn a_node_key_stays_with_the_certificate_that_it_first_came_with(server: T
     assert_eq!(show(&server, &key, "10.0.0.1", &[]).await, 401);
     let escaped = first.pem().replace('\n', "%0A").replace('+', "%2B").replace(' ', "%20");
     assert_eq!(show(&server, &key, "10.0.0.1", &[escaped]).await, 200, "as nginx writes it");
+    // osqueryd may enroll with it, and for that it has to come with it, too.
+    let osqueryd = async |shown: Option<&Certificate>| {
+        let request = json!({"enroll_secret": key, "host_identifier": "4C4C4544-0001"});
+        let mut call = server.post("/api/osquery/enroll").from("10.0.0.1").json(request);
+        if let Some(shown) = shown {
+            call = call.header("client-cert", &header(shown));
+        }
+        call.await.status.as_u16()
+    };
+    assert_eq!(osqueryd(None).await, 401);
+    assert_eq!(osqueryd(Some(&other)).await, 401);
+    assert_eq!(osqueryd(Some(&first)).await, 200);
     let renewed = enroll(&server, &secret, Some(&other)).await.expect(200).text("orbit_node_key");
     assert_eq!(show(&server, &renewed, "10.0.0.1", &[header(&first)]).await, 401);
     assert_eq!(show(&server, &renewed, "10.0.0.1", &[header(&other)]).await, 200);

@@ -152,6 +152,14 @@ async fn a_person_without_a_session_approves_on_the_page(server: TestServer) {
     answer(PASSWORD, "approve").header("origin", "https://fleet.example.com").await.expect(200);
     server.pass(5);
     poll(&server, &codes).await.expect(200);
+    let guess = || server.get("/auth/device?user_code=BBBB-BBBB");
+    for _ in 0..5 {
+        guess().await;
+    }
+    let shut_out = guess().await;
+    let html = String::from_utf8(shut_out.expect(429).body.clone()).unwrap();
+    assert!(html.contains("Too many attempts"), "{html}");
+    assert!(shut_out.header("retry-after").is_some(), "{shut_out:?}");
 }
 
 /// Rows: E18

@@ -418,9 +418,21 @@ async fn a_device_keeps_a_connection_as_long_as_its_key_is_good(server: TestServ
     );
     let connected = format!("event: connected\ndata: {{\"device_id\":\"{id}\"}}\n\n");
     assert_eq!(next(&mut kept).await, Some(connected));
-    for _ in 0..3 {
+    // A device that has moved on says so with its other requests, and nobody takes it for two.
+    for _ in 0..6 {
         assert_eq!(next(&mut kept).await.as_deref(), Some(": alive\n\n"));
+        let poll = json!({"orbit_node_key": one});
+        let elsewhere = server.post("/api/fleet/orbit/config").from("198.51.100.9");
+        elsewhere.json(poll).await.expect(200);
     }
+    let devices = server.devices(&owner).await;
+    let device = devices.iter().find(|device| device["id"] == id.as_str()).unwrap();
+    assert_eq!(device.get("clone_suspected_at"), None);
+    let mut newer = server.get(&path).bearer(&one).open().await;
+    assert!(next(&mut newer).await.unwrap().contains("connected"));
+    while next(&mut kept).await.is_some() {}
+    let mut kept = newer;
+    assert_eq!(next(&mut kept).await.as_deref(), Some(": alive\n\n"));
     let mut elsewhere = server.get("/api/device/connect").bearer(&other).open().await;
     let gone = json!({"state": "decommissioned"});
     server.call("PATCH", &format!("/devices/{id}")).by(&owner).json(gone).await.expect(200);

@@ -21,7 +21,7 @@ const RESET_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 const VERIFY_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
 /// Below which path the pages are that mail leads to.
-pub(crate) const PAGES: &str = "/auth/mailed";
+const PAGES: &str = "/auth/mailed";
 
 macro_rules! mail_kinds {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {

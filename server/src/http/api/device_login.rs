@@ -5,8 +5,8 @@ use askama::Template;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
-    response::{Html, IntoResponse as _, Response},
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::Response,
 };
 use serde::Deserialize;
 use wire::api::{
@@ -22,6 +22,7 @@ use crate::{
         auth::{Caller, SignedIn},
         body::{ApiJson, FormFields},
         error::ApiError,
+        page::{self, render},
         pagination::{Id, Parameters},
         problems,
     },
@@ -128,11 +129,11 @@ pub async fn page(
     Parameters(PageQuery { user_code }): Parameters<PageQuery>,
 ) -> Result<Response, ApiError> {
     if user_code.is_empty() {
-        return render(StatusCode::OK, Page::asking(user_code, ""));
+        return render(StatusCode::OK, &Page::asking(user_code, ""));
     }
     match fleet.device_login_to_show(&user_code, caller.as_caller()).await {
         Ok(pending) => {
-            render(StatusCode::OK, Page { pending: Some(pending), ..Page::asking(user_code, "") })
+            render(StatusCode::OK, &Page { pending: Some(pending), ..Page::asking(user_code, "") })
         }
         Err(error) => refuse(Page::asking(user_code, ""), error),
     }
@@ -164,7 +165,7 @@ pub async fn decide(
             } else {
                 "Denied. Nobody was signed in."
             };
-            render(StatusCode::OK, Page { done: true, ..Page::asking(String::new(), message) })
+            render(StatusCode::OK, &Page { done: true, ..Page::asking(String::new(), message) })
         }
         Err(error) => {
             // Whoever mistyped the password is shown what they approve of again.
@@ -183,28 +184,11 @@ impl Page {
 /// What a person can mend is said on the page.
 fn refuse(page: Page, error: ApprovalError) -> Result<Response, ApiError> {
     let error = ApiError::from(error);
-    let (status, message) = match error.status().as_u16() {
-        401 => (StatusCode::UNAUTHORIZED, "The e-mail address or the password is wrong."),
-        404 => (StatusCode::NOT_FOUND, "There is no such code, or it has run out."),
-        429 => (StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait some minutes."),
+    let message = match error.status() {
+        StatusCode::UNAUTHORIZED => "The e-mail address or the password is wrong.",
+        StatusCode::NOT_FOUND => "There is no such code, or it has run out.",
+        StatusCode::TOO_MANY_REQUESTS => "Too many attempts. Wait some minutes.",
         _ => return Err(error),
     };
-    render(status, Page { message, ..page })
+    page::refuse(error, &Page { message, ..page })
 }
-
-fn render(status: StatusCode, page: Page) -> Result<Response, ApiError> {
-    let html = page.render().map_err(|error| ApiError::failed(problems::INTERNAL, error))?;
-    Ok((status, SAFETY, Html(html)).into_response())
-}
-
-/// The page runs nothing, loads nothing, sends its form here alone, and cannot be framed.
-const SAFETY: [(HeaderName, HeaderValue); 3] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-        ),
-    ),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-];

@@ -4,8 +4,8 @@
 use askama::Template;
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
-    response::{Html, IntoResponse as _, Response},
+    http::{HeaderMap, StatusCode, Uri},
+    response::Response,
 };
 use serde::Deserialize;
 use wire::api::{AcceptInvitation, FieldError, Hidden, ResetPassword};
@@ -13,11 +13,12 @@ use wire::api::{AcceptInvitation, FieldError, Hidden, ResetPassword};
 use super::sessions::is_cross_site;
 use crate::{
     Fleet,
-    fleet::{errors::AccountError, mail::PAGES},
+    fleet::errors::AccountError,
     http::{
         auth::Caller,
         body::FormFields,
         error::ApiError,
+        page::{self, render},
         pagination::{Id, Parameters},
         problems,
     },
@@ -129,13 +130,13 @@ impl Page {
         }
     }
 
-    fn address(&self) -> String {
-        let name = match self.deed {
+    /// Relative, since a proxy may serve all of this below a path.
+    fn address(&self) -> &'static str {
+        match self.deed {
             Deed::ResetPassword => "reset-password",
             Deed::VerifyEmail => "verify-email",
             Deed::AcceptInvitation => "accept-invitation",
-        };
-        format!("{PAGES}/{name}")
+        }
     }
 
     fn asks_for_password(&self) -> bool {
@@ -167,7 +168,7 @@ fn refuse(page: Page, error: AccountError) -> Result<Response, ApiError> {
     if messages.is_empty() || error.status().is_server_error() {
         return Err(error);
     }
-    render(error.status(), &Page { messages, ..page })
+    page::refuse(error, &Page { messages, ..page })
 }
 
 /// e.g. `Password must have a digit.`
@@ -176,21 +177,3 @@ fn told(error: &FieldError) -> String {
     let field = if field.ends_with("password") { "Password" } else { "Name" };
     format!("{field} {}.", error.detail)
 }
-
-fn render(status: StatusCode, page: &Page) -> Result<Response, ApiError> {
-    let html = page.render().map_err(|error| ApiError::failed(problems::INTERNAL, error))?;
-    Ok((status, SAFETY, Html(html)).into_response())
-}
-
-/// The page runs nothing, loads nothing, sends its form here alone, cannot be framed, and its address,
-/// which holds the token, goes nowhere.
-const SAFETY: [(HeaderName, HeaderValue); 3] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-        ),
-    ),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-];
