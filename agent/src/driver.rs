@@ -89,8 +89,6 @@ struct Driver {
     instance: String,
     /// The node key that the server has accepted, in an earlier run at least.
     accepted: Option<NodeKey>,
-    /// Whether that key is what osqueryd enrolls with, as the server last said.
-    lends_node_key: bool,
     complaint: Complaint,
     record: Record,
     /// What the service manager was last told.
@@ -189,7 +187,6 @@ impl Driver {
             extending: Extending::default(),
             instance: Uuid::new_v4().to_string(),
             accepted: node_key,
-            lends_node_key: false,
             complaint: Complaint::default(),
             record,
             told: String::new(),
@@ -325,7 +322,7 @@ impl Driver {
     }
 
     fn start_osqueryd(&mut self, wishes: &Flags) {
-        let node_key = self.accepted.clone().filter(|_| self.lends_node_key);
+        let node_key = self.accepted.clone().filter(|_| self.identity.lends_node_key);
         let launch = Launch::new(&self.config, &self.identity, wishes, node_key.as_ref());
         let launch = launch.with_program(self.updating.osqueryd());
         let (orders, received) = mpsc::unbounded_channel();
@@ -345,11 +342,16 @@ impl Driver {
         }
     }
 
-    /// The server lets osqueryd enroll with `key`, or not; one that runs with another is started again.
-    fn compare_node_keys(&mut self, key: &NodeKey) {
-        let running = self.osqueryd.as_ref().is_some_and(|reins| !reins.told_to_end);
-        if running && self.lends_node_key && !self.osqueryd_enrolls_with(key) {
-            tracing::info!("osqueryd is started again, to enroll with the node key");
+    /// The server lets osqueryd enroll with `key`, or not; one that would do otherwise is started again.
+    fn compare_node_keys(&mut self, key: &NodeKey, lends: bool) {
+        if self.identity.lends_node_key != lends {
+            self.identity.lends_node_key = lends;
+            self.save_identity();
+        }
+        let running = self.osqueryd.as_ref().filter(|reins| !reins.told_to_end);
+        let own = Some(key).filter(|_| lends);
+        if running.is_some_and(|reins| reins.node_key.as_ref() != own) {
+            tracing::info!("osqueryd is started again, to enroll as the server has it now");
             self.inbox.push_back(Event::OsquerydOutdated);
         }
     }
@@ -420,8 +422,7 @@ impl Driver {
                         self.updating.follow(&config.update_channels);
                         self.hear_of_extensions(&config.extensions);
                         self.accepted = Some(key.clone());
-                        self.lends_node_key = config.osqueryd_enrolls_with_node_key;
-                        self.compare_node_keys(&key);
+                        self.compare_node_keys(&key, config.osqueryd_enrolls_with_node_key);
                         self.tell_updates();
                         self.tend_desktop(key);
                     }
@@ -446,7 +447,9 @@ impl Driver {
             Outcome::OsquerydEnded(ended) => {
                 let told_to_end = self.osqueryd.take().is_some_and(|reins| reins.told_to_end);
                 report_end(&ended, told_to_end);
-                self.last_end = ended.text();
+                if !told_to_end {
+                    self.last_end = ended.text();
+                }
                 Event::OsquerydExited
             }
         })

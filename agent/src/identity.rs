@@ -40,6 +40,9 @@ pub struct Identity {
     /// When the node key on disk was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolled_at: Option<Timestamp>,
+    /// Whether the server lets osqueryd enroll with the node key, as it said last.
+    #[serde(default)]
+    pub lends_node_key: bool,
 }
 
 /// Where the hardware's UUID comes from.
@@ -87,6 +90,7 @@ pub fn recall(
             host_identifier,
             server_url: server.clone(),
             enrolled_at: None,
+            lends_node_key: false,
         }
     };
     let Some(remembered) = remembered else {
@@ -108,7 +112,8 @@ pub fn recall(
     if remembered.host_identifier != host_identifier {
         return (kept, Some(Anew::NameChanged));
     }
-    (Identity { enrolled_at: remembered.enrolled_at, ..kept }, None)
+    let Identity { enrolled_at, lends_node_key, .. } = remembered;
+    (Identity { enrolled_at, lends_node_key, ..kept }, None)
 }
 
 impl Identity {

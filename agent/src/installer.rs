@@ -191,6 +191,7 @@ pub fn purge(root: &Utf8Path) -> Result<(), InstallerError> {
     for name in OWN_FOLDERS {
         remove_tree(&root.join(name))?;
     }
+    remove_tree(&root.join("bin").join(files::EXTENSIONS))?;
     pointers::remove_updates(root)
 }
 

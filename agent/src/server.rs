@@ -274,7 +274,8 @@ impl Server {
 impl Connection {
     /// Reads all files that it names, to find out at the start what would fail later.
     pub fn check(&self) -> Result<(), TrustError> {
-        self.trust.client_config(self.client.as_ref()).map(drop)
+        self.trust.check()?;
+        self.client.as_ref().map_or(Ok(()), |client| client.load().map(drop))
     }
 
     /// How the files that it names are now.
@@ -307,12 +308,12 @@ impl Connection {
     }
 
     fn complete(&self, builder: ClientBuilder) -> Result<Client, SetupError> {
-        let tls = self.trust.client_config(self.client.as_ref())?;
-        let mut builder = builder
-            .tls_backend_preconfigured(tls)
-            .user_agent(user_agent())
-            .connect_timeout(self.timeouts.connect)
-            .no_proxy();
+        let mut builder = self.trust.tell(builder)?;
+        builder =
+            builder.user_agent(user_agent()).connect_timeout(self.timeouts.connect).no_proxy();
+        if let Some(client) = &self.client {
+            builder = builder.identity(client.load()?);
+        }
         if let Some(proxy) = &self.proxy {
             let proxy = Proxy::all(proxy.clone()).map_err(|source| SetupError::Proxy { source })?;
             builder = builder.proxy(proxy);

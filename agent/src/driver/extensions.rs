@@ -13,7 +13,10 @@ use crate::{
     machine::Event,
     tasks::{
         osqueryd::extensions::{Shelf, Wish},
-        updates::{Updates, extensions::platform_name},
+        updates::{
+            Updates,
+            extensions::{Brought, platform_name},
+        },
     },
 };
 
@@ -27,6 +30,8 @@ pub(super) struct Extending {
     is_late: bool,
     tending: bool,
     complaint: Complaint,
+    /// What was complained of last.
+    trouble: String,
 }
 
 /// What has come of tending them.
@@ -77,10 +82,18 @@ impl Driver {
             troubles.push(explain(&error));
             false
         });
-        if troubles.is_empty() {
-            self.extending.complaint.settle();
-        } else if self.extending.complaint.raise("extensions", now()) {
-            tracing::warn!("{}; will try again", troubles.join("; "));
+        let extending = &mut self.extending;
+        let trouble = troubles.join("; ");
+        if trouble != extending.trouble {
+            extending.complaint.settle();
+            extending.trouble.clone_from(&trouble);
+        }
+        if trouble.is_empty() {
+            extending.complaint.settle();
+        } else if extending.complaint.raise("extensions", now()) {
+            tracing::warn!("{trouble}; will try again");
+        } else {
+            tracing::debug!("{trouble}; will try again");
         }
         if changed {
             tracing::info!("extensions have changed: osqueryd is started again");
@@ -95,14 +108,15 @@ async fn tend(
     (shelf, now): (&Shelf, Option<Timestamp>),
 ) -> Tended {
     let brought = match (source, wishes) {
-        (_, []) => Ok((BTreeMap::new(), Vec::new())),
+        (_, []) => Ok(Brought::default()),
         (Some(source), _) => source.bring_extensions(wishes, (shelf, now)).await,
         (None, _) => {
             let trouble = "the server wants extensions, and this device has no updates".to_owned();
-            Ok((BTreeMap::new(), vec![trouble]))
+            Ok(Brought { troubles: vec![trouble], ..Brought::default() })
         }
     };
-    let (places, troubles) =
-        brought.unwrap_or_else(|error| (BTreeMap::new(), vec![explain(&error)]));
-    Tended { changed: shelf.settle(wishes, &places), troubles }
+    let missing = |error| Brought { troubles: vec![explain(&error)], ..Brought::default() };
+    let Brought { places, is_new, troubles } = brought.unwrap_or_else(missing);
+    let changed = shelf.settle(wishes, &places).map(|changed| changed || is_new);
+    Tended { changed, troubles }
 }

@@ -134,7 +134,7 @@ impl Supervision {
     /// Notes that it has ended by itself.
     fn crashed(&mut self, out: &mut Vec<Action>) {
         self.health = match self.health {
-            Health::Well => Health::Unknown(1),
+            Health::Well => Health::Unknown(0),
             Health::Unknown(crashes) if crashes + 1 < LOOP => Health::Unknown(crashes + 1),
             Health::Unknown(_) => {
                 out.push(Action::ReportOsquerydLoop);

@@ -5,7 +5,12 @@ mod case;
 pub mod extensions;
 mod probe;
 
-use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU64,
+    sync::{Arc, PoisonError},
+    time::SystemTime,
+};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::{SignedDuration, Timestamp};
@@ -49,6 +54,8 @@ pub struct Updates {
     patience: Patience,
     probe: Probe,
     repository: Mutex<Option<Repository>>,
+    /// What has come of extensions whose download broke off: it is gone on with.
+    begun_extensions: std::sync::Mutex<Vec<String>>,
 }
 
 /// What a look needs to know.
@@ -133,6 +140,7 @@ impl Updates {
             patience: Patience::default(),
             probe,
             repository: Mutex::new(None),
+            begun_extensions: std::sync::Mutex::default(),
         }
     }
 
@@ -238,6 +246,8 @@ impl Updates {
             seen.wanted.extend(parts);
             seen.take(case, finding);
         }
+        let begun = self.begun_extensions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        seen.wanted.extend(begun);
         if let Err(error) = repository.keep_only(&seen.wanted()) {
             tracing::debug!("could not tidy up after updates: {}", explain(&error));
         }

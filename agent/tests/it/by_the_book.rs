@@ -135,6 +135,10 @@ async fn extensions_are_brought_loaded_replaced_and_taken_away() {
             assert_eq!(seen().lines().nth(1).unwrap(), format!("2 --socket {socket}"));
             assert!(loaded() != first && !Utf8Path::new(first.trim()).exists(), "{first}");
 
+            // What was lost is brought again, and loaded, although it is where it was.
+            fs::remove_file(loaded().trim()).unwrap();
+            until(|| seen().lines().count() == 3).await;
+
             // What cannot be had any more stays until it is listed no longer.
             published.publish(&[]);
             let looks = || fleet.memory().mirror.answers.len();
@@ -148,7 +152,7 @@ async fn extensions_are_brought_loaded_replaced_and_taken_away() {
     assert!(log.text().contains("the server's extension `../escape` cannot be used"));
     let left = fs::read_dir(device.root().join("bin/extensions")).unwrap().count();
     assert_eq!(left, 0, "what is not listed is deleted");
-    assert_eq!(seen().lines().count(), 2, "{}", seen());
+    assert_eq!(seen().lines().count(), 3, "{}", seen());
 }
 
 /// One extension, which only its owner can write, in a list that only its owner can read.

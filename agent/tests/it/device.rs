@@ -23,7 +23,7 @@ use wire::settings::{files, vars};
 use crate::fleet::{Fleet, SECRET};
 
 /// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Device {
     directory: TempDir,

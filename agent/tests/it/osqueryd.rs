@@ -273,7 +273,7 @@ async fn flags_that_the_server_changes_restart_osqueryd() {
 
 #[tokio::test]
 async fn osqueryd_enrolls_with_the_node_key_and_is_started_with_the_next_one() {
-    let fleet = Fleet::start();
+    let mut fleet = Fleet::start();
     let stage = Stage::of(&fleet);
     fleet.memory().lends_node_keys = true;
     let secret = || {
@@ -294,7 +294,19 @@ async fn osqueryd_enrolls_with_the_node_key_and_is_started_with_the_next_one() {
         })
         .await;
     stage.check_never_two();
-    assert_eq!((secret(), stage.starts().len()), (next, 2));
+    assert_eq!((secret(), stage.starts().len()), (next.clone(), 2));
+    // It is remembered where the server cannot be asked, and forgotten when it says otherwise.
+    fleet.memory().lends_node_keys = false;
+    fleet.go_down();
+    stage
+        .device
+        .run(async |_| {
+            until(|| stage.starts().len() == 3).await;
+            assert_eq!(secret(), next);
+            fleet.come_up();
+            until(|| stage.starts().len() == 4 && secret() == SECRET).await;
+        })
+        .await;
     assert!(!stage.arguments().iter().any(|argument| argument.contains("node-key")));
 }
 

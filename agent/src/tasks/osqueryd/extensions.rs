@@ -116,7 +116,8 @@ impl Shelf {
         let about = About { is_program: true, modified: SystemTime::UNIX_EPOCH };
         disk.store(&beside, &mut File::open(from)?, about)?;
         disk.rename(&beside, place)?;
-        disk.sync(parent)
+        // The version's folder, the extension's, that of all, and the one above, where it may be new.
+        parent.ancestors().take(4).try_for_each(|dir| disk.sync(dir))
     }
 
     /// Has osqueryd load what is wished for: the program in `places`, by name, or the one that it has

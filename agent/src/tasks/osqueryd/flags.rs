@@ -58,6 +58,8 @@ pub fn arguments(
         arguments.push(flag("verbose", "true"));
     }
     arguments.extend(wishes.iter().filter_map(|(name, value)| wish(name, value)));
+    let shelf = Shelf::below(&config.root);
+    arguments.extend(shelf.list().map(|path| flag("extensions_autoload", path)));
     let local = config.root.join(files::OSQUERY_FLAGS);
     if local.is_file() {
         arguments.push(flag("flagfile", local));
@@ -76,8 +78,6 @@ fn forced(config: &Config, identity: &Identity, has_secret: bool) -> Vec<String>
         flag("host_identifier", "specified"),
         flag("specified_identifier", identity.osquery_identifier()),
     ];
-    let shelf = Shelf::below(root);
-    arguments.extend(shelf.list().map(|path| flag("extensions_autoload", path)));
     if has_secret {
         arguments.push(flag("enroll_secret_env", super::SECRET_VARIABLE));
     }

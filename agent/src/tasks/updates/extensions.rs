@@ -1,6 +1,6 @@
 //! Brings osquery's extensions: targets as any, of names that the server tells.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::PoisonError};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -30,6 +30,17 @@ enum ExtensionError {
     Put { target: String, source: std::io::Error },
 }
 
+/// What has come of bringing extensions.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// Where programs are, by the extension's name. What cannot be had is missing.
+    pub places: BTreeMap<String, Utf8PathBuf>,
+    /// Whether one was put there that was not.
+    pub is_new: bool,
+    /// Why others are missing.
+    pub troubles: Vec<String>,
+}
+
 /// What this device is called in a repository, e.g. `linux-arm64`.
 #[must_use]
 pub fn platform_name() -> &'static str {
@@ -37,45 +48,53 @@ pub fn platform_name() -> &'static str {
 }
 
 impl Updates {
-    /// Has the programs of `wishes` on the shelf, as they are published, and tells where, by name. What
-    /// cannot be had is missing there, and told besides.
+    /// Has the programs of `wishes` on the shelf, as they are published, and tells where.
     pub async fn bring_extensions(
         &self,
         wishes: &[Wish],
         (shelf, now): (&Shelf, Option<Timestamp>),
-    ) -> Result<(BTreeMap<String, Utf8PathBuf>, Vec<String>), LookError> {
+    ) -> Result<Brought, LookError> {
         let mut kept = self.repository.lock().await;
         let (mut repository, now) = self.refreshed(kept.take(), now).await?;
-        let (mut places, mut troubles) = (BTreeMap::new(), Vec::new());
+        let (mut brought, mut begun) = (Brought::default(), Vec::new());
         for wish in wishes {
-            match self.bring_extension(&mut repository, wish, (shelf, now)).await {
-                Ok(place) => {
-                    places.insert(wish.name().to_owned(), place);
+            let bringing = self.bring_extension(&mut repository, wish, (shelf, now), &mut begun);
+            match bringing.await {
+                Ok((place, is_new)) => {
+                    brought.places.insert(wish.name().to_owned(), place);
+                    brought.is_new |= is_new;
                 }
-                Err(error) => troubles.push(explain(&error)),
+                Err(error) => brought.troubles.push(explain(&error)),
             }
         }
         *kept = Some(repository);
-        Ok((places, troubles))
+        *self.begun_extensions.lock().unwrap_or_else(PoisonError::into_inner) = begun;
+        Ok(brought)
     }
 
+    /// Tells where it is, and whether it was put there; what has come of a download that broke off is
+    /// named in `begun`.
     async fn bring_extension(
         &self,
         repository: &mut Repository,
         wish: &Wish,
         (shelf, now): (&Shelf, Timestamp),
-    ) -> Result<Utf8PathBuf, ExtensionError> {
+        begun: &mut Vec<String>,
+    ) -> Result<(Utf8PathBuf, bool), ExtensionError> {
         let target = || wish.target();
         let found = repository.find(&target(), now).await;
         let found = found.map_err(|source| ExtensionError::Find { target: target(), source })?;
         let file = found.ok_or_else(|| ExtensionError::Missing { target: target() })?;
         let place = shelf.place(wish, &file.sha256);
         if place.is_file() {
-            return Ok(place);
+            return Ok((place, false));
         }
         self.require_space(&target(), file.length.saturating_mul(2))?;
         tracing::info!("the extension `{}` is fetched", wish.name());
         let brought = repository.bring(&file, now).await;
+        if brought.is_err() {
+            begun.extend(repository.parts_of(&file, None, now).await);
+        }
         let path = brought.map_err(|source| ExtensionError::Bring { target: target(), source })?;
         let putting = {
             let (shelf, place) = (shelf.clone(), place.clone());
@@ -83,6 +102,6 @@ impl Updates {
         };
         let put = putting.await.expect("copying does not panic");
         put.map_err(|source| ExtensionError::Put { target: target(), source })?;
-        Ok(place)
+        Ok((place, true))
     }
 }
