@@ -512,6 +512,9 @@ pub struct ApiKey {
     pub last_used_ip: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// How many requests a minute it may send, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
 }
 
 /// Whose key it is.
@@ -555,7 +558,13 @@ pub struct NewApiKey {
     /// Never, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// How many requests a minute it may send, 1 to [`MAX_KEY_REQUESTS`]; as many as anybody, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
 }
+
+/// As many requests a minute may be allowed to an API key.
+pub const MAX_KEY_REQUESTS: u32 = 6000;
 
 /// `POST /api-keys/{id}/rotate`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

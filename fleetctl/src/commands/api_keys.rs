@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use wire::{
     Permission, Role,
-    api::{ApiKey, ApiKeyKind, CreatedApiKey, NewApiKey, RotateApiKey},
+    api::{ApiKey, ApiKeyKind, CreatedApiKey, MAX_KEY_REQUESTS, NewApiKey, RotateApiKey},
     settings::parse_duration,
 };
 
@@ -72,6 +72,9 @@ pub(crate) struct CreateArgs {
     /// How long it is good, e.g. 12h or 90d; for ever unless given
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<Duration>,
+    /// How many requests a minute it may send, at most 6000; as many as anybody unless given
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_KEY_REQUESTS)))]
+    requests_per_minute: Option<u32>,
     #[command(flatten)]
     output: Output,
 }
@@ -108,6 +111,7 @@ pub(crate) async fn run(command: ApiKeysCommand, session: &Session) -> anyhow::R
                 if_absent: args.if_absent,
                 scopes: scopes(args.scopes, args.role),
                 expires_at: args.expires_in.map(expiry::after).transpose()?,
+                requests_per_minute: args.requests_per_minute,
             };
             let created = client.create("/api-keys", &new).await?;
             show(session, args.output, &created)

@@ -48,7 +48,12 @@ pub(super) enum Reach {
 #[derive(Debug, Clone)]
 pub(super) enum Proof {
     Session(SessionProof),
-    ApiKey { id: ApiKeyId, kind: ApiKeyKind },
+    ApiKey {
+        id: ApiKeyId,
+        kind: ApiKeyKind,
+        /// How many requests a minute it may send, where that is its own.
+        requests_per_minute: Option<u32>,
+    },
 }
 
 /// A session, as far as it matters to what its person may do.
@@ -243,12 +248,20 @@ impl Actor {
         }
     }
 
+    /// How many requests a minute are theirs, where that is not what anybody has.
+    pub(super) fn requests_per_minute(&self) -> Option<u32> {
+        match &self.proof {
+            Proof::Session(_) => None,
+            Proof::ApiKey { requests_per_minute, .. } => *requests_per_minute,
+        }
+    }
+
     /// How the audit log names them.
     pub(super) fn label(&self) -> String {
         match &self.proof {
             Proof::Session(_) => format!("user {}", self.user_id),
-            Proof::ApiKey { id, kind: ApiKeyKind::Service } => format!("service key {id}"),
-            Proof::ApiKey { id, kind: ApiKeyKind::Person } => {
+            Proof::ApiKey { id, kind: ApiKeyKind::Service, .. } => format!("service key {id}"),
+            Proof::ApiKey { id, kind: ApiKeyKind::Person, .. } => {
                 format!("api key {id} of user {}", self.user_id)
             }
         }

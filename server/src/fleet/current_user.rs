@@ -19,7 +19,7 @@ impl Fleet {
     /// Who the actor is, and what they may do.
     pub async fn current_user(&self, actor: &Actor) -> Result<CurrentUser, ManageError> {
         let mut org = self.0.store.org(actor.org_id, Access::Read).await?;
-        if let Proof::ApiKey { id, kind: ApiKeyKind::Service } = actor.proof {
+        if let Proof::ApiKey { id, kind: ApiKeyKind::Service, .. } = actor.proof {
             return self.current_service(org, actor, id).await;
         }
         let member = org.member(actor.user_id).await?.ok_or(ManageError::Unknown("user"))?;

@@ -22,57 +22,54 @@ const MAX_KEYS: usize = 50_000;
 #[derive(Debug)]
 pub(super) struct Limiter {
     policy: Policy,
-    limit: usize,
-    window: SignedDuration,
     attempts: Mutex<BTreeMap<String, VecDeque<Timestamp>>>,
 }
 
 impl Limiter {
     pub(super) fn new(policy: Policy) -> Self {
-        let limit = usize::try_from(policy.limit).unwrap_or(usize::MAX).max(1);
-        Self { policy, limit, window: policy.window, attempts: Mutex::default() }
+        Self { policy, attempts: Mutex::default() }
     }
 
     /// How many attempts `key` has left at `now`, at least one; takes none.
     fn left(&self, key: &str, now: Timestamp) -> Result<usize, TooMany> {
-        let attempts = self.attempts();
-        let Some(times) = attempts.get(key) else { return Ok(self.limit) };
-        self.check_times(times, now)?;
-        let recent = times.iter().filter(|time| now.duration_since(**time) < self.window);
-        Ok(self.limit - recent.count())
+        let (attempts, limit) = (self.attempts(), most(&self.policy));
+        let Some(times) = attempts.get(key) else { return Ok(limit) };
+        check_times(self.policy, times, now)?;
+        let recent = times.iter().filter(|time| now.duration_since(**time) < self.policy.window);
+        Ok(limit.saturating_sub(recent.count()))
     }
 
     /// Takes an attempt of `key`, or refuses. Of many at once, exactly `limit` pass.
     pub(super) fn take(&self, key: &str, now: Timestamp) -> Result<Quota, TooMany> {
+        self.take_of(key, None, now)
+    }
+
+    /// The same where `key` may have a limit of its own.
+    pub(super) fn take_of(
+        &self,
+        key: &str,
+        own: Option<u32>,
+        now: Timestamp,
+    ) -> Result<Quota, TooMany> {
+        let policy = Policy { limit: own.unwrap_or(self.policy.limit), ..self.policy };
         let mut attempts = self.attempts();
         self.make_room(&mut attempts, now);
         let times = attempts.entry(key.to_owned()).or_default();
         self.forget_old(times, now);
-        self.check_times(times, now)?;
+        check_times(policy, times, now)?;
         // A trial counts when it began, and others may have begun and failed since.
         let place = times.partition_point(|time| *time <= now);
         times.insert(place, now);
         let oldest = times.front().copied().unwrap_or(now);
         Ok(Quota {
-            policy: self.policy,
-            remaining: u32::try_from(self.limit.saturating_sub(times.len())).unwrap_or(u32::MAX),
-            resets_after: self.window - now.duration_since(oldest),
+            policy,
+            remaining: u32::try_from(most(&policy).saturating_sub(times.len())).unwrap_or(u32::MAX),
+            resets_after: policy.window - now.duration_since(oldest),
         })
     }
 
-    fn check_times(&self, times: &VecDeque<Timestamp>, now: Timestamp) -> Result<(), TooMany> {
-        // Of more than `limit` attempts, the one that has to pass is the `limit`th from the end. They are in
-        // the order of time, so it alone is looked at, however many there are.
-        let Some(place) = times.len().checked_sub(self.limit) else { return Ok(()) };
-        let resets_after = self.window - now.duration_since(times[place]);
-        if resets_after <= SignedDuration::ZERO {
-            return Ok(());
-        }
-        Err(TooMany { quota: Quota { policy: self.policy, remaining: 0, resets_after } })
-    }
-
     fn forget_old(&self, times: &mut VecDeque<Timestamp>, now: Timestamp) {
-        while times.front().is_some_and(|time| now.duration_since(*time) >= self.window) {
+        while times.front().is_some_and(|time| now.duration_since(*time) >= self.policy.window) {
             times.pop_front();
         }
     }
@@ -95,6 +92,23 @@ impl Limiter {
     fn attempts(&self) -> MutexGuard<'_, BTreeMap<String, VecDeque<Timestamp>>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many attempts there may be, at least one.
+fn most(policy: &Policy) -> usize {
+    usize::try_from(policy.limit).unwrap_or(usize::MAX).max(1)
+}
+
+/// Refuses one more attempt beside those at `times`, if it is one too many.
+fn check_times(policy: Policy, times: &VecDeque<Timestamp>, now: Timestamp) -> Result<(), TooMany> {
+    // Of more than the limit, the one that has to pass is the limit's from the end. They are in the order
+    // of time, so it alone is looked at, however many there are.
+    let Some(place) = times.len().checked_sub(most(&policy)) else { return Ok(()) };
+    let resets_after = policy.window - now.duration_since(times[place]);
+    if resets_after <= SignedDuration::ZERO {
+        return Ok(());
+    }
+    Err(TooMany { quota: Quota { policy, remaining: 0, resets_after } })
 }
 
 /// Limits failures and nothing else: who succeeds is never counted. Of many trials at once no more

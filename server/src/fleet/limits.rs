@@ -166,7 +166,8 @@ impl Fleet {
             Part::Api => &self.0.requests,
             Part::Accounts => &self.0.account_requests,
         };
-        limiter.take(&actor.principal(), self.now())
+        let own = actor.requests_per_minute();
+        limiter.take_of(&actor.principal(), own, self.now())
     }
 
     /// Counts a request that shows no good token.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use jiff::Timestamp;
 use wire::{
     OrgId, Permission, UserId,
-    api::{ApiKeyKind, KeyEnvironment},
+    api::{ApiKey, ApiKeyKind, KeyEnvironment},
 };
 
 use super::{
@@ -131,7 +131,8 @@ impl Fleet {
         }
         let KnownKey { org_id, row, user_id, rights, networks, .. } = known;
         check_key(&row, hash, now)?;
-        let proof = Proof::ApiKey { id: row.key.id, kind: row.key.kind };
+        let ApiKey { id, kind, requests_per_minute, .. } = row.key;
+        let proof = Proof::ApiKey { id, kind, requests_per_minute };
         let actor = Actor { org_id, user_id, rights, proof, address, networks };
         if self.note_key_use(&actor, &row).await? {
             self.0.known_keys.change(&hash.as_text(), |known| {
@@ -164,9 +165,10 @@ impl Fleet {
     }
 
     async fn read_key(&self, hash: &Hash, now: Timestamp) -> Result<KnownKey, ProofError> {
-        let found = self.0.store.credential(CredentialKind::ApiKey, hash).await?;
-        let Credential { org_id, subject_id } = found.ok_or(ProofError::Unauthenticated)?;
-        let mut org = self.0.store.org(org_id, Access::Read).await?;
+        let kind = CredentialKind::ApiKey;
+        let found = self.0.store.follow_credential(kind, hash, Access::Read).await?;
+        let (found, mut org) = found.ok_or(ProofError::Unauthenticated)?;
+        let Credential { org_id, subject_id } = found;
         let row = org.api_key(&subject_id).await?.ok_or(ProofError::Unauthenticated)?;
         check_key(&row, hash, now)?;
         let mut scopes: BTreeSet<_> = row.key.scopes.iter().copied().collect();

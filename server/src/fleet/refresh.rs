@@ -36,10 +36,12 @@ impl Fleet {
     async fn rotate(&self, token: &str, caller: Caller<'_>) -> Result<Tokens, SignInError> {
         let now = self.now();
         let hash = Hash::of(token);
-        let found = self.0.store.credential(CredentialKind::RefreshToken, &hash).await?;
-        let Credential { org_id, subject_id } = found.ok_or(SignInError::WrongRefreshToken)?;
+        // Not later: the ring may have to write, and a writer waits for the one before.
         let ring = self.ring().await?;
-        let mut org = self.0.store.org(org_id, Access::Note).await?;
+        let kind = CredentialKind::RefreshToken;
+        let found = self.0.store.follow_credential(kind, &hash, Access::Note).await?;
+        let (found, mut org) = found.ok_or(SignInError::WrongRefreshToken)?;
+        let Credential { org_id, subject_id } = found;
         let salt = secrets::new_token();
         let refresh = secrets::successor(&salt, token);
         let rotation = Rotation { old: &hash, salt: &salt, new: &Hash::of(&refresh.0) };

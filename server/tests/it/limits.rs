@@ -12,6 +12,7 @@ crate::on_both_databases! {
     five_now_and_five_after_the_window_pass,
     the_eleventh_refresh_of_a_minute_waits_and_costs_no_token,
     one_hundred_requests_a_minute_each,
+    a_key_may_have_a_limit_of_its_own,
     ten_requests_a_minute_for_whoever_shows_no_good_token,
     agents_are_not_limited_by_what_people_do,
     whoever_guesses_from_many_networks_waits_longer_each_time,
@@ -127,6 +128,32 @@ async fn one_hundred_requests_a_minute_each(server: TestServer) {
     server.get("/auth/user").by(&owner).await.expect(200);
     server.pass(60);
     server.get("/devices").by(&owner).await.expect(200);
+}
+
+/// Rows: L3
+async fn a_key_may_have_a_limit_of_its_own(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let make = async |limit: u32| {
+        let key = json!({"name": "k", "scopes": ["devices:read"], "requests_per_minute": limit});
+        server.post("/api-keys").by(&owner).json(key).await
+    };
+    for wrong in [0, 6001] {
+        make(wrong).await.expect(422).problem("invalid-fields");
+    }
+    for limit in [3, 150] {
+        let made = make(limit).await.expect(201).json();
+        assert_eq!(made["requests_per_minute"], limit);
+        let ask = async || server.get("/devices").bearer(made["key"].as_str().unwrap()).await;
+        for number in 1..=limit {
+            let told = format!("\"requests\";r={};t=60", limit - number);
+            assert_eq!(ask().await.expect(200).header("ratelimit"), Some(told.as_str()));
+        }
+        let policy = format!("\"requests\";q={limit};w=60");
+        assert_eq!(ask().await.expect(429).header("ratelimit-policy"), Some(policy.as_str()));
+        server.pass(60);
+        ask().await.expect(200);
+    }
 }
 
 /// Rows: L4, L5, T7

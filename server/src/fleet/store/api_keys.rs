@@ -33,6 +33,7 @@ pub(in crate::fleet) struct NewApiKeyRow<'a> {
     pub scopes: &'a [Permission],
     pub created_by: UserId,
     pub expires_at: Option<Timestamp>,
+    pub requests_per_minute: Option<u32>,
 }
 
 impl OrgStore {
@@ -45,8 +46,8 @@ impl OrgStore {
         let scopes = serde_json::to_string(key.scopes).expect("permissions are plain strings");
         self.query(
             "INSERT INTO api_keys (org_id, id, name, prefix, last4, scopes, created_by, created_at,
-             expires_at, key_hash, kind)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             expires_at, key_hash, kind, requests_per_minute)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(key.id.to_string())
         .bind(key.name.to_owned())
@@ -58,6 +59,7 @@ impl OrgStore {
         .bind(key.expires_at.map(Timestamp::as_millisecond))
         .bind(hash.as_text())
         .bind(key.kind.as_str())
+        .bind(key.requests_per_minute.map(i64::from))
         .execute(self.connection())
         .await?;
         self.add_credential(CredentialKind::ApiKey, hash, &key.id.to_string()).await
@@ -201,6 +203,12 @@ fn api_key(row: &AnyRow) -> Result<ApiKeyRow, StoreError> {
         last_used_at: row.optional_time("last_used_at")?,
         last_used_ip: row.optional_text("last_used_ip")?,
         revoked_at: row.optional_time("revoked_at")?,
+        requests_per_minute: row
+            .optional_number("requests_per_minute")?
+            .map(|number| {
+                u32::try_from(number).map_err(|error| corrupt("requests_per_minute", error))
+            })
+            .transpose()?,
     };
     Ok(ApiKeyRow {
         key,

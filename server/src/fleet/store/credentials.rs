@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::Row as _;
 use wire::OrgId;
 
-use super::{Access, OrgStore, Store, StoreError, row::Columns as _};
+use super::{Access, OrgStore, Store, StoreError, Tx, row::Columns as _};
 
 /// SHA-256 of a secret with at least 128 bits of entropy, for which a plain hash is enough
 /// (OWASP ASVS 5.0, 6.5.2).
@@ -75,18 +75,40 @@ impl Store {
         hash: &Hash,
     ) -> Result<Option<Credential>, StoreError> {
         let mut tx = self.begin_with(Access::Read, ("app.credential", &hash.0)).await?;
-        let row =
-            sqlx::query("SELECT org_id, subject_id FROM credentials WHERE hash = $1 AND kind = $2")
-                .bind(hash.as_text())
-                .bind(kind.as_str())
-                .fetch_optional(&mut *tx.inner)
-                .await?;
+        let found = find(&mut tx, kind, hash).await?;
         tx.commit().await?;
-        row.map(|row| {
-            Ok(Credential { org_id: row.parsed("org_id")?, subject_id: row.try_get("subject_id")? })
-        })
-        .transpose()
+        Ok(found)
     }
+
+    /// The same, and goes on in the same transaction with the organization that it leads to.
+    pub(in crate::fleet) async fn follow_credential(
+        &self,
+        kind: CredentialKind,
+        hash: &Hash,
+        access: Access,
+    ) -> Result<Option<(Credential, OrgStore)>, StoreError> {
+        let mut tx = self.begin_with(access, ("app.credential", &hash.0)).await?;
+        let Some(found) = find(&mut tx, kind, hash).await? else { return Ok(None) };
+        let org = tx.within(found.org_id).await?;
+        Ok(Some((found, org)))
+    }
+}
+
+async fn find(
+    tx: &mut Tx,
+    kind: CredentialKind,
+    hash: &Hash,
+) -> Result<Option<Credential>, StoreError> {
+    let row =
+        sqlx::query("SELECT org_id, subject_id FROM credentials WHERE hash = $1 AND kind = $2")
+            .bind(hash.as_text())
+            .bind(kind.as_str())
+            .fetch_optional(&mut *tx.inner)
+            .await?;
+    row.map(|row| {
+        Ok(Credential { org_id: row.parsed("org_id")?, subject_id: row.try_get("subject_id")? })
+    })
+    .transpose()
 }
 
 impl OrgStore {

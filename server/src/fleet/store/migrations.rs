@@ -93,6 +93,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0015_agent_reports.sql"),
         include_str!("../../../migrations/postgres/0015_agent_reports.sql"),
     ),
+    (
+        16,
+        "key_limits",
+        include_str!("../../../migrations/sqlite/0016_key_limits.sql"),
+        include_str!("../../../migrations/postgres/0016_key_limits.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.
