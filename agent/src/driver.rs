@@ -43,7 +43,10 @@ use crate::{
         config::{self, FetchError},
         desktop::Desktop,
         enroll::{self, EnrollError},
-        osqueryd::{self, Ended, Launch, Order},
+        osqueryd::{
+            self, Ended, Launch, Order,
+            relay::{Relay, Way},
+        },
         updates::Seen,
     },
 };
@@ -79,6 +82,7 @@ struct Driver {
     /// Events that performing an action brought about at once.
     inbox: VecDeque<Event>,
     osqueryd: Option<Reins>,
+    relay: Option<Relay>,
     /// How it last ended by itself.
     last_end: String,
     desktop: Option<Arc<Desktop>>,
@@ -180,6 +184,7 @@ impl Driver {
             tasks: JoinSet::new(),
             inbox: VecDeque::new(),
             osqueryd: None,
+            relay: None,
             last_end: String::new(),
             desktop,
             tending_desktop: false,
@@ -322,13 +327,31 @@ impl Driver {
     }
 
     fn start_osqueryd(&mut self, wishes: &Flags) {
+        self.start_relay();
+        let direct = Way::direct(&self.config);
+        let way = self.relay.as_ref().map_or(&direct, Relay::way);
         let node_key = self.accepted.clone().filter(|_| self.identity.lends_node_key);
-        let launch = Launch::new(&self.config, &self.identity, wishes, node_key.as_ref());
+        let given = (way, node_key.as_ref());
+        let launch = Launch::new(&self.config, &self.identity, wishes, given);
         let launch = launch.with_program(self.updating.osqueryd());
         let (orders, received) = mpsc::unbounded_channel();
         let seal = self.config.connection.seal();
         self.osqueryd = Some(Reins { orders, told_to_end: false, seal, node_key });
         self.tasks.spawn(async move { Outcome::OsquerydEnded(launch.run(received).await) });
+    }
+
+    /// osqueryd checks certificates even where the agent does not.
+    fn start_relay(&mut self) {
+        if self.relay.is_some() || !Relay::is_wanted(&self.config) {
+            return;
+        }
+        match Relay::start(&self.config, Arc::clone(&self.server)) {
+            Ok(relay) => self.relay = Some(relay),
+            Err(error) => tracing::error!(
+                "osqueryd has to reach the server by itself, whose certificate it checks: {}",
+                explain(&error)
+            ),
+        }
     }
 
     /// The agent has just reached the server with the files that it has read; an osqueryd that has read

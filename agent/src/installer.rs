@@ -48,8 +48,8 @@ const OWN_FILES: [&str; 13] = [
     files::OSQUERY_PID,
     files::EXTENSIONS_LOAD,
 ];
-const OWN_FOLDERS: [&str; 4] =
-    [files::OSQUERY_DB, files::OSQUERY_LOGS, files::LOGS, files::UPDATES];
+const OWN_FOLDERS: [&str; 5] =
+    [files::OSQUERY_DB, files::OSQUERY_LOGS, files::LOGS, files::UPDATES, files::RELAY];
 
 /// Settings by the variable that says them.
 pub type Variables = BTreeMap<String, String>;

@@ -9,7 +9,9 @@ use std::{
 
 use camino::Utf8PathBuf;
 use jiff::{Timestamp, fmt::rfc2822};
-use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, StatusCode, header};
+use reqwest::{
+    Body, Client, ClientBuilder, Method, Proxy, RequestBuilder, Response, StatusCode, header,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 use wire::{
@@ -175,6 +177,22 @@ impl Server {
         let path = format!("{DEVICE_PREFIX}/{}/{noun}", token.expose());
         let url = settings::endpoint(&self.connection.url, &path);
         self.ask(self.client()?.get(url), format!("{DEVICE_PREFIX}/[token]/{noun}")).await
+    }
+
+    /// Sends somebody else's request, to a path on the server as it is, and gives the answer, whatever
+    /// it is.
+    pub(crate) async fn hand_on(
+        &self,
+        method: Method,
+        (path, query): (&str, Option<&str>),
+        headers: header::HeaderMap,
+        body: Body,
+    ) -> Result<Response, RequestError> {
+        let mut url = self.connection.url.clone();
+        url.set_path(path);
+        url.set_query(query);
+        let request = self.client()?.request(method, url).headers(headers).body(body);
+        request.send().await.map_err(|error| self.failed(error))
     }
 
     /// Whether the server is there, and is one: `HEAD /api/fleet/orbit/ping`.

@@ -60,6 +60,8 @@ pub mod files {
     pub const OSQUERY_PID: &str = "osquery.pid";
     /// The folder for osqueryd's own logs.
     pub const OSQUERY_LOGS: &str = "osquery_log";
+    /// The folder of what osqueryd reaches the agent's relay with, where nothing is checked. Fleet's name.
+    pub const RELAY: &str = "proxy";
     /// What osqueryd reads which extensions to load from. Fleet's name.
     pub const EXTENSIONS_LOAD: &str = "extensions.load";
     /// The folder of extensions, below that of programs. Fleet's name.

@@ -16,7 +16,7 @@ use crate::{
     machine::Flags,
     platform,
     status::{Lock, LockError},
-    tasks::osqueryd,
+    tasks::osqueryd::{self, relay::Relay},
     trust::Trust,
     updater::{Updater, disk::RealDisk},
 };
@@ -116,7 +116,8 @@ fn mention_risks(config: &Config) {
         tracing::warn!("the server's certificate is not checked: anyone may pose as the server");
     }
     let proxy = config.connection.proxy.as_ref();
-    if let Some(proxy) = proxy.filter(|_| osqueryd::program(&config.root).exists()) {
+    let asks_itself = osqueryd::program(&config.root).exists() && !Relay::is_wanted(config);
+    if let Some(proxy) = proxy.filter(|_| asks_itself) {
         mention_osqueryds_way(proxy);
     }
     if config.updates.is_none() && !config.settings.disable_updates {

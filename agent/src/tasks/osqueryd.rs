@@ -1,5 +1,5 @@
 //! osqueryd: how it is started, watched and ended. All that is assumed of it is in this module, in
-//! [`flags`] and in [`extensions`].
+//! [`flags`], [`extensions`] and [`relay`].
 //!
 //! As `-S` it is a shell with a database of its own. It writes its process id to `--pidfile`, takes its enroll secret from the environment variable
 //! that `--enroll_secret_env` names, ends on SIGTERM where there are signals, and names itself by
@@ -8,6 +8,7 @@
 
 pub mod extensions;
 pub mod flags;
+pub mod relay;
 
 use std::{ffi::OsString, io, process::ExitStatus, process::Stdio, time::Duration};
 
@@ -21,6 +22,7 @@ use tokio::{
 };
 use wire::{EnrollSecret, NodeKey};
 
+use self::relay::Way;
 use crate::{
     complaints::explain,
     config::Config,
@@ -102,14 +104,15 @@ impl Ended {
 }
 
 impl Launch {
-    /// Puts together what is needed to start osqueryd with the server's `wishes`. It enrolls with this
-    /// device's `node_key` where the server takes that, else with the secret that others have too.
+    /// Puts together what is needed to start osqueryd with the server's `wishes`, which it reaches by
+    /// `way`. It enrolls with this device's `node_key` where the server takes that, else with the
+    /// secret that others have too.
     #[must_use]
     pub fn new(
         config: &Config,
         identity: &Identity,
         wishes: &Flags,
-        node_key: Option<&NodeKey>,
+        (way, node_key): (&Way, Option<&NodeKey>),
     ) -> Self {
         let own = node_key.and_then(|key| EnrollSecret::new(key.expose()).ok());
         let secret = own.or_else(|| match config.secrets().read() {
@@ -121,7 +124,7 @@ impl Launch {
         });
         Self {
             program: program(&config.root),
-            arguments: flags::arguments(config, identity, wishes, secret.is_some()),
+            arguments: flags::arguments(config, identity, wishes, (way, secret.is_some())),
             secret,
             mark: flags::pid_file(&config.root),
         }

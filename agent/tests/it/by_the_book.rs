@@ -1,10 +1,11 @@
 //! The agent with an osqueryd that knows osquery's documentation and nothing of ours: it finds its way
-//! to the server, and loads extensions.
+//! to the server, also where nobody checks who that is, and loads extensions.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, process};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
+use tokio::process::Command;
 use wire::settings::{files, vars};
 
 use crate::{
@@ -55,6 +56,52 @@ async fn osqueryd_enrolls_with_what_the_agent_tells_it() {
     assert_eq!(told["queries"].get("elsewhere"), None, "its discovery has found nothing");
 }
 
+/// Nobody else has the certificate that the relay asks for.
+#[tokio::test]
+async fn where_nothing_is_checked_osqueryd_asks_through_a_relay_that_serves_it_alone() {
+    let fleet = Fleet::start();
+    let mut device = device_of(&fleet);
+    fs::remove_file(device.root().join(files::SERVER_CA)).unwrap();
+    device.set(vars::INSECURE, "true");
+    device.set(vars::FLEET_URL, &format!("{}base/", fleet.url()));
+    let relay = device.root().join(files::RELAY);
+    let key = || fs::read_to_string(relay.join("osqueryd.key")).unwrap();
+    device
+        .run(async |_| {
+            until(|| was_answered(&device, "/base/api/v1/osquery/distributed/write")).await;
+            let mode = fs::metadata(relay.join("osqueryd.key")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            check_alone(&device, &relay).await;
+        })
+        .await;
+    let before = key();
+    let asked = exchanges(&device).len();
+    device.run(async |_| until(|| exchanges(&device).len() > asked).await).await;
+    assert_ne!(key(), before, "keys are made anew at each start");
+}
+
+/// As anybody on the machine would ask.
+async fn check_alone(device: &Device, relay: &Utf8Path) {
+    let arguments =
+        fs::read_to_string(format!("/proc/{}/cmdline", osqueryds_process(device))).unwrap();
+    let server = arguments.split('\0').find_map(|it| it.strip_prefix("--tls_hostname="));
+    let server = server.unwrap();
+    assert!(server.starts_with("localhost:"), "{server}");
+    let ask = async |more: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--cacert", relay.join("fleet.crt").as_str()]).args(more);
+        curl.arg(format!("https://{server}/base/api/fleet/orbit/ping")).output().await.unwrap()
+    };
+    assert!(!ask(&[]).await.status.success(), "without its certificate");
+    let [certificate, key] = ["osqueryd.crt", "osqueryd.key"].map(|name| relay.join(name));
+    let let_in = ask(&["-f", "--cert", certificate.as_str(), "--key", key.as_str()]).await;
+    assert!(let_in.status.success(), "{let_in:?}");
+}
+
+fn osqueryds_process(device: &Device) -> String {
+    device.read(files::OSQUERY_PID).unwrap()
+}
+
 /// A repository in which anything can be published, and a device that trusts it.
 struct Published {
     directory: tempfile::TempDir,
@@ -73,7 +120,7 @@ impl Published {
     #[expect(clippy::disallowed_methods, reason = "another's publisher is a program")]
     fn publish(&self, targets: &[(&str, &str)]) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tuf.py");
-        let mut command = Command::new("python3");
+        let mut command = process::Command::new("python3");
         command.arg(script).arg(self.path("repository"));
         for (number, (name, content)) in targets.iter().enumerate() {
             let file = self.path(&format!("file-{number}"));

@@ -9,11 +9,8 @@ use camino::Utf8Path;
 use serde_json::Value;
 use wire::settings::files;
 
-use super::extensions::Shelf;
-use crate::{config::Config, identity::Identity, machine::Flags, platform, trust::Trust};
-
-/// Certificates that Fleet's packages carry for osqueryd.
-const BUNDLED_CA: &str = "certs.pem";
+use super::{extensions::Shelf, relay::Way};
+use crate::{config::Config, identity::Identity, machine::Flags, platform};
 
 /// Unless the server or the administrator says otherwise.
 const DEFAULTS: [(&str, &str); 9] = [
@@ -51,7 +48,7 @@ pub fn arguments(
     config: &Config,
     identity: &Identity,
     wishes: &Flags,
-    has_secret: bool,
+    (way, has_secret): (&Way, bool),
 ) -> Vec<String> {
     let mut arguments: Vec<_> = DEFAULTS.iter().map(|(name, value)| flag(name, value)).collect();
     if config.settings.debug {
@@ -64,11 +61,11 @@ pub fn arguments(
     if local.is_file() {
         arguments.push(flag("flagfile", local));
     }
-    arguments.extend(forced(config, identity, has_secret));
+    arguments.extend(forced(config, identity, (way, has_secret)));
     arguments
 }
 
-fn forced(config: &Config, identity: &Identity, has_secret: bool) -> Vec<String> {
+fn forced(config: &Config, identity: &Identity, (way, has_secret): (&Way, bool)) -> Vec<String> {
     let root = &config.root;
     let mut arguments = vec![
         pid_file(root),
@@ -81,40 +78,26 @@ fn forced(config: &Config, identity: &Identity, has_secret: bool) -> Vec<String>
     if has_secret {
         arguments.push(flag("enroll_secret_env", super::SECRET_VARIABLE));
     }
-    arguments.extend(server(config));
-    arguments.extend(trust(config));
-    arguments
-}
-
-/// osqueryd takes `host:port` without scheme, and the path with each address.
-fn server(config: &Config) -> Vec<String> {
-    let url = &config.connection.url;
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port_or_known_default().unwrap_or(443);
-    let path = url.path().trim_end_matches('/');
-    let mut arguments = vec![flag("tls_hostname", format!("{host}:{port}"))];
-    arguments.extend(ADDRESSES.iter().map(|(name, below)| flag(name, format!("{path}{below}"))));
-    // osqueryd knows no others.
-    let proxy = config.connection.proxy.as_ref();
-    if let Some(proxy) = proxy.filter(|proxy| matches!(proxy.scheme(), "http" | "https")) {
-        let host = proxy.host_str().unwrap_or_default();
-        let port = proxy.port_or_known_default().unwrap_or(8080);
-        arguments.push(flag("proxy_hostname", format!("{host}:{port}")));
+    arguments.extend(server(config.connection.url.path(), way));
+    arguments.extend(way.authorities.as_ref().map(|path| flag("tls_server_certs", path)));
+    if let Some(client) = &way.client {
+        arguments.push(flag("tls_client_cert", &client.certificate));
+        arguments.push(flag("tls_client_key", &client.key));
     }
     arguments
 }
 
-fn trust(config: &Config) -> Vec<String> {
-    let bundled = || Some(config.root.join(BUNDLED_CA)).filter(|path| path.is_file());
-    let authorities = match &config.connection.trust {
-        Trust::Pinned(path) => Some(path.clone()),
-        Trust::System | Trust::Insecure => bundled().or_else(platform::system_ca_bundle),
-    };
-    let mut arguments = Vec::new();
-    arguments.extend(authorities.map(|path| flag("tls_server_certs", path)));
-    if let Some(client) = &config.connection.client {
-        arguments.push(flag("tls_client_cert", &client.certificate));
-        arguments.push(flag("tls_client_key", &client.key));
+/// osqueryd takes `host:port` without scheme, and the path with each address.
+fn server(path: &str, way: &Way) -> Vec<String> {
+    let path = path.trim_end_matches('/');
+    let mut arguments = vec![flag("tls_hostname", &way.server)];
+    arguments.extend(ADDRESSES.iter().map(|(name, below)| flag(name, format!("{path}{below}"))));
+    // osqueryd knows no others.
+    let proxy = way.proxy.as_ref();
+    if let Some(proxy) = proxy.filter(|proxy| matches!(proxy.scheme(), "http" | "https")) {
+        let host = proxy.host_str().unwrap_or_default();
+        let port = proxy.port_or_known_default().unwrap_or(8080);
+        arguments.push(flag("proxy_hostname", format!("{host}:{port}")));
     }
     arguments
 }
