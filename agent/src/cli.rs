@@ -51,6 +51,9 @@ struct Settings {
     /// Who uses this device [ORBIT_END_USER_EMAIL].
     #[arg(long, global = true, value_name = "EMAIL")]
     end_user_email: Option<String>,
+    /// Enroll with a key pair of this device's own, and sign every request with it [ORBIT_DEVICE_KEY].
+    #[arg(long, global = true)]
+    device_key: bool,
     /// Log more [ORBIT_DEBUG].
     #[arg(long, global = true)]
     debug: bool,
@@ -158,7 +161,14 @@ impl Cli {
         let Settings { root_dir, fleet_url, enroll_secret_path, fleet_certificate, .. } =
             &self.settings;
         let Settings {
-            insecure, host_identifier, osquery_db, end_user_email, debug, log_file, ..
+            insecure,
+            host_identifier,
+            osquery_db,
+            end_user_email,
+            device_key,
+            debug,
+            log_file,
+            ..
         } = &self.settings;
         let flag = |on: &bool| on.then(|| String::from("true"));
         [
@@ -170,6 +180,7 @@ impl Cli {
             (vars::HOST_IDENTIFIER, host_identifier.clone()),
             (vars::OSQUERY_DB, osquery_db.clone()),
             (vars::END_USER_EMAIL, end_user_email.clone()),
+            (vars::DEVICE_KEY, flag(device_key)),
             (vars::DEBUG, flag(debug)),
             (vars::LOG_FILE, log_file.clone()),
         ]

@@ -161,7 +161,10 @@ impl Agent {
 
 impl Driver {
     fn new(agent: Agent, osqueryd_installed: bool) -> Self {
-        let Agent { config, home, identity, lock, updater, node_key, volume, flags: _ } = agent;
+        let Agent { config, home, identity, lock, updater, node_key, device_key, volume, flags: _ } =
+            agent;
+        let server = Server::new(config.connection.clone());
+        server.sign_with(device_key);
         let record = Record {
             orbit_version: VERSION.to_owned(),
             server_url: config.connection.url.clone(),
@@ -176,7 +179,7 @@ impl Driver {
         let updating = Updating::new(&config, updater);
         let desktop = Desktop::of(&config).map(Arc::new);
         Self {
-            server: Arc::new(Server::new(config.connection.clone())),
+            server: Arc::new(server),
             config: Arc::new(config),
             home,
             identity,
@@ -282,8 +285,9 @@ impl Driver {
         let device =
             self.identity.describe(&machine, self.config.settings.end_user_email.as_deref());
         let (server, secrets) = (Arc::clone(&self.server), self.config.secrets());
+        let keys = self.config.settings.device_key.then(|| self.config.vault());
         self.tasks.spawn(async move {
-            Outcome::Enrolled(enroll::enroll(&server, secrets, device).await)
+            Outcome::Enrolled(enroll::enroll(&server, (secrets, keys), device).await)
         });
     }
 

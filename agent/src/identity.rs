@@ -19,7 +19,9 @@ use wire::{
 };
 
 use crate::{
-    VERSION, durable,
+    VERSION,
+    device_key::DeviceKey,
+    durable,
     machine::Flags,
     platform::{Machine, Readers},
     vault::{Slot, Vault},
@@ -274,12 +276,20 @@ impl Home {
         self.vault.save(Slot::NodeKey, key.expose()).map(drop)
     }
 
-    /// Deletes the node key, and the desktop token that was set with it.
+    /// The key that requests are signed with, if there is a usable one.
+    pub fn load_device_key(&self) -> Result<Option<DeviceKey>, FileError> {
+        let text = self.vault.load(Slot::DeviceKey)?;
+        Ok(text.and_then(|text| DeviceKey::from_text(&text)))
+    }
+
+    /// Deletes the node key, what requests were signed with beside it, and the desktop token that was set
+    /// with it.
     pub fn forget_node_key(&self) -> Result<(), FileError> {
         // The flags were for the holder of that key. First, so that a crash in between never leaves
         // them for another key.
         self.delete(files::SERVER_FLAGS)?;
         self.vault.forget(Slot::NodeKey)?;
+        self.vault.forget(Slot::DeviceKey)?;
         self.delete(files::DESKTOP_TOKEN)
     }
 

@@ -10,6 +10,7 @@
 //! - [`identity`] is who this device is; [`durable`] writes files whole.
 //! - [`vault`] keeps secrets, in the system's keystore where it can; [`secrets`] knows which enroll
 //!   secret counts.
+//! - [`device_key`] is what the device signs its requests with.
 //! - [`installer`] is what packages of Windows and macOS have it do.
 //! - [`status`] is what `orbit status` tells, [`doctor`] what `orbit doctor` finds.
 //! - [`desktop`] is what `fleet-desktop` does for the device's user, without any rights; its icon is
@@ -22,6 +23,7 @@
 pub mod complaints;
 pub mod config;
 pub mod desktop;
+pub mod device_key;
 pub mod doctor;
 pub mod driver;
 pub mod durable;

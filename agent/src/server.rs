@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     fs, io,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -18,15 +18,19 @@ use wire::{
     DesktopToken,
     orbit::{DEVICE_PREFIX, PREFIX},
     settings,
+    signature::Message,
 };
 
 use crate::{
     VERSION,
+    device_key::DeviceKey,
     trust::{ClientCertificate, Trust, TrustError},
 };
 
 /// Larger answers are not read.
 const MAX_ANSWER: usize = 1024 * 1024;
+
+const JSON: &str = "application/json";
 
 /// What is wrong with an answer that is for people.
 const WEB_PAGE: &str = "it sends a web page, as captive portals do";
@@ -71,6 +75,8 @@ pub struct Server {
     client: Mutex<Option<(Client, Seal)>>,
     /// The time that the server told with its last answer, and when that came.
     date: Mutex<Option<(Timestamp, Instant)>>,
+    /// What requests with a node key are signed with.
+    signer: Mutex<Option<Arc<DeviceKey>>>,
 }
 
 /// Why the HTTP client cannot be set up.
@@ -154,10 +160,21 @@ impl RequestError {
 impl Server {
     #[must_use]
     pub const fn new(connection: Connection) -> Self {
-        Self { connection, client: Mutex::new(None), date: Mutex::new(None) }
+        Self {
+            connection,
+            client: Mutex::new(None),
+            date: Mutex::new(None),
+            signer: Mutex::new(None),
+        }
     }
 
-    /// Sends `body` to one of orbit's addresses, e.g. `enroll`, and reads the answer.
+    /// Signs what is sent from here on with `key`, or with none.
+    pub fn sign_with(&self, key: Option<DeviceKey>) {
+        *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = key.map(Arc::new);
+    }
+
+    /// Sends `body` to one of orbit's addresses, e.g. `enroll`, signed if there is a key to sign with, and
+    /// reads the answer.
     pub async fn post<Q: Serialize, A: DeserializeOwned>(
         &self,
         operation: &str,
@@ -165,7 +182,15 @@ impl Server {
     ) -> Result<A, RequestError> {
         let path = format!("{PREFIX}/{operation}");
         let url = settings::endpoint(&self.connection.url, &path);
-        self.ask(self.client()?.post(url).json(body), path).await
+        let body = serde_json::to_vec(body).expect("what is asked serialises");
+        let signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let message = Message { method: "POST", path: url.path(), body: &body };
+        let signature = signer.map(|key| key.sign(&message, self.clock().as_second()));
+        let mut request = self.client()?.post(url).header(header::CONTENT_TYPE, JSON);
+        for (name, value) in signature.into_iter().flatten() {
+            request = request.header(name, value);
+        }
+        self.ask(request.body(body), path).await
     }
 
     /// Asks what a device's user may know of it, e.g. `desktop`. The token is in the address.
@@ -252,6 +277,13 @@ impl Server {
     pub fn date(&self) -> Option<Timestamp> {
         let told = *self.date.lock().unwrap_or_else(PoisonError::into_inner);
         told.and_then(|(date, at)| date.checked_add(now().duration_since(at)).ok())
+    }
+
+    /// The server's time if it has told it, so that a wrong clock of this device does not matter; else
+    /// this device's.
+    #[expect(clippy::disallowed_methods, reason = "a signature says when it was made")]
+    fn clock(&self) -> Timestamp {
+        self.date().unwrap_or_else(Timestamp::now)
     }
 
     fn client(&self) -> Result<Client, SetupError> {

@@ -21,6 +21,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
     NodeKey,
+    /// What requests are signed with.
+    DeviceKey,
     /// The enroll secret, and which ones it has replaced.
     EnrollSecret,
 }
@@ -30,6 +32,7 @@ impl Slot {
     const fn name(self) -> &'static str {
         match self {
             Self::NodeKey => "orbit-node-key",
+            Self::DeviceKey => "orbit-device-key",
             Self::EnrollSecret => "orbit-enroll-secret",
         }
     }
@@ -37,6 +40,7 @@ impl Slot {
     const fn file(self) -> &'static str {
         match self {
             Self::NodeKey => files::NODE_KEY,
+            Self::DeviceKey => files::DEVICE_KEY,
             Self::EnrollSecret => files::KEPT_SECRET,
         }
     }

@@ -52,6 +52,7 @@ pub struct Draft {
     pub enable_scripts: bool,
     pub disable_setup_experience: bool,
     pub disable_keystore: bool,
+    pub device_key: bool,
     pub bypass_end_user_auth: bool,
     /// On a Mac, let a configuration profile tell server and enroll secret.
     pub use_system_configuration: bool,
@@ -94,6 +95,7 @@ impl Default for Draft {
             enable_scripts: false,
             disable_setup_experience: false,
             disable_keystore: false,
+            device_key: false,
             bypass_end_user_auth: false,
             use_system_configuration: false,
             fleet_desktop: false,

@@ -24,7 +24,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    agents::{OrbitAgents, OsqueryAgents},
+    agents::{Devices, OrbitAgents, OsqueryAgents},
     api_keys::ApiKeys,
     audit::Audit,
     auth::Auth,
@@ -55,6 +55,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail: Option<Mail>,
     pub metrics: Metrics,
+    pub devices: Devices,
     pub osquery: OsqueryAgents,
     pub orbit: OrbitAgents,
     pub updates: Updates,
@@ -75,6 +76,7 @@ struct File {
     api_keys: ApiKeys,
     mail: Option<Mail>,
     metrics: Metrics,
+    devices: Devices,
     osquery: OsqueryAgents,
     orbit: OrbitAgents,
     updates: Updates,
@@ -150,6 +152,7 @@ impl Config {
             api_keys: file.api_keys,
             mail: file.mail,
             metrics: file.metrics,
+            devices: file.devices,
             osquery: file.osquery,
             orbit: file.orbit,
             updates: file.updates,

@@ -48,6 +48,7 @@ pub mod session_life;
 pub mod session_list;
 pub mod sessions;
 pub mod setup;
+pub mod signatures;
 mod standing;
 mod store;
 pub mod teams;
@@ -78,6 +79,7 @@ use self::{
     passwords::Passwords,
     proof::KnownKey,
     remembered::Remembered,
+    signatures::SeenSignatures,
     standing::Standings,
     store::{Access, Store},
     tokens::Tokens,
@@ -108,6 +110,7 @@ struct Inner {
     breaches: Option<Breaches>,
     osquery_logs: OsqueryLogs,
     desktop_tokens: Gate,
+    signatures: SeenSignatures,
     enrollments: Gate,
     requests: Limiter,
     account_requests: Limiter,
@@ -179,6 +182,7 @@ impl Fleet {
                 config.data_dir.join("osquery-logs"),
                 &config.osquery.logs,
             ),
+            signatures: SeenSignatures::default(),
             desktop_tokens: Gate::new(minute("desktop-token", failures)),
             enrollments: Gate::new(minute("enrollment", failures)),
             requests: Limiter::new(minute("requests", config.limits.requests_per_minute)),

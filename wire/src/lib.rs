@@ -7,6 +7,7 @@
 //! - [`api`] is the JSON interface that people and scripts use; [`audit`] is its trail of events.
 //! - [`role`] lists roles and the permissions that they grant.
 //! - [`settings`] is what a package tells the agent, as `ORBIT_*` variables.
+//! - [`signature`] is how devices sign what they ask.
 //! - [`updates`] is the folder of updates that the server publishes.
 //! - [`envfile`] writes and reads those variables as systemd does.
 //!
@@ -29,6 +30,7 @@ pub mod path;
 pub mod role;
 pub mod secret;
 pub mod settings;
+pub mod signature;
 pub mod updates;
 
 pub use ids::{ApiKeyId, DeviceId, EnrollSecretId, InvitationId, OrgId, SessionId, TeamId, UserId};

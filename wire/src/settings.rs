@@ -25,6 +25,8 @@ pub mod files {
     pub const PACKAGED_VERSION: &str = "VERSION";
     /// The agent's node key, root only. Fleet's name.
     pub const NODE_KEY: &str = "secret-orbit-node-key.txt";
+    /// The key that the agent signs its requests with, where no keystore has it. Root only.
+    pub const DEVICE_KEY: &str = "secret-orbit-device-key.txt";
     /// The enroll secret that counts and which ones it has replaced, where no keystore has it (JSON).
     pub const KEPT_SECRET: &str = "enroll-secret.json";
     /// What the agent remembers of who it is and where it is enrolled, without secrets (JSON).
@@ -95,6 +97,7 @@ pub mod vars {
     pub const DISABLE_SETUP_EXPERIENCE: &str = "ORBIT_DISABLE_SETUP_EXPERIENCE";
     pub const BYPASS_END_USER_AUTH: &str = "ORBIT_BYPASS_END_USER_AUTH";
     pub const DISABLE_KEYSTORE: &str = "ORBIT_DISABLE_KEYSTORE";
+    pub const DEVICE_KEY: &str = "ORBIT_DEVICE_KEY";
     pub const FLEET_DESKTOP: &str = "ORBIT_FLEET_DESKTOP";
     pub const USE_SYSTEM_CONFIGURATION: &str = "ORBIT_USE_SYSTEM_CONFIGURATION";
     pub const BROWSER_HOST: &str = "ORBIT_FLEET_DESKTOP_ALTERNATIVE_BROWSER_HOST";
@@ -180,6 +183,8 @@ pub struct AgentSettings {
     pub bypass_end_user_auth: bool,
     /// Keep secrets in files that the system alone can read, not in its keystore.
     pub disable_keystore: bool,
+    /// Enroll with a key pair of the device's own, and sign every request with it.
+    pub device_key: bool,
     /// On a Mac: a configuration profile tells server and enroll secret, and wins over what is set here.
     pub use_system_configuration: bool,
     /// Show the tray icon to users who are logged in.
@@ -212,6 +217,7 @@ impl Default for AgentSettings {
             disable_setup_experience: false,
             bypass_end_user_auth: false,
             disable_keystore: false,
+            device_key: false,
             use_system_configuration: false,
             fleet_desktop: false,
             browser_host: None,
@@ -256,6 +262,7 @@ impl AgentSettings {
         text(vars::DISABLE_SETUP_EXPERIENCE, flag(self.disable_setup_experience));
         text(vars::BYPASS_END_USER_AUTH, flag(self.bypass_end_user_auth));
         text(vars::DISABLE_KEYSTORE, flag(self.disable_keystore));
+        text(vars::DEVICE_KEY, flag(self.device_key));
         text(vars::USE_SYSTEM_CONFIGURATION, flag(self.use_system_configuration));
         text(vars::FLEET_DESKTOP, flag(self.fleet_desktop));
         text(vars::BROWSER_HOST, self.browser_host.clone());
@@ -298,6 +305,7 @@ impl AgentSettings {
             disable_setup_experience: read.flag(vars::DISABLE_SETUP_EXPERIENCE),
             bypass_end_user_auth: read.flag(vars::BYPASS_END_USER_AUTH),
             disable_keystore: read.flag(vars::DISABLE_KEYSTORE),
+            device_key: read.flag(vars::DEVICE_KEY),
             use_system_configuration: read.flag(vars::USE_SYSTEM_CONFIGURATION),
             fleet_desktop: read.flag(vars::FLEET_DESKTOP),
             browser_host: read.text(vars::BROWSER_HOST),
@@ -472,6 +480,7 @@ mod tests {
             disable_setup_experience: true,
             bypass_end_user_auth: true,
             disable_keystore: true,
+            device_key: true,
             use_system_configuration: true,
             fleet_desktop: true,
             browser_host: Some("my.example.com".into()),

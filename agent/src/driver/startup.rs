@@ -10,6 +10,7 @@ use wire::{NodeKey, settings::files};
 
 use crate::{
     config::Config,
+    device_key::DeviceKey,
     durable,
     identity::{self, Anew, FileError, Home, Identity},
     log::Volume,
@@ -28,6 +29,8 @@ pub struct Agent {
     pub(super) home: Home,
     pub(super) identity: Identity,
     pub(super) node_key: Option<NodeKey>,
+    /// What the device enrolled with, whether or not it would now.
+    pub(super) device_key: Option<DeviceKey>,
     /// What the server last wished for.
     pub(super) flags: Flags,
     pub(super) updater: Updater,
@@ -77,11 +80,12 @@ impl Agent {
         }
         home.save_identity(&identity)?;
         let (node_key, flags) = (home.load_node_key()?, home.load_flags()?);
+        let device_key = home.load_device_key()?;
         mention_risks(&config);
         mention_not_handled(&config);
         let updater = Updater::open(&config.root, config.program.as_deref(), RealDisk);
         let volume = Volume::default();
-        Ok(Self { config, home, identity, node_key, flags, updater, volume, lock })
+        Ok(Self { config, home, identity, node_key, device_key, flags, updater, volume, lock })
     }
 
     /// Lets the server have more messages logged, by `volume`.

@@ -34,7 +34,7 @@ const STAGING: &str = r"SOFTWARE\fleetd\Installer";
 const NO_SECRET: &str = "dummy";
 
 /// Properties of the installer, and the variables that they set.
-const PROPERTIES: [(&str, &str); 16] = [
+const PROPERTIES: [(&str, &str); 17] = [
     ("FLEET_URL", vars::FLEET_URL),
     ("ENABLE_SCRIPTS", vars::ENABLE_SCRIPTS),
     ("FLEET_DESKTOP", vars::FLEET_DESKTOP),
@@ -42,6 +42,7 @@ const PROPERTIES: [(&str, &str); 16] = [
     ("BYPASS_END_USER_AUTH", vars::BYPASS_END_USER_AUTH),
     ("DISABLE_SETUP_EXPERIENCE", vars::DISABLE_SETUP_EXPERIENCE),
     ("DISABLE_KEYSTORE", vars::DISABLE_KEYSTORE),
+    ("DEVICE_KEY", vars::DEVICE_KEY),
     ("HOST_IDENTIFIER", vars::HOST_IDENTIFIER),
     ("UPDATE_URL", vars::UPDATE_URL),
     ("UPDATE_INTERVAL", vars::UPDATE_INTERVAL),

@@ -11,9 +11,10 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
     response::{Html, IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -28,6 +29,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
+use wire::signature::{Message, Received, receive};
 
 pub(crate) const SECRET: &str = "enroll-secret-of-the-tests";
 
@@ -83,6 +85,12 @@ pub(crate) struct Memory {
     pub(crate) silent_about_tokens: bool,
     /// Each device's valid key, by hardware UUID and machine id.
     pub(crate) valid: BTreeMap<String, String>,
+    /// The keys that devices enrolled with, as far as they have one, and how the requests since then were
+    /// signed: when, if it was done right.
+    pub(crate) device_keys: Vec<Option<String>>,
+    pub(crate) signatures: Vec<(String, Option<Received>)>,
+    /// The time that every answer tells, if it is not the server's own.
+    pub(crate) date: Option<String>,
     /// The key that every device is told to replace its own with, until it is first used.
     pub(crate) next: Option<String>,
     /// Whether it lets osqueryd enroll with the node key.
@@ -233,6 +241,9 @@ impl Memory {
             mirror: Mirror { dir: PathBuf::new(), mood: Mood::Good, answers: Vec::new() },
             silent_about_tokens: false,
             valid: BTreeMap::new(),
+            date: None,
+            device_keys: Vec::new(),
+            signatures: Vec::new(),
             next: None,
             lends_node_keys: false,
             renewing: None,
@@ -242,6 +253,7 @@ impl Memory {
     fn enroll(&mut self, body: &Value) -> Response {
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         let device = format!("{} {}", text("hardware_uuid"), text("machine_id"));
+        self.device_keys.push(body["device_key"].as_str().map(str::to_owned));
         let admitted = text("enroll_secret") == self.secret;
         if !admitted {
             return refuse("invalid enroll secret");
@@ -287,7 +299,30 @@ fn router(memory: Arc<Mutex<Memory>>) -> Router {
         .route("/api/latest/fleet/device/{token}/desktop", get(summary))
         .route("/updates/{*path}", get(mirror));
     // The same below a path, as behind a reverse proxy.
-    routes.clone().nest("/base", routes).with_state(memory)
+    let routes = routes.clone().nest("/base", routes);
+    routes.layer(from_fn_with_state(Arc::clone(&memory), note_signature)).with_state(memory)
+}
+
+/// Notes how a request to orbit's endpoints is signed.
+async fn note_signature(
+    State(memory): State<Arc<Mutex<Memory>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.method() != "POST" {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    let message = Message { method: "POST", path: parts.uri.path(), body: &body };
+    let header = |name| parts.headers.get(name).map(|value| value.to_str().unwrap());
+    let received = receive(&message, header).ok();
+    memory.lock().unwrap().signatures.push((parts.uri.path().to_owned(), received));
+    let mut response = next.run(Request::from_parts(parts, body.into())).await;
+    if let Some(date) = &memory.lock().unwrap().date {
+        response.headers_mut().insert(header::DATE, date.parse().unwrap());
+    }
+    response
 }
 
 async fn ping(State(memory): State<Arc<Mutex<Memory>>>) -> Response {

@@ -11,6 +11,8 @@ mod by_the_book;
 mod clone;
 /// The desktop token, and `fleet-desktop` that shows it.
 mod desktop;
+/// The device's own key, and what is signed with it.
+mod device_key;
 /// What `orbit doctor` finds, and `orbit reset-identity`.
 mod doctor;
 /// What every fault of server and network leads to.

@@ -37,7 +37,7 @@ fn every_setting_reaches_the_agents_environment_file() {
         &home,
         "--fleet-url fleet.example.com:8080 --enroll-secret secret --debug --enable-scripts
          --fleet-desktop --fleet-desktop-alternative-browser-host b.example:1
-         --disable-setup-experience --disable-keystore --bypass-end-user-auth --end-user-email ann@example.com
+         --disable-setup-experience --disable-keystore --device-key --bypass-end-user-auth --end-user-email ann@example.com
          --host-identifier instance --osquery-db /srv/osquery.db --disable-updates
          --update-url https://updates.example.com --update-interval 1h
          --orbit-channel 1 --osqueryd-channel 5.9 --desktop-channel edge
@@ -52,6 +52,7 @@ fn every_setting_reaches_the_agents_environment_file() {
         r#"ORBIT_BYPASS_END_USER_AUTH="true""#,
         r#"ORBIT_DEBUG="true""#,
         r#"ORBIT_DESKTOP_CHANNEL="edge""#,
+        r#"ORBIT_DEVICE_KEY="true""#,
         r#"ORBIT_DISABLE_KEYSTORE="true""#,
         r#"ORBIT_DISABLE_SETUP_EXPERIENCE="true""#,
         r#"ORBIT_DISABLE_UPDATES="true""#,

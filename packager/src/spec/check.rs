@@ -60,6 +60,7 @@ impl TryFrom<Draft> for PackageSpec {
                 enable_scripts: draft.enable_scripts,
                 disable_setup_experience: draft.disable_setup_experience,
                 disable_keystore: draft.disable_keystore,
+                device_key: draft.device_key,
                 bypass_end_user_auth: draft.bypass_end_user_auth,
                 use_system_configuration: draft.use_system_configuration,
                 fleet_desktop: draft.fleet_desktop,

@@ -43,6 +43,14 @@ impl Default for OrbitAgents {
     }
 }
 
+/// `devices:`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Devices {
+    /// Refuse what orbits ask without a signature of their device's own key.
+    pub require_signature: bool,
+}
+
 /// `osquery:`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

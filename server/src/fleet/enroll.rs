@@ -21,6 +21,7 @@ use super::{
     origin::Origin,
     osquery_details::{self, identity_of},
     secrets,
+    signatures::SignatureError,
     store::{Credential, CredentialKind, Half, Hash, NodeRow, OrgStore},
 };
 
@@ -36,6 +37,8 @@ pub enum EnrollError {
     NotAccepted,
     #[error("{}", .0.iter().map(|error| format!("{} {}", error.pointer, error.detail)).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<FieldError>),
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     #[error(transparent)]
     TooMany(#[from] TooMany),
     #[error(transparent)]
@@ -54,21 +57,28 @@ enum Refusal {
 struct Application<'a> {
     half: Half,
     device: &'a DeviceIdentity,
+    /// What the device is going to sign its requests with.
+    key: Option<&'a str>,
     origin: &'a Origin,
     now: Timestamp,
 }
 
 impl Fleet {
     /// Admits a device whose orbit knows an enroll secret, and gives it a fresh node key. A device
-    /// that is known keeps its row, and its old key ends.
+    /// that is known keeps its row, and its old key ends. `device_key` is what it signs its requests with
+    /// from here on, and has signed this one with.
     pub async fn enroll(
         &self,
         secret: &EnrollSecret,
         device: DeviceIdentity,
+        device_key: Option<&str>,
         origin: &Origin,
     ) -> Result<NodeKey, EnrollError> {
         let device = tidy_identity(device).map_err(EnrollError::Invalid)?;
-        let key = self.admit(secret, Half::Orbit, &device, origin).await;
+        let key = match self.check_device_key(device_key, origin, self.now()) {
+            Ok(()) => self.admit(secret, (Half::Orbit, device_key), &device, origin).await,
+            Err(error) => Err(error),
+        };
         self.0.metrics.count_enrollment("orbit", &key);
         let key = key?;
         Ok(NodeKey::new(key).expect("base64 of 24 bytes is a key"))
@@ -86,7 +96,7 @@ impl Fleet {
         check_identifier(&mut errors, identifier, "/host_identifier");
         errors.into_result().map_err(EnrollError::Invalid)?;
         let device = identity_of(identifier, &request.host_details);
-        let key = self.admit(&request.enroll_secret, Half::Osquery, &device, origin).await;
+        let key = self.admit(&request.enroll_secret, (Half::Osquery, None), &device, origin).await;
         self.0.metrics.count_enrollment("osqueryd", &key);
         let key = key?;
         Ok(OsqueryNodeKey::new(key).expect("base64 of 24 bytes is a key"))
@@ -96,7 +106,7 @@ impl Fleet {
     async fn admit(
         &self,
         secret: &EnrollSecret,
-        half: Half,
+        (half, key): (Half, Option<&str>),
         device: &DeviceIdentity,
         origin: &Origin,
     ) -> Result<String, EnrollError> {
@@ -104,7 +114,7 @@ impl Fleet {
         let trial = self.0.enrollments.enter(network_of(origin.address), now).await;
         let trial = trial
             .inspect_err(|_| audit::log_limited(EventKind::DeviceEnrollment, origin.address))?;
-        let application = Application { half, device, origin, now };
+        let application = Application { half, device, key, origin, now };
         match self.admit_application(secret, &application).await? {
             Ok(key) => Ok(key),
             Err(Refusal::Device(state)) => {
@@ -198,6 +208,9 @@ impl Fleet {
             || !self.shows_certificate((&device, Half::Orbit), application.origin)
         {
             return refused("certificate of somebody else, or none");
+        }
+        if device.device_key.is_some() {
+            return refused("node key without a signature");
         }
         let (id, secret_id) = (row.id, row.orbit_secret_id);
         let key = application.give_key(&mut org, id, secret_id).await?;
@@ -356,6 +369,9 @@ impl Application<'_> {
         let key = secrets::new_key();
         let hash = Hash::of(&key);
         org.set_node_key((id, self.half), &hash, secret_id, (self.origin, self.now)).await?;
+        if self.half == Half::Orbit {
+            org.set_device_key(id, self.key).await?;
+        }
         Ok(key)
     }
 }

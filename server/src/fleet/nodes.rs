@@ -21,6 +21,7 @@ use super::{
     metrics::TokenWork,
     origin::Origin,
     osquery_details::{detail_queries, details_in},
+    signatures::SignatureError,
     store::{Credential, CredentialKind, Half, Hash, SeenDevice, ShownKey},
     tokens::DEVICE_TTL,
     update_channels::merged,
@@ -60,6 +61,8 @@ pub enum NodeError {
     OtherDevice,
     #[error("could not sign a token")]
     Keys(#[from] KeyError),
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     #[error("the desktop token is another device's")]
     TokenTaken,
     #[error("a request may log at most {MAX_LOG_LINES} lines")]
@@ -109,7 +112,8 @@ impl Fleet {
             command_line_startup_flags: orbit.command_line_startup_flags.clone(),
             update_channels: merged(node.device.update_channels, &orbit.update_channels),
             orbit_node_key,
-            osqueryd_enrolls_with_node_key: true,
+            // osqueryd does not sign what it asks.
+            osqueryd_enrolls_with_node_key: node.device.device_key.is_none(),
             debug_for_seconds: node.device.debug_until.and_then(|until| left(until, node.now)),
             extensions: orbit.extensions.clone(),
         })
@@ -266,7 +270,8 @@ impl Fleet {
         self.node(Half::Osquery, key.expose(), (origin, Told::default())).await
     }
 
-    /// Finds the device that shows `key`, and notes that it was heard of.
+    /// Finds the device that shows `key` and has signed the request, if it signs, and notes that it was
+    /// heard of.
     async fn node(
         &self,
         half: Half,
@@ -274,11 +279,20 @@ impl Fleet {
         (origin, told): (&Origin, Told),
     ) -> Result<Node, NodeError> {
         let node = self.known_node(half, key, origin).await?;
+        if half == Half::Orbit {
+            self.check_signature(&node.device, origin, node.now).inspect_err(|error| {
+                tracing::warn!(device.id = %node.device.id, address = %origin.address,
+                    "a node key came without the signature that it has to come with: {error}");
+            })?;
+        }
+        if node.adopted {
+            self.adopt_key(node.org_id, (&node.device, &node.hash), origin).await?;
+        }
         self.note_sighting(&node, half, (origin, told)).await?;
         Ok(node)
     }
 
-    /// Finds the device that shows `key`.
+    /// Finds the device that shows `key`, signed or not.
     pub(super) async fn known_node(
         &self,
         half: Half,
@@ -299,11 +313,7 @@ impl Fleet {
                 "a node key came without the certificate that it has to come with");
             return Err(NodeError::UnknownKey);
         }
-        let adopted = shown == ShownKey::Next;
-        if adopted {
-            self.adopt_key(org_id, (&device, &hash), origin).await?;
-        }
-        Ok(Node { org_id, device, now, hash, adopted })
+        Ok(Node { org_id, device, now, hash, adopted: shown == ShownKey::Next })
     }
 
     /// Writes down that a device was heard of, if that is news, and where its key is used from.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
-use wire::OrgId;
+use wire::{OrgId, signature::Received};
 use x509_parser::{extensions::GeneralName, prelude::FromDer as _, prelude::X509Certificate};
 
 use super::{
@@ -12,12 +12,14 @@ use super::{
 };
 use crate::config::DeviceCertificates;
 
-/// The address behind whatever proxies are trusted, and the client's certificate, if one was shown that
-/// the server, or a trusted proxy, has verified.
+/// The address behind whatever proxies are trusted; the client's certificate, if one was shown that the
+/// server, or a trusted proxy, has verified; and the device's signature, if there is one.
 #[derive(Debug, Clone)]
 pub struct Origin {
     pub address: IpAddr,
     pub certificate: Option<ClientCertificate>,
+    /// What the device signed the request with, unchecked.
+    pub signature: Option<Received>,
 }
 
 /// A client's certificate, verified by whoever took it.

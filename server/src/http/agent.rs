@@ -15,7 +15,7 @@ use wire::{
 };
 
 use super::{
-    body::{AgentJson, BULK, ENROLLMENT},
+    body::{AgentJson, BULK, ENROLLMENT, OrbitJson},
     error::ApiError,
 };
 use crate::{Fleet, fleet::origin::Origin};
@@ -37,10 +37,10 @@ pub async fn ping() -> [(HeaderName, HeaderValue); 1] {
     responses((status = 200, body = EnrollReply), (status = 429, body = wire::orbit::AgentError)))]
 pub async fn orbit_enroll(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
-    AgentJson(request): AgentJson<EnrollRequest, ENROLLMENT>,
+    OrbitJson(request, origin): OrbitJson<EnrollRequest, ENROLLMENT>,
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<EnrollReply>), ApiError> {
-    let key = fleet.enroll(&request.enroll_secret, request.device, &origin).await?;
+    let key = request.device_key;
+    let key = fleet.enroll(&request.enroll_secret, request.device, key.as_deref(), &origin).await?;
     Ok(([CAPABILITIES], Json(EnrollReply { orbit_node_key: key })))
 }
 
@@ -49,8 +49,7 @@ pub async fn orbit_enroll(
     responses((status = 200, body = AgentConfig)))]
 pub async fn orbit_config(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
-    AgentJson(request): AgentJson<ConfigRequest>,
+    OrbitJson(request, origin): OrbitJson<ConfigRequest>,
 ) -> Result<Json<AgentConfig>, ApiError> {
     Ok(Json(fleet.agent_config(request, &origin).await?))
 }
@@ -60,8 +59,7 @@ pub async fn orbit_config(
     responses((status = 200, body = TokenReply)))]
 pub async fn token(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
-    AgentJson(request): AgentJson<TokenRequest>,
+    OrbitJson(request, origin): OrbitJson<TokenRequest>,
 ) -> Result<Json<TokenReply>, ApiError> {
     let (token, lasts) = fleet.device_token(&request.orbit_node_key, &origin).await?;
     Ok(Json(TokenReply { token, expires_in: lasts.as_secs().unsigned_abs() }))
@@ -72,8 +70,7 @@ pub async fn token(
     responses((status = 200, body = Empty), (status = 409, body = wire::orbit::AgentError)))]
 pub async fn device_token(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
-    AgentJson(request): AgentJson<DesktopTokenRequest>,
+    OrbitJson(request, origin): OrbitJson<DesktopTokenRequest>,
 ) -> Result<Json<Empty>, ApiError> {
     let DesktopTokenRequest { orbit_node_key, device_auth_token } = request;
     fleet.set_desktop_token(&orbit_node_key, &device_auth_token, &origin).await?;
@@ -86,8 +83,7 @@ pub async fn device_token(
     responses((status = 200, body = UpdateReportReply)))]
 pub async fn orbit_updates(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
-    AgentJson(report): AgentJson<UpdateReport>,
+    OrbitJson(report, origin): OrbitJson<UpdateReport>,
 ) -> Result<Json<UpdateReportReply>, ApiError> {
     Ok(Json(fleet.take_updates(report, &origin).await?))
 }

@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 
 use axum::{
-    body::{Bytes, to_bytes},
-    extract::{FromRequest, Request},
-    http::{HeaderMap, header},
+    Extension,
+    body::{Body, Bytes, to_bytes},
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
-use wire::{OsqueryNodeKey, api::Hidden};
+use wire::{
+    OsqueryNodeKey,
+    api::Hidden,
+    signature::{self, Message, Received, SIGNATURE_INPUT},
+};
 
-use super::{error::ApiError, problems};
-use crate::Fleet;
+use super::{envelope::WholePath, error::ApiError, problems};
+use crate::{Fleet, fleet::origin::Origin};
 
 /// What most routes take, in bytes.
 pub const SMALL: usize = 64 << 10;
@@ -37,7 +42,7 @@ impl<T: DeserializeOwned> FromRequest<Fleet> for ApiJson<T> {
         if !is_json(request.headers()) {
             return Err(ApiError::of(problems::UNSUPPORTED_MEDIA_TYPE));
         }
-        parse(&read(request, fleet, SMALL).await?).map(Self)
+        parse(&read(request.into_body(), fleet, SMALL).await?).map(Self)
     }
 }
 
@@ -45,7 +50,7 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Fleet> for AgentJson<T
     type Rejection = ApiError;
 
     async fn from_request(request: Request, fleet: &Fleet) -> Result<Self, ApiError> {
-        let bytes = read(request, fleet, LIMIT).await?;
+        let bytes = read(request.into_body(), fleet, LIMIT).await?;
         if LIMIT == BULK && bytes.len() > SMALL {
             // The key is in the body, and a parsed body takes many times its bytes: what nobody
             // known sent is skimmed for the key and nothing else.
@@ -54,6 +59,58 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Fleet> for AgentJson<T
         }
         parse(&bytes).map(Self)
     }
+}
+
+/// A JSON body from an orbit, at most `LIMIT` bytes, and where it comes from: with the signature that it
+/// came with, if it has one.
+#[derive(Debug)]
+pub struct OrbitJson<T, const LIMIT: usize = SMALL>(pub T, pub Origin);
+
+/// Where a request from an orbit without a body comes from, as with [`OrbitJson`].
+#[derive(Debug)]
+pub struct OrbitCall(pub Origin);
+
+impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Fleet> for OrbitJson<T, LIMIT> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, fleet: &Fleet) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let bytes = read(body, fleet, LIMIT).await?;
+        let origin = origin_of(&mut parts, &bytes, fleet).await?;
+        Ok(Self(parse(&bytes)?, origin))
+    }
+}
+
+impl FromRequestParts<Fleet> for OrbitCall {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
+        origin_of(parts, b"", fleet).await.map(Self)
+    }
+}
+
+async fn origin_of(parts: &mut Parts, body: &[u8], fleet: &Fleet) -> Result<Origin, ApiError> {
+    let origin = Extension::<Origin>::from_request_parts(parts, fleet).await;
+    let Extension(origin) = origin.map_err(|error| ApiError::failed(problems::INTERNAL, error))?;
+    Ok(Origin { signature: received(parts, body, fleet), ..origin })
+}
+
+/// The signature of a request; none where it has none, or one that makes no sense.
+fn received(parts: &Parts, body: &[u8], fleet: &Fleet) -> Option<Received> {
+    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    header(SIGNATURE_INPUT)?;
+    let (method, path) = (parts.method.as_str(), &signed_path(parts, fleet));
+    signature::receive(&Message { method, path, body }, header)
+        .inspect_err(|error| tracing::debug!("a request's signature does not count: {error}"))
+        .ok()
+}
+
+/// The path as the agent has it: proxies may have taken away what leads to this server.
+fn signed_path(parts: &Parts, fleet: &Fleet) -> String {
+    let url = fleet.config().server.url.as_ref();
+    let before = url.map_or("", |url| url.path().trim_end_matches('/'));
+    let whole = parts.extensions.get::<WholePath>();
+    format!("{before}{}", whole.map_or(parts.uri.path(), |WholePath(path)| path))
 }
 
 /// What of a large body is read first.
@@ -82,7 +139,7 @@ impl FromRequest<Fleet> for FormFields {
         if !is_of_type(request.headers(), "application/x-www-form-urlencoded") {
             return Err(ApiError::of(problems::UNSUPPORTED_MEDIA_TYPE));
         }
-        let bytes = read(request, fleet, SMALL).await?;
+        let bytes = read(request.into_body(), fleet, SMALL).await?;
         let fields = url::form_urlencoded::parse(&bytes);
         Ok(Self(
             fields.map(|(name, text)| (name.into_owned(), Hidden(text.into_owned()))).collect(),
@@ -100,9 +157,9 @@ fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
     essence.trim().eq_ignore_ascii_case(wanted)
 }
 
-async fn read(request: Request, fleet: &Fleet, limit: usize) -> Result<Bytes, ApiError> {
+async fn read(body: Body, fleet: &Fleet, limit: usize) -> Result<Bytes, ApiError> {
     let deadline = fleet.config().limits.body_timeout.as_duration();
-    match tokio::time::timeout(deadline, to_bytes(request.into_body(), limit)).await {
+    match tokio::time::timeout(deadline, to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_too_large(&error) => Err(ApiError::because(
             problems::BODY_TOO_LARGE,

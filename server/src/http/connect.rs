@@ -4,7 +4,6 @@
 use std::{convert::Infallible, future::ready};
 
 use axum::{
-    Extension,
     extract::State,
     http::{HeaderMap, header},
     response::{Sse, sse::Event},
@@ -14,11 +13,8 @@ use serde::Deserialize;
 use serde_json::json;
 use wire::{DeviceId, NodeKey};
 
-use super::{auth::bearer, error::ApiError, pagination::Parameters, problems};
-use crate::{
-    Fleet,
-    fleet::{connections::Connection, origin::Origin},
-};
+use super::{auth::bearer, body::OrbitCall, error::ApiError, pagination::Parameters, problems};
+use crate::{Fleet, fleet::connections::Connection};
 
 /// Which device asks, if it says so.
 #[derive(Debug, Deserialize)]
@@ -34,7 +30,7 @@ pub struct ConnectQuery {
         (status = 401, body = wire::orbit::AgentError), (status = 403, body = wire::orbit::AgentError)))]
 pub async fn connect(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
+    OrbitCall(origin): OrbitCall,
     Parameters(query): Parameters<ConnectQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {

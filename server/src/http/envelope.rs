@@ -17,6 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tracing::Instrument as _;
 use uuid::Uuid;
+use wire::signature::SIGNATURE_INPUT;
 
 use super::{
     access,
@@ -42,6 +43,10 @@ pub struct ClientAddress(pub IpAddr);
 /// The certificate that was shown for the connection, and verified there.
 #[derive(Debug, Clone)]
 pub(crate) struct OfConnection(pub Option<ClientCertificate>);
+
+/// The path of a signed request, of which routers leave handlers only the end.
+#[derive(Debug, Clone)]
+pub(super) struct WholePath(pub(super) String);
 
 /// Where a limit that a request counted in is left, to be told with the reply.
 #[derive(Debug, Clone, Default)]
@@ -99,7 +104,11 @@ pub(super) async fn wrap(
     let address = client_address(&config.server, peer.ip(), request.headers());
     request.extensions_mut().insert(ClientAddress(address));
     let certificate = client_certificate(&config.server, peer.ip(), &request);
-    request.extensions_mut().insert(Origin { address, certificate });
+    request.extensions_mut().insert(Origin { address, certificate, signature: None });
+    if request.headers().contains_key(SIGNATURE_INPUT) {
+        let path = WholePath(request.uri().path().to_owned());
+        request.extensions_mut().insert(path);
+    }
     let told = Told::default();
     request.extensions_mut().insert(told.clone());
     let allowed = config.tls.is_some()

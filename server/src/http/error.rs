@@ -27,6 +27,7 @@ use crate::fleet::{
     limits::{LimitError, Policy, Quota},
     nodes::NodeError,
     proof::ProofError,
+    signatures::SignatureError,
     tokens::TokenError,
 };
 
@@ -391,9 +392,24 @@ impl From<EnrollError> for ApiError {
                 Self::because(problems::UNAUTHENTICATED, error)
             }
             EnrollError::Invalid(errors) => Self::invalid(errors),
+            EnrollError::Signature(SignatureError::Missing) => Self::because(
+                problems::FORBIDDEN,
+                "here devices enroll with a key of their own (--device-key)",
+            ),
+            EnrollError::Signature(error) => error.into(),
             EnrollError::TooMany(error) => error.into(),
             EnrollError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<SignatureError> for ApiError {
+    fn from(error: SignatureError) -> Self {
+        let kind = match error {
+            SignatureError::Missing => problems::UNAUTHENTICATED,
+            SignatureError::Stale | SignatureError::Repeated => problems::STALE_SIGNATURE,
+        };
+        Self::because(kind, error)
     }
 }
 
@@ -404,6 +420,7 @@ impl From<NodeError> for ApiError {
                 Self::because(problems::UNAUTHENTICATED, error)
             }
             NodeError::OtherDevice => Self::because(problems::WRONG_KEY, error),
+            NodeError::Signature(error) => error.into(),
             NodeError::Keys(error) => error.into(),
             NodeError::TooMany(error) => error.into(),
             NodeError::TokenTaken => Self::because(problems::CONFLICT, error),

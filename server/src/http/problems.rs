@@ -40,6 +40,8 @@ problems! {
         "It was never given out, or its tokens were fetched already. `error` is `invalid_grant`.";
     TOKEN_INVALID = "token-invalid" 400 "The token is not good":
         "A token from a mail works once and for a while. It is unknown, was used, has run out, or was replaced by a newer one. Ask for another.";
+    STALE_SIGNATURE = "stale-signature" 400 "The request's signature counts no more":
+        "A device has signed the request more than five minutes ago by the server's clock, or ahead of it, or the same request came before. Sign it anew by the time in `Date`.";
     UNAUTHENTICATED = "unauthenticated" 401 "Sign in, or present an API key":
         "No access token or API key was presented, or more than one was, or it is unknown or has ended. Sign in again, or refresh the session. Unknown and wrong are not told apart.";
     TOKEN_EXPIRED = "token-expired" 401 "The access token has ended":

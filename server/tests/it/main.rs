@@ -39,6 +39,7 @@ mod secrecy;
 mod session_life;
 mod sessions;
 mod setup;
+mod signatures;
 mod step_up;
 mod tenancy;
 mod tokens;

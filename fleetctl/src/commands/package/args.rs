@@ -181,6 +181,9 @@ pub(crate) struct AgentArgs {
     /// Keep the agent's secrets in files for the system alone, not in its keystore
     #[arg(long, env = "FLEETCTL_DISABLE_KEYSTORE", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub disable_keystore: bool,
+    /// Have devices enroll with a key pair of their own, and sign every request with it
+    #[arg(long, env = "FLEETCTL_DEVICE_KEY", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub device_key: bool,
     /// Skip the end user's sign-in at enrollment
     #[arg(long)]
     pub bypass_end_user_auth: bool,

@@ -335,6 +335,7 @@ impl Check {
             enable_scripts: agent.enable_scripts,
             disable_setup_experience: agent.disable_setup_experience,
             disable_keystore: agent.disable_keystore,
+            device_key: agent.device_key,
             bypass_end_user_auth: agent.bypass_end_user_auth,
             fleet_desktop: agent.fleet_desktop,
             browser_host: agent.fleet_desktop_alternative_browser_host.clone(),

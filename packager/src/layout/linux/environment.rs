@@ -27,6 +27,7 @@ fn meaning(name: &str) -> &'static str {
         vars::ENABLE_SCRIPTS => "Let administrators run scripts and install software.",
         vars::DISABLE_SETUP_EXPERIENCE => "Skip what the server sets up on new devices.",
         vars::DISABLE_KEYSTORE => "Keep secrets in files for root alone, not encrypted by systemd.",
+        vars::DEVICE_KEY => "Sign every request with a key that this device makes when it enrolls.",
         vars::BYPASS_END_USER_AUTH => "Enroll without asking the user to sign in.",
         vars::FLEET_DESKTOP => "Show the tray icon to users who are logged in.",
         vars::BROWSER_HOST => "The server's address in links that the tray icon opens.",

@@ -99,6 +99,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0016_key_limits.sql"),
         include_str!("../../../migrations/postgres/0016_key_limits.sql"),
     ),
+    (
+        17,
+        "device_signatures",
+        include_str!("../../../migrations/sqlite/0017_device_signatures.sql"),
+        include_str!("../../../migrations/postgres/0017_device_signatures.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

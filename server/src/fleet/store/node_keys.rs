@@ -75,6 +75,8 @@ pub(in crate::fleet) struct SeenDevice {
     osquery_key_hash: Option<String>,
     orbit_certificate: Option<String>,
     osquery_certificate: Option<String>,
+    /// What it signs orbit's requests with: an Ed25519 key in hexadecimal.
+    pub device_key: Option<String>,
     hardware_uuid: String,
     osquery_identifier: String,
     orbit_use: KeyUse,
@@ -306,6 +308,20 @@ impl OrgStore {
         Ok(())
     }
 
+    /// Has orbit's requests come with signatures of this key from here on, or with none.
+    pub(in crate::fleet) async fn set_device_key(
+        &mut self,
+        id: DeviceId,
+        key: Option<&str>,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE devices SET device_key = $3 WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .bind(key.map(str::to_owned))
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// Lets orbit's key `next` in beside the present one, instead of one that it was told before; `false`
     /// if the present one is another by now.
     pub(in crate::fleet) async fn offer_node_key(
@@ -475,8 +491,9 @@ impl OrgStore {
         let row = self
             .query(
                 "SELECT id, last_seen_at, details_at, orbit_version, orbit_key_hash, osquery_key_hash,
-                 orbit_certificate, osquery_certificate, hardware_uuid, osquery_identifier,
-                 update_channels, debug_until, osquery_enrolled_at, osqueryd_renews,
+                 orbit_certificate, osquery_certificate, device_key, hardware_uuid,
+                 osquery_identifier, update_channels, debug_until, osquery_enrolled_at,
+                 osqueryd_renews,
                  COALESCE(orbit_key_at, orbit_enrolled_at) AS orbit_key_at, orbit_next_hash,
                  orbit_next_at, orbit_use, osquery_use
                  FROM devices WHERE org_id = $1 AND id = $2 AND state = 'accepted'",
@@ -501,6 +518,7 @@ impl OrgStore {
             osquery_key_hash: row.optional_text("osquery_key_hash")?,
             orbit_certificate: row.optional_text("orbit_certificate")?,
             osquery_certificate: row.optional_text("osquery_certificate")?,
+            device_key: row.optional_text("device_key")?,
             hardware_uuid: row.text("hardware_uuid")?,
             osquery_identifier: row.text("osquery_identifier")?,
             orbit_use: key_use(&row, "orbit_use")?,
