@@ -3,6 +3,7 @@
 
 mod arm64;
 mod base;
+mod chaos;
 mod container;
 mod deb;
 mod listing;
@@ -57,6 +58,7 @@ const GROUPS: &[Group] = &[
     Group { name: "rpm", network: Network::Shared, unit: "orbit", run: rpm::life },
     Group { name: "deb-arm64", network: Network::Shared, unit: "orbit", run: arm64::deb_life },
     Group { name: "rpm-arm64", network: Network::Shared, unit: "orbit", run: arm64::rpm_life },
+    Group { name: "chaos", network: Network::Private, unit: "orbit", run: chaos::run },
     Group { name: "server-deb", network: Network::Private, unit: "fleet-server", run: server::deb },
     Group { name: "server-rpm", network: Network::Private, unit: "fleet-server", run: server::rpm },
 ];

@@ -1,12 +1,14 @@
 //! Hashing passwords without letting it take the server down: as many at a time as there are cores,
 //! on threads of their own that let everything else go first, a short queue, and a refusal beyond it.
 
+#[cfg(debug_assertions)]
+use std::sync::Arc;
 use std::{
     borrow::Cow,
     collections::BTreeSet,
     hint::black_box,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread::available_parallelism,

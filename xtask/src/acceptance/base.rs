@@ -16,8 +16,15 @@ use crate::{cleanup, terminal, workspace::Workspace};
 const SUITE: &str = "bookworm";
 
 /// What is in it beyond the essentials.
-const PACKAGES: &[&str] =
-    &["systemd", "systemd-sysv", "dbus", "init-system-helpers", "ca-certificates", "rpm"];
+const PACKAGES: &[&str] = &[
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "init-system-helpers",
+    "ca-certificates",
+    "iproute2",
+    "rpm",
+];
 
 /// The directory tree that every container starts from. Nothing writes to it.
 #[derive(Debug)]

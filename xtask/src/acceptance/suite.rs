@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a service or the server may take to show what is expected.
-const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(30);
 
 /// A group of checks, as it runs.
 pub(super) struct Suite<'a> {
