@@ -558,13 +558,10 @@ pub struct NewApiKey {
     /// Never, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// How many requests a minute it may send, 1 to [`MAX_KEY_REQUESTS`]; as many as anybody, when absent.
+    /// How many requests a minute it may send, at least one; as many as anybody, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u32>,
 }
-
-/// As many requests a minute may be allowed to an API key.
-pub const MAX_KEY_REQUESTS: u32 = 6000;
 
 /// `POST /api-keys/{id}/rotate`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use wire::{
     Permission, Role,
-    api::{ApiKey, ApiKeyKind, CreatedApiKey, MAX_KEY_REQUESTS, NewApiKey, RotateApiKey},
+    api::{ApiKey, ApiKeyKind, CreatedApiKey, NewApiKey, RotateApiKey},
     settings::parse_duration,
 };
 
@@ -72,8 +72,8 @@ pub(crate) struct CreateArgs {
     /// How long it is good, e.g. 12h or 90d; for ever unless given
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<Duration>,
-    /// How many requests a minute it may send, at most 6000; as many as anybody unless given
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_KEY_REQUESTS)))]
+    /// How many requests a minute it may send; as many as anybody unless given
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     requests_per_minute: Option<u32>,
     #[command(flatten)]
     output: Output,

@@ -15,6 +15,8 @@ pub struct ApiKeys {
     pub environment: KeyEnvironment,
     /// The longest that a key may last; `0` lets keys last for ever.
     pub max_ttl: Lifetime,
+    /// The most requests a minute that a key may be given.
+    pub max_requests_per_minute: u32,
 }
 
 impl Default for ApiKeys {
@@ -23,6 +25,7 @@ impl Default for ApiKeys {
             prefix: "fleetd".to_owned(),
             environment: KeyEnvironment::Live,
             max_ttl: Lifetime(None),
+            max_requests_per_minute: 6000,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use wire::{
     ApiKeyId, Permission,
-    api::{ApiKey, ApiKeyKind, CreatedApiKey, MAX_KEY_REQUESTS, NewApiKey, RotateApiKey},
+    api::{ApiKey, ApiKeyKind, CreatedApiKey, NewApiKey, RotateApiKey},
 };
 
 use super::{
@@ -79,7 +79,8 @@ impl Fleet {
         org.add_api_key(&row, &Hash::of(&key.0), now).await?;
         let made = org.api_key(&id.to_string()).await?.ok_or(ManageError::Unknown("API key"))?;
         let deed = (EventKind::ApiKeyCreated, format!("api key {id}"));
-        let changes = json!({"name": new.name, "kind": new.kind, "scopes": scopes});
+        let changes = json!({"name": new.name, "kind": new.kind, "scopes": scopes,
+                             "requests_per_minute": new.requests_per_minute});
         self.record_deed(&mut org, actor, deed, changes);
         org.commit().await?;
         Ok(CreatedApiKey { api_key: made.key, key: Some(key) })
@@ -149,10 +150,9 @@ impl Fleet {
             "/scopes",
             "an API key cannot manage API keys",
         );
-        let too_many =
-            new.requests_per_minute.is_some_and(|it| !(1..=MAX_KEY_REQUESTS).contains(&it));
-        let bounds = format!("must be 1 to {MAX_KEY_REQUESTS}");
-        errors.refuse_if(too_many, "/requests_per_minute", bounds);
+        let most = self.0.config.api_keys.max_requests_per_minute;
+        let too_many = new.requests_per_minute.is_some_and(|it| !(1..=most).contains(&it));
+        errors.refuse_if(too_many, "/requests_per_minute", format!("must be 1 to {most}"));
         let past = new.expires_at.is_some_and(|end| end <= now);
         errors.refuse_if(past, "/expires_at", "must be in the future");
         let of_server = self.0.config.api_keys.max_ttl.0;
