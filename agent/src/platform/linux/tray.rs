@@ -65,7 +65,8 @@ async fn show_on_bus(
         let item = if is_seen {
             let icon = Icon { face: *faces.borrow_and_update(), wishes: wishes.clone() };
             icon.wish(Wish::Look);
-            Some(icon.spawn().await?)
+            // One that has gone meanwhile is no error: the next is told of.
+            Some(icon.assume_sni_available(true).spawn().await?)
         } else {
             // Whoever tends the icon outlives it.
             let _ = wishes.send(Wish::Rest);
