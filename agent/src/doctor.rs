@@ -138,6 +138,7 @@ fn permissions(root: &Utf8Path) -> Option<Check> {
         files::ENROLL_SECRET,
         files::KEPT_SECRET,
         files::NODE_KEY,
+        files::DEVICE_KEY,
         files::IDENTITY,
         files::CLIENT_KEY,
     ];

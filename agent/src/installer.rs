@@ -33,10 +33,11 @@ use crate::{
 const RECORD: &str = "installed.json";
 
 /// What the agent makes below its root directory, beside the folders of components.
-const OWN_FILES: [&str; 13] = [
+const OWN_FILES: [&str; 14] = [
     files::ENROLL_SECRET,
     files::KEPT_SECRET,
     files::NODE_KEY,
+    files::DEVICE_KEY,
     files::IDENTITY,
     files::SERVER_FLAGS,
     files::DEBUG_UNTIL,
@@ -183,6 +184,7 @@ pub fn configure(root: &Utf8Path) -> Result<(), InstallerError> {
 pub fn purge(root: &Utf8Path) -> Result<(), InstallerError> {
     let vault = Vault::new(root, "/".into(), false);
     vault.forget(Slot::NodeKey)?;
+    vault.forget(Slot::DeviceKey)?;
     vault.forget(Slot::EnrollSecret)?;
     for name in OWN_FILES {
         let path = root.join(name);

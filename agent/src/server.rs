@@ -8,7 +8,7 @@ use std::{
 };
 
 use camino::Utf8PathBuf;
-use jiff::{Timestamp, fmt::rfc2822};
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use reqwest::{
     Body, Client, ClientBuilder, Method, Proxy, RequestBuilder, Response, StatusCode, header,
 };
@@ -26,6 +26,9 @@ use crate::{
     device_key::DeviceKey,
     trust::{ClientCertificate, Trust, TrustError},
 };
+
+/// How long somebody else's request may take: osqueryd sends what it has logged.
+const HANDING_ON: Duration = Duration::from_secs(600);
 
 /// Larger answers are not read.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -74,7 +77,7 @@ pub struct Server {
     /// the files that it was made of.
     client: Mutex<Option<(Client, Seal)>>,
     /// The time that the server told with its last answer, and when that came.
-    date: Mutex<Option<(Timestamp, Instant)>>,
+    date: Mutex<Option<Told>>,
     /// What requests with a node key are signed with.
     signer: Mutex<Option<Arc<DeviceKey>>>,
 }
@@ -217,6 +220,7 @@ impl Server {
         url.set_path(path);
         url.set_query(query);
         let request = self.client()?.request(method, url).headers(headers).body(body);
+        let request = request.timeout(HANDING_ON);
         request.send().await.map_err(|error| self.failed(error))
     }
 
@@ -243,7 +247,7 @@ impl Server {
     async fn send(&self, request: RequestBuilder) -> Result<Response, RequestError> {
         let response = request.send().await.map_err(|error| self.failed(error))?;
         if let Some(date) = date(response.headers(), header::DATE) {
-            *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, now()));
+            *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some(Told::of(date));
         }
         Ok(response)
     }
@@ -276,14 +280,18 @@ impl Server {
     #[must_use]
     pub fn date(&self) -> Option<Timestamp> {
         let told = *self.date.lock().unwrap_or_else(PoisonError::into_inner);
-        told.and_then(|(date, at)| date.checked_add(now().duration_since(at)).ok())
+        told.and_then(|told| told.date.checked_add(now().duration_since(told.at)).ok())
     }
 
     /// The server's time if it has told it, so that a wrong clock of this device does not matter; else
-    /// this device's.
-    #[expect(clippy::disallowed_methods, reason = "a signature says when it was made")]
+    /// this device's. While the device sleeps its clock alone goes on.
     fn clock(&self) -> Timestamp {
-        self.date().unwrap_or_else(Timestamp::now)
+        let told = *self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(told) = told else { return wall_clock() };
+        let slept = wall_clock().duration_since(told.wall).max(SignedDuration::ZERO);
+        let passed =
+            slept.max(SignedDuration::try_from(now().duration_since(told.at)).unwrap_or(slept));
+        told.date.checked_add(passed).unwrap_or(told.date)
     }
 
     fn client(&self) -> Result<Client, SetupError> {
@@ -410,9 +418,28 @@ fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
     u64::try_from((until - sent).get_seconds()).ok().map(Duration::from_secs)
 }
 
+/// The server's time, and this device's when it was told.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    date: Timestamp,
+    at: Instant,
+    wall: Timestamp,
+}
+
+impl Told {
+    fn of(date: Timestamp) -> Self {
+        Self { date, at: now(), wall: wall_clock() }
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "how long ago the server told its time")]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a signature says when it was made")]
+fn wall_clock() -> Timestamp {
+    Timestamp::now()
 }
 
 fn date(headers: &header::HeaderMap, name: header::HeaderName) -> Option<Timestamp> {

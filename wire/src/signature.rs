@@ -37,7 +37,7 @@ pub const FRESH_SECONDS: i64 = 300;
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
     pub method: &'a str,
-    /// Without a query; no request that is signed has one.
+    /// Without a query, which is not signed: nothing that counts is in one.
     pub path: &'a str,
     pub body: &'a [u8],
 }
@@ -88,6 +88,8 @@ pub enum SignatureError {
     Parameters,
     #[error("the body is not the one that was signed")]
     OtherBody,
+    #[error("method or path are not those that were signed")]
+    OtherMessage,
 }
 
 impl Draft {

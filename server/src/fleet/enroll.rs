@@ -75,10 +75,7 @@ impl Fleet {
         origin: &Origin,
     ) -> Result<NodeKey, EnrollError> {
         let device = tidy_identity(device).map_err(EnrollError::Invalid)?;
-        let key = match self.check_device_key(device_key, origin, self.now()) {
-            Ok(()) => self.admit(secret, (Half::Orbit, device_key), &device, origin).await,
-            Err(error) => Err(error),
-        };
+        let key = self.admit(secret, (Half::Orbit, device_key), &device, origin).await;
         self.0.metrics.count_enrollment("orbit", &key);
         let key = key?;
         Ok(NodeKey::new(key).expect("base64 of 24 bytes is a key"))
@@ -114,6 +111,15 @@ impl Fleet {
         let trial = self.0.enrollments.enter(network_of(origin.address), now).await;
         let trial = trial
             .inspect_err(|_| audit::log_limited(EventKind::DeviceEnrollment, origin.address))?;
+        if half == Half::Orbit
+            && let Err(error) = self.check_device_key(key, origin, now)
+        {
+            // A wrong clock is no attempt at anything.
+            if !matches!(error, EnrollError::Signature(SignatureError::Stale)) {
+                trial.failed();
+            }
+            return Err(error);
+        }
         let application = Application { half, device, key, origin, now };
         match self.admit_application(secret, &application).await? {
             Ok(key) => Ok(key),

@@ -285,6 +285,9 @@ impl Fleet {
                     "a node key came without the signature that it has to come with: {error}");
             })?;
         }
+        if !self.bind_certificate(node.org_id, (&node.device, half), origin).await? {
+            return Err(NodeError::UnknownKey);
+        }
         if node.adopted {
             self.adopt_key(node.org_id, (&node.device, &node.hash), origin).await?;
         }
@@ -308,7 +311,7 @@ impl Fleet {
         org.commit().await?;
         let device = device.ok_or(NodeError::UnknownKey)?;
         let shown = device.shown_key(half, &hash).ok_or(NodeError::UnknownKey)?;
-        if !self.has_certificate(org_id, (&device, half), origin).await? {
+        if !self.shows_certificate((&device, half), origin) {
             tracing::warn!(device.id = %device.id, address = %origin.address,
                 "a node key came without the certificate that it has to come with");
             return Err(NodeError::UnknownKey);

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
-use wire::{OrgId, signature::Received};
+use wire::{
+    OrgId,
+    signature::{self, Received},
+};
 use x509_parser::{extensions::GeneralName, prelude::FromDer as _, prelude::X509Certificate};
 
 use super::{
@@ -18,8 +21,8 @@ use crate::config::DeviceCertificates;
 pub struct Origin {
     pub address: IpAddr,
     pub certificate: Option<ClientCertificate>,
-    /// What the device signed the request with, unchecked.
-    pub signature: Option<Received>,
+    /// What the device signed the request with, unchecked, or why nothing can be made of it.
+    pub signature: Option<Result<Received, signature::SignatureError>>,
 }
 
 /// A client's certificate, verified by whoever took it.
@@ -100,17 +103,14 @@ impl Fleet {
         }
     }
 
-    /// Whether a device's key comes with the certificate that it has to come with. The first one that it
-    /// comes with is the one.
-    pub(super) async fn has_certificate(
+    /// The first certificate that a device's key comes with is the one that it has to come with from then
+    /// on. Whether there was no other meanwhile.
+    pub(super) async fn bind_certificate(
         &self,
         org_id: OrgId,
         (device, half): (&SeenDevice, Half),
         origin: &Origin,
     ) -> Result<bool, StoreError> {
-        if !self.shows_certificate((device, half), origin) {
-            return Ok(false);
-        }
         let config = self.config();
         let binds = config.takes_client_certificates()
             && config.server.device_certificates == DeviceCertificates::FirstUse

@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use jiff::{SignedDuration, Timestamp};
 use wire::{
     api::FieldError,
-    signature::{FRESH_SECONDS, Received},
+    signature::{self, FRESH_SECONDS},
 };
 
 use super::{Fleet, enroll::EnrollError, origin::Origin, store::SeenDevice};
@@ -23,12 +23,15 @@ use super::{Fleet, enroll::EnrollError, origin::Origin, store::SeenDevice};
 const REMEMBERED_FOR: SignedDuration = SignedDuration::from_secs(2 * FRESH_SECONDS);
 
 /// Why a request does not count as its device's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
     /// There is none, or it is not of the device's key: the agent has to enroll again.
     #[error("the request is not signed with a key that its device has enrolled with")]
     Missing,
+    /// It names the device's key, and is not of this request: something on the way has changed it.
+    #[error("the request is not as its device has signed it: {0}")]
+    Wrong(signature::SignatureError),
     #[error("the request was signed too long ago, or by a clock that is wrong")]
     Stale,
     #[error("the request was sent before")]
@@ -95,13 +98,20 @@ impl Fleet {
                     .to_owned(),
                 rule: None,
             }]),
-            SignatureError::Stale | SignatureError::Repeated => error.into(),
+            SignatureError::Wrong(_) | SignatureError::Stale | SignatureError::Repeated => {
+                error.into()
+            }
         })
     }
 
     fn accept(&self, key: &str, origin: &Origin, now: Timestamp) -> Result<(), SignatureError> {
-        let shown = origin.signature.as_ref().filter(|shown| is_by(shown, key));
-        let shown = shown.ok_or(SignatureError::Missing)?;
+        let shown = origin.signature.as_ref().ok_or(SignatureError::Missing)?;
+        let shown = shown.as_ref().map_err(|error| SignatureError::Wrong(error.clone()))?;
+        let public = hex::decode(key).ok().filter(|_| shown.key_id == key);
+        let public = UnparsedPublicKey::new(&ED25519, public.ok_or(SignatureError::Missing)?);
+        public
+            .verify(shown.base.as_bytes(), &shown.signature)
+            .map_err(|_| SignatureError::Wrong(signature::SignatureError::OtherMessage))?;
         if now.as_second().abs_diff(shown.created) > FRESH_SECONDS.unsigned_abs() {
             return Err(SignatureError::Stale);
         }
@@ -113,15 +123,6 @@ impl Fleet {
             Err(SignatureError::Repeated)
         }
     }
-}
-
-/// Whether `key`, in hexadecimal, has made the signature.
-fn is_by(shown: &Received, key: &str) -> bool {
-    let Ok(public) = hex::decode(key) else { return false };
-    shown.key_id == key
-        && UnparsedPublicKey::new(&ED25519, public)
-            .verify(shown.base.as_bytes(), &shown.signature)
-            .is_ok()
 }
 
 #[cfg(test)]

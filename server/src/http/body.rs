@@ -13,7 +13,9 @@ use serde_json::error::Category;
 use wire::{
     OsqueryNodeKey,
     api::Hidden,
-    signature::{self, Message, Received, SIGNATURE_INPUT},
+    signature::{
+        self, CONTENT_DIGEST, Message, Received, SIGNATURE, SIGNATURE_INPUT, SignatureError,
+    },
 };
 
 use super::{envelope::WholePath, error::ApiError, problems};
@@ -95,14 +97,26 @@ async fn origin_of(parts: &mut Parts, body: &[u8], fleet: &Fleet) -> Result<Orig
     Ok(Origin { signature: received(parts, body, fleet), ..origin })
 }
 
-/// The signature of a request; none where it has none, or one that makes no sense.
-fn received(parts: &Parts, body: &[u8], fleet: &Fleet) -> Option<Received> {
-    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    header(SIGNATURE_INPUT)?;
+/// The device's signature of a request, if there is one, or why nothing can be made of it.
+fn received(parts: &Parts, body: &[u8], fleet: &Fleet) -> Option<Result<Received, SignatureError>> {
+    let names = [SIGNATURE_INPUT, SIGNATURE, CONTENT_DIGEST];
+    let values = names.map(|name| (name, whole(&parts.headers, name)));
+    let header = |name| {
+        let (_, value) = values.iter().find(|(it, _)| *it == name)?;
+        value.as_deref()
+    };
     let (method, path) = (parts.method.as_str(), &signed_path(parts, fleet));
-    signature::receive(&Message { method, path, body }, header)
-        .inspect_err(|error| tracing::debug!("a request's signature does not count: {error}"))
-        .ok()
+    match signature::receive(&Message { method, path, body }, header) {
+        Err(SignatureError::Missing(SIGNATURE_INPUT) | SignatureError::NotOurs) => None,
+        received => Some(received),
+    }
+}
+
+/// A header's value: those who add another signature on the way may add another line.
+fn whole(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines: Option<Vec<_>> =
+        headers.get_all(name).iter().map(|value| value.to_str().ok()).collect();
+    lines.filter(|lines| !lines.is_empty()).map(|lines| lines.join(", "))
 }
 
 /// The path as the agent has it: proxies may have taken away what leads to this server.

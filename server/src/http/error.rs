@@ -407,6 +407,7 @@ impl From<SignatureError> for ApiError {
     fn from(error: SignatureError) -> Self {
         let kind = match error {
             SignatureError::Missing => problems::UNAUTHENTICATED,
+            SignatureError::Wrong(_) => problems::WRONG_SIGNATURE,
             SignatureError::Stale | SignatureError::Repeated => problems::STALE_SIGNATURE,
         };
         Self::because(kind, error)

@@ -40,6 +40,8 @@ problems! {
         "It was never given out, or its tokens were fetched already. `error` is `invalid_grant`.";
     TOKEN_INVALID = "token-invalid" 400 "The token is not good":
         "A token from a mail works once and for a while. It is unknown, was used, has run out, or was replaced by a newer one. Ask for another.";
+    WRONG_SIGNATURE = "wrong-signature" 400 "The request is not as its device has signed it":
+        "A device's signature names its key, and was not made over this method, path and body, or its headers are incomplete. Something between device and server changes requests: let `Signature`, `Signature-Input` and `Content-Digest` pass, and say the whole path in `server.url`.";
     STALE_SIGNATURE = "stale-signature" 400 "The request's signature counts no more":
         "A device has signed the request more than five minutes ago by the server's clock, or ahead of it, or the same request came before. Sign it anew by the time in `Date`.";
     UNAUTHENTICATED = "unauthenticated" 401 "Sign in, or present an API key":
