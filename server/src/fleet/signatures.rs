@@ -138,7 +138,7 @@ mod tests {
         assert!(!seen.insert(1, at(10_000 + fresh - 1)));
         assert!(seen.insert(2, at(10_000 + fresh - 1)));
         assert!(!seen.insert(2, at(10_000 + 2 * fresh - 2)));
-        assert!(seen.insert(1, at(10_000 + 2 * fresh)));
+        assert!(seen.insert(1, at(10_000 + 3 * fresh)));
         assert!(seen.insert(3, at(20_000)) && seen.insert(2, at(20_000)));
         assert_eq!((seen.latest.len(), seen.before.len()), (2, 0));
     }
