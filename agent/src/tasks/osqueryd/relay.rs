@@ -58,6 +58,9 @@ const NAME: &str = "localhost";
 /// How long osqueryd may take to begin.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// How many connections there may be; osqueryd has one or two.
+const MOST: usize = 64;
+
 /// Headers that are about one connection, and not about what is sent (RFC 9110, 7.6.1).
 const OF_CONNECTION: [header::HeaderName; 6] = [
     header::CONNECTION,
@@ -230,17 +233,20 @@ fn listen() -> io::Result<(TcpListener, u16)> {
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, server: Arc<Server>) {
     let mut connections = JoinSet::new();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        let accepted = listener.accept().await;
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            // Anybody on this machine may connect; that costs no more of the agent's open files.
+            Ok((stream, _)) if connections.len() < MOST => {
                 connections.spawn(converse(stream, acceptor.clone(), Arc::clone(&server)));
             }
+            Ok(_) => tracing::debug!("the relay has too many connections"),
             // Too many files are open, for example.
             Err(error) => {
                 tracing::debug!("osqueryd could not reach the relay: {error}");
                 time::sleep(Duration::from_secs(1)).await;
             }
         }
-        while connections.try_join_next().is_some() {}
     }
 }
 
