@@ -136,7 +136,7 @@ async fn apply(tuf: &Utf8Path, edit: Edit) -> Outcome<Editor> {
 fn addition(file: Utf8PathBuf, version: &str) -> Outcome<Addition> {
     Ok(Addition {
         file,
-        component: Component::Orbit,
+        program: Component::Orbit.into(),
         platform: UpdatePlatform::Linux,
         version: version.parse()?,
         tags: Vec::new(),

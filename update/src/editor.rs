@@ -32,6 +32,7 @@ mod edit;
 mod error;
 mod init;
 mod journal;
+mod listing;
 mod log;
 mod migrate;
 mod mirror;

@@ -36,5 +36,7 @@ pub use connection::Connection;
 pub use editor::{Addition, Edit, Editor, Expiries, Founding, Promotion, Terms, init};
 pub use keys::{KeyDir, KeyName, Passphrase, PublicKey, SigningKey, TufRole};
 pub use local::LocalComponents;
-pub use names::{Channel, Component, TargetName, UpdatePlatform};
+pub use names::{
+    Channel, Component, ExtensionName, Program, ProgramTarget, TargetName, UpdatePlatform,
+};
 pub use repository::{Location, Repository, RepositoryConfig};

@@ -2,9 +2,13 @@
 //!
 //! The names are Fleet's, so that agents and tools which know one kind of repository know the
 //! other. The file at the end follows from component and platform, so a [`TargetName`] holds only
-//! the first three parts.
+//! the first three parts. What is published besides components has its names from [`Program`].
 
 use std::{fmt, str::FromStr};
+
+mod program;
+
+pub use program::{ExtensionName, Program, ProgramTarget};
 
 /// A thing that is updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,6 +172,14 @@ pub enum NameError {
     /// Not a component.
     #[error("`{0}` is not a component (orbit, osqueryd, desktop)")]
     Component(String),
+    /// Neither a component nor an extension.
+    #[error(
+        "`{0}` is neither a component (orbit, osqueryd, desktop) nor an extension (extensions/<name>)"
+    )]
+    Program(String),
+    /// Not the name of an extension.
+    #[error("`{0}` is not the name of an extension (letters, digits, `-` and `_`, at most 100)")]
+    Extension(String),
     /// Not a platform.
     #[error(
         "`{0}` is not a platform (linux, linux-arm64, macos, macos-app, windows, windows-arm64)"

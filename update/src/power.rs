@@ -119,6 +119,22 @@ mod cut {
             self.0.goes_at.is_some_and(|(at, _)| self.operations() > at)
         }
 
+        /// Does `act` to something below the folder, unless the power is gone, or goes: for those who
+        /// write there by other means than this crate's. It hears whether it is to do all of it, or as
+        /// much as a power cut amid it may leave.
+        pub fn through<T>(&self, act: impl FnOnce(bool) -> io::Result<T>) -> io::Result<T> {
+            self.0.through(|extent| act(extent.is_whole()), Medium::observe)
+        }
+
+        /// The same, where `act` syncs the file or folder at `path`, too.
+        pub fn synced(
+            &self,
+            path: &Path,
+            act: impl FnOnce(bool) -> io::Result<()>,
+        ) -> io::Result<()> {
+            self.0.through(|extent| act(extent.is_whole()), |medium| medium.sync(path))
+        }
+
         /// What a power cut may take now of what was not synced.
         pub fn losses(&self) -> io::Result<Vec<Loss>> {
             alone(&self.0.medium).losses()
@@ -142,25 +158,37 @@ mod cut {
         seen: impl FnOnce(&mut Medium) -> io::Result<()>,
     ) -> io::Result<T> {
         let supply = alone(&SUPPLIES).iter().find(|it| path.starts_with(&it.dir)).cloned();
-        let Some(supply) = supply else { return act(Extent::Whole) };
-        let number = supply.operations.fetch_add(1, Ordering::SeqCst);
-        let gone = || io::Error::other("the power is gone");
-        let last = match supply.goes_at {
-            Some((at, _)) if number > at => return Err(gone()),
-            Some((at, cut)) if number == at => Some(cut),
-            Some(_) | None => None,
-        };
-        match last {
-            Some(Cut::Before) => return Err(gone()),
-            Some(Cut::Midway) => drop(act(Extent::Half)?),
-            Some(Cut::After) | None => {
-                let done = act(Extent::Whole)?;
-                seen(&mut alone(&supply.medium))?;
-                if last.is_none() {
-                    return Ok(done);
+        match supply {
+            Some(supply) => supply.through(act, seen),
+            None => act(Extent::Whole),
+        }
+    }
+
+    impl Supply {
+        fn through<T>(
+            &self,
+            act: impl FnOnce(Extent) -> io::Result<T>,
+            seen: impl FnOnce(&mut Medium) -> io::Result<()>,
+        ) -> io::Result<T> {
+            let number = self.operations.fetch_add(1, Ordering::SeqCst);
+            let gone = || io::Error::other("the power is gone");
+            let last = match self.goes_at {
+                Some((at, _)) if number > at => return Err(gone()),
+                Some((at, cut)) if number == at => Some(cut),
+                Some(_) | None => None,
+            };
+            match last {
+                Some(Cut::Before) => return Err(gone()),
+                Some(Cut::Midway) => drop(act(Extent::Half)?),
+                Some(Cut::After) | None => {
+                    let done = act(Extent::Whole)?;
+                    seen(&mut alone(&self.medium))?;
+                    if last.is_none() {
+                        return Ok(done);
+                    }
                 }
             }
+            Err(gone())
         }
-        Err(gone())
     }
 }

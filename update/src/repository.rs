@@ -278,6 +278,7 @@ impl VerifyError {
             }
             Self::RootOrder { .. }
             | Self::Malformed(_)
+            | Self::Name { .. }
             | Self::NoSha256 { .. }
             | Self::Missing { .. }
             | Self::Stored(_)

@@ -116,6 +116,12 @@ pub enum VerifyError {
     /// Metadata, or a key in it, that makes no sense.
     #[error("the metadata cannot be read")]
     Malformed(#[source] Box<TufError>),
+    /// A target whose name leads somewhere.
+    #[error("`{target}` cannot be the name of a target")]
+    Name {
+        /// The name.
+        target: String,
+    },
     /// A target without a SHA-256 or SHA-512.
     #[error("`{target}` is signed for without a SHA-256 or SHA-512")]
     NoSha256 {
@@ -136,6 +142,7 @@ pub enum VerifyError {
     Transport(#[from] TransportError),
 }
 
+mod carried;
 mod succinct;
 
 /// `sigstore-tuf`'s client over our transport and store.
@@ -216,6 +223,9 @@ impl Verifier for SigstoreVerifier {
         target: &str,
         now: Timestamp,
     ) -> Result<Option<SignedTarget>, VerifyError> {
+        if !is_plain(target) {
+            return Err(VerifyError::Name { target: target.to_owned() });
+        }
         let found = match self.updater.get_target_info(target, now).await? {
             None => self.in_bin(target, now).await?,
             found => found,
@@ -257,10 +267,7 @@ impl Reading {
 
     /// Whether a client that trusts the first root accepts all of this `now`.
     pub(crate) fn check(&self, now: Timestamp) -> Result<(), VerifyError> {
-        let mut trusted = self.trusted()?;
-        trusted.check_root_expired(now)?;
-        trusted.update_timestamp(&self.timestamp, now)?;
-        trusted.update_snapshot(&self.snapshot, now)?;
+        let mut trusted = self.trusted_snapshot(now)?;
         if let Some(targets) = &self.targets {
             trusted.update_targets(targets, now)?;
         }
@@ -268,6 +275,26 @@ impl Reading {
             trusted.update_delegated_targets(bytes, role, "targets", now)?;
         }
         Ok(())
+    }
+
+    /// The same, where `targets` alone lists targets, if that client accepts every one of them, name
+    /// and value, that `is_known` holds for.
+    pub(crate) fn check_news(
+        &self,
+        is_known: impl Fn(&str, &str) -> bool,
+        now: Timestamp,
+    ) -> Result<(), VerifyError> {
+        let trusted = self.trusted_snapshot(now)?;
+        let targets = self.targets.as_deref().unwrap_or_default();
+        carried::check(&trusted, targets, is_known, now)
+    }
+
+    fn trusted_snapshot(&self, now: Timestamp) -> Result<TrustedMetadataSet, VerifyError> {
+        let mut trusted = self.trusted()?;
+        trusted.check_root_expired(now)?;
+        trusted.update_timestamp(&self.timestamp, now)?;
+        trusted.update_snapshot(&self.snapshot, now)?;
+        Ok(trusted)
     }
 
     fn trusted(&self) -> Result<TrustedMetadataSet, VerifyError> {
@@ -336,6 +363,11 @@ fn limits() -> UpdaterConfig {
     limits.max_root_rotations = 1024;
     limits.max_delegations = 64;
     limits
+}
+
+/// Whether the file of `target` is below the directory of targets, whoever joins their names.
+fn is_plain(target: &str) -> bool {
+    !target.contains('\\') && target.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 fn is_hash(text: &str, length: usize) -> bool {

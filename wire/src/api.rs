@@ -354,9 +354,12 @@ pub struct ChangeUser {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoleInfo {
     pub name: RoleName,
+    /// What whoever made it says it is for; none of a role that every organization has.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     /// Sorted.
     pub permissions: Vec<Permission>,
-    /// Every organization has it, and nobody can delete it.
+    /// Every organization has it, and nobody can change or delete it.
     pub built_in: bool,
 }
 
@@ -366,9 +369,32 @@ pub struct RoleInfo {
 #[serde(deny_unknown_fields)]
 pub struct NewRole {
     pub name: RoleName,
+    /// What it is for: at most 200 characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     /// Each must be a permission of whoever makes the role. There may be none: its people may then
     /// do what they may do in teams, and nothing else.
     pub permissions: Vec<Permission>,
+}
+
+/// `PATCH /roles/{name}`. What is absent stays as it is; so does the name, which people, teams and invitations
+/// know the role by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRole {
+    /// What it is for: at most 200 characters; empty takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// All that it grants from here on. Without it, the other two say what changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<Permission>>,
+    /// To be granted besides what is. Not together with `permissions`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_permissions: Vec<Permission>,
+    /// To be granted no longer. Not together with `permissions`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_permissions: Vec<Permission>,
 }
 
 /// Somebody's role in a team, beside the one in the organization.
@@ -603,6 +629,16 @@ pub struct NewTeam {
     pub name: String,
 }
 
+/// `PATCH /teams/{id}`: what is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChangeTeam {
+    /// 1 to 100 characters, unique in the organization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
 /// An enroll secret without its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -727,6 +763,9 @@ pub struct Device {
     /// Until when its agent logs more, as somebody asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debug_until: Option<Timestamp>,
+    /// Whether its agent signs what it asks, with a key of the device's own.
+    #[serde(default)]
+    pub signs_requests: bool,
 }
 
 /// Whether a device may be here.

@@ -21,8 +21,9 @@ pub const CONNECT: &str = "/api/device/connect";
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EnrollRequest {
     pub enroll_secret: EnrollSecret,
-    /// The public half of the key that this request and every one after it is signed with: Ed25519, in
-    /// hexadecimal. None: requests come without [`signature`](crate::signature)s (ours).
+    /// The public half of the key that this request and every one after it is signed with, in hexadecimal: 32
+    /// bytes of Ed25519, or an uncompressed point of P-256. None: requests come without
+    /// [`signature`](crate::signature)s (ours).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_key: Option<String>,
     #[serde(flatten)]

@@ -65,10 +65,10 @@ permissions! {
     OrganizationWrite = "organization:write" from Owner,
     /// See custom roles.
     RolesRead = "roles:read" from Admin,
-    /// Make and delete custom roles.
+    /// Make, change and delete custom roles.
     RolesWrite = "roles:write" from Admin,
     TeamsRead = "teams:read" from Viewer,
-    /// Make and delete teams, and say who is in them with which role.
+    /// Make, rename and delete teams, and say who is in them with which role.
     TeamsWrite = "teams:write" from Admin,
     /// See what devices report.
     TelemetryRead = "telemetry:read" from Viewer,

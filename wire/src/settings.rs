@@ -62,7 +62,9 @@ pub mod files {
     pub const OSQUERY_PID: &str = "osquery.pid";
     /// The folder for osqueryd's own logs.
     pub const OSQUERY_LOGS: &str = "osquery_log";
-    /// The folder of what osqueryd reaches the agent's relay with, where nothing is checked. Fleet's name.
+    /// The authorities that osqueryd checks the server's certificate against (PEM).
+    pub const OSQUERY_AUTHORITIES: &str = "osqueryd-authorities.pem";
+    /// The folder of what osqueryd reaches the agent's relay with, where there is one. Fleet's name.
     pub const RELAY: &str = "proxy";
     /// What osqueryd reads which extensions to load from. Fleet's name.
     pub const EXTENSIONS_LOAD: &str = "extensions.load";

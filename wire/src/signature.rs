@@ -18,8 +18,42 @@ pub const CONTENT_DIGEST: &str = "content-digest";
 pub const SIGNATURE_INPUT: &str = "signature-input";
 pub const SIGNATURE: &str = "signature";
 
-/// The one algorithm, as RFC 9421 registers it.
-pub const ALGORITHM: &str = "ed25519";
+/// What devices sign with, by the names that RFC 9421 registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// A key is its 32 bytes (RFC 8032).
+    Ed25519,
+    /// ECDSA with SHA-256 on the curve P-256. A key is its point, uncompressed (SEC 1: 65 bytes, the first is
+    /// 4), a signature `r` and `s`, 32 bytes each.
+    EcdsaP256Sha256,
+}
+
+impl Algorithm {
+    pub const ALL: [Self; 2] = [Self::Ed25519, Self::EcdsaP256Sha256];
+
+    /// As `alg` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "ed25519",
+            Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
+        }
+    }
+
+    /// What a public key signs with, which its form tells. None: it is no key of a device.
+    #[must_use]
+    pub const fn of_key(public: &[u8]) -> Option<Self> {
+        match public {
+            [4, ..] if public.len() == 65 => Some(Self::EcdsaP256Sha256),
+            _ if public.len() == 32 => Some(Self::Ed25519),
+            _ => None,
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
 
 /// What these signatures are for: others that a message may carry are nothing to us.
 pub const TAG: &str = "fleetd-device";
@@ -51,6 +85,8 @@ pub struct Claims<'a> {
     pub nonce: &'a str,
     /// Which key it is: printable ASCII.
     pub key_id: &'a str,
+    /// The key's.
+    pub algorithm: Algorithm,
 }
 
 /// A request that is about to be signed.
@@ -67,6 +103,8 @@ pub struct Draft {
 pub struct Received {
     pub created: i64,
     pub key_id: String,
+    /// The one that it says it is of: whether that is its key's is yet to be checked, too.
+    pub algorithm: Algorithm,
     /// The bytes that were signed.
     pub base: String,
     pub signature: Vec<u8>,
@@ -84,7 +122,7 @@ pub enum SignatureError {
     NotOurs,
     #[error("it covers something else than method, path and the body's digest")]
     Coverage,
-    #[error("it lacks `created` or `keyid`, or is not of ed25519")]
+    #[error("it lacks `created` or `keyid`, or is of another algorithm than its key's")]
     Parameters,
     #[error("the body is not the one that was signed")]
     OtherBody,
@@ -112,7 +150,7 @@ impl Draft {
             .parameter(key_ref("created"), created)
             .parameter(key_ref("nonce"), text(claims.nonce))
             .parameter(key_ref("keyid"), text(claims.key_id))
-            .parameter(key_ref("alg"), text(ALGORITHM))
+            .parameter(key_ref("alg"), text(claims.algorithm.name()))
             .parameter(key_ref("tag"), text(TAG));
         let signature_input = input.finish().expect("it has a member");
         let parameters = &signature_input[LABEL.as_str().len() + 1..];
@@ -149,8 +187,8 @@ pub fn receive<'h>(
     let parameter = |name: &str| input.params.get(name);
     let word = |name: &str| parameter(name).and_then(BareItem::as_string).map(StringRef::as_str);
     let created = parameter("created").and_then(BareItem::as_integer).map(i64::from);
-    let (Some(created), Some(key_id), Some(ALGORITHM)) = (created, word("keyid"), word("alg"))
-    else {
+    let algorithm = word("alg").and_then(Algorithm::named);
+    let (Some(created), Some(key_id), Some(algorithm)) = (created, word("keyid"), algorithm) else {
         return Err(SignatureError::Parameters);
     };
     let digest = field(CONTENT_DIGEST)?.trim();
@@ -163,7 +201,8 @@ pub fn receive<'h>(
     let values: Vec<_> =
         names.iter().filter_map(|name| values.iter().find(|(it, _)| it == name).copied()).collect();
     let base = base(&values, &serialized(input));
-    Ok(Received { created, key_id: key_id.to_owned(), base, signature: signature.to_owned() })
+    let (key_id, signature) = (key_id.to_owned(), signature.to_owned());
+    Ok(Received { created, key_id, algorithm, base, signature })
 }
 
 /// The signature base (RFC 9421, section 2.5): what is covered, line by line, and `parameters` as the header
@@ -241,7 +280,8 @@ mod tests {
 
     const MESSAGE: Message<'_> =
         Message { method: "POST", path: "/api/fleet/orbit/config", body: br#"{"hello": "world"}"# };
-    const CLAIMS: Claims<'_> = Claims { created: 1_618_884_473, nonce: "n", key_id: "k" };
+    const CLAIMS: Claims<'_> =
+        Claims { created: 1_618_884_473, nonce: "n", key_id: "k", algorithm: Algorithm::Ed25519 };
 
     /// The headers of a request that was "signed" with its own length.
     fn headers() -> Vec<(&'static str, String)> {
@@ -283,6 +323,27 @@ mod tests {
         assert_eq!(received.base, draft.base);
         assert_eq!(received.signature, draft.base.len().to_string().as_bytes());
         assert_eq!((received.created, &*received.key_id), (CLAIMS.created, "k"));
+        assert_eq!(received.algorithm, CLAIMS.algorithm);
+    }
+
+    #[test]
+    fn a_signature_says_its_algorithm_and_a_key_tells_it_by_its_form() {
+        for (algorithm, name) in
+            [(Algorithm::Ed25519, "ed25519"), (Algorithm::EcdsaP256Sha256, "ecdsa-p256-sha256")]
+        {
+            let draft = Draft::new(&MESSAGE, &Claims { algorithm, ..CLAIMS });
+            assert!(draft.signature_input.contains(&format!(";alg=\"{name}\";")));
+            let shown = received(&MESSAGE, &draft.headers(b"")).unwrap();
+            assert_eq!(shown.algorithm, algorithm);
+        }
+        let point = |first: u8, length: usize| [&[first][..], &vec![7; length - 1]].concat();
+        assert_eq!(Algorithm::of_key(&point(7, 32)), Some(Algorithm::Ed25519));
+        assert_eq!(Algorithm::of_key(&point(4, 32)), Some(Algorithm::Ed25519));
+        assert_eq!(Algorithm::of_key(&point(4, 65)), Some(Algorithm::EcdsaP256Sha256));
+        // Compressed, of P-384, in DER, none.
+        for other in [point(2, 33), point(4, 97), point(0x30, 91), point(6, 65), Vec::new()] {
+            assert_eq!(Algorithm::of_key(&other), None);
+        }
     }
 
     #[test]
@@ -310,7 +371,9 @@ mod tests {
         assert_eq!(input("\"@path\"", "\"@path\";req"), Err(SignatureError::Coverage));
         assert_eq!(input("fleetd-device", "other"), Err(SignatureError::NotOurs));
         assert_eq!(input(";created=1618884473", ""), Err(SignatureError::Parameters));
-        assert_eq!(input("ed25519", "hmac-sha256"), Err(SignatureError::Parameters));
+        for other in ["hmac-sha256", "ecdsa-p384-sha384", "ED25519"] {
+            assert_eq!(input("ed25519", other), Err(SignatureError::Parameters));
+        }
         assert_eq!(input("device=", "("), Err(SignatureError::Malformed(SIGNATURE_INPUT)));
         assert_eq!(with(SIGNATURE, "device", "other"), Err(SignatureError::NotOurs));
         assert_eq!(with(CONTENT_DIGEST, "sha-256", "sha-512"), Err(SignatureError::OtherBody));

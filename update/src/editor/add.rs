@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     disk::{self, Access, Durable},
-    names::{Channel, TargetName, compressed_name, patch_name},
+    names::{Channel, ProgramTarget, compressed_name, patch_name},
 };
 
 /// Whether `additions` can be published, as far as their names and the heads of their files tell.
@@ -46,8 +46,10 @@ pub(super) fn plan(
         let target = describe(addition, file);
         for name in targets_of(addition) {
             change.files.push(new_file(&name.to_string(), file));
-            list(&mut change, published, (&name.to_string(), target.clone()));
-            release::follow(&mut change, published, (&name, &target));
+            list(&mut change, published, (&name.to_string(), &target));
+            if let Some(name) = name.of_component() {
+                release::follow(&mut change, published, (&name, &target));
+            }
         }
         let version = name_of(addition, &addition.version).to_string();
         if let Some(copy) = &file.compressed {
@@ -74,34 +76,30 @@ fn list_beside(
     let (custom, _extra) = (HashMap::new(), HashMap::new());
     let to = published_as(&name, &copy.sha256);
     change.files.push(NewFile { from: Source::Staged(copy.path.clone()), to });
-    list(change, published, (&name, Target { length: copy.length, hashes, custom, _extra }));
+    list(change, published, (&name, &Target { length: copy.length, hashes, custom, _extra }));
 }
 
 /// Lists `target` under `name` in the metadata of the role that answers for it.
-pub(super) fn list(change: &mut Change, published: &Published, (name, target): (&str, Target)) {
+pub(super) fn list(change: &mut Change, published: &Published, (name, target): (&str, &Target)) {
     let owner = change.owner_of(published, name);
-    change.role_mut(published, &owner).add_target(tuf_name(name), target);
+    change.role_mut(published, &owner).insert(name, target);
     change.targets.insert(name.to_owned());
 }
 
-fn told(names: &[TargetName]) -> String {
-    let names: Vec<_> = names.iter().map(TargetName::to_string).collect();
+fn told(names: &[ProgramTarget]) -> String {
+    let names: Vec<_> = names.iter().map(ProgramTarget::to_string).collect();
     format!("add {}", names.join(", "))
 }
 
 /// The targets that an addition becomes: its version and each tag.
-fn targets_of(addition: &Addition) -> impl Iterator<Item = TargetName> {
+fn targets_of(addition: &Addition) -> impl Iterator<Item = ProgramTarget> {
     let channels = std::iter::once(&addition.version).chain(&addition.tags);
     channels.map(|channel| name_of(addition, channel))
 }
 
-fn name_of(addition: &Addition, channel: &Channel) -> TargetName {
-    let (component, platform) = (addition.component, addition.platform);
-    TargetName { component, platform, channel: channel.clone() }
-}
-
-pub(super) fn tuf_name(name: &str) -> tough::TargetName {
-    tough::TargetName::new(name).expect("our names have no empty or dotted parts")
+fn name_of(addition: &Addition, channel: &Channel) -> ProgramTarget {
+    let (program, platform) = (addition.program.clone(), addition.platform);
+    ProgramTarget { program, platform, channel: channel.clone() }
 }
 
 /// What targets metadata says of a file. Agents and `fleetctl package` read `custom`.
@@ -130,7 +128,7 @@ pub(super) fn published_as(name: &str, sha256: &[u8]) -> String {
 }
 
 /// The targets of all additions, each once.
-pub(super) fn name_targets(additions: &[Addition]) -> Result<Vec<TargetName>, ChangeError> {
+pub(super) fn name_targets(additions: &[Addition]) -> Result<Vec<ProgramTarget>, ChangeError> {
     let mut problems = Vec::new();
     let mut names = BTreeMap::new();
     for addition in additions {
@@ -162,7 +160,9 @@ pub(super) fn stage_all(
     additions: &[Addition],
     staged: &Utf8Path,
 ) -> Result<Vec<StagedFile>, ChangeError> {
-    let made = clear(staged).and_then(|()| disk::make_dir(staged.as_std_path(), Access::Owner));
+    // The folder itself need not outlast a power cut: what is in it is moved, or of no use.
+    let passing = (Access::Owner, Durable::Together);
+    let made = clear(staged).and_then(|()| disk::lay_dir(staged.as_std_path(), passing));
     made.map_err(|source| ChangeError::Write { path: staged.to_owned(), source })?;
     let durable = Durable::of(additions.len());
     let (mut files, mut problems) = (Vec::new(), Vec::new());
@@ -196,8 +196,8 @@ pub(super) fn check_versions(
 }
 
 /// Whether `target` is that of one version, which has another content already.
-pub(super) fn is_taken(published: &Published, target: &TargetName, sha256: &[u8]) -> bool {
+pub(super) fn is_taken(published: &Published, target: &ProgramTarget, sha256: &[u8]) -> bool {
     let is_other = |listed: &Target| listed.hashes.sha256[..] != *sha256;
     target.channel.is_full_version()
-        && published.target(&target.to_string()).is_some_and(|(_, listed)| is_other(listed))
+        && published.target(&target.to_string()).is_some_and(|(_, listed)| is_other(&listed))
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
-use tough::schema::{Root, Targets};
+use tough::schema::{Delegations, Root};
 
 use super::{
     OpenError,
     authority::Authority,
+    listing::Listing,
     published::{Current, Published},
     top::Top,
 };
@@ -20,7 +21,7 @@ pub(super) struct Change {
     pub(super) what: String,
     pub(super) root: Option<Root>,
     /// `targets` and delegated roles, by name.
-    pub(super) roles: BTreeMap<String, Targets>,
+    pub(super) roles: BTreeMap<String, Listing>,
     /// Whether a new snapshot is wanted though nothing below it changes.
     pub(super) snapshot: bool,
     /// Whether a new timestamp is wanted though nothing below it changes.
@@ -63,13 +64,14 @@ impl Change {
     }
 
     /// The metadata of `targets` or a delegated role, to be changed.
-    pub(super) fn role_mut(&mut self, published: &Published, name: &str) -> &mut Targets {
-        let published = || published.role(name).cloned().unwrap_or_else(super::init::no_targets);
+    pub(super) fn role_mut(&mut self, published: &Published, name: &str) -> &mut Listing {
+        let nothing = || Listing::from(super::init::no_targets());
+        let published = || published.role(name).cloned().unwrap_or_else(nothing);
         self.roles.entry(name.to_owned()).or_insert_with(published)
     }
 
     /// The delegations, in the order in which clients ask them, as they will be.
-    pub(super) fn top<'a>(&'a self, published: &'a Published) -> &'a Targets {
+    pub(super) fn top<'a>(&'a self, published: &'a Published) -> &'a Listing {
         self.roles.get("targets").unwrap_or(&published.targets)
     }
 
@@ -123,15 +125,16 @@ impl Change {
 
     /// Whose signatures each role's new metadata needs now, all of them.
     pub(super) fn demands_now(&self, current: &Current) -> Result<Vec<Demand>, OpenError> {
-        let targets = if self.has_roles() { Some(&*current.published()?.targets) } else { None };
-        Ok(self.demands(&current.top.root, targets))
+        let targets = if self.has_roles() { Some(&current.published()?.targets) } else { None };
+        let delegations = targets.and_then(|it| it.delegations.as_ref());
+        Ok(self.demands(&current.top.root, delegations))
     }
 
-    /// Whose signatures each role's new metadata needs, all of them; `root` and `targets` are the
+    /// Whose signatures each role's new metadata needs, all of them; `root` and `delegations` are the
     /// published ones. The latter are of no matter where no role's metadata changes.
-    pub(super) fn demands(&self, root: &Root, targets: Option<&Targets>) -> Vec<Demand> {
-        let delegations =
-            self.roles.get("targets").or(targets).and_then(|it| it.delegations.as_ref());
+    pub(super) fn demands(&self, root: &Root, delegations: Option<&Delegations>) -> Vec<Demand> {
+        let targets = self.roles.get("targets");
+        let delegations = targets.map_or(delegations, |it| it.delegations.as_ref());
         let wanted = [(self.snapshot, "snapshot"), (self.timestamp, "timestamp")];
         let online = wanted.into_iter().filter_map(|(wanted, name)| wanted.then_some(name));
         let signed = self.root.iter().map(|_| "root");

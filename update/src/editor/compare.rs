@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{OpenError, published::Published};
+use super::{OpenError, listing::Listing, published::Published};
 
 /// Something that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -120,7 +120,10 @@ pub fn differences_between(
 /// The signed parts of the newest metadata in a folder, by role.
 fn documents(dir: &Utf8Path) -> Result<BTreeMap<String, Value>, OpenError> {
     let published = Published::read(dir)?;
-    let roles = published.roles().map(|(name, targets)| (name.to_owned(), json(targets)));
+    let text = |targets: &Listing| targets.text().and_then(|it| serde_json::from_str(&it));
+    let roles = published.roles().map(|(name, targets)| {
+        (name.to_owned(), text(targets).expect("metadata that was read can be written"))
+    });
     let mut documents: BTreeMap<_, _> = roles.collect();
     documents.insert("root".to_owned(), json(&published.root));
     documents.insert("snapshot".to_owned(), json(&published.snapshot));

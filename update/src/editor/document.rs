@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     num::NonZeroU64,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use aws_lc_rs::rand::SystemRandom;
@@ -12,7 +12,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tough::schema::{Hashes, Metafile, Role};
 
-use super::authority::Authority;
+use super::{
+    authority::Authority,
+    listing::{Kept, Listing},
+};
 use crate::{keys::SigningKey, verify};
 
 /// The specification that is followed.
@@ -24,9 +27,12 @@ pub(super) struct Document {
     /// `root`, `targets`, `snapshot`, `timestamp`, or the name of a delegated role.
     pub(super) role: String,
     pub(super) version: NonZeroU64,
-    signed: Value,
-    /// What signatures cover.
-    canonical: Vec<u8>,
+    /// What is signed, as JSON without blanks.
+    text: String,
+    /// What signatures cover; none: the text.
+    canonical: Option<Vec<u8>>,
+    /// The targets that are carried over as they were read, and the rest of the text.
+    carried: Option<(Arc<Kept>, String)>,
     /// By the id of their key.
     signatures: BTreeMap<String, Vec<u8>>,
     /// The file, with the signatures there are: the longest of them are asked for often.
@@ -68,7 +74,23 @@ impl Document {
         let failed = |source| SignError { role: role.to_owned(), source };
         let mut signed = serde_json::to_value(content).map_err(|error| failed(Box::new(error)))?;
         signed.sort_all_objects();
-        Self::new(role, content.version(), signed)
+        Self::new(role, content.version(), &signed)
+    }
+
+    /// `listing` as the metadata of `role`, with no signature.
+    pub(super) fn of_listing(role: &str, listing: &Listing) -> Result<Self, SignError> {
+        let failed = |source| SignError { role: role.to_owned(), source };
+        let text = listing.text().map_err(|error| failed(Box::new(error)))?;
+        // Nothing else is written differently in JSON and in the canonical form.
+        if text.contains('\\') {
+            let signed = serde_json::from_str(&text).map_err(|error| failed(Box::new(error)))?;
+            return Self::new(role, listing.version, &signed);
+        }
+        let carried = match listing.kept() {
+            Some(kept) => Some((kept, listing.news().map_err(|error| failed(Box::new(error)))?)),
+            None => None,
+        };
+        Ok(Self { carried, ..Self::with(role, listing.version, (text, None)) })
     }
 
     /// What is in the [`file`](Self::file) of one. Its signatures may be anybody's.
@@ -77,7 +99,7 @@ impl Document {
         let file: File = serde_json::from_slice(bytes).map_err(|error| failed(Box::new(error)))?;
         let version = file.signed["version"].as_u64().and_then(NonZeroU64::new);
         let version = version.ok_or_else(|| failed("it has no version".into()))?;
-        let mut document = Self::new(role, version, file.signed)?;
+        let mut document = Self::new(role, version, &file.signed)?;
         for signature in file.signatures {
             if let Ok(bytes) = hex::decode(signature.sig) {
                 document.add_signature(signature.keyid, bytes);
@@ -86,11 +108,15 @@ impl Document {
         Ok(document)
     }
 
-    fn new(role: &str, version: NonZeroU64, signed: Value) -> Result<Self, SignError> {
-        let canonical = verify::canonical(&signed)
+    fn new(role: &str, version: NonZeroU64, signed: &Value) -> Result<Self, SignError> {
+        let canonical = verify::canonical(signed)
             .map_err(|source| SignError { role: role.to_owned(), source: Box::new(source) })?;
-        let (signatures, written) = (BTreeMap::new(), OnceLock::new());
-        Ok(Self { role: role.to_owned(), version, signed, canonical, signatures, written })
+        Ok(Self::with(role, version, (signed.to_string(), Some(canonical))))
+    }
+
+    fn with(role: &str, version: NonZeroU64, (text, canonical): (String, Option<Vec<u8>>)) -> Self {
+        let (signatures, written, carried) = (BTreeMap::new(), OnceLock::new(), None);
+        Self { role: role.to_owned(), version, text, canonical, carried, signatures, written }
     }
 
     /// The name it is published under, e.g. `3.targets.json`.
@@ -103,23 +129,36 @@ impl Document {
     }
 
     /// What is signed.
-    pub(super) fn signed(&self) -> &Value {
-        &self.signed
+    pub(super) fn signed(&self) -> Value {
+        serde_json::from_str(&self.text).expect("it was written here")
+    }
+
+    /// What is signed, without the targets that are [`carried`](Self::carried) over.
+    pub(super) fn news(&self) -> Value {
+        match &self.carried {
+            Some((_, news)) => serde_json::from_str(news).expect("it was written here"),
+            None => self.signed(),
+        }
+    }
+
+    /// The targets that are carried over as they were read.
+    pub(super) fn carried(&self) -> Option<&Kept> {
+        self.carried.as_ref().map(|(kept, _)| &**kept)
     }
 
     /// What signatures cover.
     pub(super) fn canonical(&self) -> &[u8] {
-        &self.canonical
+        self.canonical.as_deref().unwrap_or(self.text.as_bytes())
     }
 
     /// Whether `other` says the same, whoever signed it.
     pub(super) fn says_what(&self, other: &Self) -> bool {
-        self.role == other.role && self.canonical == other.canonical
+        self.role == other.role && self.canonical() == other.canonical()
     }
 
     /// Adds the signature of `key`.
     pub(super) async fn sign(&mut self, key: &SigningKey) -> Result<(), SignError> {
-        let signing = key.signer.sign(&self.canonical, &SystemRandom::new()).await;
+        let signing = key.signer.sign(self.canonical(), &SystemRandom::new()).await;
         let signature = signing.map_err(|source| SignError { role: self.role.clone(), source })?;
         self.add_signature(key.public().id(), signature);
         Ok(())
@@ -155,7 +194,7 @@ impl Document {
             authority
                 .keys
                 .get(*id)
-                .is_some_and(|key| verify::is_signature(key, &self.canonical, signature))
+                .is_some_and(|key| verify::is_signature(key, self.canonical(), signature))
         });
         valid.map(|(id, _)| id.clone()).collect()
     }
@@ -180,8 +219,7 @@ impl Document {
         self.written.take().map_or_else(|| self.write(), |file| file.bytes)
     }
 
-    /// The file: for people to read too, and the same bytes for the same signatures. It is written and
-    /// hashed once.
+    /// The file: the same bytes for the same signatures. It is written and hashed once.
     pub(super) fn file(&self) -> &MetadataFile {
         self.written.get_or_init(|| MetadataFile::new(self.write()))
     }
@@ -190,13 +228,17 @@ impl Document {
         let signatures = self.signatures.iter();
         let signatures =
             signatures.map(|(id, bytes)| Signature { keyid: id, sig: hex::encode(bytes) });
-        let file = Written { signatures: signatures.collect(), signed: &self.signed };
-        // Everybody asks for the timestamp all the time; the rest is for people, too.
-        let is_polled = self.role == "timestamp";
-        let write = if is_polled { serde_json::to_vec } else { serde_json::to_vec_pretty };
-        let mut bytes = write(&file).expect("JSON values are JSON");
-        bytes.push(b'\n');
-        bytes
+        let signatures: Vec<_> = signatures.collect();
+        // What is fetched by everybody all the time, or is long, is short; the rest is for people, too.
+        let mut text = if matches!(self.role.as_str(), "root" | "snapshot") {
+            let file = Written { signatures, signed: self.signed() };
+            serde_json::to_string_pretty(&file).expect("JSON values are JSON")
+        } else {
+            let signatures = serde_json::to_string(&signatures).expect("JSON values are JSON");
+            format!("{{\"signatures\":{signatures},\"signed\":{}}}", self.text)
+        };
+        text.push('\n');
+        text.into_bytes()
     }
 }
 
@@ -204,7 +246,7 @@ impl Document {
 #[derive(serde::Serialize)]
 struct Written<'a> {
     signatures: Vec<Signature<'a>>,
-    signed: &'a Value,
+    signed: Value,
 }
 
 #[derive(serde::Serialize)]

@@ -52,7 +52,7 @@ impl Draft {
             documents.push(Document::of("root", root)?);
         }
         for (name, targets) in &change.roles {
-            documents.push(Document::of(name, targets)?);
+            documents.push(Document::of_listing(name, targets)?);
         }
         Ok(Self { demands: change.demands_now(current)?, change, documents })
     }
@@ -185,10 +185,9 @@ fn check_paths(change: &Change, published: &Published) -> Result<(), ChangeError
     let mut problems = Vec::new();
     for role in delegated {
         let Some(targets) = change.roles.get(&role.name) else { continue };
-        let stray =
-            targets.targets.keys().filter(|it| !super::patterns::covers(&role.paths, it.raw()));
+        let stray = targets.names().filter(|name| !super::patterns::covers(&role.paths, name));
         problems.extend(
-            stray.map(|it| format!("the role `{}` may not speak for `{}`", role.name, it.raw())),
+            stray.map(|name| format!("the role `{}` may not speak for `{name}`", role.name)),
         );
     }
     if problems.is_empty() { Ok(()) } else { Err(ChangeError::NotStrict { problems }) }
@@ -205,7 +204,7 @@ struct New {
 impl New {
     fn check_rules(&self) -> Result<(), ChangeError> {
         let all = self.root.iter().chain(&self.roles).chain(&self.snapshot).chain(&self.timestamp);
-        let problems: Vec<_> = all.flat_map(|it| strict::problems(it.signed())).collect();
+        let problems: Vec<_> = all.flat_map(|it| strict::problems(&it.news())).collect();
         if problems.is_empty() { Ok(()) } else { Err(ChangeError::NotStrict { problems }) }
     }
 
@@ -217,6 +216,7 @@ impl New {
             |new: &Option<Document>, old: &[u8]| new.as_ref().map_or(old, Document::bytes).to_vec();
         let (targets, delegated): (Vec<_>, Vec<_>) =
             self.roles.iter().partition(|it| it.role == "targets");
+        let carried = targets.first().and_then(|it| it.carried());
         let targets = targets.first().map_or(top.targets_bytes(), |it| it.bytes());
         let mut reading = verify::Reading {
             roots: vec![top.root_bytes.clone()],
@@ -231,7 +231,12 @@ impl New {
             return reading.roots_follow().map(|()| true).map_err(ChangeError::ReadBack);
         }
         let Some(root) = &self.root else {
-            return reading.check(now).map(|()| true).map_err(ChangeError::ReadBack);
+            let read = match carried.filter(|_| delegated.is_empty()) {
+                // What is carried over was read back when it was published.
+                Some(kept) => reading.check_news(|name, value| kept.has(name, value), now),
+                None => reading.check(now),
+            };
+            return read.map(|()| true).map_err(ChangeError::ReadBack);
         };
         let is_bridged = reading.check(now).is_ok();
         reading.roots.push(root.bytes().to_vec());

@@ -2,11 +2,12 @@
 //! shows before anybody types a passphrase.
 
 use camino::Utf8PathBuf;
-use tough::schema::{Root, Targets};
+use tough::schema::Root;
 
 use super::{
     ChangeError, add,
     change::Change,
+    listing::Listing,
     published::{Current, Published},
     release::{self, Pausing, Rollout},
     roles::{self, Delegation, KeyChange},
@@ -14,7 +15,9 @@ use super::{
 };
 use crate::{
     keys::TufRole,
-    names::{Channel, Component, TargetName, UpdatePlatform, compressed_name, is_patch_of},
+    names::{
+        Channel, Component, Program, TargetName, UpdatePlatform, compressed_name, is_patch_of,
+    },
 };
 
 /// A change that somebody wants.
@@ -51,7 +54,7 @@ pub struct Addition {
     /// The file.
     pub file: Utf8PathBuf,
     /// What it is.
-    pub component: Component,
+    pub program: Program,
     /// Where it runs.
     pub platform: UpdatePlatform,
     /// Its version, a channel such as `1.2.3`. Once published, a version keeps its content for
@@ -59,7 +62,8 @@ pub struct Addition {
     pub version: Channel,
     /// The other channels it becomes the current file of, e.g. `stable`.
     pub tags: Vec<Channel>,
-    /// Whether agents are to find it compressed, too, if that saves a tenth of it.
+    /// Whether agents are to find it compressed, too, if that saves a tenth of it. Extensions and
+    /// archives are published as they are.
     pub is_compressed: bool,
 }
 
@@ -152,14 +156,14 @@ fn made_into<'a>(published: &'a Published, target: &str) -> Vec<(&'a str, String
     let compressed = compressed_name(target);
     let is_beside = |name: &&str| **name == *compressed || is_patch_of(name, target);
     let listed = published.roles().flat_map(|(role, targets)| {
-        let names = targets.targets.keys().map(|name| name.raw()).filter(is_beside);
+        let names = targets.names().filter(is_beside);
         names.map(move |name| (role, name.to_owned())).collect::<Vec<_>>()
     });
     listed.collect()
 }
 
 fn unlist(change: &mut Change, published: &Published, (role, name): (&str, &str)) {
-    change.role_mut(published, role).remove_target(&add::tuf_name(name));
+    change.role_mut(published, role).remove(name);
     change.targets.insert(name.to_owned());
 }
 
@@ -179,7 +183,7 @@ fn renew(published: &Published, role: &str) -> Result<Change, ChangeError> {
     if TufRole::named(role) == Some(TufRole::Root) {
         let _: &mut Root = change.root_mut(published);
     } else if published.role(role).is_some() {
-        let _: &mut Targets = change.role_mut(published, role);
+        let _: &mut Listing = change.role_mut(published, role);
     } else {
         return Err(ChangeError::NoSuchRole { role: role.to_owned() });
     }

@@ -5,7 +5,7 @@ use std::io;
 use camino::Utf8PathBuf;
 
 use super::{LogError, OpenError, PendingError, PublishError, RoleProblem, SignError};
-use crate::{names::TargetName, release::ReleaseError, repository::VerifyError};
+use crate::{names::ProgramTarget, release::ReleaseError, repository::VerifyError};
 
 /// Why a repository is not changed. Readers see it as it was.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +165,7 @@ pub enum AdditionProblem {
         /// The file.
         file: Utf8PathBuf,
         /// What agents look for.
-        wanted: &'static str,
+        wanted: String,
     },
     /// A channel where a version belongs.
     #[error("`{version}` is not a version for `{file}` (1.2.3)")]
@@ -179,12 +179,12 @@ pub enum AdditionProblem {
     #[error("two files are to become `{target}`")]
     Twice {
         /// The target.
-        target: TargetName,
+        target: ProgramTarget,
     },
     /// The version was published before with another content.
     #[error("`{target}` is published already with another content: give the file a new version")]
     VersionTaken {
         /// The target.
-        target: TargetName,
+        target: ProgramTarget,
     },
 }

@@ -16,7 +16,7 @@ use tough::schema::{Delegations, Root, Snapshot, Target, Targets, Timestamp as T
 use self::old::Old;
 use super::{
     Editor, Expiries, KEYS_DIR, LOG_FILE, REPOSITORY_DIR, TARGETS_DIR,
-    add::{published_as, tuf_name},
+    add::published_as,
     authority::set_root_keys,
     document::{Document, MetadataFile, SPEC_VERSION, SignError, expiry, sha256_hashes},
     init::no_targets,
@@ -237,7 +237,7 @@ fn next(signed: &Value) -> NonZeroU64 {
 
 /// Whether every client can read it, and one that pinned the first root gets there.
 fn check(old: &Old, documents: &[Document], now: Timestamp) -> Result<(), MigrateError> {
-    let problems: Vec<_> = documents.iter().flat_map(|it| strict::problems(it.signed())).collect();
+    let problems: Vec<_> = documents.iter().flat_map(|it| strict::problems(&it.signed())).collect();
     if !problems.is_empty() {
         return Err(MigrateError::NotStrict { problems });
     }
@@ -281,6 +281,10 @@ fn copy_targets(old: &Old, to: &Utf8Path) -> Result<Targets, MigrateError> {
         }
     }
     Ok(targets)
+}
+
+fn tuf_name(name: &str) -> tough::TargetName {
+    tough::TargetName::new(name).expect("names that are not plain were refused")
 }
 
 fn delegations_of(value: &Value) -> Result<Option<Delegations>, MigrateError> {

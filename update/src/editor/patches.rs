@@ -13,7 +13,7 @@ use super::{
     staging::{StagedCopy, StagedFile, keep_copy},
 };
 use crate::{
-    names::{Channel, TargetName},
+    names::{Channel, ProgramTarget},
     patch::{self, LONGEST},
 };
 
@@ -66,8 +66,8 @@ fn present(published: &Published, addition: &Addition) -> Present {
     let usual = ["stable", "edge"].into_iter().filter_map(|it| it.parse::<Channel>().ok());
     let channels = addition.tags.iter().cloned().chain(usual);
     let found = channels.filter_map(|channel| {
-        let (component, platform) = (addition.component, addition.platform);
-        let name = TargetName { component, platform, channel }.to_string();
+        let (program, platform) = (addition.program.clone(), addition.platform);
+        let name = ProgramTarget { program, platform, channel }.to_string();
         let (_, target) = published.target(&name)?;
         let sha256 = &target.hashes.sha256;
         let path = published.targets_dir().join(published_as(&name, sha256));

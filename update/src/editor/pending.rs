@@ -76,7 +76,7 @@ impl Pending {
         let top = (&parsed(dir, &trusted, "root")?, &parsed(dir, &trusted, "targets")?);
         check_trusted(dir, &trusted, top)?;
         let change = change_of(dir, &about, &documents)?;
-        let demands = change.demands(top.0, Some(top.1));
+        let demands = change.demands(top.0, top.1.delegations.as_ref());
         Ok(Self { dir: dir.to_owned(), about, change, documents, demands, trusted })
     }
 
@@ -86,7 +86,7 @@ impl Pending {
         let is_met = |it: &PendingSignatures| it.signed.len() as u64 >= it.threshold;
         let differences = self.documents.iter().flat_map(|it| {
             let before = self.trusted.get(&it.role).map(Document::signed);
-            compare::differences(&it.role, before, Some(it.signed()))
+            compare::differences(&it.role, before.as_ref(), Some(&it.signed()))
         });
         PendingSummary {
             id: self.id(),
@@ -178,7 +178,8 @@ impl Pending {
         if self.about.roles.iter().any(|it| in_force(it) != self.about.base.get(it).copied()) {
             return Err(PendingError::Overtaken);
         }
-        let demands = self.change.demands(&published.root, Some(&*published.targets));
+        let delegations = published.targets.delegations.as_ref();
+        let demands = self.change.demands(&published.root, delegations);
         Ok(Draft { change: self.change, documents: self.documents, demands })
     }
 

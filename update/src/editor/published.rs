@@ -9,16 +9,14 @@ use std::{
 
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
-use tough::{
-    TargetName,
-    schema::{Target, Targets},
-};
+use tough::schema::{RoleType, Target, Targets};
 
 use super::{
     add::published_as,
     authority::Authority,
-    signed::Unchecked,
-    top::{RoleFile, TARGETS, Top, checked, read},
+    listing::Listing,
+    signed::{self, Unchecked},
+    top::{RoleFile, TARGETS, Top, read},
 };
 use crate::{release::Release, verify::VerifyError};
 
@@ -72,9 +70,9 @@ impl Current {
 #[derive(Debug)]
 pub(super) struct Published {
     top: Arc<Top>,
-    pub(super) targets: Arc<Targets>,
+    pub(super) targets: Arc<Listing>,
     /// By the name of the role.
-    pub(super) delegated: BTreeMap<String, Arc<Targets>>,
+    pub(super) delegated: BTreeMap<String, Arc<Listing>>,
 }
 
 impl Deref for Published {
@@ -98,7 +96,10 @@ impl Published {
         let targets = match before.filter(|it| it.is_same(TARGETS, file)) {
             Some(before) => Arc::clone(&before.targets),
             None => {
-                let targets: Targets = checked(&top.root, &file.path, &file.bytes)?;
+                let authority = Authority::of_type(&top.root, RoleType::Targets);
+                let targets = signed::listing(&file.path, &file.bytes, &authority, |it| {
+                    top.root.verify_role(it)
+                })?;
                 Arc::new(as_listed(file, targets)?)
             }
         };
@@ -112,7 +113,7 @@ impl Published {
     }
 
     /// The metadata of `targets` or of a delegated role.
-    pub(super) fn role(&self, name: &str) -> Option<&Targets> {
+    pub(super) fn role(&self, name: &str) -> Option<&Listing> {
         if name == "targets" {
             Some(&self.targets)
         } else {
@@ -127,15 +128,14 @@ impl Published {
     }
 
     /// Every role that lists targets, as clients ask them.
-    pub(super) fn roles(&self) -> impl Iterator<Item = (&str, &Targets)> {
+    pub(super) fn roles(&self) -> impl Iterator<Item = (&str, &Listing)> {
         let delegated = self.delegated.iter().map(|(name, targets)| (name.as_str(), &**targets));
         std::iter::once(("targets", &*self.targets)).chain(delegated)
     }
 
     /// What is listed as `target`, and by which role.
-    pub(super) fn target(&self, target: &str) -> Option<(&str, &Target)> {
-        let name = TargetName::new(target).ok()?;
-        self.roles().find_map(|(role, targets)| Some((role, targets.targets.get(&name)?)))
+    pub(super) fn target(&self, target: &str) -> Option<(&str, Target)> {
+        self.roles().find_map(|(role, targets)| Some((role, targets.get(target)?)))
     }
 
     /// The release manifest that is listed as `name`, if one is.
@@ -245,9 +245,9 @@ impl OpenError {
 /// never published.
 fn load_delegated(
     top: &Top,
-    targets: &Targets,
+    targets: &Listing,
     before: Option<&Published>,
-) -> Result<BTreeMap<String, Arc<Targets>>, OpenError> {
+) -> Result<BTreeMap<String, Arc<Listing>>, OpenError> {
     let mut loaded = BTreeMap::new();
     let Some(delegations) = &targets.delegations else { return Ok(loaded) };
     for role in &delegations.roles {
@@ -262,9 +262,9 @@ fn load_delegated(
             Some(targets) => Arc::clone(targets),
             None => {
                 let authority = Authority::of_delegation(Some(delegations), &role.name);
-                let targets = Unchecked::parse(&file.path, &file.bytes)?
+                let targets = Unchecked::<Targets>::parse(&file.path, &file.bytes)?
                     .signed_by(&authority, |it| delegations.verify_role(it, &role.name))?;
-                Arc::new(as_listed(file, targets)?)
+                Arc::new(as_listed(file, targets.into())?)
             }
         };
         loaded.insert(role.name.clone(), targets);
@@ -285,7 +285,7 @@ fn listed<'a>(top: &'a Top, name: &str) -> Result<&'a RoleFile, OpenError> {
 }
 
 /// What was in `file`, if that is the file that the snapshot lists.
-fn as_listed(file: &RoleFile, targets: Targets) -> Result<Targets, OpenError> {
+fn as_listed(file: &RoleFile, targets: Listing) -> Result<Listing, OpenError> {
     if file.is_listed() && targets.version == file.listed.version {
         Ok(targets)
     } else {

@@ -13,7 +13,7 @@ use super::{
     published::Published,
 };
 use crate::{
-    names::{Channel, Component, TargetName, UpdatePlatform},
+    names::{Channel, Component, ProgramTarget, TargetName, UpdatePlatform},
     release::{Release, ReleaseError, ReleaseFile, ReleaseName, Wave, check_waves},
 };
 
@@ -69,14 +69,15 @@ pub(super) fn promote(published: &Published, promotion: &Promotion) -> Result<Ch
             continue;
         };
         let hash = &target.hashes.sha256;
-        if is_taken(published, &to, hash) {
-            problems.push(AdditionProblem::VersionTaken { target: to });
+        let becomes = ProgramTarget::from(to.clone());
+        if is_taken(published, &becomes, hash) {
+            problems.push(AdditionProblem::VersionTaken { target: becomes });
             continue;
         }
         let file = |name: &TargetName| published_as(&name.to_string(), hash);
         change.files.push(NewFile { from: Source::Published(file(&from)), to: file(&to) });
-        list(&mut change, published, (&to.to_string(), target.clone()));
-        release(&mut change, published, (&to, target), rollout);
+        list(&mut change, published, (&to.to_string(), &target));
+        release(&mut change, published, (&to, &target), rollout);
     }
     if !problems.is_empty() {
         return Err(ChangeError::Unusable { problems });
@@ -97,8 +98,8 @@ fn published_for(
     if !asked.is_empty() {
         return asked.iter().copied().collect();
     }
-    let names = published.roles().flat_map(|(_, targets)| targets.targets.keys());
-    let parsed = names.filter_map(|name| name.raw().parse::<TargetName>().ok());
+    let names = published.roles().flat_map(|(_, targets)| targets.names());
+    let parsed = names.filter_map(|name| name.parse::<TargetName>().ok());
     let theirs = parsed.filter(|name| name.component == component && name.channel == *channel);
     theirs.map(|name| name.platform).collect()
 }
@@ -160,7 +161,7 @@ fn list_manifest(
         _extra: HashMap::new(),
     };
     change.files.push(NewFile { from: Source::Content(bytes), to: published_as(&name, &hash) });
-    list(change, published, (&name, target));
+    list(change, published, (&name, &target));
 }
 
 /// Brings the manifest of a channel, if it has one, up to date with a file that was added to it:

@@ -236,24 +236,28 @@ pub(super) fn revoke(published: &Published, name: &str) -> Result<Change, Change
     if delegations.roles.is_empty() {
         targets.delegations = None;
     }
-    let theirs = published.role(name).map(|it| it.targets.clone()).unwrap_or_default();
-    for (target, about) in theirs {
-        super::add::list(&mut change, published, (target.raw(), about));
+    let Some(theirs) = published.role(name) else { return Ok(change) };
+    for target in theirs.names() {
+        if let Some(about) = theirs.get(target) {
+            super::add::list(&mut change, published, (target, &about));
+        }
     }
     Ok(change)
 }
 
 /// Moves the targets of `from` to the roles that answer for them.
 fn hand_over(change: &mut Change, published: &Published, from: &str) {
-    let listed: Vec<_> = change.role_mut(published, from).targets.keys().cloned().collect();
+    let listing = change.role_mut(published, from);
+    let listed: Vec<_> = listing.names().map(str::to_owned).collect();
     for name in listed {
-        let owner = change.owner_of(published, name.raw());
+        let owner = change.owner_of(published, &name);
         if owner == from {
             continue;
         }
-        if let Some(target) = change.role_mut(published, from).remove_target(&name) {
-            change.role_mut(published, &owner).add_target(name.clone(), target);
-            change.targets.insert(name.raw().to_owned());
+        if let Some(target) = change.role_mut(published, from).get(&name) {
+            change.role_mut(published, from).remove(&name);
+            change.role_mut(published, &owner).insert(&name, &target);
+            change.targets.insert(name);
         }
     }
 }

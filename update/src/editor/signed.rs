@@ -1,11 +1,17 @@
 //! Metadata files, looked into and held against the keys that count.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-use tough::schema::{self, Role, Signature, Signed};
+use tough::schema::{self, Role, Signature, Signed, Targets};
 
-use super::{OpenError, authority::Authority};
+use super::{
+    OpenError,
+    authority::Authority,
+    listing::{Listing, object},
+};
 use crate::verify;
 
 /// A metadata file whose signatures nobody has checked. What is signed was looked into once.
@@ -56,20 +62,54 @@ impl<'a, T: Role + DeserializeOwned> Unchecked<'a, T> {
     /// which as JSON says what was signed; so a text that a signature is good for needs no canonical
     /// form made of it anew, which takes as long as all the rest.
     fn is_signed_as_written(&self, authority: &Authority) -> bool {
-        let signatures = &self.file.signatures;
-        let is_twice =
-            |it: &Signature| signatures.iter().filter(|other| other.keyid == it.keyid).count() > 1;
-        if signatures.iter().any(is_twice) {
-            return false;
-        }
-        let text = without_blanks(self.text);
-        let is_good = |it: &&Signature| {
-            let key = authority.keys.get(&hex::encode(&it.keyid[..]));
-            key.is_some_and(|key| verify::is_signature(key, &text, &it.sig))
-        };
-        authority.threshold > 0
-            && signatures.iter().filter(is_good).count() as u64 >= authority.threshold
+        are_good(&self.file.signatures, &without_blanks(self.text), authority)
     }
+}
+
+/// Whether enough of `signatures`, none of which is there twice, are good for `text`.
+fn are_good(signatures: &[Signature], text: &[u8], authority: &Authority) -> bool {
+    let is_twice =
+        |it: &Signature| signatures.iter().filter(|other| other.keyid == it.keyid).count() > 1;
+    if signatures.iter().any(is_twice) {
+        return false;
+    }
+    let is_good = |it: &&Signature| {
+        let key = authority.keys.get(&hex::encode(&it.keyid[..]));
+        key.is_some_and(|key| verify::is_signature(key, text, &it.sig))
+    };
+    authority.threshold > 0
+        && signatures.iter().filter(is_good).count() as u64 >= authority.threshold
+}
+
+/// A file of a role that lists targets, the fields of what is signed apart.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    signed: BTreeMap<&'a str, &'a RawValue>,
+    signatures: Vec<Signature>,
+}
+
+/// What the role `targets` lists in the file at `path`, `bytes`, if enough keys of `authority` signed
+/// it. What is written and signed as it is here is not looked into target by target.
+pub(super) fn listing(
+    path: &Utf8Path,
+    bytes: &[u8],
+    authority: &Authority,
+    judge: impl FnOnce(&Signed<Targets>) -> schema::Result<()>,
+) -> Result<Listing, OpenError> {
+    if let Some(listing) = listing_as_written(bytes, authority) {
+        tracing::debug!(%path, "metadata is looked into");
+        return Ok(listing);
+    }
+    tracing::debug!(%path, "every target is looked into");
+    Ok(Unchecked::<Targets>::parse(path, bytes)?.signed_by(authority, judge)?.into())
+}
+
+fn listing_as_written(bytes: &[u8], authority: &Authority) -> Option<Listing> {
+    let Fields { signed, signatures } = serde_json::from_slice(bytes).ok()?;
+    let listing = Listing::as_written(&signed)?;
+    let text = object(signed.iter().map(|(name, field)| (*name, field.get())));
+    are_good(&signatures, text.as_bytes(), authority).then_some(listing)
 }
 
 /// `text`, which is JSON, without what separates its parts for people.

@@ -11,7 +11,10 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::{Addition, AdditionProblem};
-use crate::disk::{self, Access, Durable};
+use crate::{
+    disk::{self, Access, Durable},
+    names::Program,
+};
 
 /// A copy of a file to publish, named by its hash.
 #[derive(Debug)]
@@ -103,7 +106,7 @@ pub(super) fn stage(
         Some(file) => disk::keep(file, path.as_std_path(), how),
     };
     kept.map_err(unreadable)?;
-    let compressed = if addition.is_compressed && !is_archive(addition) {
+    let compressed = if addition.is_compressed && is_plain(addition) {
         compress(&path, copy.length, staged).map_err(unreadable)?
     } else {
         None
@@ -141,7 +144,12 @@ const COMPRESSION: i32 = 19;
 const THREADS: u32 = 4;
 
 fn is_archive(addition: &Addition) -> bool {
-    addition.component.file_name(addition.platform).ends_with(".tar.gz")
+    addition.program.file_name(addition.platform).ends_with(".tar.gz")
+}
+
+/// Agents look for the compressed file and the patches of components, and nobody for those of others.
+fn is_plain(addition: &Addition) -> bool {
+    matches!(addition.program, Program::Component(_)) && !is_archive(addition)
 }
 
 struct HashedCopy {
@@ -193,7 +201,7 @@ fn check_kind(addition: &Addition, length: u64, first: [u8; 2]) -> Result<(), Ad
     if is_archive(addition) == is_gzip {
         Ok(())
     } else {
-        let wanted = addition.component.file_name(addition.platform);
+        let wanted = addition.program.file_name(addition.platform);
         Err(AdditionProblem::WrongKind { file: file(), wanted })
     }
 }

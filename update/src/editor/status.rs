@@ -133,12 +133,15 @@ fn warning_window(role: &str) -> SignedDuration {
 
 fn targets(published: &Published) -> Vec<TargetStatus> {
     let listed = published.roles().flat_map(|(role, targets)| {
-        targets.targets_iter().map(move |(name, target)| TargetStatus {
-            name: name.raw().to_owned(),
-            version: target.custom.get("version").and_then(|it| it.as_str()).map(str::to_owned),
-            length: target.length,
-            sha256: hex::encode(&target.hashes.sha256),
-            role: role.to_owned(),
+        targets.names().filter_map(move |name| {
+            let target = targets.get(name)?;
+            Some(TargetStatus {
+                name: name.to_owned(),
+                version: target.custom.get("version").and_then(|it| it.as_str()).map(str::to_owned),
+                length: target.length,
+                sha256: hex::encode(&target.hashes.sha256),
+                role: role.to_owned(),
+            })
         })
     });
     let mut targets: Vec<_> = listed.collect();

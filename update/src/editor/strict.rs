@@ -103,3 +103,131 @@ fn has_fraction(value: &Value) -> bool {
         Value::Null | Value::Bool(_) | Value::String(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PUBLIC: &str = "0707070707070707070707070707070707070707070707070707070707070707";
+
+    fn id_of(key: &Value) -> String {
+        let canonical = crate::verify::canonical(key).unwrap();
+        hex::encode(<sha2::Sha256 as sha2::Digest>::digest(canonical))
+    }
+
+    fn key() -> Value {
+        json!({ "keytype": "ed25519", "scheme": "ed25519", "keyval": { "public": PUBLIC } })
+    }
+
+    fn keys(key: &Value) -> Value {
+        json!({ id_of(key): key })
+    }
+
+    fn metadata(kind: &str, fields: &Value) -> Value {
+        let mut signed = json!({
+            "_type": kind, "spec_version": "1.0.31", "version": 1,
+            "expires": "2026-03-08T12:00:00Z",
+        });
+        signed.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        signed
+    }
+
+    fn root() -> Value {
+        let role = json!({ "keyids": [id_of(&key())], "threshold": 1 });
+        let roles = json!({ "root": role, "snapshot": role, "targets": role, "timestamp": role });
+        let keys = keys(&key());
+        metadata("root", &json!({ "consistent_snapshot": true, "keys": keys, "roles": roles }))
+    }
+
+    fn targets() -> Value {
+        let target = json!({ "length": 1, "hashes": { "sha256": PUBLIC }, "custom": { "a": 1 } });
+        let role = json!({
+            "name": "orbit", "keyids": [id_of(&key())], "threshold": 1, "terminating": true,
+            "paths": ["orbit/*"],
+        });
+        let delegations = json!({ "keys": keys(&key()), "roles": [role] });
+        metadata("targets", &json!({ "targets": { "a": target }, "delegations": delegations }))
+    }
+
+    fn timestamp() -> Value {
+        metadata("timestamp", &json!({ "meta": { "snapshot.json": { "version": 1 } } }))
+    }
+
+    /// Puts `value` at `path`; its last part may be new.
+    fn with(mut signed: Value, path: &[&str], value: Value) -> Value {
+        let mut place = &mut signed;
+        for part in path {
+            place = match part.parse::<usize>() {
+                Ok(index) => &mut place[index],
+                Err(_) => &mut place[*part],
+            };
+        }
+        *place = value;
+        signed
+    }
+
+    fn without(mut signed: Value, path: &[&str], field: &str) -> Value {
+        let place = path.iter().fold(&mut signed, |place, part| &mut place[*part]);
+        place.as_object_mut().unwrap().remove(field).unwrap();
+        signed
+    }
+
+    #[test]
+    fn what_is_written_here_keeps_every_rule() {
+        let snapshot = metadata("snapshot", &json!({ "meta": { "targets.json": {} } }));
+        for signed in [root(), targets(), snapshot, timestamp()] {
+            assert_eq!(problems(&signed), [""; 0], "{signed}");
+        }
+    }
+
+    #[test]
+    fn each_rule_is_kept_by_itself() {
+        let target = ["targets", "a"];
+        let custom = ["targets", "a", "custom"];
+        let role = ["delegations", "roles", "0"];
+        let of_key = |field: &str, value: Value| {
+            let key = with(key(), &[field], value);
+            with(root(), &["keys"], keys(&key))
+        };
+        let secret = json!({ "public": PUBLIC, "private": "" });
+        let broken = [
+            (with(root(), &["_type"], json!("mirrors")), "an unknown type"),
+            (with(root(), &["spec_version"], json!("1.0")), "another version of the specification"),
+            (with(root(), &["version"], json!(0)), "no version"),
+            (without(root(), &[], "version"), "no version"),
+            (with(root(), &["expires"], json!("2026-03-08T12:00:00.5Z")), "no whole second"),
+            (with(root(), &["expires"], json!("2026-03-08T12:00:00+00:00")), "no whole second"),
+            (with(root(), &["consistent_snapshot"], json!(false)), "no consistent snapshots"),
+            (without(root(), &[], "consistent_snapshot"), "no consistent snapshots"),
+            (with(root(), &["roles", "mirrors"], json!({})), "other roles"),
+            (without(root(), &["roles"], "snapshot"), "other roles"),
+            (with(root(), &["keys"], json!({ PUBLIC: key() })), "another id than its hash"),
+            (of_key("scheme", json!("ecdsa-sha2-nistp384")), "an unusual key"),
+            (of_key("keytype", json!("sphincs")), "an unusual key"),
+            (of_key("keyid_hash_algorithms", json!(["sha256"])), "an unusual key"),
+            (of_key("keyval", secret), "an unusual key"),
+            (without(targets(), &["targets", "a", "hashes"], "sha256"), "no SHA-256 of `a`"),
+            (with(targets(), &["targets", "a", "hashes", "sha256"], json!("00")), "no SHA-256"),
+            (with(targets(), &custom, json!({})), "an empty `custom` of `a`"),
+            (with(targets(), &custom, Value::Null), "an empty `custom` of `a`"),
+            (with(targets(), &[&target[..], &["length"]].concat(), json!(1.5)), "not whole"),
+            (with(targets(), &["targets", "a", "custom", "a"], json!([[0.5]])), "not whole"),
+            (with(targets(), &["delegations", "more"], json!(1)), "field of delegations"),
+            (with(targets(), &[&role[..], &["more"]].concat(), json!(1)), "of a delegated role"),
+            (with(targets(), &[&role[..], &["paths"]].concat(), json!([])), "no paths"),
+            (
+                with(targets(), &["delegations", "keys"], json!({ PUBLIC: key() })),
+                "another id than its hash",
+            ),
+            (with(timestamp(), &["meta", "targets.json"], json!({})), "more than the snapshot"),
+        ];
+        for (signed, expected) in broken {
+            let [problem] = &problems(&signed)[..] else {
+                panic!("{expected}: {:?} in {signed}", problems(&signed))
+            };
+            assert!(problem.contains(expected), "{problem} is not {expected}");
+        }
+    }
+}

@@ -227,7 +227,7 @@ fn read_listed(dir: &Utf8Path, name: &str, listed: &Metafile) -> Result<RoleFile
 }
 
 /// What is in a file of a role that the root speaks for, if its keys signed it.
-pub(super) fn checked<T: Role + DeserializeOwned>(
+fn checked<T: Role + DeserializeOwned>(
     root: &Root,
     path: &Utf8Path,
     bytes: &[u8],

@@ -1,6 +1,6 @@
 //! The directory with a repository's key files.
 
-use std::{fmt, fs, str::FromStr};
+use std::{fmt, fs, io, str::FromStr};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -276,7 +276,7 @@ fn signing_key(plain: &SecretDocument, path: Utf8PathBuf) -> Result<SigningKey, 
 /// The key in an encrypted file.
 fn open(path: &Utf8Path, passphrase: &Passphrase) -> Result<SecretDocument, KeyError> {
     let not_a_key = |source| KeyError::NotEncryptedKey { path: path.to_owned(), source };
-    let (label, sealed) = read_pem(path)?;
+    let (label, sealed) = read_key(path)?;
     if label != SEALED_LABEL {
         return Err(KeyError::Unencrypted { path: path.to_owned() });
     }
@@ -288,7 +288,7 @@ fn open(path: &Utf8Path, passphrase: &Passphrase) -> Result<SecretDocument, KeyE
 
 /// The key in a file that is not encrypted.
 fn plain_key(path: &Utf8Path) -> Result<SecretDocument, KeyError> {
-    match read_pem(path)? {
+    match read_key(path)? {
         (label, plain) if label == PLAIN_LABEL => Ok(plain),
         (label, plain) if label == RSA_LABEL => {
             wrap_rsa(&plain).ok_or_else(|| KeyError::UnknownKind { path: path.to_owned() })
@@ -309,13 +309,20 @@ pub fn is_encrypted(path: &Utf8Path) -> Result<bool, KeyError> {
     if let Some(is_sealed) = gotuf::is_sealed(path) {
         return Ok(is_sealed);
     }
-    Ok(read_pem(path)?.0 == SEALED_LABEL)
+    Ok(read_key(path)?.0 == SEALED_LABEL)
 }
 
-fn read_pem(path: &Utf8Path) -> Result<(String, SecretDocument), KeyError> {
-    let pem = fs::read_to_string(path)
-        .map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
-    let (label, document) = SecretDocument::from_pem(&pem).map_err(|error| {
+/// The key in the file at `path`, in whatever form it is, and the label of that. What is no text is
+/// PKCS#8, as tuftool has it.
+fn read_key(path: &Utf8Path) -> Result<(String, SecretDocument), KeyError> {
+    let read = |source| KeyError::Read { path: path.to_owned(), source };
+    let content = fs::read(path).map_err(read)?;
+    let plain = SecretDocument::try_from(content.as_slice()).ok();
+    if let Some(plain) = plain.filter(|it| PrivateKeyInfoRef::from_der(it.as_bytes()).is_ok()) {
+        return Ok((PLAIN_LABEL.to_owned(), plain));
+    }
+    let pem = std::str::from_utf8(&content).map_err(|error| read(io::Error::other(error)))?;
+    let (label, document) = SecretDocument::from_pem(pem).map_err(|error| {
         KeyError::NotEncryptedKey { path: path.to_owned(), source: error.into() }
     })?;
     Ok((label.to_owned(), document))

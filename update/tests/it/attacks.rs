@@ -11,7 +11,7 @@ use update::{
 };
 
 use crate::{
-    fixture::{Fixture, days_later, fetch_stable, now, orbit_on, passphrase, terms},
+    fixture::{Fixture, days_later, fetch_stable, founding, now, orbit_on, passphrase, terms},
     server::{Answer, Server},
 };
 
@@ -322,6 +322,22 @@ async fn a_key_that_was_revoked_signs_nothing_more() {
         matches!(&error, VerifyError::Unsigned { role, found: 0, .. } if role == "timestamp"),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_root_that_too_few_have_signed_is_refused() {
+    let mut fixture = Fixture::founded(&founding(3)).await;
+    let of_first = fixture.config(fixture.published());
+    fixture.apply(&Edit::Renew("root".to_owned())).await.unwrap();
+    let path = fixture.editor.repository_dir().join("2.root.json");
+    let mut root: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    root["signatures"].as_array_mut().unwrap().truncate(1);
+    fs::write(&path, root.to_string()).unwrap();
+    let error = refused_metadata(&mut Repository::open(of_first).unwrap()).await;
+    let VerifyError::Unsigned { role, found: 1, threshold: 2 } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(role, "root");
 }
 
 #[tokio::test]

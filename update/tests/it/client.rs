@@ -217,7 +217,7 @@ async fn the_desktop_program_is_taken_out_of_its_archive() {
     let file = fixture.write("desktop.tar.gz", &archive);
     let addition = update::Addition {
         file,
-        component: Component::Desktop,
+        program: Component::Desktop.into(),
         ..fixture.orbit("1.0.0", b"unused")
     };
     fixture.add(&[addition]).await;

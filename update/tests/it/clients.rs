@@ -54,7 +54,7 @@ async fn hard_to_read() -> Fixture {
         fixture.editor.apply(&Edit::Delegate(delegation), &terms(&keys)).await.unwrap();
     }
     let osqueryd =
-        Addition { component: Component::Osqueryd, ..fixture.orbit("5.9.1", b"osquery") };
+        Addition { program: Component::Osqueryd.into(), ..fixture.orbit("5.9.1", b"osquery") };
     let mut orbit = fixture.orbit("1.0.0", b"orbit, the first");
     orbit.tags.push("edge".parse().unwrap());
     fixture.editor.apply(&Edit::Add(vec![osqueryd, orbit]), &terms(&keys)).await.unwrap();

@@ -161,7 +161,7 @@ impl Fixture {
 pub(crate) fn orbit_addition(file: &Utf8Path, version: &str) -> Addition {
     Addition {
         file: file.to_owned(),
-        component: Component::Orbit,
+        program: Component::Orbit.into(),
         platform: UpdatePlatform::Linux,
         version: version.parse().unwrap(),
         tags: vec![Channel::stable()],

@@ -20,7 +20,7 @@ use crate::{
 async fn lived_in() -> Fixture {
     let mut fixture = Fixture::with_orbit().await;
     let osqueryd =
-        Addition { component: Component::Osqueryd, ..fixture.orbit("5.9.1", b"osquery") };
+        Addition { program: Component::Osqueryd.into(), ..fixture.orbit("5.9.1", b"osquery") };
     fixture.add(&[osqueryd, fixture.orbit("1.1.0", b"orbit, the second")]).await;
     fixture
 }

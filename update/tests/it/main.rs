@@ -24,5 +24,6 @@ mod roles;
 mod server;
 mod staged;
 mod tls;
+mod tools;
 mod variants;
 mod work;

@@ -12,7 +12,8 @@ use update::{
 };
 
 use crate::{
-    fixture::{PASSPHRASE, fetch_stable, now, orbit_addition, passphrase, terms, utf8},
+    clients::{VERSION, by_tuftool},
+    fixture::{PASSPHRASE, fetch_stable, now, orbit_addition, orbit_on, passphrase, terms, utf8},
     python,
     server::Server,
 };
@@ -169,6 +170,13 @@ async fn a_file_that_is_not_what_was_signed_for_is_not_taken_over() {
     assert!(matches!(error, MigrateError::Refused { .. }), "{error:?}");
 }
 
+#[tokio::test]
+async fn a_target_whose_file_would_be_elsewhere_is_not_taken_over() {
+    let old = Old::of_go_tuf(&["beyond"]).await;
+    let error = old.migrate(&ALL).await.unwrap_err();
+    assert!(matches!(&error, MigrateError::Name { name } if name == "../../x"), "{error:?}");
+}
+
 /// python-tuf does not read an expiry with a zone; we do, and what go-tuf signs has one.
 #[tokio::test]
 async fn metadata_that_was_signed_in_a_zone_is_gone_on_with() {
@@ -209,4 +217,48 @@ async fn a_repository_of_python_tuf_goes_on_with_its_delegations() {
     editor.apply(&Edit::Renew("root".to_owned()), &terms(&keys)).await.unwrap();
     editor.apply(&Edit::Renew("targets".to_owned()), &terms(&keys)).await.unwrap();
     old.python_reads(editor.repository_dir(), &TARGETS[..1]).await.unwrap();
+}
+
+/// One key for all roles, in a file as tuftool takes it, and the files of targets where it puts them.
+#[tokio::test]
+async fn whoever_pinned_the_root_of_tuftool_goes_on() {
+    let old = Old { dir: tempfile::tempdir().unwrap() };
+    fs::create_dir(old.path("old")).unwrap();
+    let stable = orbit_on("stable").to_string();
+    by_tuftool(&old.path("old"), true, &[(&stable, b"orbit by tuftool")]).await;
+    let from = old.path("old/metadata");
+    let dir = KeyDir::new(old.path("tuf/keys"));
+    let file = old.path("old/key.pk8");
+    assert!(!update::keys::is_encrypted(&file).unwrap());
+    let key = dir.take(&"all".parse().unwrap(), &file, None).unwrap().pop().unwrap();
+    let inheritance = Inheritance {
+        from: &from,
+        keys: vec![(key, passphrase())],
+        replaced: BTreeMap::new(),
+        who: "ann".to_owned(),
+    };
+    let made = migrate(&old.path("tuf"), inheritance, &Expiries::default(), now()).await;
+    let mut editor = made.unwrap();
+    assert_eq!(audit(editor.repository_dir(), now()).await.unwrap().problems, [""; 0]);
+    let reader = |dir: &Utf8Path| {
+        let config = RepositoryConfig {
+            location: Location::Directory(dir.to_owned()),
+            pinned_root: fs::read(from.join("1.root.json")).unwrap(),
+            cache_dir: old.path("cache"),
+            connection: Connection::default(),
+            offline: false,
+        };
+        Repository::open(config).unwrap()
+    };
+    for dir in [from.as_path(), editor.repository_dir()] {
+        let fetched = fetch_stable(&mut reader(dir)).await.unwrap();
+        assert_eq!(fs::read(&fetched.path).unwrap(), b"orbit by tuftool", "{dir}");
+        assert_eq!(fetched.version, VERSION, "{dir}");
+    }
+    let next = old.path("orbit-4.0.0");
+    fs::write(&next, "orbit, the next").unwrap();
+    let keys = unlocked(&editor);
+    editor.apply(&Edit::Add(vec![orbit_addition(&next, "4.0.0")]), &terms(&keys)).await.unwrap();
+    let fetched = fetch_stable(&mut reader(editor.repository_dir())).await.unwrap();
+    assert_eq!(fetched.version, "4.0.0");
 }

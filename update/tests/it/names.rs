@@ -1,7 +1,7 @@
 //! What targets are called.
 
 use proptest::prelude::*;
-use update::{Channel, Component, Location, TargetName, UpdatePlatform};
+use update::{Channel, Component, Location, Program, ProgramTarget, TargetName, UpdatePlatform};
 
 #[test]
 fn a_location_that_cannot_be_used_is_told_without_its_password() {
@@ -50,6 +50,35 @@ fn names_of_other_files_are_refused() {
     ];
     for name in names {
         assert!(name.parse::<TargetName>().is_err(), "{name}");
+    }
+}
+
+#[test]
+fn extensions_are_called_as_fleet_calls_them() {
+    let name = |platform| {
+        let program = "extensions/hello_world".parse().unwrap();
+        ProgramTarget { program, platform, channel: Channel::stable() }.to_string()
+    };
+    let (linux, windows) = (name(UpdatePlatform::LinuxArm64), name(UpdatePlatform::Windows));
+    assert_eq!(linux, "extensions/hello_world/linux-arm64/stable/hello_world.ext");
+    assert_eq!(windows, "extensions/hello_world/windows/stable/hello_world.ext.exe");
+    for component in Component::ALL {
+        assert_eq!(component.as_str().parse::<Program>(), Ok(component.into()));
+    }
+    let longest = format!("extensions/{}", "x".repeat(100));
+    assert_eq!(longest.parse::<Program>().unwrap().to_string(), longest);
+    let too_long = format!("{longest}x");
+    for name in [
+        "extensions",
+        "extensions/",
+        "extensions/..",
+        "extensions/a/b",
+        "extensions/a.ext",
+        "extensions/ä",
+        "hello_world",
+        too_long.as_str(),
+    ] {
+        assert!(name.parse::<Program>().is_err(), "{name}");
     }
 }
 

@@ -100,7 +100,7 @@ async fn all_unusable_files_are_told_at_once() {
             version: "2.0.1".parse().unwrap(),
             ..orbit.clone()
         },
-        Addition { component: Component::Desktop, ..orbit.clone() },
+        Addition { program: Component::Desktop.into(), ..orbit.clone() },
         Addition { file: fixture.path("tuf"), platform: UpdatePlatform::Windows, ..orbit.clone() },
     ];
     let keys = fixture.keys();

@@ -15,6 +15,7 @@ from securesystemslib.formats import encode_canonical as canonical
 
 out, now = pathlib.Path(sys.argv[1]), datetime.datetime.fromisoformat(sys.argv[2])
 TARGET = "orbit/linux/stable/orbit"
+MANIFEST = "orbit/linux/stable/release.json"
 CONTENT = b"orbit of a variant"
 LATER = (now + datetime.timedelta(days=7)).strftime("%Y-%m-%dT%H:%M:%SZ")
 EARLIER = (now - datetime.timedelta(days=7)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -58,6 +59,7 @@ class Repository:
         self.delegated = {}
         self.unlisted, self.absent, self.forged = set(), set(), set()
         self.snapshot_extra = {}
+        self.files = {}
 
     @staticmethod
     def metadata(kind, **fields):
@@ -93,11 +95,13 @@ class Repository:
             prefix = "1." if role == "root" or (consistent and role != "timestamp") else ""
             text = json.dumps({"signed": signed, "signatures": [signature]}, indent=1)
             (dir / f"{prefix}{role}.json").write_text(text)
-        parent, name = TARGET.rsplit("/", 1)
-        folder = dir / "targets" / parent
-        folder.mkdir(parents=True)
-        prefix = next(iter(self.about["hashes"].values())) + "." if consistent else ""
-        (folder / (prefix + name)).write_bytes(CONTENT)
+        for target, content in {TARGET: CONTENT, **self.files}.items():
+            parent, name = target.rsplit("/", 1)
+            folder = dir / "targets" / parent
+            folder.mkdir(parents=True, exist_ok=True)
+            about = self.about if target == TARGET else self.targets["targets"][target]
+            prefix = next(iter(about["hashes"].values())) + "." if consistent else ""
+            (folder / (prefix + name)).write_bytes(content)
 
 
 def other_id(repository, role, id, public):
@@ -155,6 +159,17 @@ def sha512_only(repository):
     repository.targets["targets"]["another"] = {"length": 7, "hashes": {"sha512": digest}}
 
 
+def beyond(repository):
+    """Lists a file outside of the repository, and a manifest that releases it."""
+    file = {"length": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest()}
+    release = {"version": "1.0.0", "files": [{"target": "../../x", **file}], "waves": []}
+    manifest = json.dumps(release).encode()
+    about = {"length": len(manifest), "hashes": {"sha256": hashlib.sha256(manifest).hexdigest()}}
+    repository.files = {MANIFEST: manifest, "../../x": CONTENT}
+    listed = {"length": file["length"], "hashes": {"sha256": file["sha256"]}}
+    repository.targets["targets"].update({MANIFEST: about, "../../x": listed})
+
+
 def old_style_key(repository):
     key = repository.keys["targets"]
     public = {**key.public, "keyid_hash_algorithms": ["sha256", "sha512"]}
@@ -171,6 +186,7 @@ VARIANTS = {
     "base": lambda it: None,
     "no consistent snapshots": field(lambda it: it.root, {"consistent_snapshot": False}),
     "consistent snapshots not told": lambda it: it.root.pop("consistent_snapshot"),
+    "target beyond the repository": beyond,
     "sha512 too": lambda it: it.about["hashes"].update(SHA512),
     "another target with sha512 only": sha512_only,
     "root in the snapshot": lambda it: it.snapshot_extra.update({"root.json": {"version": 1}}),

@@ -4,7 +4,10 @@
 use std::fs;
 
 use camino::Utf8Path;
-use update::{Connection, Location, Repository, RepositoryConfig};
+use update::{
+    Connection, Location, Repository, RepositoryConfig,
+    repository::{OfferError, OpenError, VerifyError},
+};
 
 use crate::{
     fixture::{ignore, now, orbit_on, utf8},
@@ -28,16 +31,37 @@ async fn variants_are_read_or_refused_as_by_every_client() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn read(repository: &Utf8Path) -> Result<(), String> {
+/// A file beside the repository, of the very content that is signed for, is not read.
+#[tokio::test]
+async fn a_release_of_a_file_that_is_not_in_the_repository_is_refused_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = utf8(dir.path()).join("variants");
+    python::run("variants.py", &[out.as_str(), &now().to_string()]).await.unwrap();
     let cache = tempfile::tempdir().unwrap();
-    let mut reader = Repository::open(RepositoryConfig {
+    let repository = out.join("target beyond the repository");
+    let mut reader = open(&repository, utf8(cache.path())).unwrap();
+    reader.refresh(now()).await.unwrap();
+    let error = reader.offer(&orbit_on("stable"), now()).await.unwrap_err();
+    let OfferError::Resolve(VerifyError::Name { target }) = &error else { panic!("{error:?}") };
+    assert_eq!(target, "../../x");
+    let found = reader.find("../../x", now()).await;
+    assert!(matches!(found, Err(OfferError::Resolve(VerifyError::Name { .. }))), "{found:?}");
+}
+
+fn open(repository: &Utf8Path, cache: &Utf8Path) -> Result<Repository, OpenError> {
+    Repository::open(RepositoryConfig {
         pinned_root: fs::read(repository.join("1.root.json")).unwrap(),
         location: Location::Directory(repository.to_owned()),
-        cache_dir: utf8(cache.path()).to_owned(),
+        cache_dir: cache.to_owned(),
         connection: Connection::default(),
         offline: false,
     })
-    .map_err(|error| format!("{error:?}"))?;
+}
+
+async fn read(repository: &Utf8Path) -> Result<(), String> {
+    let cache = tempfile::tempdir().unwrap();
+    let reader = open(repository, utf8(cache.path()));
+    let mut reader = reader.map_err(|error| format!("{error:?}"))?;
     reader.refresh(now()).await.map_err(|error| format!("{error:?}"))?;
     let fetched = reader.fetch(&[orbit_on("stable")], now(), &ignore).await;
     let fetched = fetched.map_err(|error| format!("{error:?}"))?;

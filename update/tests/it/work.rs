@@ -112,6 +112,7 @@ async fn what_a_change_is_made_of_is_read_and_looked_into_once() {
     editor.check(&add).unwrap();
     editor.apply(&add, &terms(&keys)).await.unwrap();
     assert_eq!(of_targets(listener.looked_into()), ["2.targets.json"]);
+    assert_eq!(listener.take("every target is looked into"), [""; 0], "it is carried over");
     assert_eq!(of_targets(listener.read()), ["2.targets.json", "3.targets.json"]);
     // What was published is looked into when somebody asks for it.
     assert_eq!(editor.status(now()).unwrap().targets.len(), 3);

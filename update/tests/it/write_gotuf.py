@@ -93,6 +93,8 @@ for name, content in {"orbit/linux/stable/orbit": b"orbit of old", "nudge/macos/
     path.write_bytes(content)
     targets[name] = {"length": len(content), "hashes": {"sha512": hashlib.sha512(content).hexdigest()}}
 targets["orbit/linux/stable/orbit"]["custom"] = {"version": "1.0.0"}
+if "beyond" in flags:
+    targets["../../x"] = targets["orbit/linux/stable/orbit"]
 about = publish(["targets.json"], metadata("targets", 7, targets=targets), keys["targets"])
 about = publish(["snapshot.json"], metadata("snapshot", 8, meta={"targets.json": about}), keys["snapshot"])
 publish(["timestamp.json"], metadata("timestamp", 9, meta={"snapshot.json": about}), keys["timestamp"])

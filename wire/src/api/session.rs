@@ -42,6 +42,9 @@ pub struct Session {
     pub user_agent: String,
     /// Where its person signed in from.
     pub address: String,
+    /// Where that is, e.g. `Tromsø, Norway`, where the server knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     pub created_at: Timestamp,
     pub last_action_at: Timestamp,
     pub state: SessionState,

@@ -117,12 +117,12 @@ pub(super) fn change_of(
     for document in documents {
         let malformed =
             || PendingError::Malformed { path: dir.join(format!("new.{}.json", document.role)) };
-        let signed = document.signed().clone();
+        let signed = document.signed();
         if document.role == "root" {
             change.root = Some(serde_json::from_value(signed).map_err(|_| malformed())?);
         } else {
             let targets: Targets = serde_json::from_value(signed).map_err(|_| malformed())?;
-            change.roles.insert(document.role.clone(), targets);
+            change.roles.insert(document.role.clone(), targets.into());
         }
     }
     Ok(change)
@@ -178,7 +178,7 @@ pub(super) fn parsed<T: serde::de::DeserializeOwned>(
     trusted: &BTreeMap<String, Document>,
     role: &str,
 ) -> Result<T, PendingError> {
-    let document = trusted.get(role).map(|it| it.signed().clone());
+    let document = trusted.get(role).map(Document::signed);
     document
         .and_then(|it| serde_json::from_value(it).ok())
         .ok_or_else(|| PendingError::Malformed { path: dir.join(format!("trusted.{role}.json")) })
