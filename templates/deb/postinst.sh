@@ -6,6 +6,9 @@ set -e
 root=${DPKG_ROOT:-}
 {% if !lifecycle.pointers.is_empty() %}
 {% include "linux/pointers.sh" %}
+{% endif %}
+{%- if lifecycle.service.is_some() %}
+{% include "linux/restart.sh" %}
 {%- endif %}
 case $1 in
     configure | abort-upgrade | abort-remove | abort-deconfigure)
@@ -46,12 +49,14 @@ case $1 in
             # Passes over a service that is disabled or masked, and asks policy-rc.d. A version to
             # upgrade from in $2 means that an older one may be running.
             if [ -n "$2" ]; then
-                deb-systemd-invoke restart {{ service.name }} >/dev/null || true
+                once_installed {{ service.name }} deb-systemd-invoke restart {{ service.name }} ||
+                    deb-systemd-invoke restart {{ service.name }} >/dev/null || true
             else
                 deb-systemd-invoke start {{ service.name }} >/dev/null || true
             fi
 {%- else %}
-            deb-systemd-invoke try-restart {{ service.name }} >/dev/null || true
+            once_installed {{ service.name }} deb-systemd-invoke try-restart {{ service.name }} ||
+                deb-systemd-invoke try-restart {{ service.name }} >/dev/null || true
 {%- endif %}
         fi
 {%- endif %}

@@ -20,13 +20,17 @@ fi
 {%- endif %}
 [ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload || true
-{%- if service.start %}
+
+{% include "linux/restart.sh" %}
+{% if service.start %}
 if [ "$1" -eq 1 ] && systemctl --quiet is-enabled {{ service.name }}; then
     systemctl --quiet --no-block restart {{ service.name }} || true
 else
-    systemctl --quiet --no-block try-restart {{ service.name }} || true
+    once_installed {{ service.name }} systemctl try-restart {{ service.name }} ||
+        systemctl --quiet --no-block try-restart {{ service.name }} || true
 fi
 {%- else %}
-systemctl --quiet --no-block try-restart {{ service.name }} || true
+once_installed {{ service.name }} systemctl try-restart {{ service.name }} ||
+    systemctl --quiet --no-block try-restart {{ service.name }} || true
 {%- endif %}
 {%- endif %}

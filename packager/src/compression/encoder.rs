@@ -16,6 +16,13 @@ use super::{
 /// How many bytes a zstd worker takes at a time: small enough that cores finish together, and a window
 /// of level 3, since its tables start empty each time.
 const ZSTD_JOB: u32 = 2 << 20;
+/// How many workers there are at most while jobs are of that length. Each costs [`ZSTD_JOB`] of
+/// text, as much again where nothing can be squeezed, and its tables: 64 MiB are enough for these
+/// and for everything else.
+const ZSTD_WORKERS: u32 = 8;
+/// How many bytes are handed over at a time. As many are taken back each time, the length of the
+/// `zstd` crate's buffer, so what is done does not pile up.
+const ZSTD_STEP: usize = 32 << 10;
 /// How much of the text before its own a zstd worker looks back on, in libzstd's measure: a sixteenth
 /// of the window. Half of libzstd's own choice: it is read again for every job, and jobs are short.
 const ZSTD_OVERLAP: u32 = 5;
@@ -71,10 +78,12 @@ fn zstd_encoder<W: Write>(
 ) -> io::Result<zstd::Encoder<'static, W>> {
     let mut encoder = zstd::Encoder::new(out, i32::from(level))?;
     // One more than cores: those that wait for input, or for their turn to give output, leave none idle.
-    encoder.multithread(workers.saturating_add(1))?;
+    let workers = workers.saturating_add(1);
+    let short = level <= 6;
+    encoder.multithread(if short { workers.min(ZSTD_WORKERS) } else { workers })?;
     // A deb has no other digest of what is in it.
     encoder.include_checksum(true)?;
-    if level <= 6 {
+    if short {
         encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
         encoder.set_parameter(CParameter::OverlapSizeLog(ZSTD_OVERLAP))?;
     }
@@ -90,7 +99,7 @@ impl<W: Write> Write for Encoder<W> {
             Self::None(out) => out.write(bytes),
             Self::Gzip(encoder) => encoder.write(bytes),
             Self::Xz(encoder) => encoder.write(bytes),
-            Self::Zstd(encoder) => encoder.write(bytes),
+            Self::Zstd(encoder) => encoder.write(&bytes[..bytes.len().min(ZSTD_STEP)]),
         }
     }
 

@@ -11,6 +11,10 @@ use std::{
     thread,
 };
 
+/// How many threads there are at most: with what each has before it and behind it they take some
+/// 40 MiB, and more would wait for whoever reads and writes.
+const MOST: usize = 16;
+
 /// Threads that make an `R` of each `J`. They end when this is dropped.
 pub(crate) struct Workers<J, R> {
     jobs: Sender<(J, SyncSender<R>)>,
@@ -20,8 +24,8 @@ pub(crate) struct Workers<J, R> {
 }
 
 impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
-    /// Starts a thread called `name` for each of the `cores`. Each has a worker of its own, which may
-    /// keep things from job to job.
+    /// Starts a thread called `name` for each of the `cores`, up to [`MOST`]. Each has a worker of
+    /// its own, which may keep things from job to job.
     pub(crate) fn start<F: FnMut(J) -> R + Send + 'static>(
         name: &str,
         cores: NonZeroUsize,
@@ -29,11 +33,12 @@ impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
     ) -> io::Result<Self> {
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..cores.get() {
+        let threads = cores.get().min(MOST);
+        for _ in 0..threads {
             let (queue, work) = (Arc::clone(&queue), worker());
             thread::Builder::new().name(name.into()).spawn(move || serve(&queue, work))?;
         }
-        Ok(Self { jobs, pending: VecDeque::new(), ahead: cores.get() * 2 + 2 })
+        Ok(Self { jobs, pending: VecDeque::new(), ahead: threads * 2 + 2 })
     }
 
     /// Hands out a job. Gives back the oldest result when enough was under way already.

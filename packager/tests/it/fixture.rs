@@ -69,6 +69,13 @@ pub(crate) fn write(package: &Package, format: &dyn Format, folder: &Path) -> st
     path
 }
 
+/// The example of that name, which is built with the tests.
+pub(crate) fn pack() -> String {
+    let test = std::env::current_exe().unwrap();
+    let built = test.ancestors().nth(2).unwrap().join("examples").join("pack");
+    built.to_str().unwrap().to_owned()
+}
+
 /// Runs a program that must succeed; returns what it prints.
 pub(crate) fn run(program: &str, args: &[&str]) -> String {
     let (success, text) = execute(program, args);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod authenticode;
+mod below;
 mod deb;
 mod environment;
 mod fixture;
@@ -11,6 +12,7 @@ mod layout;
 mod linked;
 mod lint;
 mod macho;
+mod memory;
 mod msi;
 mod openpgp;
 mod payload;

@@ -133,21 +133,21 @@ fn createrepo_writes_of_a_package_what_we_write() {
     let place = Place::new("ed25519");
     let dnf = place.dnf();
     place.add_rpm(&dnf, &["1.2.3"]);
-    let ours = primary(&place.path("dnf/repodata"));
+    let ours = primary(&place.path("dnf"));
     let [theirs, packages] = ["theirs", "theirs/packages"].map(|name| place.path(name));
     fs::create_dir_all(&packages).unwrap();
     let name = "fleetd-1.2.3-1.x86_64.rpm";
     fs::copy(place.path("dnf/packages").join(name), packages.join(name)).unwrap();
     run("createrepo_c", &["--quiet", "--no-database", theirs.to_str().unwrap()]);
-    assert_eq!(facts(&ours), facts(&primary(&theirs.join("repodata"))));
+    assert_eq!(facts(&ours), facts(&primary(&theirs)));
 }
 
-fn primary(repodata: &Path) -> String {
-    let find = |entry: fs::DirEntry| {
-        let path = entry.path();
-        path.to_str().unwrap().contains("primary.xml").then_some(path)
-    };
-    let path = fs::read_dir(repodata).unwrap().find_map(|entry| find(entry.unwrap())).unwrap();
+/// The list that the index of the repository in `root` names: those before it stay for a while, beside it.
+fn primary(root: &Path) -> String {
+    let index = fs::read_to_string(root.join("repodata/repomd.xml")).unwrap();
+    let mut names = index.split('"').filter(|it| it.contains("primary.xml"));
+    let path = root.join(names.next().unwrap());
+    assert_eq!(names.next(), None, "{index}");
     run("sh", &["-c", "zstd -dcf \"$0\" 2>/dev/null || zcat \"$0\"", path.to_str().unwrap()])
 }
 

@@ -2,14 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use crate::fixture::run;
-
-/// The example of that name, which is built with the tests.
-fn pack() -> String {
-    let test = std::env::current_exe().unwrap();
-    let built = test.ancestors().nth(2).unwrap().join("examples").join("pack");
-    built.to_str().unwrap().to_owned()
-}
+use crate::fixture::{pack, run};
 
 /// A machine's circumstances: what a shell sets up, what then starts the program, and for how many
 /// cores.

@@ -85,7 +85,7 @@ fn a_damaged_package_is_noticed() {
 }
 
 /// A system with rpm's database, a shell, and a systemctl that writes down what it is asked.
-struct System {
+pub(crate) struct System {
     folder: tempfile::TempDir,
 }
 
@@ -96,7 +96,7 @@ const SYSTEMCTL: &str = "#!/bin/sh\necho \"$@\" >>/asked\n\
     case \"$*\" in *is-enabled*) [ ! -e /disabled ] ;; esac\n";
 
 impl System {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let system = Self { folder: tempfile::tempdir().unwrap() };
         for folder in ["usr/bin", "usr/lib", "usr/lib64", "run/systemd/system", "var/lib/rpm"] {
             fs::create_dir_all(system.path(folder)).unwrap();
@@ -105,14 +105,18 @@ impl System {
             symlink(target, system.path(link)).unwrap();
         }
         PROGRAMS.iter().for_each(|program| system.add_program(program));
-        let systemctl = system.path("usr/bin/systemctl");
-        fs::write(&systemctl, SYSTEMCTL).unwrap();
-        fs::set_permissions(systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+        system.add_script("systemctl", SYSTEMCTL);
         system
     }
 
+    pub(crate) fn add_script(&self, name: &str, text: &str) {
+        let script = self.path("usr/bin").join(name);
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     /// Copies a program of this system and the libraries that it needs.
-    fn add_program(&self, program: &str) {
+    pub(crate) fn add_program(&self, program: &str) {
         let found = run("sh", &["-c", "readlink -f \"$(command -v \"$0\")\"", program]);
         fs::copy(found.trim(), self.path("usr/bin").join(program)).unwrap();
         let libraries = run("ldd", &[found.trim()]);
@@ -123,7 +127,7 @@ impl System {
         }
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join("root").join(path)
     }
 
@@ -131,12 +135,17 @@ impl System {
     fn rpm(&self, args: &[&str]) -> String {
         let root = self.path("");
         as_root("rpm", &[&["--root", root.to_str().unwrap(), "--nodeps"], args].concat());
+        self.asked()
+    }
+
+    /// What stand-ins have written down since this was last asked for.
+    pub(crate) fn asked(&self) -> String {
         let asked = fs::read_to_string(self.path("asked")).unwrap_or_default();
         let _ = fs::remove_file(self.path("asked"));
         asked
     }
 
-    fn install(&self, draft: Draft, version: &str) -> String {
+    pub(crate) fn install(&self, draft: Draft, version: &str) -> String {
         let path = rpm(self.folder.path(), draft, version);
         self.rpm(&["-U", "--oldpackage", path.to_str().unwrap()])
     }

@@ -8,7 +8,9 @@ use crc32fast::Hasher;
 use sha2::digest::{FixedOutput, HashMarker, Output, OutputSizeUser, Update, typenum::U4};
 
 /// How many bytes are reversed at a time.
-const PIECE: usize = 4096;
+const PIECE: usize = 512 * WORD;
+/// How many of them one step reverses.
+const WORD: usize = size_of::<u64>();
 
 /// Takes bytes, gives four: the checksum, highest byte first.
 #[derive(Debug, Clone)]
@@ -48,8 +50,10 @@ impl Update for Cksum {
     fn update(&mut self, data: &[u8]) {
         let mut reversed = [0; PIECE];
         for piece in data.chunks(PIECE) {
-            for (to, from) in reversed.iter_mut().zip(piece) {
-                *to = from.reverse_bits();
+            reversed[..piece.len()].copy_from_slice(piece);
+            let words = piece.len().next_multiple_of(WORD);
+            for word in reversed[..words].as_chunks_mut::<WORD>().0 {
+                *word = u64::from_ne_bytes(*word).reverse_bits().swap_bytes().to_ne_bytes();
             }
             self.crc.update(&reversed[..piece.len()]);
         }
