@@ -24,6 +24,7 @@ pub mod invitations;
 mod key_form;
 mod key_use;
 pub mod keys;
+mod leases;
 mod limiter;
 pub mod limits;
 pub mod mail;
@@ -38,7 +39,9 @@ mod osquery_logs;
 pub mod page;
 mod password_rules;
 mod passwords;
+mod places;
 pub mod proof;
+mod refold;
 mod refresh;
 mod remembered;
 pub mod roles;
@@ -71,17 +74,19 @@ use self::{
     connections::Connections,
     key_use::KeyCalls,
     keys::{KeyError, Keys, MasterKeyError},
-    limiter::{Gate, Limiter},
+    leases::Leases,
+    limiter::Gate,
     limits::minute,
     mail::{MailSignal, Outbox, OutboxError},
     metrics::Metrics,
     osquery_logs::OsqueryLogs,
     passwords::Passwords,
+    places::{Places, PlacesError},
     proof::KnownKey,
     remembered::Remembered,
     signatures::SeenSignatures,
     standing::Standings,
-    store::{Access, Store},
+    store::{Access, Schema, Store},
     tokens::Tokens,
 };
 use crate::{
@@ -108,14 +113,15 @@ struct Inner {
     known_keys: Remembered<KnownKey>,
     passwords: Passwords,
     breaches: Option<Breaches>,
+    places: Option<Places>,
     osquery_logs: OsqueryLogs,
     desktop_tokens: Gate,
     signatures: SeenSignatures,
     enrollments: Gate,
-    requests: Limiter,
-    account_requests: Limiter,
-    anonymous: Limiter,
-    strangers: Limiter,
+    requests: Leases,
+    account_requests: Leases,
+    anonymous: Leases,
+    strangers: Leases,
     key_calls: KeyCalls,
     outbox: Outbox,
     mail_queued: MailSignal,
@@ -140,6 +146,8 @@ pub enum OpenError {
     SigningKey(#[source] KeyError),
     #[error("could not prepare to look for breached passwords")]
     BreachList(#[from] BreachListError),
+    #[error(transparent)]
+    Places(#[from] PlacesError),
     #[error("could not prepare for mail")]
     Mail(#[source] OutboxError),
     #[error("could not prepare for the bucket of updates")]
@@ -152,6 +160,12 @@ pub enum OpenError {
          owner's URL as database.migrate_url"
     )]
     ExemptRole { role: String, exemption: String },
+    #[error(
+        "the database's schema is of a newer version of fleet-server (migration {0}), which this one \
+         does not understand; start that version or a later one, or restore the backup from before the \
+         upgrade"
+    )]
+    NewSchema(i64),
     #[error(
         "the database's schema is not up to date; run `fleet-server migrate` as its owner, or give \
          the owner's URL as database.migrate_url"
@@ -178,6 +192,7 @@ impl Fleet {
             known_keys: Remembered::default(),
             passwords,
             breaches: config.auth.password.breached.as_ref().map(Breaches::open).transpose()?,
+            places: config.auth.session.places.as_deref().map(Places::open).transpose()?,
             osquery_logs: OsqueryLogs::new(
                 config.data_dir.join("osquery-logs"),
                 &config.osquery.logs,
@@ -185,16 +200,16 @@ impl Fleet {
             signatures: SeenSignatures::default(),
             desktop_tokens: Gate::new(minute("desktop-token", failures)),
             enrollments: Gate::new(minute("enrollment", failures)),
-            requests: Limiter::new(minute("requests", config.limits.requests_per_minute)),
-            anonymous: Limiter::new(minute(
+            requests: Leases::new(minute("requests", config.limits.requests_per_minute)),
+            anonymous: Leases::new(minute(
                 "anonymous",
                 config.limits.anonymous_requests_per_minute,
             )),
-            account_requests: Limiter::new(minute(
+            account_requests: Leases::new(minute(
                 "account-requests",
                 config.limits.requests_per_minute,
             )),
-            strangers: Limiter::new(minute("sign-in", config.limits.sign_in_requests_per_minute)),
+            strangers: Leases::new(minute("sign-in", config.limits.sign_in_requests_per_minute)),
             key_calls: KeyCalls::default(),
             outbox: Outbox::open(config.mail.as_ref()).map_err(OpenError::Mail)?,
             mail_queued: MailSignal::default(),
@@ -206,6 +221,7 @@ impl Fleet {
         }));
         fleet.ring().await.map_err(OpenError::SigningKey)?;
         fleet.know_passwords().await.map_err(OpenError::Database)?;
+        fleet.refold_addresses().await.map_err(OpenError::Database)?;
         Ok(fleet)
     }
 
@@ -215,6 +231,7 @@ impl Fleet {
         make_sqlite_file(config)?;
         let store = Store::connect(&config.database).await.map_err(OpenError::Database)?;
         refuse_exempt(&store).await?;
+        refuse_new_schema(&store).await?;
         if config.database.is_postgres() && config.database.migrate_url.is_none() {
             return Err(OpenError::OldSchema);
         }
@@ -228,6 +245,7 @@ impl Fleet {
 
     /// Ends all connections to the database. Whatever is asked afterwards is refused.
     pub async fn close(&self) {
+        self.give_back_leases().await;
         self.0.store.close().await;
     }
 
@@ -248,6 +266,16 @@ impl Fleet {
         self.0.store.sweep_device_logins(now).await?;
         self.know_passwords().await?;
         self.sweep_signing_keys().await
+    }
+
+    /// Deletes leases of requests and failures of devices that nobody counts any more. To be called every
+    /// minute: strangers make some.
+    pub async fn sweep_leases(&self) -> Result<(), StoreError> {
+        let (Inner { store, enrollments, desktop_tokens, .. }, now) = (&*self.0, self.now());
+        for gate in [enrollments, desktop_tokens] {
+            store.sweep_failures(gate.name(), now - leases::KEPT_FOR).await?;
+        }
+        store.sweep_leases(now - leases::KEPT_FOR).await
     }
 
     /// Looks which kinds of password hashes there are.
@@ -292,13 +320,23 @@ fn open_bucket(config: &Config) -> Result<Option<Bucket>, OpenError> {
 async fn open_store(config: &Config) -> Result<Store, OpenError> {
     let store = Store::connect(&config.database).await.map_err(OpenError::Database)?;
     refuse_exempt(&store).await?;
+    refuse_new_schema(&store).await?;
     if config.database.migrate_url.is_some() || !config.database.is_postgres() {
         store.migrate(&config.database).await.map_err(OpenError::Database)?;
     }
-    if !store.is_up_to_date().await.map_err(OpenError::Database)? {
-        return Err(OpenError::OldSchema);
+    match store.schema().await.map_err(OpenError::Database)? {
+        Schema::Current => Ok(store),
+        Schema::Old => Err(OpenError::OldSchema),
+        Schema::New(last) => Err(OpenError::NewSchema(last)),
     }
-    Ok(store)
+}
+
+/// Refuses a database that a newer version has changed, before anything is done to it.
+async fn refuse_new_schema(store: &Store) -> Result<(), OpenError> {
+    match store.schema().await.map_err(OpenError::Database)? {
+        Schema::New(last) => Err(OpenError::NewSchema(last)),
+        Schema::Current | Schema::Old => Ok(()),
+    }
 }
 
 async fn refuse_exempt(store: &Store) -> Result<(), OpenError> {

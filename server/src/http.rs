@@ -63,9 +63,9 @@ fn routes() -> OpenApiRouter<Fleet> {
         .routes(routes!(api::users::show, api::users::change, api::users::delete)) // /users/{id}
         .routes(routes!(api::sessions::list_of)) //            GET    /users/{id}/sessions
         .routes(routes!(api::roles::list, api::roles::create)) //                    /roles
-        .routes(routes!(api::roles::delete)) //                DELETE /roles/{name}
+        .routes(routes!(api::roles::change, api::roles::delete)) //                  /roles/{name}
         .routes(routes!(api::teams::list, api::teams::create)) //                    /teams
-        .routes(routes!(api::teams::show, api::teams::delete)) //                    /teams/{id}
+        .routes(routes!(api::teams::show, api::teams::change, api::teams::delete)) // /teams/{id}
         .routes(routes!(api::team_members::list)) //           GET    /teams/{id}/members
         .routes(routes!(api::team_members::put, api::team_members::delete)) //       /teams/{id}/members/{user_id}
         .routes(routes!(api::api_keys::list, api::api_keys::create)) //              /api-keys

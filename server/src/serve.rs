@@ -21,7 +21,10 @@ use crate::{
 /// How often what ended long ago is deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
-/// How often the files for TLS are read.
+/// How often leases of requests are, of which strangers make many.
+const SWEEP_LEASES_EVERY: Duration = Duration::from_secs(60);
+
+/// How often the files for TLS are read, unless somebody says otherwise.
 const READ_TLS_EVERY: Duration = Duration::from_secs(60);
 
 /// How many requests one HTTP/2 connection may have open.
@@ -45,6 +48,7 @@ pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<RustlsConfig>,
+    read_tls_every: Duration,
     fleet: Fleet,
 }
 
@@ -62,7 +66,13 @@ impl Bound {
         };
         let (listener, address) =
             bind().map_err(|source| ServeError::Bind { address: wanted, source })?;
-        Ok(Self { listener, address, tls, fleet })
+        Ok(Self { listener, address, tls, read_tls_every: READ_TLS_EVERY, fleet })
+    }
+
+    /// Reads the files for TLS again this often, instead of once a minute.
+    #[must_use]
+    pub fn reading_tls_every(self, read_tls_every: Duration) -> Self {
+        Self { read_tls_every, ..self }
     }
 
     /// Where it listens, e.g. `https://127.0.0.1:8443`.
@@ -77,7 +87,7 @@ impl Bound {
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
-        let Self { listener, tls, fleet, .. } = self;
+        let Self { listener, tls, read_tls_every, fleet, .. } = self;
         let handle = Handle::new();
         let patience = fleet.config().limits.shutdown_timeout.as_duration();
         let (stopping, connected) = (handle.clone(), fleet.clone());
@@ -86,7 +96,8 @@ impl Bound {
             connected.end_connections();
             stopping.graceful_shutdown(Some(patience));
         });
-        let reader = tls.clone().map(|tls| tokio::spawn(read_again(fleet.clone(), tls)));
+        let read_again = |tls| tokio::spawn(read_again(fleet.clone(), tls, read_tls_every));
+        let reader = tls.clone().map(read_again);
         let sweeper = tokio::spawn(sweep(fleet.clone()));
         let postman = tokio::spawn(send_mail(fleet.clone()));
         let service = app(fleet.clone()).into_make_service_with_connect_info::<SocketAddr>();
@@ -129,8 +140,8 @@ fn limit<A: Address, Acceptor>(server: &mut Server<A, Acceptor>, headers: Durati
 }
 
 /// Takes what the files for TLS say after a while: certificates are renewed, others are revoked.
-async fn read_again(fleet: Fleet, tls: RustlsConfig) {
-    let mut ticks = tokio::time::interval(READ_TLS_EVERY);
+async fn read_again(fleet: Fleet, tls: RustlsConfig, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
     loop {
         ticks.tick().await;
         let Some(files) = &fleet.config().tls else { return };
@@ -159,14 +170,16 @@ async fn send_mail(fleet: Fleet) {
 }
 
 async fn sweep(fleet: Fleet) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    let mut hours = tokio::time::interval(SWEEP_EVERY);
+    let mut minutes = tokio::time::interval(SWEEP_LEASES_EVERY);
     loop {
-        ticks.tick().await;
-        if let Err(error) = fleet.sweep().await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "could not delete old sessions"
-            );
+        let swept = tokio::select! {
+            _ = hours.tick() => fleet.sweep().await,
+            _ = minutes.tick() => fleet.sweep_leases().await,
+        };
+        if let Err(error) = swept {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "could not delete what has ended");
         }
     }
 }

@@ -47,7 +47,7 @@ impl Default for OrbitAgents {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Devices {
-    /// Refuse what orbits ask without a signature of their device's own key.
+    /// Refuse what agents ask without a signature of their device's own key.
     pub require_signature: bool,
 }
 

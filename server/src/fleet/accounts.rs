@@ -18,7 +18,7 @@ use super::{
     actor::{Forbidden, Proof},
     audit::{Event, EventKind},
     errors::{AccountError, FieldErrors},
-    identity::tidy_email,
+    identity::{is_folded, tidy_email},
     limiter::network_of,
     limits::LimitError,
     mail::MailKind,
@@ -130,6 +130,7 @@ impl Fleet {
         let mut tx = self.0.store.apart().await?;
         tx.lock_person(before.user_id).await?;
         let redeemed = tx.redeem_token(&kinds, &hash, now).await?;
+        let redeemed = redeemed.filter(|redeemed| is_folded(&redeemed.email));
         let Redeemed { user_id, email, .. } = redeemed.ok_or(AccountError::WrongToken)?;
         tx.set_email(user_id, &email, now).await.map_err(taken_meanwhile)?;
         tx.forget_tokens(user_id, None).await?;
@@ -148,6 +149,10 @@ impl Fleet {
         registration: RegistrationRow,
         address: IpAddr,
     ) -> Result<(), AccountError> {
+        // An older version has stored an address that would not be found: to be asked for again.
+        if !is_folded(&registration.email) {
+            return Err(AccountError::WrongToken);
+        }
         tx.forget_registrations(&registration.email).await?;
         if !tx.has_users().await? {
             return Err(AccountError::Off);

@@ -16,7 +16,7 @@ use super::{
     audit::{Event, EventKind},
     errors::{FieldErrors, SignInError},
     fingerprint::ClientHints,
-    identity::tidy,
+    identity::{fold_email, tidy},
     limiter::network_of,
     limits::{LimitError, Policy},
     secrets,
@@ -235,7 +235,7 @@ impl Fleet {
         caller: Caller<'_>,
     ) -> Result<(), ApprovalError> {
         self.device_login_to_show(&approval.user_code, caller).await?;
-        let email = login.email.trim().to_lowercase();
+        let email = fold_email(&login.email);
         let authenticated_at = self.now();
         let proven = self.prove(&email, login.password, caller.address).await?;
         let Proven { user_id, org_id, password_changed_at } = proven;

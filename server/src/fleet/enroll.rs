@@ -16,7 +16,8 @@ use super::{
     audit::{self, Event, EventKind},
     errors::{FieldErrors, TooMany},
     identity::{check_identifier, tidy_identity},
-    limiter::network_of,
+    limiter::{Trial, network_of},
+    limits::LimitError,
     node_rotation::replaced,
     origin::Origin,
     osquery_details::{self, identity_of},
@@ -37,6 +38,8 @@ pub enum EnrollError {
     NotAccepted,
     #[error("{}", .0.iter().map(|error| format!("{} {}", error.pointer, error.detail)).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<FieldError>),
+    #[error("here devices enroll with a key of their own (--device-key)")]
+    KeyRequired,
     #[error(transparent)]
     Signature(#[from] SignatureError),
     #[error(transparent)]
@@ -45,12 +48,23 @@ pub enum EnrollError {
     Store(#[from] StoreError),
 }
 
+impl From<LimitError> for EnrollError {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::TooMany(error) => error.into(),
+            LimitError::Store(error) => error.into(),
+        }
+    }
+}
+
 /// Why a device was not admitted.
 enum Refusal {
     /// The secret is not good. Why, as the audit trail has it, and whose secret it was, if anybody's.
     Secret { org_id: Option<OrgId>, why: &'static str },
     /// The device may not be here, or not yet.
     Device(DeviceState),
+    /// It is not signed as its device's requests have to be.
+    Unsigned { org_id: OrgId, error: EnrollError },
 }
 
 /// What an enrollment is about: who it is for, and how to find their row.
@@ -60,6 +74,8 @@ struct Application<'a> {
     /// What the device is going to sign its requests with.
     key: Option<&'a str>,
     origin: &'a Origin,
+    /// Nothing that admits it is kept before [`Trial::may_succeed`].
+    trial: &'a Trial<'a>,
     now: Timestamp,
 }
 
@@ -103,36 +119,55 @@ impl Fleet {
     async fn admit(
         &self,
         secret: &EnrollSecret,
+        asked: (Half, Option<&str>),
+        device: &DeviceIdentity,
+        origin: &Origin,
+    ) -> Result<String, EnrollError> {
+        let admitted = self.try_admit(secret, asked, device, origin).await;
+        if matches!(admitted, Err(EnrollError::TooMany(_))) {
+            audit::log_limited(EventKind::DeviceEnrollment, origin.address);
+        }
+        admitted
+    }
+
+    async fn try_admit(
+        &self,
+        secret: &EnrollSecret,
         (half, key): (Half, Option<&str>),
         device: &DeviceIdentity,
         origin: &Origin,
     ) -> Result<String, EnrollError> {
-        let now = self.now();
-        let trial = self.0.enrollments.enter(network_of(origin.address), now).await;
-        let trial = trial
-            .inspect_err(|_| audit::log_limited(EventKind::DeviceEnrollment, origin.address))?;
+        let (now, store) = (self.now(), &self.0.store);
+        let trial = &self.0.enrollments.enter(network_of(origin.address), now).await?;
         if half == Half::Orbit
             && let Err(error) = self.check_device_key(key, origin, now)
         {
-            // A wrong clock is no attempt at anything.
-            if !matches!(error, EnrollError::Signature(SignatureError::Stale)) {
-                trial.failed();
+            if is_attempt(&error) {
+                trial.failed(store).await?;
             }
             return Err(error);
         }
-        let application = Application { half, device, key, origin, now };
+        let application = Application { half, device, key, origin, trial, now };
         match self.admit_application(secret, &application).await? {
             Ok(key) => Ok(key),
             Err(Refusal::Device(state)) => {
-                trial.failed();
+                trial.failed(store).await?;
                 // The trail has the decision about the device. It asks again and again.
                 audit::log_refused(EventKind::DeviceEnrollment, origin.address, state.as_str());
                 Err(EnrollError::NotAccepted)
             }
             Err(Refusal::Secret { org_id, why }) => {
-                trial.failed();
+                trial.failed(store).await?;
                 self.record(org_id, &application.event(why)).await?;
                 Err(EnrollError::Refused)
+            }
+            Err(Refusal::Unsigned { org_id, error }) => {
+                if is_attempt(&error) {
+                    trial.failed(store).await?;
+                    let event = application.event("without its device's signature");
+                    self.record(Some(org_id), &event).await?;
+                }
+                Err(error)
             }
         }
     }
@@ -142,7 +177,7 @@ impl Fleet {
         &self,
         secret: &EnrollSecret,
         application: &Application<'_>,
-    ) -> Result<Result<String, Refusal>, StoreError> {
+    ) -> Result<Result<String, Refusal>, EnrollError> {
         let hash = Hash::of(secret.expose());
         let found = self.0.store.credential(CredentialKind::EnrollSecret, &hash).await?;
         let Some(Credential { org_id, subject_id }) = found else {
@@ -161,6 +196,13 @@ impl Fleet {
             return refused("certificate of somebody else, or none");
         }
         let row = application.find(&mut org).await?;
+        let key = match application.half {
+            Half::Orbit => application.key,
+            Half::Osquery => row.as_ref().and_then(|row| row.device_key.as_deref()),
+        };
+        if let Some(error) = self.refuse_unsigned(&mut org, key, application).await? {
+            return Ok(Err(Refusal::Unsigned { org_id, error }));
+        }
         if !application.is_listed(row.as_ref(), &secret) {
             return refused("hardware that the secret is not for");
         }
@@ -175,11 +217,14 @@ impl Fleet {
         if row.is_none() && secret.needs_approval {
             application.wait_for_approval(&mut org, &secret).await?;
             self.record_in(&mut org, &application.event("waits for approval"));
+            // It is kept, so it may be no more than what succeeds.
+            application.trial.may_succeed(org.apart()).await?;
             org.commit().await?;
             return Ok(Err(Refusal::Device(DeviceState::Pending)));
         }
         let key = application.settle(&mut org, row, &secret).await?;
         self.record_in(&mut org, &application.event("ok"));
+        application.trial.may_succeed(org.apart()).await?;
         org.commit().await?;
         Ok(Ok(key))
     }
@@ -190,7 +235,7 @@ impl Fleet {
         &self,
         hash: &Hash,
         application: &Application<'_>,
-    ) -> Result<Result<String, Refusal>, StoreError> {
+    ) -> Result<Result<String, Refusal>, EnrollError> {
         let unknown = Ok(Err(Refusal::Secret { org_id: None, why: "unknown secret" }));
         if application.half == Half::Orbit {
             return unknown;
@@ -215,8 +260,9 @@ impl Fleet {
         {
             return refused("certificate of somebody else, or none");
         }
-        if device.device_key.is_some() {
-            return refused("node key without a signature");
+        let key = device.device_key.as_deref();
+        if let Some(error) = self.refuse_unsigned(&mut org, key, application).await? {
+            return Ok(Err(Refusal::Unsigned { org_id, error }));
         }
         let (id, secret_id) = (row.id, row.orbit_secret_id);
         let key = application.give_key(&mut org, id, secret_id).await?;
@@ -226,8 +272,27 @@ impl Fleet {
             false => application.event("ok"),
         };
         self.record_in(&mut org, &event);
+        application.trial.may_succeed(org.apart()).await?;
         org.commit().await?;
         Ok(Ok(key))
+    }
+
+    /// Why the enrollment does not count as that of the device whose `key` has to sign it, if it does not.
+    async fn refuse_unsigned(
+        &self,
+        org: &mut OrgStore,
+        key: Option<&str>,
+        application: &Application<'_>,
+    ) -> Result<Option<EnrollError>, StoreError> {
+        let origin = application.origin;
+        // orbit's signature was looked at before the database was asked for anything.
+        if application.half == Half::Osquery
+            && let Err(error) = self.check_enrollment(key, origin, application.now)
+        {
+            return Ok(Some(error));
+        }
+        let is_repeated = key.is_some() && !self.is_first(org.apart(), origin).await?;
+        Ok(is_repeated.then_some(SignatureError::Repeated.into()))
     }
 }
 
@@ -380,6 +445,11 @@ impl Application<'_> {
         }
         Ok(key)
     }
+}
+
+/// A wrong clock is no attempt at anything.
+const fn is_attempt(error: &EnrollError) -> bool {
+    !matches!(error, EnrollError::Signature(SignatureError::Stale))
 }
 
 /// Why the secret admits nobody any more, however often it was used.

@@ -33,8 +33,13 @@ pub enum ManageError {
     DeviceState { before: &'static str, after: &'static str },
     #[error("somebody has the role, or is invited to it; give them another first")]
     RoleInUse,
-    #[error("every organization has this role")]
+    #[error("every organization has this role, as it is")]
     BuiltInRole,
+    #[error(
+        "the role grants `{0}`, which this version of the server does not know; change what it grants \
+         on the newer version that gave it that"
+    )]
+    UnknownPermissions(String),
     #[error("the API key is revoked")]
     KeyRevoked,
     #[error("the API key was rotated by somebody else just now")]
@@ -184,6 +189,17 @@ impl FieldErrors {
         self.refuse_if(blank || length > 100, pointer, "must have 1 to 100 characters");
         self.refuse_if(
             name.chars().any(char::is_control),
+            pointer,
+            "must not contain control characters",
+        );
+    }
+
+    /// What something is for, as people put it: at most 200 characters, none of them control characters.
+    pub(super) fn check_description(&mut self, text: &str, pointer: &str) {
+        let long = text.chars().count() > 200;
+        self.refuse_if(long, pointer, "must have at most 200 characters");
+        self.refuse_if(
+            text.chars().any(char::is_control),
             pointer,
             "must not contain control characters",
         );

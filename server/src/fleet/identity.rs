@@ -1,5 +1,6 @@
 //! What devices and people say about themselves, brought into a form that can be stored.
 
+use unicode_normalization::UnicodeNormalization as _;
 use wire::{api::FieldError, orbit::DeviceIdentity, secret::MAX_SECRET_LEN as MAX_TEXT};
 
 use super::errors::FieldErrors;
@@ -64,14 +65,39 @@ pub(super) fn tidy_optional(text: Option<&str>) -> Option<String> {
     text.map(tidy).filter(|text| !text.is_empty())
 }
 
-/// An e-mail address as it is compared: in lower case. What is plainly none is refused; whether
-/// it works, only a mail would tell.
+/// An e-mail address as it is compared: in lower case, and composed (NFKC), so that spellings that
+/// differ in bytes alone are one. Mail goes to what is stored, never to what somebody typed.
+pub(super) fn fold_email(email: &str) -> String {
+    let fold = |text: &str| text.nfkc().collect::<String>().to_lowercase();
+    // Lower case may bring letters that compose once more.
+    fold(&fold(email.trim()))
+}
+
+/// Whether an address is stored in the form that it is compared in.
+pub(super) fn is_folded(email: &str) -> bool {
+    fold_email(email) == email
+}
+
+/// Letters that nobody sees, or that turn others round: Unicode's `Default_Ignorable_Code_Point` and the
+/// marks of direction.
+fn is_invisible(letter: char) -> bool {
+    matches!(letter, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}'
+        | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// An e-mail address as it is compared. What is plainly none is refused; whether it works, only a
+/// mail would tell.
 pub(super) fn tidy_email(errors: &mut FieldErrors, email: &str) -> String {
-    let email = email.trim().to_lowercase();
+    let email = fold_email(email);
     let plausible = email
         .split_once('@')
         .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('@'));
-    let printable = !email.chars().any(|letter| letter.is_control() || letter.is_whitespace());
+    let unfit =
+        |letter: char| letter.is_control() || letter.is_whitespace() || is_invisible(letter);
+    let printable = !email.chars().any(unfit);
     errors.refuse_if(
         !plausible || !printable || email.len() > 254,
         "/email",
@@ -93,6 +119,13 @@ mod tests {
             prop_assert!(clean.len() <= MAX_TEXT);
             prop_assert!(!clean.chars().any(char::is_control));
             prop_assert_eq!(tidy(&clean), clean.clone());
+        }
+
+        #[test]
+        fn a_folded_address_stays_as_it_is(text in any::<String>()) {
+            let folded = fold_email(&text);
+            let again = fold_email(&folded);
+            prop_assert_eq!(again.trim(), folded.trim());
         }
     }
 

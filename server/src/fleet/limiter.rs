@@ -1,186 +1,158 @@
-//! An exact sliding window: never more than `limit` within any `window`. In memory, bounded.
+//! Limits on failures, for all servers with one database: who succeeds is never counted.
+//!
+//! A failure is written to the database before anybody hears of it. One that is one too many is answered
+//! as if nobody had looked at it, and so is a success that comes after too many failures. So of however
+//! many trials at once, on however many servers, nobody learns more than one after the other would tell.
+//!
+//! Whoever has failed too often is refused from memory until there is room, so a flood costs the database
+//! nothing.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
-    pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    panic::resume_unwind,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     errors::TooMany,
-    limits::{Policy, Quota},
+    limits::{LimitError, Policy},
+    store::{Attempt, Store, Tx},
 };
 
-/// How many callers are remembered. Beyond it the quietest are forgotten first.
+/// How many callers are remembered. Forgetting one costs a look into the database.
 const MAX_KEYS: usize = 50_000;
 
-/// Counts attempts by key.
-#[derive(Debug)]
-pub(super) struct Limiter {
-    policy: Policy,
-    attempts: Mutex<BTreeMap<String, VecDeque<Timestamp>>>,
-}
+/// How many trials of one caller are under way here at once: the database has others to serve. The rest
+/// waits for them.
+const AT_ONCE: usize = 8;
 
-impl Limiter {
-    pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, attempts: Mutex::default() }
-    }
-
-    /// How many attempts `key` has left at `now`, at least one; takes none.
-    fn left(&self, key: &str, now: Timestamp) -> Result<usize, TooMany> {
-        let (attempts, limit) = (self.attempts(), most(&self.policy));
-        let Some(times) = attempts.get(key) else { return Ok(limit) };
-        check_times(self.policy, times, now)?;
-        let recent = times.iter().filter(|time| now.duration_since(**time) < self.policy.window);
-        Ok(limit.saturating_sub(recent.count()))
-    }
-
-    /// Takes an attempt of `key`, or refuses. Of many at once, exactly `limit` pass.
-    pub(super) fn take(&self, key: &str, now: Timestamp) -> Result<Quota, TooMany> {
-        self.take_of(key, None, now)
-    }
-
-    /// The same where `key` may have a limit of its own.
-    pub(super) fn take_of(
-        &self,
-        key: &str,
-        own: Option<u32>,
-        now: Timestamp,
-    ) -> Result<Quota, TooMany> {
-        let policy = Policy { limit: own.unwrap_or(self.policy.limit), ..self.policy };
-        let mut attempts = self.attempts();
-        self.make_room(&mut attempts, now);
-        let times = attempts.entry(key.to_owned()).or_default();
-        self.forget_old(times, now);
-        check_times(policy, times, now)?;
-        // A trial counts when it began, and others may have begun and failed since.
-        let place = times.partition_point(|time| *time <= now);
-        times.insert(place, now);
-        let oldest = times.front().copied().unwrap_or(now);
-        Ok(Quota {
-            policy,
-            remaining: u32::try_from(most(&policy).saturating_sub(times.len())).unwrap_or(u32::MAX),
-            resets_after: policy.window - now.duration_since(oldest),
-        })
-    }
-
-    fn forget_old(&self, times: &mut VecDeque<Timestamp>, now: Timestamp) {
-        while times.front().is_some_and(|time| now.duration_since(*time) >= self.policy.window) {
-            times.pop_front();
-        }
-    }
-
-    fn make_room(&self, attempts: &mut BTreeMap<String, VecDeque<Timestamp>>, now: Timestamp) {
-        if attempts.len() < MAX_KEYS {
-            return;
-        }
-        attempts.retain(|_, times| {
-            self.forget_old(times, now);
-            !times.is_empty()
-        });
-        while attempts.len() >= MAX_KEYS {
-            let quietest = attempts.iter().min_by_key(|(_, times)| times.len());
-            let Some(key) = quietest.map(|(key, _)| key.clone()) else { return };
-            attempts.remove(&key);
-        }
-    }
-
-    fn attempts(&self) -> MutexGuard<'_, BTreeMap<String, VecDeque<Timestamp>>> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How many attempts there may be, at least one.
-fn most(policy: &Policy) -> usize {
-    usize::try_from(policy.limit).unwrap_or(usize::MAX).max(1)
-}
-
-/// Refuses one more attempt beside those at `times`, if it is one too many.
-fn check_times(policy: Policy, times: &VecDeque<Timestamp>, now: Timestamp) -> Result<(), TooMany> {
-    // Of more than the limit, the one that has to pass is the limit's from the end. They are in the order
-    // of time, so it alone is looked at, however many there are.
-    let Some(place) = times.len().checked_sub(most(&policy)) else { return Ok(()) };
-    let resets_after = policy.window - now.duration_since(times[place]);
-    if resets_after <= SignedDuration::ZERO {
-        return Ok(());
-    }
-    Err(TooMany { quota: Quota { policy, remaining: 0, resets_after } })
-}
-
-/// Limits failures and nothing else: who succeeds is never counted. Of many trials at once no more
-/// are under way than may still fail; the others wait for them.
-#[derive(Debug)]
+/// Lets trials begin. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(super) struct Gate {
-    failures: Limiter,
-    under_way: Mutex<BTreeMap<String, usize>>,
-    left: Notify,
+    policy: Policy,
+    callers: Arc<Mutex<BTreeMap<String, Caller>>>,
 }
 
-/// A trial under way.
+/// What one process knows of a caller.
+#[derive(Debug)]
+struct Caller {
+    places: Arc<Semaphore>,
+    /// Until then the database has too many failures.
+    full_until: Option<Timestamp>,
+}
+
+/// A trial under way. One that is dropped has neither failed nor succeeded: its caller has gone before
+/// anything was found out.
 #[derive(Debug)]
 pub(super) struct Trial<'a> {
     gate: &'a Gate,
-    key: String,
+    caller: String,
     began: Timestamp,
+    place: Arc<OwnedSemaphorePermit>,
+}
+
+impl Caller {
+    fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(AT_ONCE)), full_until: None }
+    }
+
+    fn is_full(&self, now: Timestamp) -> bool {
+        self.full_until.is_some_and(|until| until > now)
+    }
 }
 
 impl Gate {
     pub(super) fn new(policy: Policy) -> Self {
-        let failures = Limiter::new(policy);
-        Self { failures, under_way: Mutex::default(), left: Notify::new() }
+        Self { policy, callers: Arc::default() }
     }
 
-    /// Lets a trial of `key` begin, or refuses when too many have failed.
-    pub(super) async fn enter(&self, key: String, now: Timestamp) -> Result<Trial<'_>, TooMany> {
-        loop {
-            let mut left = pin!(self.left.notified());
-            // From here on nothing that leaves is missed.
-            left.as_mut().enable();
-            if self.take_place(&key, now)? {
-                return Ok(Trial { gate: self, key, began: now });
-            }
-            left.await;
+    /// How its limit is called.
+    pub(super) fn name(&self) -> &'static str {
+        self.policy.name
+    }
+
+    /// Lets a trial of `caller` begin, or refuses when too many are known to have failed.
+    pub(super) async fn enter(&self, caller: String, now: Timestamp) -> Result<Trial<'_>, TooMany> {
+        let places = self.places_of(&caller, now)?;
+        let place = places.acquire_owned().await.expect("the semaphore is never closed");
+        // Those that it waited for may have failed.
+        self.places_of(&caller, now)?;
+        Ok(Trial { gate: self, caller, began: now, place: Arc::new(place) })
+    }
+
+    fn places_of(&self, caller: &str, now: Timestamp) -> Result<Arc<Semaphore>, TooMany> {
+        let mut callers = self.callers();
+        if callers.len() >= MAX_KEYS && !callers.contains_key(caller) {
+            make_room(&mut callers, now);
+        }
+        let known = callers.entry(caller.to_owned()).or_insert_with(Caller::new);
+        match known.full_until.filter(|until| *until > now) {
+            Some(until) => Err(self.policy.refuse(until, now)),
+            None => Ok(Arc::clone(&known.places)),
         }
     }
 
-    fn take_place(&self, key: &str, now: Timestamp) -> Result<bool, TooMany> {
-        let mut under_way = self.under_way();
-        let may_fail = self.failures.left(key, now)?;
-        let trials = under_way.get(key).copied().unwrap_or_default();
-        if trials < may_fail {
-            under_way.insert(key.to_owned(), trials + 1);
+    /// Writes a failure down that began at `began`.
+    async fn count(&self, store: &Store, caller: &str, began: Timestamp) -> Result<(), LimitError> {
+        match store.take_attempt(&[self.policy.bucket(caller)], began).await? {
+            Attempt::Taken(_) => Ok(()),
+            Attempt::Full { until, .. } => Err(self.refuse(caller, (until, began)).into()),
         }
-        Ok(trials < may_fail)
     }
 
-    fn under_way(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The refusal of a trial that began at `began`, and of all until `until`.
+    fn refuse(&self, caller: &str, (until, began): (Timestamp, Timestamp)) -> TooMany {
+        self.note_full(caller, until);
+        self.policy.refuse(until, began)
+    }
+
+    /// Remembers that `caller` has failed too often.
+    fn note_full(&self, caller: &str, until: Timestamp) {
+        if let Some(known) = self.callers().get_mut(caller) {
+            known.full_until = Some(until);
+        }
+    }
+
+    fn callers(&self) -> MutexGuard<'_, BTreeMap<String, Caller>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets who has nothing under way and may try; if that is nobody, somebody.
+fn make_room(callers: &mut BTreeMap<String, Caller>, now: Timestamp) {
+    callers.retain(|_, caller| caller.is_full(now) || Arc::strong_count(&caller.places) > 1);
+    while callers.len() >= MAX_KEYS {
+        callers.pop_first();
     }
 }
 
 impl Trial<'_> {
-    /// Counts it. A trial that is dropped without has not failed.
-    pub(super) fn failed(self) {
-        // There is an attempt left for each trial under way.
-        let _ = self.gate.failures.take(&self.key, self.began);
+    /// Counts the failure, or refuses the trial because it is one too many. Who hangs up meanwhile is
+    /// counted all the same, and keeps their place until then.
+    pub(super) async fn failed(&self, store: &Store) -> Result<(), LimitError> {
+        let (gate, caller, began) = (self.gate.clone(), self.caller.clone(), self.began);
+        let (store, place) = (store.clone(), Arc::clone(&self.place));
+        let counted = tokio::spawn(async move {
+            let counted = gate.count(&store, &caller, began).await;
+            drop(place);
+            counted
+        });
+        // Nobody aborts it, so it has ended or panicked.
+        counted.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
     }
-}
 
-impl Drop for Trial<'_> {
-    fn drop(&mut self) {
-        let mut under_way = self.gate.under_way();
-        if let Some(trials) = under_way.get_mut(&self.key) {
-            *trials -= 1;
-            if *trials == 0 {
-                under_way.remove(&self.key);
-            }
+    /// Refuses a trial that would succeed, if too many have failed by now. Nothing that it does is to be
+    /// kept then.
+    pub(super) async fn may_succeed(&self, tx: &mut Tx) -> Result<(), LimitError> {
+        let bucket = self.gate.policy.bucket(&self.caller);
+        match tx.full_until(&bucket, self.began).await? {
+            None => Ok(()),
+            Some(until) => Err(self.gate.refuse(&self.caller, (until, self.began)).into()),
         }
-        drop(under_way);
-        self.gate.left.notify_waiters();
     }
 }
 
@@ -197,58 +169,66 @@ pub(super) fn network_of(address: IpAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::time::Duration;
+
+    use camino::Utf8Path;
+    use tokio::time::timeout;
 
     use super::{super::limits::minute, *};
+    use crate::Config;
 
-    proptest! {
-        /// Rows: L6
-        #[test]
-        fn never_more_than_the_limit_within_any_window(gaps in prop::collection::vec(0_i64..400, 1..200)) {
-            let window = SignedDuration::from_millis(1000);
-            let limiter = Limiter::new(Policy::new("k", 5, window));
-            let mut now = Timestamp::UNIX_EPOCH;
-            let mut passed: Vec<Timestamp> = Vec::new();
-            for gap in gaps {
-                now += SignedDuration::from_millis(gap);
-                match limiter.take("k", now) {
-                    Ok(quota) => {
-                        prop_assert!(quota.remaining < 5 && quota.resets_after <= window);
-                        passed.push(now);
-                    }
-                    Err(too_many) => {
-                        let later = now + too_many.quota.resets_after;
-                        prop_assert!(limiter.left("k", later).is_ok());
-                        prop_assert!(limiter.left("k", later - SignedDuration::from_millis(1)).is_err());
-                    }
-                }
-            }
-            for window in passed.windows(6) {
-                prop_assert!(window[5].duration_since(window[0]) >= SignedDuration::from_millis(1000));
-            }
+    #[test]
+    fn whoever_may_try_is_forgotten_before_whoever_may_not() {
+        let (gate, now) = (Gate::new(minute("k", 5)), Timestamp::UNIX_EPOCH);
+        let later = now + gate.policy.window;
+        let name = |number: usize| format!("{number:05}");
+        for number in 0..MAX_KEYS {
+            drop(gate.places_of(&name(number), now));
         }
+        gate.note_full(&name(7), later);
+        drop(gate.places_of("another", now));
+        assert_eq!(gate.callers().len(), 2);
+        assert!(gate.places_of(&name(7), now).is_err());
+        assert!(gate.places_of(&name(7), later).is_ok());
+        for number in 0..MAX_KEYS {
+            drop(gate.places_of(&name(number), now));
+            gate.note_full(&name(number), later);
+        }
+        drop(gate.places_of("yet another", now));
+        assert_eq!(gate.callers().len(), MAX_KEYS);
+    }
+
+    /// A new database in `dir`.
+    async fn store_in(dir: &Utf8Path) -> Store {
+        let database = Config::in_dir(dir.to_owned()).database;
+        std::fs::write(database.sqlite_path().unwrap(), "").unwrap();
+        let store = Store::connect(&database).await.unwrap();
+        store.migrate(&database).await.unwrap();
+        store
     }
 
     #[tokio::test]
-    async fn of_many_trials_at_once_no_more_fail_than_may_and_all_that_succeed_pass() {
-        let gate = Gate::new(minute("k", 5));
-        let now = Timestamp::UNIX_EPOCH;
-        let trial = |fails: bool| {
-            let entering = gate.enter("k".to_owned(), now);
-            async move {
-                let trial = entering.await?;
-                tokio::task::yield_now().await;
-                if fails {
-                    trial.failed();
-                }
-                Ok::<_, TooMany>(())
-            }
-        };
-        let good = futures_util::future::join_all((0..100).map(|_| trial(false))).await;
-        assert!(good.iter().all(Result::is_ok));
-        let bad = futures_util::future::join_all((0..100).map(|_| trial(true))).await;
-        assert_eq!(bad.iter().filter(|outcome| outcome.is_ok()).count(), 5);
-        assert!(gate.under_way().is_empty());
+    async fn whoever_hangs_up_while_their_failure_is_written_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store_in(Utf8Path::from_path(dir.path()).unwrap()).await;
+        let (gate, now) = (Gate::new(minute("k", 1)), Timestamp::UNIX_EPOCH);
+        let enter = || gate.enter("somebody".to_owned(), now);
+        let trial = enter().await.unwrap();
+        // Nobody else writes meanwhile, so the failure waits.
+        let turn = store.apart().await.unwrap();
+        let failed = timeout(Duration::ZERO, trial.failed(&store)).await;
+        assert!(failed.is_err(), "it was written in spite of another's turn: {failed:?}");
+        drop(trial);
+        let mut others = Vec::new();
+        for _ in 1..AT_ONCE {
+            others.push(enter().await.unwrap());
+        }
+        let last = timeout(Duration::ZERO, enter()).await;
+        assert!(last.is_err(), "the place is kept until the failure is written");
+        drop(turn);
+        let last = enter().await.unwrap();
+        let error = last.failed(&store).await.unwrap_err();
+        assert!(matches!(error, LimitError::TooMany(_)), "{error:?}");
     }
 
     #[test]

@@ -1,20 +1,23 @@
 //! Limits on attempts. Two kinds, by what they cost:
 //!
 //! - What guesses secrets (signing in, refreshing, codes) is counted in the database, so that the
-//!   limits hold across servers and restarts, to the attempt.
-//! - Requests of the API are counted in memory, because a write for each would cost more than the
-//!   request. Servers with one database count apart, and a restart forgets.
+//!   limits hold across servers and restarts, to the attempt. Of devices, which may come by the thousand,
+//!   failures alone are ([`limiter`](super::limiter)).
+//! - Requests of the API are leased from the database, some at a time, because a write for each
+//!   would cost more than the request ([`leases`](super::leases)). These limits hold as far.
 //!
-//! Both are exact sliding windows: never more than the limit within any window. Agents' requests
-//! are in neither: a device behind the same address as a thousand others is not to wait for them.
+//! Both are exact sliding windows: never more than the limit within any window. Agents' requests that
+//! are good are in neither: a device behind the same address as a thousand others is not to wait for them.
 
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::timeout;
 
 use super::{
-    Actor, Fleet, StoreError,
+    Actor, Fleet, Inner, StoreError,
     errors::TooMany,
+    leases::PATIENCE,
     limiter::network_of,
     store::{Attempt, Bucket, Tx},
 };
@@ -67,15 +70,24 @@ impl Policy {
         Self { name, limit, window, longest_wait: None }
     }
 
+    /// How the database names what is counted for `whom`.
+    pub(super) fn name_for(&self, whom: &str) -> String {
+        format!("{} {whom}", self.name)
+    }
+
+    /// How many there may be, at least one.
+    pub(super) fn most(&self) -> u32 {
+        self.limit.max(1)
+    }
+
     /// The limit as it is for `whom`.
-    fn bucket(&self, whom: &str) -> Bucket {
-        let name = format!("{} {whom}", self.name);
+    pub(super) fn bucket(&self, whom: &str) -> Bucket {
         let Self { limit, window, longest_wait, .. } = *self;
-        Bucket { name, limit, window, longest_wait }
+        Bucket { name: self.name_for(whom), limit, window, longest_wait }
     }
 
     /// The refusal of whoever has to wait until `until`.
-    fn refuse(self, until: Timestamp, now: Timestamp) -> TooMany {
+    pub(super) fn refuse(self, until: Timestamp, now: Timestamp) -> TooMany {
         let wait = until.duration_since(now);
         TooMany { quota: Quota { policy: self, remaining: 0, resets_after: wait } }
     }
@@ -161,22 +173,33 @@ impl Fleet {
     }
 
     /// Counts a request of somebody who is known.
-    pub fn count_request(&self, actor: &Actor, part: Part) -> Result<Quota, TooMany> {
-        let limiter = match part {
+    pub async fn count_request(&self, actor: &Actor, part: Part) -> Result<Quota, TooMany> {
+        let leases = match part {
             Part::Api => &self.0.requests,
             Part::Accounts => &self.0.account_requests,
         };
-        let own = actor.requests_per_minute();
-        limiter.take_of(&actor.principal(), own, self.now())
+        let (whom, own) = (actor.principal(), actor.requests_per_minute());
+        leases.take((&self.0.store, &self.0.clock), &whom, own).await
     }
 
     /// Counts a request that shows no good token.
-    pub fn count_stranger(&self, address: IpAddr, part: Part) -> Result<Quota, TooMany> {
-        let limiter = match part {
+    pub async fn count_stranger(&self, address: IpAddr, part: Part) -> Result<Quota, TooMany> {
+        let leases = match part {
             Part::Api => &self.0.anonymous,
             Part::Accounts => &self.0.strangers,
         };
-        limiter.take(&network_of(address), self.now())
+        leases.take((&self.0.store, &self.0.clock), &network_of(address), None).await
+    }
+
+    /// Gives back what was leased and is not used, so that other servers and the next one have it.
+    pub(super) async fn give_back_leases(&self) {
+        let Inner { requests, account_requests, anonymous, strangers, store, .. } = &*self.0;
+        let (all, now) = ([requests, account_requests, anonymous, strangers], self.now());
+        let leases: Vec<_> = all.into_iter().flat_map(|it| it.give_back(now)).collect();
+        let given_back = timeout(PATIENCE, store.give_back_leases(&leases)).await;
+        if !matches!(given_back, Ok(Ok(()))) {
+            tracing::warn!("could not give back leased requests; they count for a minute");
+        }
     }
 }
 

@@ -239,9 +239,12 @@ impl Metrics {
         let outcome = match result {
             Ok(_) => "ok",
             Err(EnrollError::NotAccepted) => "not_accepted",
-            Err(EnrollError::Refused | EnrollError::Invalid(_) | EnrollError::Signature(_)) => {
-                "refused"
-            }
+            Err(
+                EnrollError::Refused
+                | EnrollError::Invalid(_)
+                | EnrollError::KeyRequired
+                | EnrollError::Signature(_),
+            ) => "refused",
             Err(EnrollError::TooMany(_)) => "limited",
             Err(EnrollError::Store(_)) => "failed",
         };

@@ -17,7 +17,8 @@ use super::{
     errors::TooMany,
     identity::tidy_optional,
     keys::KeyError,
-    limiter::network_of,
+    limiter::{Trial, network_of},
+    limits::LimitError,
     metrics::TokenWork,
     origin::Origin,
     osquery_details::{detail_queries, details_in},
@@ -73,6 +74,15 @@ pub enum NodeError {
     Store(#[from] StoreError),
 }
 
+impl From<LimitError> for NodeError {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::TooMany(error) => error.into(),
+            LimitError::Store(error) => error.into(),
+        }
+    }
+}
+
 /// A device that showed a good key.
 pub(super) struct Node {
     pub(super) org_id: OrgId,
@@ -112,8 +122,7 @@ impl Fleet {
             command_line_startup_flags: orbit.command_line_startup_flags.clone(),
             update_channels: merged(node.device.update_channels, &orbit.update_channels),
             orbit_node_key,
-            // osqueryd does not sign what it asks.
-            osqueryd_enrolls_with_node_key: node.device.device_key.is_none(),
+            osqueryd_enrolls_with_node_key: true,
             debug_for_seconds: node.device.debug_until.and_then(|until| left(until, node.now)),
             extensions: orbit.extensions.clone(),
         })
@@ -176,11 +185,11 @@ impl Fleet {
         let kind = CredentialKind::DesktopToken;
         let found = self.0.store.credential(kind, &hash).await?;
         let summary = match found {
-            Some(credential) => self.summary(&credential, now).await?,
+            Some(credential) => self.summary(&credential, (&trial, now)).await?,
             None => None,
         };
         if summary.is_none() {
-            trial.failed();
+            trial.failed(&self.0.store).await?;
         }
         summary.ok_or(NodeError::UnknownToken)
     }
@@ -188,12 +197,13 @@ impl Fleet {
     async fn summary(
         &self,
         credential: &Credential,
-        now: Timestamp,
+        (trial, now): (&Trial<'_>, Timestamp),
     ) -> Result<Option<DeviceSummary>, NodeError> {
         let Ok(id) = credential.subject_id.parse() else { return Ok(None) };
         let mut org = self.0.store.org(credential.org_id, Access::Read).await?;
         let set_at = org.desktop_token_set_at(id).await?;
         let device = org.device(id, now).await?;
+        trial.may_succeed(org.apart()).await?;
         org.commit().await?;
         let fresh = set_at.is_some_and(|at| now.duration_since(at) < DESKTOP_TOKEN_LIFETIME);
         let accepted = |device: &Device| device.state == DeviceState::Accepted;
@@ -279,12 +289,10 @@ impl Fleet {
         (origin, told): (&Origin, Told),
     ) -> Result<Node, NodeError> {
         let node = self.known_node(half, key, origin).await?;
-        if half == Half::Orbit {
-            self.check_signature(&node.device, origin, node.now).inspect_err(|error| {
-                tracing::warn!(device.id = %node.device.id, address = %origin.address,
-                    "a node key came without the signature that it has to come with: {error}");
-            })?;
-        }
+        self.check_signature(&node.device, origin, node.now).inspect_err(|error| {
+            tracing::warn!(device.id = %node.device.id, address = %origin.address,
+                "a node key came without the signature that it has to come with: {error}");
+        })?;
         if !self.bind_certificate(node.org_id, (&node.device, half), origin).await? {
             return Err(NodeError::UnknownKey);
         }

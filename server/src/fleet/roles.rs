@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wire::{
     Permission, Role, RoleName, TeamId, UserId,
-    api::{FieldError, NewRole, RoleInfo, SetTeamRole, TeamMember},
+    api::{ChangeRole, FieldError, NewRole, RoleInfo, SetTeamRole, TeamMember},
 };
 
 use super::{
     Access, Actor, Fleet,
     audit::EventKind,
-    errors::{ManageError, taken},
+    errors::{FieldErrors, ManageError, taken},
     store::OrgStore,
 };
 
@@ -27,6 +27,7 @@ impl Fleet {
         org.commit().await?;
         let built_in = Role::ALL.into_iter().map(|role| RoleInfo {
             name: role.into(),
+            description: String::new(),
             permissions: role.permissions().collect(),
             built_in: true,
         });
@@ -38,6 +39,9 @@ impl Fleet {
         actor.require(Permission::RolesWrite)?;
         let permissions: BTreeSet<_> = new.permissions.into_iter().collect();
         actor.require_all(&permissions)?;
+        let mut errors = FieldErrors::default();
+        errors.check_description(&new.description, "/description");
+        errors.into_result().map_err(ManageError::Invalid)?;
         // A service's key calls itself so, a device's token too.
         let reserved = ["service", "device"].contains(&new.name.as_str());
         if reserved || new.name.built_in().is_some() {
@@ -48,13 +52,57 @@ impl Fleet {
         if org.roles().await?.len() >= MAX_ROLES {
             return Err(wrong_role(format!("an organization makes at most {MAX_ROLES} roles")));
         }
-        let added = org.add_role(&new.name, &permissions, self.now()).await;
+        let role = RoleInfo {
+            name: new.name,
+            description: new.description,
+            permissions: permissions.into_iter().collect(),
+            built_in: false,
+        };
+        let added = org.add_role(&role, self.now()).await;
         added.map_err(taken("a role with this name"))?;
-        let deed = (EventKind::RoleCreated, format!("role {}", new.name));
-        self.record_deed(&mut org, actor, deed, json!({"permissions": permissions}));
+        let deed = (EventKind::RoleCreated, format!("role {}", role.name));
+        self.record_deed(&mut org, actor, deed, json!({"permissions": role.permissions}));
         org.commit().await?;
-        let permissions = permissions.into_iter().collect();
-        Ok(RoleInfo { name: new.name, permissions, built_in: false })
+        Ok(role)
+    }
+
+    /// Changes what a role is for and what it grants. Nobody changes one that grants more than they may
+    /// do themselves, before or after: whoever has it would get, or lose, what is not theirs to give. What
+    /// it grants that only a newer version knows would be lost, so that is not changed here.
+    pub async fn change_role(
+        &self,
+        actor: &Actor,
+        name: &RoleName,
+        change: ChangeRole,
+    ) -> Result<RoleInfo, ManageError> {
+        actor.require(Permission::RolesWrite)?;
+        actor.require_recent_login_of_people(&self.0.config.auth.session, self.now())?;
+        check_change(&change)?;
+        if name.built_in().is_some() {
+            return Err(ManageError::BuiltInRole);
+        }
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        org.lock("roles").await?;
+        let before = org.made_role(name).await?.ok_or(ManageError::Unknown("role"))?;
+        let after = changed(&before, change);
+        let granted = before.permissions.iter().chain(&after.permissions).copied().collect();
+        actor.require_all(&granted)?;
+        if after != before {
+            if after.permissions == before.permissions {
+                org.describe_role(&after).await?;
+            } else {
+                let unknown = org.unknown_permissions(name).await?;
+                if !unknown.is_empty() {
+                    return Err(ManageError::UnknownPermissions(unknown.join("`, `")));
+                }
+                org.change_role(&after).await?;
+            }
+            let deed = (EventKind::RoleChanged, format!("role {name}"));
+            let changes = json!({"before": told(&before), "after": told(&after)});
+            self.record_deed(&mut org, actor, deed, changes);
+        }
+        org.commit().await?;
+        Ok(after)
     }
 
     /// Deletes a role that nobody has.
@@ -157,6 +205,40 @@ pub(super) async fn known_role(
     org.lock("roles").await?;
     let permissions = org.role_permissions(role).await?;
     permissions.ok_or_else(|| wrong_role(format!("there is no role `{role}`")))
+}
+
+/// Passes if a change does not contradict itself.
+fn check_change(change: &ChangeRole) -> Result<(), ManageError> {
+    let ChangeRole { description, permissions, add_permissions, remove_permissions } = change;
+    let mut errors = FieldErrors::default();
+    errors.check_description(description.as_deref().unwrap_or_default(), "/description");
+    let in_part = !add_permissions.is_empty() || !remove_permissions.is_empty();
+    errors.refuse_if(
+        permissions.is_some() && in_part,
+        "/permissions",
+        "goes with neither `add_permissions` nor `remove_permissions`",
+    );
+    let both = add_permissions.iter().any(|permission| remove_permissions.contains(permission));
+    errors.refuse_if(both, "/add_permissions", "adds what `remove_permissions` takes away");
+    errors.into_result().map_err(ManageError::Invalid)
+}
+
+/// The role as it is after a change.
+fn changed(before: &RoleInfo, change: ChangeRole) -> RoleInfo {
+    let granted = change.permissions.unwrap_or_else(|| before.permissions.clone());
+    let mut permissions: BTreeSet<_> = granted.into_iter().collect();
+    permissions.extend(change.add_permissions);
+    permissions.retain(|permission| !change.remove_permissions.contains(permission));
+    RoleInfo {
+        description: change.description.unwrap_or_else(|| before.description.clone()),
+        permissions: permissions.into_iter().collect(),
+        ..before.clone()
+    }
+}
+
+/// What the audit trail says of a role.
+fn told(role: &RoleInfo) -> Value {
+    json!({"description": role.description, "permissions": role.permissions})
 }
 
 fn of_teams(permissions: BTreeSet<Permission>) -> BTreeSet<Permission> {

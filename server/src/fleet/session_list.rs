@@ -58,6 +58,7 @@ impl Fleet {
             id: row.id.parse().ok()?,
             client: row.client,
             device: hints.describe(),
+            place: self.0.places.as_ref().and_then(|places| places.of(&row.address)),
             address: row.address,
             created_at: row.created_at,
             last_action_at: row.last_action_at,

@@ -17,7 +17,7 @@ use super::{
     audit::{self, Event, EventKind},
     errors::{ManageError, SignInError},
     fingerprint::ClientHints,
-    identity::tidy,
+    identity::{fold_email, tidy},
     keys::Ring,
     limiter::network_of,
     limits::{LimitError, Taken},
@@ -97,7 +97,7 @@ impl Fleet {
         request: LoginRequest,
         caller: Caller<'_>,
     ) -> Result<Tokens, SignInError> {
-        let email = request.email.trim().to_lowercase();
+        let email = fold_email(&request.email);
         let proven = self.prove(&email, request.password, caller.address).await?;
         let mut org = self.0.store.org(proven.org_id, Access::Note).await?;
         org.lock_person(proven.user_id).await?;

@@ -7,6 +7,7 @@
 //! `$1` of each of its statements is that organization.
 
 mod accounts;
+mod addresses;
 mod apart;
 mod api_keys;
 mod attempts;
@@ -23,6 +24,7 @@ mod migrations;
 mod node_keys;
 mod postgres;
 mod registrations;
+mod request_leases;
 mod roles;
 mod row;
 mod sessions;
@@ -68,6 +70,7 @@ pub(super) use self::{
     node_keys::{Half, NodeRow, SeenDevice, ShownKey},
     postgres::ExemptRole,
     registrations::RegistrationRow,
+    request_leases::GivenBack,
     row::Keyset,
     sessions::{Rotation, SessionRow, Whose},
     signing_keys::SigningKeyRow,
@@ -124,6 +127,16 @@ impl StoreError {
     pub(super) fn is_broken_reference(&self) -> bool {
         matches!(self, Self::Statement(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
     }
+}
+
+/// How the schema stands to the one that this version knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Schema {
+    Current,
+    /// Some of it is missing.
+    Old,
+    /// A newer version has changed it, last by the migration of that number.
+    New(i64),
 }
 
 /// Which database is behind the [`Store`].
@@ -228,19 +241,24 @@ impl Store {
         Ok(())
     }
 
-    /// Whether every migration that this version knows was applied.
-    pub(super) async fn is_up_to_date(&self) -> Result<bool, StoreError> {
+    /// Whether every migration that this version knows was applied, and none that only a newer one knows.
+    pub(super) async fn schema(&self) -> Result<Schema, StoreError> {
         let mut tx = self.begin(Access::Read).await?;
         let applied = sqlx::query("SELECT version FROM _sqlx_migrations WHERE success")
             .fetch_all(&mut *tx.inner)
             .await;
         // The table is made by the first migration.
-        let Ok(applied) = applied else { return Ok(false) };
+        let Ok(applied) = applied else { return Ok(Schema::Old) };
         tx.commit().await?;
         let applied: Vec<i64> =
             applied.iter().map(|row| row.number("version")).collect::<Result<_, _>>()?;
-        let known = migrations::of(self.engine);
-        Ok(known.iter().all(|migration| applied.contains(&migration.version)))
+        let known: Vec<i64> =
+            migrations::of(self.engine).iter().map(|migration| migration.version).collect();
+        match applied.iter().copied().max() {
+            Some(last) if Some(last) > known.iter().copied().max() => Ok(Schema::New(last)),
+            _ if known.iter().all(|version| applied.contains(version)) => Ok(Schema::Current),
+            _ => Ok(Schema::Old),
+        }
     }
 
     /// From here on, statements are sent without their organization.
@@ -358,10 +376,18 @@ impl Tx {
         }
     }
 
-    /// Keeps a person's sessions and password as they are until this transaction ends. It comes before
-    /// whatever else the transaction waits for, so that no two wait for each other.
+    /// Keeps a person's sessions and password as they are until this transaction ends, which may change
+    /// their account. It comes before whatever else the transaction waits for, but an organization's
+    /// owners, so that no two wait for each other.
     pub(super) async fn lock_person(&mut self, user_id: UserId) -> Result<(), StoreError> {
-        self.lock(&format!("person {user_id}")).await
+        self.lock(&format!("person {user_id}")).await?;
+        self.about(user_id).await
+    }
+
+    /// From here on the transaction is about this person's account, which row-level security lets it see
+    /// and change.
+    async fn about(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        self.set("app.account", &user_id.to_string()).await
     }
 
     /// Appends what was recorded to the trails and keeps everything.

@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 use wire::{
     Permission, TeamId,
-    api::{NewTeam, Team},
+    api::{ChangeTeam, NewTeam, Team},
 };
 
 use super::{
@@ -46,6 +46,35 @@ impl Fleet {
         self.record_deed(&mut org, actor, deed, json!({"name": team.name}));
         org.commit().await?;
         Ok(team)
+    }
+
+    /// Renames a team. Whatever is in it stays there.
+    pub async fn change_team(
+        &self,
+        actor: &Actor,
+        id: TeamId,
+        change: ChangeTeam,
+    ) -> Result<Team, ManageError> {
+        actor.require(Permission::TeamsWrite)?;
+        let mut errors = FieldErrors::default();
+        if let Some(name) = &change.name {
+            errors.check_name(name, "/name");
+        }
+        errors.into_result().map_err(ManageError::Invalid)?;
+        let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
+        let before = org.team(id).await?.ok_or(ManageError::Unknown("team"))?;
+        let name = change.name.unwrap_or_else(|| before.name.clone());
+        if name != before.name {
+            let renamed = org.rename_team(id, &name).await;
+            if !renamed.map_err(taken("a team with this name"))? {
+                return Err(ManageError::Unknown("team"));
+            }
+            let deed = (EventKind::TeamRenamed, format!("team {id}"));
+            let changes = json!({"before": before.name, "after": name});
+            self.record_deed(&mut org, actor, deed, changes);
+        }
+        org.commit().await?;
+        Ok(Team { name, ..before })
     }
 
     /// Deletes a team that has no devices. Its enroll secrets are revoked.

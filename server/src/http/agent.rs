@@ -1,7 +1,7 @@
 //! What agents ask: orbit and osqueryd, with Fleet's names and shapes. Keys travel in the body.
 
 use axum::{
-    Extension, Json,
+    Json,
     extract::State,
     http::{HeaderName, HeaderValue},
 };
@@ -15,10 +15,10 @@ use wire::{
 };
 
 use super::{
-    body::{AgentJson, BULK, ENROLLMENT, OrbitJson},
+    body::{AgentJson, BULK, ENROLLMENT},
     error::ApiError,
 };
-use crate::{Fleet, fleet::origin::Origin};
+use crate::Fleet;
 
 /// What this server can do beyond the first orbit, in Fleet's words.
 const CAPABILITIES: (HeaderName, HeaderValue) = (
@@ -37,7 +37,7 @@ pub async fn ping() -> [(HeaderName, HeaderValue); 1] {
     responses((status = 200, body = EnrollReply), (status = 429, body = wire::orbit::AgentError)))]
 pub async fn orbit_enroll(
     State(fleet): State<Fleet>,
-    OrbitJson(request, origin): OrbitJson<EnrollRequest, ENROLLMENT>,
+    AgentJson(request, origin): AgentJson<EnrollRequest, ENROLLMENT>,
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<EnrollReply>), ApiError> {
     let key = request.device_key;
     let key = fleet.enroll(&request.enroll_secret, request.device, key.as_deref(), &origin).await?;
@@ -49,7 +49,7 @@ pub async fn orbit_enroll(
     responses((status = 200, body = AgentConfig)))]
 pub async fn orbit_config(
     State(fleet): State<Fleet>,
-    OrbitJson(request, origin): OrbitJson<ConfigRequest>,
+    AgentJson(request, origin): AgentJson<ConfigRequest>,
 ) -> Result<Json<AgentConfig>, ApiError> {
     Ok(Json(fleet.agent_config(request, &origin).await?))
 }
@@ -59,7 +59,7 @@ pub async fn orbit_config(
     responses((status = 200, body = TokenReply)))]
 pub async fn token(
     State(fleet): State<Fleet>,
-    OrbitJson(request, origin): OrbitJson<TokenRequest>,
+    AgentJson(request, origin): AgentJson<TokenRequest>,
 ) -> Result<Json<TokenReply>, ApiError> {
     let (token, lasts) = fleet.device_token(&request.orbit_node_key, &origin).await?;
     Ok(Json(TokenReply { token, expires_in: lasts.as_secs().unsigned_abs() }))
@@ -70,7 +70,7 @@ pub async fn token(
     responses((status = 200, body = Empty), (status = 409, body = wire::orbit::AgentError)))]
 pub async fn device_token(
     State(fleet): State<Fleet>,
-    OrbitJson(request, origin): OrbitJson<DesktopTokenRequest>,
+    AgentJson(request, origin): AgentJson<DesktopTokenRequest>,
 ) -> Result<Json<Empty>, ApiError> {
     let DesktopTokenRequest { orbit_node_key, device_auth_token } = request;
     fleet.set_desktop_token(&orbit_node_key, &device_auth_token, &origin).await?;
@@ -83,7 +83,7 @@ pub async fn device_token(
     responses((status = 200, body = UpdateReportReply)))]
 pub async fn orbit_updates(
     State(fleet): State<Fleet>,
-    OrbitJson(report, origin): OrbitJson<UpdateReport>,
+    AgentJson(report, origin): AgentJson<UpdateReport>,
 ) -> Result<Json<UpdateReportReply>, ApiError> {
     Ok(Json(fleet.take_updates(report, &origin).await?))
 }
@@ -93,8 +93,7 @@ pub async fn orbit_updates(
     responses((status = 200, body = osquery::EnrollReply), (status = 429, body = wire::orbit::AgentError)))]
 pub async fn osquery_enroll(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
-    AgentJson(request): AgentJson<osquery::EnrollRequest, ENROLLMENT>,
+    AgentJson(request, origin): AgentJson<osquery::EnrollRequest, ENROLLMENT>,
 ) -> Result<Json<osquery::EnrollReply>, ApiError> {
     let node_key = fleet.enroll_osquery(request, &origin).await?;
     Ok(Json(osquery::EnrollReply { node_key }))
@@ -105,8 +104,7 @@ pub async fn osquery_enroll(
     responses((status = 200, body = Object)))]
 pub async fn osquery_config(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
-    AgentJson(request): AgentJson<NodeRequest>,
+    AgentJson(request, origin): AgentJson<NodeRequest>,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
     Ok(Json(fleet.osquery_config(&request.node_key, &origin).await?))
 }
@@ -116,8 +114,7 @@ pub async fn osquery_config(
     responses((status = 200, body = DistributedQueries)))]
 pub async fn distributed_read(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
-    AgentJson(request): AgentJson<NodeRequest>,
+    AgentJson(request, origin): AgentJson<NodeRequest>,
 ) -> Result<Json<DistributedQueries>, ApiError> {
     Ok(Json(fleet.queries_for(&request.node_key, &origin).await?))
 }
@@ -127,8 +124,7 @@ pub async fn distributed_read(
     responses((status = 200, body = Empty)))]
 pub async fn distributed_write(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
-    AgentJson(results): AgentJson<DistributedResults, BULK>,
+    AgentJson(results, origin): AgentJson<DistributedResults, BULK>,
 ) -> Result<Json<Empty>, ApiError> {
     fleet.take_results(results, &origin).await?;
     Ok(Json(Empty {}))
@@ -139,8 +135,7 @@ pub async fn distributed_write(
     responses((status = 200, body = Empty)))]
 pub async fn log(
     State(fleet): State<Fleet>,
-    Extension(origin): Extension<Origin>,
-    AgentJson(request): AgentJson<LogRequest, BULK>,
+    AgentJson(request, origin): AgentJson<LogRequest, BULK>,
 ) -> Result<Json<Empty>, ApiError> {
     fleet.log(request, &origin).await?;
     Ok(Json(Empty {}))

@@ -56,8 +56,8 @@ impl FromRequestParts<Fleet> for SignedIn {
         let authenticated = authenticate(parts, fleet, address).await;
         let part = part_of(parts);
         let quota = match &authenticated {
-            Ok(actor) => fleet.count_request(actor, part)?,
-            Err(error) if error.status() == 401 => fleet.count_stranger(address.0, part)?,
+            Ok(actor) => fleet.count_request(actor, part).await?,
+            Err(error) if error.status() == 401 => fleet.count_stranger(address.0, part).await?,
             Err(error) => return Err(error.clone()),
         };
         if let Some(told) = parts.extensions.get::<Told>() {
@@ -100,7 +100,7 @@ impl FromRequestParts<Fleet> for Monitoring {
             None => Err(ApiError::of(problems::NOT_FOUND)),
             Some(true) => Ok(Self),
             Some(false) => {
-                fleet.count_stranger(address.0, Part::Api)?;
+                fleet.count_stranger(address.0, Part::Api).await?;
                 Err(ApiError::refused_token(problems::UNAUTHENTICATED))
             }
         }
@@ -183,7 +183,7 @@ impl FromRequestParts<Fleet> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
         let address = ClientAddress::from_request_parts(parts, fleet).await?;
-        fleet.count_stranger(address.0, part_of(parts))?;
+        fleet.count_stranger(address.0, part_of(parts)).await?;
         let text = |name: &str| {
             let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()

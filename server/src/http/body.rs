@@ -32,10 +32,14 @@ pub const BULK: usize = 10 << 20;
 #[derive(Debug)]
 pub struct ApiJson<T>(pub T);
 
-/// A JSON body from an agent, at most `LIMIT` bytes. Fleet's agents do not all send a content
-/// type, so none is asked for.
+/// A JSON body from an agent, at most `LIMIT` bytes, and where it comes from: with the signature that
+/// it came with, if it has one. Fleet's agents do not all send a content type, so none is asked for.
 #[derive(Debug)]
-pub struct AgentJson<T, const LIMIT: usize = SMALL>(pub T);
+pub struct AgentJson<T, const LIMIT: usize = SMALL>(pub T, pub Origin);
+
+/// Where a request from an agent without a body comes from, as with [`AgentJson`].
+#[derive(Debug)]
+pub struct AgentCall(pub Origin);
 
 impl<T: DeserializeOwned> FromRequest<Fleet> for ApiJson<T> {
     type Rejection = ApiError;
@@ -52,38 +56,20 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Fleet> for AgentJson<T
     type Rejection = ApiError;
 
     async fn from_request(request: Request, fleet: &Fleet) -> Result<Self, ApiError> {
-        let bytes = read(request.into_body(), fleet, LIMIT).await?;
+        let (mut parts, body) = request.into_parts();
+        let bytes = read(body, fleet, LIMIT).await?;
         if LIMIT == BULK && bytes.len() > SMALL {
             // The key is in the body, and a parsed body takes many times its bytes: what nobody
             // known sent is skimmed for the key and nothing else.
             let Keyed { node_key } = parse(&bytes)?;
             fleet.check_osquery_key(&node_key).await?;
         }
-        parse(&bytes).map(Self)
-    }
-}
-
-/// A JSON body from an orbit, at most `LIMIT` bytes, and where it comes from: with the signature that it
-/// came with, if it has one.
-#[derive(Debug)]
-pub struct OrbitJson<T, const LIMIT: usize = SMALL>(pub T, pub Origin);
-
-/// Where a request from an orbit without a body comes from, as with [`OrbitJson`].
-#[derive(Debug)]
-pub struct OrbitCall(pub Origin);
-
-impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Fleet> for OrbitJson<T, LIMIT> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, fleet: &Fleet) -> Result<Self, ApiError> {
-        let (mut parts, body) = request.into_parts();
-        let bytes = read(body, fleet, LIMIT).await?;
         let origin = origin_of(&mut parts, &bytes, fleet).await?;
         Ok(Self(parse(&bytes)?, origin))
     }
 }
 
-impl FromRequestParts<Fleet> for OrbitCall {
+impl FromRequestParts<Fleet> for AgentCall {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use wire::{DeviceId, NodeKey};
 
-use super::{auth::bearer, body::OrbitCall, error::ApiError, pagination::Parameters, problems};
+use super::{auth::bearer, body::AgentCall, error::ApiError, pagination::Parameters, problems};
 use crate::{Fleet, fleet::connections::Connection};
 
 /// Which device asks, if it says so.
@@ -30,7 +30,7 @@ pub struct ConnectQuery {
         (status = 401, body = wire::orbit::AgentError), (status = 403, body = wire::orbit::AgentError)))]
 pub async fn connect(
     State(fleet): State<Fleet>,
-    OrbitCall(origin): OrbitCall,
+    AgentCall(origin): AgentCall,
     Parameters(query): Parameters<ConnectQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {

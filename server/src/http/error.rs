@@ -347,9 +347,9 @@ impl From<ManageError> for ApiError {
             | ManageError::KeyRotated
             | ManageError::DeviceState { .. } => Self::because(problems::CONFLICT, error),
             ManageError::TeamInUse => Self::of(problems::TEAM_IN_USE),
-            ManageError::RoleInUse | ManageError::BuiltInRole => {
-                Self::because(problems::ROLE_IN_USE, error)
-            }
+            ManageError::RoleInUse
+            | ManageError::BuiltInRole
+            | ManageError::UnknownPermissions(_) => Self::because(problems::ROLE_IN_USE, error),
             ManageError::LastOwner => Self::of(problems::LAST_OWNER),
             ManageError::KeyRevoked => Self::of(problems::KEY_IS_REVOKED),
             ManageError::ScopeTooWide(_) => Self::because(problems::SCOPE_TOO_WIDE, error),
@@ -392,10 +392,7 @@ impl From<EnrollError> for ApiError {
                 Self::because(problems::UNAUTHENTICATED, error)
             }
             EnrollError::Invalid(errors) => Self::invalid(errors),
-            EnrollError::Signature(SignatureError::Missing) => Self::because(
-                problems::FORBIDDEN,
-                "here devices enroll with a key of their own (--device-key)",
-            ),
+            EnrollError::KeyRequired => Self::because(problems::FORBIDDEN, error),
             EnrollError::Signature(error) => error.into(),
             EnrollError::TooMany(error) => error.into(),
             EnrollError::Store(error) => error.into(),

@@ -94,8 +94,8 @@ problems! {
         "Create another key.";
     LAST_OWNER = "last-owner" 409 "An organization keeps at least one owner":
         "Make somebody else an owner first.";
-    ROLE_IN_USE = "role-in-use" 409 "The role cannot be deleted":
-        "Somebody has it, in the organization or in a team, or is invited to it: give them another first. Owner, admin, operator and viewer are roles of every organization.";
+    ROLE_IN_USE = "role-in-use" 409 "The role stays as it is":
+        "To be deleted, it must be nobody's: somebody has it, in the organization or in a team, or is invited to it; give them another first. Owner, admin, operator and viewer are roles of every organization: nobody changes or deletes them. What a role grants is not changed where it grants what only a newer version of the server knows.";
     TEAM_IN_USE = "team-in-use" 409 "The team has devices":
         "A team with devices cannot be deleted. Delete the devices, or enroll them with a secret of another team.";
     BODY_TOO_LARGE = "body-too-large" 413 "The body is too large":

@@ -42,6 +42,7 @@ crate::on_both_databases! {
     mail_that_cannot_be_sent_waits,
     two_processes_send_each_mail_once,
     a_registration_names_every_broken_rule,
+    spellings_of_one_address_are_one_account_and_look_alikes_are_two,
 }
 
 const OTHER: &str = "Another walrus, 8 ledgers";
@@ -76,7 +77,7 @@ pub(crate) async fn mails(server: &TestServer) -> Vec<String> {
 }
 
 /// Without the soft line ends of quoted-printable.
-fn unfolded(mail: &str) -> String {
+pub(crate) fn unfolded(mail: &str) -> String {
     mail.replace("=\r\n", "")
 }
 
@@ -295,7 +296,8 @@ async fn a_change_ends_other_sessions_if_asked(server: TestServer) {
 }
 
 /// The cheapest hash there is.
-fn cheap(config: &mut server::Config) {
+/// Hashes that take no time.
+pub(crate) fn cheap(config: &mut server::Config) {
     config.auth.password.hash = HashKind::Bcrypt;
     config.auth.password.bcrypt_cost = 4;
 }
@@ -343,7 +345,7 @@ async fn an_old_password_gives_a_token_and_no_session(server: TestServer) {
     login(&never, &owner.email, PASSWORD).await.expect(200);
 }
 
-/// Rows: E8
+/// Rows: C5, E8
 async fn a_changed_address_is_confirmed_first(server: TestServer) {
     let server = mailing(&server, |_| {}).await;
     let owner = server.owner().await;
@@ -362,6 +364,11 @@ async fn a_changed_address_is_confirmed_first(server: TestServer) {
     login(&server, &owner.email, PASSWORD).await.expect(401);
     login(&server, "new@x.org", PASSWORD).await.expect(200);
     assert_eq!(server.get("/auth/user").by(&owner).await.json()["email"], "new@x.org");
+    assert_eq!(crate::tokens::part(&owner.access, 1)["email"], owner.email);
+    let refresh = json!({"refresh_token": owner.refresh});
+    let renewed = server.post("/auth/refresh").json(refresh).await;
+    let claims = crate::tokens::part(&renewed.expect(200).text("access_token"), 1);
+    assert_eq!(claims["email"], "new@x.org");
     let told = mails(&server).await;
     assert!(told[0].contains("To: owner@example.com"), "{}", told[0]);
 }
@@ -749,4 +756,33 @@ fn the_cost_of_the_seed_makes_its_hash() {
             sqlx::Row::get(&server.sql("SELECT password_hash FROM users").await[0], 0);
         assert!(hash.starts_with("$2b$12$"), "{hash}");
     });
+}
+
+async fn spellings_of_one_address_are_one_account_and_look_alikes_are_two(server: TestServer) {
+    let owner = server.owner().await;
+    let add = async |email: &str| {
+        let new = json!({"email": email, "name": "N", "role": "viewer", "password": PASSWORD});
+        server.post("/users").by(&owner).json(new).await
+    };
+    add("ren\u{e9}e@example.com").await.expect(201);
+    // Decomposed, in capitals, and with a letter of full width.
+    for same in
+        ["rene\u{301}e@example.com", "REN\u{c9}E@EXAMPLE.COM", "\u{ff52}en\u{e9}e@example.com"]
+    {
+        server.login(same).await;
+        add(same).await.expect(409);
+    }
+    // With a Cyrillic letter it is another person.
+    let alike = "ren\u{e9}\u{435}@example.com";
+    let login = json!({"email": alike, "password": PASSWORD, "client": "cli"});
+    server.post("/auth/login").json(login).await.expect(401);
+    add(alike).await.expect(201);
+    for unseen in [
+        "ren\u{e9}\u{200b}e@example.com",
+        "\u{202e}ren\u{e9}e@example.com",
+        "ren\u{e9}e\u{fe0f}@example.com",
+        "ren\u{e9}\u{3164}e@example.com",
+    ] {
+        add(unseen).await.expect(422).problem("invalid-fields");
+    }
 }

@@ -419,8 +419,20 @@ async fn guessing_desktop_tokens_is_slowed_down(server: TestServer) {
         }
     }
     assert_eq!(status, 429, "no end to the guessing");
+    let other = server.second_node().await;
+    for token in ["token", "guess", "token"] {
+        other.get(&format!("{DEVICES}/{token}/desktop")).await.expect(429);
+    }
     server.pass(120);
-    server.get(&format!("{DEVICES}/token/desktop")).await.expect(200);
+    for node in [&other, &server] {
+        node.get(&format!("{DEVICES}/token/desktop")).await.expect(200);
+    }
+    let failures = async || {
+        server.sql("SELECT at FROM attempts WHERE bucket LIKE 'desktop-token %'").await.len()
+    };
+    assert_eq!(failures().await, 60);
+    server.fleet.sweep_leases().await.unwrap();
+    assert_eq!(failures().await, 0);
 }
 
 async fn refusals_have_the_agents_shapes(server: TestServer) {

@@ -1,5 +1,7 @@
 //! API keys of one organization: their form, what they may do, rotation, revocation, use.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use wire::Role;
 
@@ -7,6 +9,7 @@ use crate::harness::{Engine, Person, Reply, TestServer, machine, runtime, text};
 
 crate::on_both_databases! {
     a_key_has_its_form_and_is_shown_once,
+    keys_are_listed_page_by_page_and_each_says_the_same,
     a_key_is_presented_in_either_header_and_never_in_the_url,
     a_wrong_checksum_costs_no_query,
     a_revoked_key_stops_at_once,
@@ -52,6 +55,50 @@ async fn a_key_has_its_form_and_is_shown_once(server: TestServer) {
     assert!(!listed.to_string().contains(random));
     let shown = server.get(&format!("/api-keys/{}", text(&made, "id"))).by(&owner).await;
     assert!(shown.expect(200).json().get("key").is_none());
+}
+
+/// Rows: K1
+async fn keys_are_listed_page_by_page_and_each_says_the_same(server: TestServer) {
+    let owner = server.owner().await;
+    let other = server.other_organization().await;
+    mint(&server, &other, json!({})).await.expect(201);
+    let mut made = Vec::new();
+    for number in 0..5 {
+        let new = json!({"name": format!("k{number}")});
+        made.push(mint(&server, &owner, new).await.expect(201).json());
+    }
+    let used = server.get("/devices").bearer(&text(&made[0], "key")).from("198.51.100.7");
+    used.await.expect(200);
+    let revoked = server.delete(&format!("/api-keys/{}", text(&made[1], "id")));
+    revoked.by(&owner).await.expect(204);
+    let lasting = json!({"name": "k5", "expires_at": "2026-04-01T00:00:00Z"});
+    made.push(mint(&server, &owner, lasting).await.expect(201).json());
+    let (mut listed, mut path) = (Vec::new(), "/api-keys?limit=4".to_owned());
+    loop {
+        let page = server.get(&path).by(&owner).await.expect(200).json();
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 4);
+        listed.extend(items.iter().cloned());
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api-keys?limit=4&after={next}");
+    }
+    let names: BTreeSet<_> = listed.iter().map(|key| text(key, "name")).collect();
+    assert_eq!((listed.len(), names.len()), (6, 6));
+    let always = ["id", "name", "kind", "prefix", "last4", "scopes", "created_by", "created_at"];
+    for key in &listed {
+        let more: &[&str] = match key["name"].as_str().unwrap() {
+            "k0" => &["last_used_at", "last_used_ip"],
+            "k1" => &["revoked_at"],
+            "k5" => &["expires_at"],
+            _ => &[],
+        };
+        let fields: BTreeSet<_> = key.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, always.iter().chain(more).copied().collect::<BTreeSet<_>>(), "{key}");
+    }
+    let whole = Value::from(listed).to_string();
+    for key in &made {
+        assert!(!whole.contains(&text(key, "key")[15..]));
+    }
 }
 
 /// Rows: K12

@@ -13,7 +13,7 @@ use wire::{
 };
 
 use crate::{
-    accounts,
+    accounts, addresses,
     harness::{PASSWORD, Person, Reply, TestServer, machine, text},
     tokens,
 };
@@ -71,6 +71,8 @@ async fn every_kind_of_event_is_emitted(server: TestServer) {
     server.add_user(&owner, "first@example.com", Role::Viewer).await;
     emit_sessions(&server, &owner).await;
     emit_people(&server, &owner).await;
+    addresses::store(&server, "first@example.com", "cafe\u{301}@example.com").await;
+    server.second_node().await;
     emit_accounts(&server, &owner).await;
     emit_keys(&server, &owner).await;
     emit_devices(&server, &owner).await;
@@ -114,6 +116,8 @@ async fn emit_people(server: &TestServer, owner: &Person) {
     let path = format!("/users/{}", viewer.id);
     let role = json!({"name": "r", "permissions": []});
     server.post("/roles").by(owner).json(role).await.expect(201);
+    let granted = json!({"add_permissions": ["devices:read"]});
+    server.call("PATCH", "/roles/r").by(owner).json(granted).await.expect(200);
     server.delete("/roles/r").by(owner).await.expect(204);
     for change in [json!({"role": "admin"}), json!({"disabled": true}), json!({"disabled": false})]
     {
@@ -130,7 +134,9 @@ async fn emit_people(server: &TestServer, owner: &Person) {
     for change in [anywhere, for_ever] {
         server.call("PATCH", "/organization").by(owner).json(change).await.expect(200);
     }
-    server.delete(&format!("/teams/{team}")).by(owner).await.expect(204);
+    let path = format!("/teams/{team}");
+    server.call("PATCH", &path).by(owner).json(json!({"name": "U"})).await.expect(200);
+    server.delete(&path).by(owner).await.expect(204);
 }
 
 async fn emit_accounts(server: &TestServer, owner: &Person) {

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use crate::postgres::owner_of;
+
 /// A running `fleet-server`; killed when dropped.
 pub(crate) struct Running {
     pub(crate) child: Child,
@@ -80,6 +82,22 @@ impl Running {
             }
         });
         Self { child, url, code, log: kept }
+    }
+
+    /// The same with a configuration (YAML) and its data in `dir`, in `name`; on a database of
+    /// PostgreSQL if one is named.
+    pub(crate) fn start_on(
+        database: Option<&str>,
+        (dir, name): (&Path, &str),
+        config: &str,
+    ) -> Self {
+        let file = dir.join("config.yaml");
+        fs::write(&file, config).unwrap();
+        let mut more = vec!["--config", file.to_str().unwrap()];
+        let owner = database.map(owner_of);
+        more.extend(database.iter().flat_map(|url| ["--database", *url]));
+        more.extend(owner.iter().flat_map(|url| ["--migrate-database", url.as_str()]));
+        Self::start(&dir.join(name), &more)
     }
 
     fn address(&self) -> &str {

@@ -1,22 +1,30 @@
 //! Clients' certificates: who connects, and which device a node key belongs to.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use camino::Utf8PathBuf;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
     CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
     RevokedCertParams, date_time_ymd,
 };
-use serde_json::json;
-use server::{Config, config::DeviceCertificates};
+use serde_json::{Value, json};
+use server::{
+    Config,
+    config::{ClientAuth, DeviceCertificates, Tls},
+    serve::Bound,
+};
 
 use crate::{
     binary::{Running, fleet_server},
-    harness::{Reply, TestServer, machine},
+    harness::{Reply, TestServer, machine, text},
 };
 
 crate::on_both_databases! {
+    a_device_is_known_by_the_certificate_of_its_connection,
+    over_tls_a_device_shows_a_certificate_that_is_made_out_for_it,
+    a_new_list_of_revoked_certificates_is_read_while_the_server_runs,
     a_node_key_stays_with_the_certificate_that_it_first_came_with,
     a_device_shows_a_certificate_that_is_made_out_for_it,
     nobody_but_a_trusted_proxy_says_which_certificate_was_shown,
@@ -65,8 +73,8 @@ fn keep(dir: &Path, name: &str, (certificate, key): &(Certificate, KeyPair)) {
     fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
 }
 
-/// A folder with everything, and the server's configuration.
-fn folder(client_auth: &str, list_until: i32) -> tempfile::TempDir {
+/// A folder with everything, the server's configuration too, and who makes clients' certificates.
+fn folder(client_auth: &str, list_until: i32) -> (tempfile::TempDir, Authority) {
     let dir = tempfile::tempdir().unwrap();
     let made = ["cert", "--out-dir", "tls", "--host", "127.0.0.1"];
     assert!(fleet_server().current_dir(dir.path()).args(made).output().unwrap().status.success());
@@ -74,6 +82,7 @@ fn folder(client_auth: &str, list_until: i32) -> tempfile::TempDir {
     fs::write(dir.path().join("clients.pem"), ours.pem()).unwrap();
     fs::write(dir.path().join("list.pem"), revocations(&ours, 666, list_until)).unwrap();
     keep(dir.path(), "good", &client(&ours, "device", 1));
+    keep(dir.path(), "other", &client(&ours, "4c4c4544-0001", 2));
     keep(dir.path(), "revoked", &client(&ours, "device", 666));
     keep(dir.path(), "foreign", &client(&authority(), "device", 2));
     let config = format!(
@@ -81,57 +90,190 @@ fn folder(client_auth: &str, list_until: i32) -> tempfile::TempDir {
          client_crl: list.pem, client_auth: {client_auth}}}"
     );
     fs::write(dir.path().join("server.yaml"), config).unwrap();
-    dir
+    (dir, ours)
 }
 
 fn serve(dir: &Path) -> Running {
     Running::start_in(dir, &dir.join("data"), &["--config", "server.yaml"])
 }
 
-/// Whether curl gets an answer with the certificate of that name.
+/// curl, with the certificate of that name.
 #[expect(clippy::disallowed_methods, reason = "tests start programs")]
-fn is_answered(dir: &Path, server: &Running, name: Option<&str>) -> bool {
+fn curl(dir: &Path, name: Option<&str>) -> Command {
     let mut curl = Command::new("curl");
-    curl.current_dir(dir).args(["-sSf", "--cacert", "tls/ca.pem"]);
+    curl.current_dir(dir).args(["-sS", "--cacert", "tls/ca.pem"]);
     if let Some(name) = name {
         curl.args(["--cert", &format!("{name}.pem"), "--key", &format!("{name}.key")]);
     }
-    curl.arg(format!("{}/health/live", server.url)).output().unwrap().status.success()
+    curl
+}
+
+/// Whether curl gets an answer with the certificate of that name.
+fn is_answered(dir: &Path, url: &str, name: Option<&str>) -> bool {
+    let output = curl(dir, name).arg("-f").arg(format!("{url}/health/live")).output().unwrap();
+    output.status.success()
 }
 
 #[test]
 fn without_a_good_certificate_nobody_connects_where_one_is_required() {
-    let dir = folder("required", 2100);
+    let (dir, _) = folder("required", 2100);
     let server = serve(dir.path());
-    assert!(is_answered(dir.path(), &server, Some("good")));
+    assert!(is_answered(dir.path(), &server.url, Some("good")));
     for name in [None, Some("revoked"), Some("foreign")] {
-        assert!(!is_answered(dir.path(), &server, name), "{name:?}");
+        assert!(!is_answered(dir.path(), &server.url, name), "{name:?}");
     }
 }
 
 #[test]
 fn where_certificates_are_optional_a_bad_one_is_refused_all_the_same() {
-    let dir = folder("optional", 2100);
+    let (dir, _) = folder("optional", 2100);
     let server = serve(dir.path());
-    assert!(is_answered(dir.path(), &server, None));
-    assert!(is_answered(dir.path(), &server, Some("good")));
-    assert!(!is_answered(dir.path(), &server, Some("revoked")));
-    assert!(!is_answered(dir.path(), &server, Some("foreign")));
+    assert!(is_answered(dir.path(), &server.url, None));
+    assert!(is_answered(dir.path(), &server.url, Some("good")));
+    assert!(!is_answered(dir.path(), &server.url, Some("revoked")));
+    assert!(!is_answered(dir.path(), &server.url, Some("foreign")));
 }
 
 #[test]
 fn a_list_of_revoked_certificates_that_is_too_old_lets_nobody_pass() {
-    let dir = folder("optional", 2021);
+    let (dir, _) = folder("optional", 2021);
     let server = serve(dir.path());
-    assert!(is_answered(dir.path(), &server, None));
-    assert!(!is_answered(dir.path(), &server, Some("good")));
+    assert!(is_answered(dir.path(), &server.url, None));
+    assert!(!is_answered(dir.path(), &server.url, Some("good")));
+}
+
+/// A server that takes connections itself with the files of `dir`, and reads them often; and its
+/// address.
+async fn over_tls(
+    server: &TestServer,
+    dir: &Path,
+    (client_auth, by): (ClientAuth, DeviceCertificates),
+) -> (TestServer, String) {
+    let path = |name: &str| Utf8PathBuf::from_path_buf(dir.join(name)).unwrap();
+    let tls = Tls {
+        certificate: path("tls/server.pem"),
+        key: path("tls/server.key"),
+        client_ca: Some(path("clients.pem")),
+        client_auth,
+        client_crl: Some(path("list.pem")),
+    };
+    let change = |config: &mut Config| {
+        config.tls = Some(tls);
+        config.listen.address.set_port(0);
+        config.server.device_certificates = by;
+    };
+    let server = TestServer::start_with(server.engine, change).await;
+    let bound = Bound::new(server.fleet.clone()).unwrap();
+    let bound = bound.reading_tls_every(Duration::from_millis(50));
+    let url = bound.url();
+    tokio::spawn(bound.serve(std::future::pending()));
+    (server, url)
+}
+
+/// What an agent with the certificate of that name is answered; 0 where it cannot connect.
+fn ask(
+    (dir, name): (&Path, Option<&str>),
+    (url, path): (&str, &str),
+    body: &Value,
+) -> (u16, Value) {
+    let output = curl(dir, name)
+        .args(["--header", "content-type: application/json", "--data", &body.to_string()])
+        .args(["--write-out", "\n%{http_code}", &format!("{url}/api/fleet/orbit/{path}")])
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let (body, status) = printed.rsplit_once('\n').unwrap();
+    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Rows in part: V3
+async fn a_device_is_known_by_the_certificate_of_its_connection(server: TestServer) {
+    for client_auth in [ClientAuth::Required, ClientAuth::Optional] {
+        let (dir, _) = folder("required", 2100);
+        let rules = (client_auth, DeviceCertificates::FirstUse);
+        let (server, url) = over_tls(&server, dir.path(), rules).await;
+        let owner = server.owner().await;
+        let (_, secret) = server.secret(&owner, json!({})).await;
+        let is_required = client_auth == ClientAuth::Required;
+        let enroll = |name| {
+            let mut device = machine("4C4C4544-0001");
+            device["enroll_secret"] = secret.clone().into();
+            ask((dir.path(), name), (&url, "enroll"), &device)
+        };
+        let config = |name, key: &str| {
+            ask((dir.path(), name), (&url, "config"), &json!({"orbit_node_key": key})).0
+        };
+        let (status, reply) = enroll(Some("good"));
+        assert_eq!(status, 200, "{reply}");
+        let key = text(&reply, "orbit_node_key");
+        assert_eq!(config(Some("good"), &key), 200);
+        assert_eq!(config(Some("other"), &key), 401);
+        assert_eq!(config(None, &key), if is_required { 0 } else { 401 });
+        for bad in ["revoked", "foreign"] {
+            assert_eq!((enroll(Some(bad)).0, config(Some(bad), &key)), (0, 0), "{bad}");
+        }
+        assert_eq!(config(Some("good"), &key), 200, "nobody took the key away");
+        let (status, reply) = enroll(None);
+        assert_eq!(status, if is_required { 0 } else { 200 }, "{reply}");
+        if !is_required {
+            let key = text(&reply, "orbit_node_key");
+            assert_eq!((config(None, &key), config(Some("other"), &key)), (200, 200));
+            assert_eq!((config(Some("good"), &key), config(None, &key)), (401, 401));
+        }
+    }
+}
+
+async fn over_tls_a_device_shows_a_certificate_that_is_made_out_for_it(server: TestServer) {
+    let (dir, _) = folder("optional", 2100);
+    let rules = (ClientAuth::Optional, DeviceCertificates::Subject);
+    let (server, url) = over_tls(&server, dir.path(), rules).await;
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let mut device = machine("4C4C4544-0001");
+    device["enroll_secret"] = secret.into();
+    let enroll = |name| ask((dir.path(), name), (&url, "enroll"), &device);
+    assert_eq!((enroll(None).0, enroll(Some("good")).0), (401, 401));
+    let (status, reply) = enroll(Some("other"));
+    assert_eq!(status, 200, "{reply}");
+    let key = json!({"orbit_node_key": text(&reply, "orbit_node_key")});
+    let config = |name| ask((dir.path(), name), (&url, "config"), &key).0;
+    assert_eq!([Some("other"), Some("good"), None].map(config), [200, 401, 401]);
+}
+
+async fn a_new_list_of_revoked_certificates_is_read_while_the_server_runs(server: TestServer) {
+    let (dir, ours) = folder("required", 2100);
+    let rules = (ClientAuth::Required, DeviceCertificates::FirstUse);
+    let (_server, url) = over_tls(&server, dir.path(), rules).await;
+    let dir = dir.path();
+    let answered = || ["good", "revoked"].map(|name| is_answered(dir, &url, Some(name)));
+    let replace = |list: &str| {
+        fs::write(dir.join("new.pem"), list).unwrap();
+        fs::rename(dir.join("new.pem"), dir.join("list.pem")).unwrap();
+    };
+    let turn = async |wanted: [bool; 2]| {
+        for _ in 0..100 {
+            if answered() == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the new list is not honoured");
+    };
+    assert_eq!(answered(), [true, false]);
+    replace(&revocations(&ours, 1, 2100));
+    turn([false, true]).await;
+    replace("nonsense");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(answered(), [false, true], "what was read before holds");
+    replace(&revocations(&ours, 666, 2100));
+    turn([true, false]).await;
 }
 
 /// A session that is resumed would bring its certificate along unseen.
 #[expect(clippy::disallowed_methods, reason = "tests start programs")]
 #[test]
 fn no_session_of_a_certificate_is_resumed() {
-    let dir = folder("required", 2100);
+    let (dir, _) = folder("required", 2100);
     let server = serve(dir.path());
     let address = server.url.rsplit("//").next().unwrap();
     for version in ["-tls1_2", "-tls1_3"] {
@@ -149,7 +291,7 @@ fn no_session_of_a_certificate_is_resumed() {
 
 #[test]
 fn a_server_does_not_start_with_a_list_of_nothing() {
-    let dir = folder("required", 2100);
+    let (dir, _) = folder("required", 2100);
     fs::write(dir.path().join("list.pem"), "").unwrap();
     let output = fleet_server()
         .current_dir(dir.path())

@@ -1,9 +1,11 @@
-//! kill -9 of one of two servers in the middle of refreshes, and of keys made and revoked: what was
-//! acknowledged is there, what was revoked stays revoked, and the audit trail is whole.
+//! kill -9 of one of two servers in the middle of sign-ins, refreshes, and sessions, tokens and keys made
+//! and revoked: what was acknowledged is there, what was revoked stays revoked, and the audit trail is
+//! whole.
 
 use std::{
     path::Path,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use reqwest::{Client, Method};
@@ -13,16 +15,18 @@ use wire::audit::{AuditEvent, TrailCheck};
 use crate::{
     binary::Running,
     harness::{Engine, PASSWORD, runtime, text},
-    postgres::{Cluster, owner_of},
+    postgres::Cluster,
 };
 
 const WORKERS: usize = 4;
+/// Keys, and sessions, that are revoked before the server is killed.
 const ENOUGH: usize = 120;
 
 const CONFIG: &str = "\
-auth: {jwt: {alg: ES256, secret: 0123456789abcdef0123456789abcdef}}
+auth: {password: {bcrypt_cost: 4}, session: {max_concurrent: 100000},
+    jwt: {alg: ES256, secret: 0123456789abcdef0123456789abcdef}}
 limits: {requests_per_minute: 100000, refreshes_per_minute: 100000,
-    sign_in_requests_per_minute: 100000}
+    anonymous_requests_per_minute: 100000, sign_in_requests_per_minute: 100000}
 ";
 
 /// What the workers were told.
@@ -32,8 +36,15 @@ struct Told {
     refresh: Vec<String>,
     good: Vec<String>,
     revoked: Vec<String>,
+    /// Tokens of whoever signed in and stayed.
+    stayed: Vec<Value>,
+    /// Tokens of sessions that were ended, by their person or by the owner.
+    ended: Vec<Value>,
+    /// Access tokens that were revoked by themselves.
+    alone: Vec<String>,
 }
 
+/// Rows in part: B2
 #[test]
 fn acknowledged_changes_survive_kill_9_on_sqlite() {
     runtime().block_on(survive(Engine::Sqlite));
@@ -46,13 +57,7 @@ fn acknowledged_changes_survive_kill_9_of_one_of_two_servers_on_postgres() {
 }
 
 fn start(dir: &Path, name: &str, database: Option<&str>) -> Running {
-    let config = dir.join("config.yaml");
-    std::fs::write(&config, CONFIG).unwrap();
-    let mut more = vec!["--config", config.to_str().unwrap()];
-    let owner = database.map(owner_of);
-    more.extend(database.iter().flat_map(|url| ["--database", *url]));
-    more.extend(owner.iter().flat_map(|url| ["--migrate-database", url.as_str()]));
-    Running::start(&dir.join(name), &more)
+    Running::start_on(database, (dir, name), CONFIG)
 }
 
 async fn survive(engine: Engine) {
@@ -65,7 +70,15 @@ async fn survive(engine: Engine) {
     let mut first = start(dir.path(), "data", database.as_deref());
     let setup = json!({"setup_code": first.code, "email": "o@x.org", "name": "O",
         "password": PASSWORD, "organization": "Acme", "client": "cli"});
-    send(&client, (&first.url, "/auth/register"), None, &setup).await.unwrap();
+    let owner = send(&client, (&first.url, "/auth/register"), None, &setup).await.unwrap();
+    let owner = text(&owner, "access_token");
+    let mut people = Vec::new();
+    for name in 0..2 * WORKERS {
+        let new = json!({"email": format!("person{name}@x.org"), "name": "P", "role": "viewer",
+            "password": PASSWORD});
+        let made = send(&client, (&first.url, "/users"), Some(&owner), &new).await.unwrap();
+        people.push((text(&made, "id"), text(&made, "email")));
+    }
     let second = database.as_deref().map(|url| {
         std::fs::create_dir_all(dir.path().join("second")).unwrap();
         // So that no set-up code is waited for.
@@ -74,14 +87,25 @@ async fn survive(engine: Engine) {
     });
     let other = second.as_ref().map_or_else(|| first.url.clone(), |it| it.url.clone());
     let told = Arc::new(Mutex::new(Told::default()));
-    let workers: Vec<_> = (0..WORKERS)
-        .map(|_| {
-            let (urls, told) = ([first.url.clone(), other.clone()], Arc::clone(&told));
-            tokio::spawn(work(client.clone(), urls, told))
-        })
-        .collect();
-    while told.lock().unwrap().revoked.len() < ENOUGH {
-        tokio::task::yield_now().await;
+    let mut workers = Vec::new();
+    for pair in people.chunks(2) {
+        let visit = Visit {
+            client: client.clone(),
+            urls: [first.url.clone(), other.clone()],
+            told: Arc::clone(&told),
+            owner: owner.clone(),
+            stays: pair[0].1.clone(),
+            leaves: pair[1].clone(),
+        };
+        workers.push(tokio::spawn(visit.come_and_go()));
+        let (urls, told) = ([first.url.clone(), other.clone()], Arc::clone(&told));
+        workers.push(tokio::spawn(work(client.clone(), urls, told)));
+    }
+    let is_enough = |told: &Told| told.revoked.len().min(told.ended.len()) >= ENOUGH;
+    while !is_enough(&told.lock().unwrap()) {
+        let ended = workers.iter().filter(|worker| worker.is_finished()).count();
+        assert!(ended < WORKERS, "{ended} stopped before the server did");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     first.child.kill().unwrap();
     first.child.wait().unwrap();
@@ -101,10 +125,94 @@ async fn survive(engine: Engine) {
         }
     }
     for token in &told.refresh {
-        let refresh = json!({"refresh_token": token});
-        assert!(send(&client, (url, "/auth/refresh"), None, &refresh).await.is_some(), "{token}");
+        assert_eq!(refreshed(&client, url, token).await, 200, "{token}");
     }
+    sessions_are_as_told(&client, [&again.url, url], &told).await;
     trail_is_whole(&client, &again.url).await;
+}
+
+/// Who is signed in still is, and nobody else.
+async fn sessions_are_as_told(client: &Client, servers: [&String; 2], told: &Told) {
+    let asked = async |server: &String, access: &str| {
+        let who = client.get(format!("{server}/auth/user")).bearer_auth(access);
+        who.send().await.unwrap().status().as_u16()
+    };
+    assert!(!told.stayed.is_empty() && !told.alone.is_empty(), "{told:?}");
+    for server in servers {
+        for (sessions, status) in [(&told.stayed, 200), (&told.ended, 401)] {
+            for tokens in sessions {
+                assert_eq!(asked(server, &text(tokens, "access_token")).await, status, "{tokens}");
+            }
+        }
+        for access in &told.alone {
+            assert_eq!(asked(server, access).await, 401, "{access}");
+        }
+    }
+    for (sessions, status) in [(&told.stayed, 200), (&told.ended, 401)] {
+        for tokens in sessions {
+            let token = text(tokens, "refresh_token");
+            assert_eq!(refreshed(client, servers[1], &token).await, status, "{tokens}");
+        }
+    }
+}
+
+/// What a refresh token is answered.
+async fn refreshed(client: &Client, url: &str, token: &str) -> u16 {
+    let refresh = client.post(format!("{url}/auth/refresh")).json(&json!({"refresh_token": token}));
+    refresh.send().await.unwrap().status().as_u16()
+}
+
+/// Two people who sign in again and again: one stays, the other's sessions end, one way or another.
+struct Visit {
+    client: Client,
+    urls: [String; 2],
+    told: Arc<Mutex<Told>>,
+    /// The owner's access token.
+    owner: String,
+    stays: String,
+    leaves: (String, String),
+}
+
+impl Visit {
+    /// Until a server is gone.
+    async fn come_and_go(self) {
+        for turn in 0.. {
+            let (here, there) = (&self.urls[turn % 2], &self.urls[(turn + 1) % 2]);
+            let Some(stayed) = self.sign_in(here, &self.stays).await else { return };
+            self.told.lock().unwrap().stayed.push(stayed);
+            let Some(tokens) = self.sign_in(there, &self.leaves.1).await else { return };
+            let access = text(&tokens, "access_token");
+            let claims = crate::tokens::part(&access, 1);
+            let what = match turn % 4 {
+                0 => json!({"what": "token", "jti": claims["jti"]}),
+                1 => json!({"what": "session", "id": claims["sid"]}),
+                2 => json!({"what": "user", "id": self.leaves.0}),
+                _ => Value::Null,
+            };
+            let (path, by) = if what.is_null() {
+                ("/auth/logout", &access)
+            } else {
+                ("/auth/revocations", &self.owner)
+            };
+            let call = self.client.post(format!("{here}{path}")).bearer_auth(by).json(&what);
+            let Ok(reply) = call.send().await else { return };
+            if reply.status() == 503 {
+                return;
+            }
+            assert_eq!(reply.status(), 204, "{path} {what}");
+            let mut told = self.told.lock().unwrap();
+            if turn % 4 == 0 {
+                told.alone.push(access);
+            } else {
+                told.ended.push(tokens);
+            }
+        }
+    }
+
+    async fn sign_in(&self, url: &str, email: &str) -> Option<Value> {
+        let login = json!({"email": email, "password": PASSWORD, "client": "cli"});
+        send(&self.client, (url, "/auth/login"), None, &login).await
+    }
 }
 
 /// Refreshes, makes a key on one server, and revokes it on the other, until one is gone.

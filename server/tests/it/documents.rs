@@ -21,7 +21,7 @@ crate::on_both_databases! {
     every_refusal_is_a_problem_that_says_all_of_it,
 }
 
-/// Rows in part: E16, F6
+/// Rows in part: E16
 async fn readiness_follows_the_database(server: TestServer) {
     server.get("/health/live").await.expect(200);
     server.get("/health/ready").await.expect(200);

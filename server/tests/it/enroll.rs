@@ -19,6 +19,8 @@ crate::on_both_databases! {
     osquery_may_come_first_and_still_count_once,
     a_secret_that_was_given_is_accepted_once_and_must_be_long,
     refused_enrollments_are_limited_by_network_and_good_ones_are_not,
+    refused_enrollments_count_on_every_server_and_over_a_restart,
+    of_many_refused_at_once_on_two_servers_as_many_are_looked_at_as_may,
     an_enrollment_from_a_known_device_ends_the_old_key,
     every_refusal_looks_the_same,
     a_device_deleted_while_it_enrolls_is_there_whole_or_not_at_all,
@@ -180,6 +182,53 @@ async fn refused_enrollments_are_limited_by_network_and_good_ones_are_not(server
     attempt("2001:db8:0:1::1", &good).await.expect(200);
     server.pass(60);
     attempt("2001:db8::2", &good).await.expect(200);
+}
+
+const ENROLL: &str = "/api/fleet/orbit/enroll";
+
+async fn refused_enrollments_count_on_every_server_and_over_a_restart(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let other = server.second_node().await;
+    let ask = async |node: &TestServer, secret: &str, from: &str| {
+        let body = json!({"enroll_secret": secret, "hardware_uuid": "x"});
+        node.post(ENROLL).json(body).from(from).await
+    };
+    for n in 0..60_u32 {
+        let node = if n.is_multiple_of(2) { &server } else { &other };
+        ask(node, "wrong", "198.51.100.7").await.expect(401);
+    }
+    server.pass(20);
+    let restarted = server.second_node().await;
+    for node in [&restarted, &server, &other] {
+        // The first is refused by the database, and the others by what is known here by now.
+        for secret in [&*secret, "wrong", &*secret] {
+            let reply = ask(node, secret, "198.51.100.7").await;
+            assert_eq!(reply.expect(429).header("retry-after"), Some("40"));
+        }
+    }
+    assert!(server.devices(&owner).await.is_empty(), "nothing is kept of who was refused");
+    ask(&restarted, &secret, "203.0.113.9").await.expect(200);
+    server.pass(40);
+    for node in [&restarted, &server, &other] {
+        ask(node, &secret, "198.51.100.7").await.expect(200);
+    }
+}
+
+async fn of_many_refused_at_once_on_two_servers_as_many_are_looked_at_as_may(server: TestServer) {
+    let owner = server.owner().await;
+    let (_, secret) = server.secret(&owner, json!({})).await;
+    let other = server.second_node().await;
+    let ask = |n: usize, secret: &str| {
+        let node = if n.is_multiple_of(2) { &server } else { &other };
+        let body = json!({"enroll_secret": secret, "hardware_uuid": format!("m{n}")});
+        node.post(ENROLL).json(body).into_future()
+    };
+    let good = join_all((0..100).map(|n| ask(n, &secret))).await;
+    assert!(good.iter().all(|reply| reply.status == 200), "who succeeds is not counted");
+    let refused = join_all((0..150).map(|n| ask(n, "wrong"))).await;
+    let count = |status: u16| refused.iter().filter(|reply| reply.status == status).count();
+    assert_eq!((count(401), count(429)), (60, 90));
 }
 
 /// Rows in part: V3

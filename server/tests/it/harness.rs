@@ -240,15 +240,20 @@ impl TestServer {
 
     /// Does to the database what no route does, unbound by row-level security.
     pub(crate) async fn sql(&self, sql: &str) -> Vec<AnyRow> {
-        let mut connection = match self.engine {
+        let mut connection = self.connection().await;
+        sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap()
+    }
+
+    /// A connection like that of [`TestServer::sql`], for what takes several statements.
+    pub(crate) async fn connection(&self) -> AnyConnection {
+        match self.engine {
             Engine::Sqlite => AnyConnection::connect(&self.database).await.unwrap(),
             Engine::Postgres => {
                 let name = self.database.split(['/', '?']).nth(3).unwrap();
                 let url = Cluster::shared().url("postgres", name);
                 AnyConnection::connect(&url).await.unwrap()
             }
-        };
-        sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap()
+        }
     }
 
     pub(crate) async fn devices(&self, by: &Person) -> Vec<Value> {

@@ -1,10 +1,15 @@
 //! Limits: how many, for whom, across servers, and how callers are told.
 
+use futures_util::{FutureExt as _, future::join_all};
 use serde_json::json;
-use server::{Config, config::Limits};
+use server::{
+    Config,
+    config::{Limits, Metrics, Secret},
+};
+use sqlx::Executor as _;
 use wire::Role;
 
-use crate::harness::{PASSWORD, Reply, TestServer, machine};
+use crate::harness::{Call, Engine, PASSWORD, Reply, TestServer, machine};
 
 crate::on_both_databases! {
     wrong_passwords_count_on_every_server_and_over_a_restart,
@@ -17,6 +22,14 @@ crate::on_both_databases! {
     agents_are_not_limited_by_what_people_do,
     whoever_guesses_from_many_networks_waits_longer_each_time,
     requests_about_accounts_have_a_limit_of_their_own,
+    a_hundred_requests_pass_whichever_servers_they_meet,
+    as_many_pass_again_as_a_minute_ago_did,
+    a_restart_forgets_no_request,
+    a_network_has_its_limit_on_all_servers_together,
+    a_key_has_its_limit_on_all_servers_together,
+    whoever_is_refused_costs_the_database_nothing,
+    without_the_database_a_server_counts_for_itself,
+    who_hangs_up_before_the_answer_is_counted_too,
 }
 
 /// A server with the limits that it has unless told otherwise.
@@ -244,4 +257,192 @@ async fn requests_about_accounts_have_a_limit_of_their_own(server: TestServer) {
     let reply = attempt(&server, &owner.email, PASSWORD, "198.51.100.7").await;
     assert_eq!(reply.expect(429).header("ratelimit-policy"), Some("\"sign-in\";q=3;w=60"));
     attempt(&server, &owner.email, PASSWORD, "203.0.113.9").await.expect(200);
+}
+
+/// How many of so many calls pass, one after the other, on servers that take turns.
+async fn pass_in_turn(
+    servers: &[&TestServer],
+    times: usize,
+    call: impl Fn(&TestServer) -> Call,
+) -> usize {
+    let mut passed = 0;
+    for server in servers.iter().cycle().take(times) {
+        passed += usize::from(call(server).await.status != 429);
+    }
+    passed
+}
+
+/// Rows: L3, L6
+async fn a_hundred_requests_pass_whichever_servers_they_meet(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let viewer = server.person(&owner, Role::Viewer).await;
+    let other = server.second_node().await;
+    // To make a person was a request, too.
+    server.pass(60);
+    let ask = |server: &TestServer| server.get("/devices").by(&owner);
+    assert_eq!(pass_in_turn(&[&server, &other], 300, ask).await, 100);
+    for node in [&server, &other] {
+        let reply = ask(node).await;
+        assert_eq!(reply.expect(429).header("retry-after"), Some("60"));
+        assert_eq!(reply.header("ratelimit"), Some("\"requests\";r=0;t=60"));
+        node.get("/devices").by(&viewer).await.expect(200);
+    }
+    server.pass(59);
+    assert_eq!(pass_in_turn(&[&server, &other], 20, ask).await, 0);
+    server.pass(1);
+    let calls = (0..300).map(|n| ask(if n % 2 == 0 { &server } else { &other }).into_future());
+    let replies = join_all(calls).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 100);
+    assert_eq!(replies.iter().filter(|reply| reply.status == 429).count(), 200);
+}
+
+/// Rows: L3, L6
+async fn as_many_pass_again_as_a_minute_ago_did(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let other = server.second_node().await;
+    let ask = |server: &TestServer| server.get("/devices").by(&owner);
+    let nodes = [&server, &other];
+    assert_eq!(pass_in_turn(&nodes, 40, ask).await, 40);
+    server.pass(30);
+    assert_eq!(pass_in_turn(&nodes, 150, ask).await, 60);
+    for (seconds, passed) in [(29, 0), (1, 40), (29, 0), (1, 60), (30, 40)] {
+        server.pass(seconds);
+        assert_eq!(pass_in_turn(&nodes, 150, ask).await, passed);
+    }
+}
+
+/// Rows: L3, L4
+async fn a_restart_forgets_no_request(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let ask = |server: &TestServer| server.get("/devices").by(&owner);
+    let strange = |server: &TestServer| server.get("/devices").from("198.51.100.7");
+    assert_eq!(pass_in_turn(&[&server], 30, ask).await, 30);
+    assert_eq!(pass_in_turn(&[&server], 7, strange).await, 7);
+    // Nobody told the first that it ends: what it could have let through counts.
+    let second = server.second_node().await;
+    let passed = pass_in_turn(&[&second], 150, ask).await;
+    assert!((60..=70).contains(&passed), "{passed}");
+    assert_eq!(pass_in_turn(&[&second], 20, strange).await, 3);
+    server.pass(65);
+    assert_eq!(pass_in_turn(&[&second], 30, ask).await, 30);
+    second.fleet.close().await;
+    let third = server.second_node().await;
+    assert_eq!(pass_in_turn(&[&third], 150, ask).await, 70);
+}
+
+/// Rows: L4
+async fn a_network_has_its_limit_on_all_servers_together(server: TestServer) {
+    let few = |config: &mut Config| {
+        config.limits = Limits { sign_in_requests_per_minute: 5, ..Limits::default() };
+    };
+    let server = TestServer::start_with(server.engine, few).await;
+    server.owner().await;
+    let other = server.second_node().await;
+    let nodes = [&server, &other];
+    let neighbours = |server: &TestServer| server.get("/devices").from("2001:db8::7");
+    assert_eq!(pass_in_turn(&nodes, 30, neighbours).await, 10);
+    let verify = |server: &TestServer| {
+        let verify = json!({"token": "nothing"});
+        server.post("/auth/verify-email").json(verify).from("198.51.100.7")
+    };
+    assert_eq!(pass_in_turn(&nodes, 30, verify).await, 5);
+    let elsewhere = |server: &TestServer| server.get("/devices").from("2001:db8:0:1::7");
+    let calls = (0..30).map(|n| elsewhere(nodes[n % 2]).into_future());
+    let replies = join_all(calls).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 10);
+    server.pass(60);
+    assert_eq!(pass_in_turn(&nodes, 30, neighbours).await, 10);
+}
+
+/// Rows: L3
+async fn a_key_has_its_limit_on_all_servers_together(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let other = server.second_node().await;
+    for limit in [3, 150] {
+        let key = json!({"name": "k", "scopes": ["devices:read"], "requests_per_minute": limit});
+        let key = server.post("/api-keys").by(&owner).json(key).await.expect(201).text("key");
+        let ask = |server: &TestServer| server.get("/devices").bearer(&key);
+        assert_eq!(pass_in_turn(&[&server, &other], 400, ask).await, limit);
+        let reply = ask(&other).await;
+        let policy = format!("\"requests\";q={limit};w=60");
+        assert_eq!(reply.expect(429).header("ratelimit-policy"), Some(policy.as_str()));
+    }
+}
+
+/// Rows: L3, L4
+async fn whoever_is_refused_costs_the_database_nothing(server: TestServer) {
+    let token = "a token for Prometheus alone";
+    let monitored = |config: &mut Config| {
+        config.limits = Limits::default();
+        config.metrics = Metrics { token: Some(Secret::new(token)) };
+    };
+    let server = TestServer::start_with(server.engine, monitored).await;
+    let owner = server.owner().await;
+    let other = server.second_node().await;
+    let nodes = [&server, &other];
+    let ask = |server: &TestServer| server.get("/devices").by(&owner);
+    let strange = |server: &TestServer| server.get("/devices").from("198.51.100.7");
+    assert_eq!(pass_in_turn(&nodes, 300, ask).await, 100);
+    assert_eq!(pass_in_turn(&nodes, 30, strange).await, 10);
+    let transactions = async || {
+        let reply = server.get("/metrics").bearer(token).await;
+        let page = String::from_utf8(reply.expect(200).body.clone()).unwrap();
+        let count = page.lines().find_map(|line| {
+            line.strip_prefix("fleetd_database_wait_seconds_count")?.trim().parse::<u64>().ok()
+        });
+        count.unwrap()
+    };
+    let leases = async || server.sql("SELECT bucket FROM request_leases").await.len();
+    let (first, second, rows) = (transactions().await, transactions().await, leases().await);
+    assert_eq!(pass_in_turn(&[&server], 200, ask).await, 0);
+    assert_eq!(pass_in_turn(&[&server], 200, strange).await, 0);
+    assert_eq!(transactions().await - second, second - first, "but what asking for it costs");
+    assert_eq!(leases().await, rows);
+    // Nor does whoever passes cost a write each.
+    server.pass(65);
+    assert_eq!(pass_in_turn(&[&server], 100, ask).await, 100);
+    let claims = leases().await - rows;
+    assert!(claims <= 16, "{claims}");
+}
+
+/// Rows: L3, L4
+async fn without_the_database_a_server_counts_for_itself(server: TestServer) {
+    let server = strict(&server).await;
+    let owner = server.owner().await;
+    let check = |server: &TestServer| server.get("/check").by(&owner);
+    let strange = |server: &TestServer| server.get("/devices").from("198.51.100.7");
+    assert_eq!(pass_in_turn(&[&server], 40, check).await, 40);
+    assert_eq!(pass_in_turn(&[&server], 4, strange).await, 4);
+    server.fleet.close().await;
+    let reply = check(&server).await;
+    assert_eq!(reply.expect(200).header("ratelimit"), Some("\"requests\";r=59;t=60"));
+    assert_eq!(pass_in_turn(&[&server], 300, check).await, 59);
+    let reply = check(&server).await;
+    assert_eq!(reply.expect(429).header("retry-after"), Some("60"));
+    strange(&server).await.expect(401);
+    assert_eq!(pass_in_turn(&[&server], 300, strange).await, 5);
+}
+
+async fn who_hangs_up_before_the_answer_is_counted_too(server: TestServer) {
+    let server = strict(&server).await;
+    // Until it is rolled back, nobody is given anything.
+    let hold: &[_] = match server.engine {
+        Engine::Sqlite => &["BEGIN IMMEDIATE"],
+        Engine::Postgres => &["BEGIN", "LOCK TABLE request_leases"],
+    };
+    let mut holder = server.connection().await;
+    for statement in hold {
+        holder.execute(*statement).await.unwrap();
+    }
+    for _ in 0..10 {
+        // Asked once, and left at its first wait.
+        let answered = server.get("/devices").into_future().now_or_never();
+        assert!(answered.is_none(), "{answered:?}");
+    }
+    holder.execute("ROLLBACK").await.unwrap();
+    server.get("/devices").await.expect(429);
 }

@@ -3,11 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, it is an assertion")]
 
+mod beside;
 mod harness;
 #[path = "../../../fleetctl/tests/it/bucket/seaweedfs.rs"]
 mod seaweedfs;
+#[path = "../../../update/tests/it/tools.rs"]
+mod tools;
 
 mod accounts;
+mod addresses;
 mod agents;
 mod api_keys;
 mod audit;
@@ -15,6 +19,7 @@ mod bad_input;
 mod binary;
 mod breaches;
 mod certificates;
+mod command_line;
 mod configuration;
 mod crash;
 mod crash_sessions;
@@ -26,13 +31,17 @@ mod device_states;
 mod devices;
 mod documents;
 mod enroll;
+mod jose;
 mod limits;
 mod mail;
 mod mailed;
 mod management;
 mod metrics;
 mod migration;
+mod newer;
 mod osquery;
+mod outages;
+mod places;
 mod postgres;
 mod roles;
 mod secrecy;

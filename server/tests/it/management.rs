@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use wire::Role;
 
-use crate::harness::{PASSWORD, Person, TestServer};
+use crate::harness::{PASSWORD, Person, TestServer, machine};
 
 crate::on_both_databases! {
     nobody_grants_a_role_above_their_own,
@@ -13,6 +13,7 @@ crate::on_both_databases! {
     addresses_are_unique_in_any_case,
     weak_or_endless_passwords_are_refused,
     team_names_are_unique,
+    a_team_is_renamed_and_keeps_what_it_has,
 }
 
 fn new_user(email: &str, role: &str) -> serde_json::Value {
@@ -87,5 +88,51 @@ async fn team_names_are_unique(server: TestServer) {
     reply.expect(409).problem("conflict");
     for bad in ["", "   ", "a\nb", &"x".repeat(101)] {
         server.post("/teams").by(&owner).json(json!({"name": bad})).await.expect(422);
+    }
+}
+
+/// Rows: R14
+async fn a_team_is_renamed_and_keeps_what_it_has(server: TestServer) {
+    let owner = server.owner().await;
+    let make = async |name: &str| {
+        let made = server.post("/teams").by(&owner).json(json!({"name": name})).await;
+        made.expect(201).text("id")
+    };
+    let (lab, attic) = (make("Lab").await, make("Attic").await);
+    let (_, secret) = server.secret(&owner, json!({"team_id": lab})).await;
+    server.enroll(&secret, machine("a")).await.expect(200);
+    let rename = async |by: &Person, id: &str, change: serde_json::Value| {
+        server.call("PATCH", &format!("/teams/{id}")).by(by).json(change).await
+    };
+    let renamed = rename(&owner, &lab, json!({"name": "Workshop"})).await.expect(200).json();
+    assert_eq!((&renamed["name"], &renamed["device_count"]), (&json!("Workshop"), &json!(1)));
+    assert_eq!(server.get(&format!("/teams/{lab}")).by(&owner).await.json(), renamed);
+    server.enroll(&secret, machine("b")).await.expect(200);
+    let devices = server.get(&format!("/devices?team_id={lab}")).by(&owner).await.json();
+    assert_eq!(devices["items"].as_array().unwrap().len(), 2);
+    let events = server.get("/audit?event=team.renamed").by(&owner).await.json();
+    assert_eq!(events["items"][0]["changes"], json!({"before": "Lab", "after": "Workshop"}));
+
+    let taken = rename(&owner, &attic, json!({"name": "Workshop"})).await;
+    taken.expect(409).problem("conflict");
+    rename(&owner, &attic, json!({"name": "Lab"})).await.expect(200);
+    rename(&owner, &attic, json!({"name": "Lab"})).await.expect(200);
+    rename(&owner, &attic, json!({})).await.expect(200);
+    for bad in ["", "   ", "a\nb", &"x".repeat(101)] {
+        rename(&owner, &attic, json!({"name": bad})).await.expect(422);
+    }
+    rename(&owner, &attic, json!({"colour": "red"})).await.expect(422);
+    let events = server.get("/audit?event=team.renamed").by(&owner).await.json();
+    assert_eq!(events["items"].as_array().unwrap().len(), 2, "what changes nothing is no event");
+    let admin = server.person(&owner, Role::Admin).await;
+    rename(&admin, &attic, json!({"name": "Loft"})).await.expect(200);
+    for role in [Role::Operator, Role::Viewer] {
+        let person = server.person(&owner, role).await;
+        // A role in the team does not do, as for making one.
+        let member = format!("/teams/{attic}/members/{}", person.id);
+        let of_team = json!({"role": "admin"});
+        server.call("PUT", &member).by(&owner).json(of_team).await.expect(200);
+        let refused = rename(&person, &attic, json!({"name": "Mine"})).await;
+        refused.expect(403).problem("forbidden");
     }
 }

@@ -15,7 +15,11 @@ use server::http::{
 use snapbox::{Data, assert_data_eq};
 use wire::{Permission, Role};
 
-use crate::harness::{PASSWORD, Person, Reply, TestServer, machine, text};
+use crate::{
+    harness::{PASSWORD, Person, Reply, TestServer, machine, text},
+    session_life::renew,
+    tokens,
+};
 
 crate::on_both_databases! {
     every_route_asks_for_its_proof,
@@ -26,6 +30,9 @@ crate::on_both_databases! {
     a_changed_role_is_recorded_before_and_after,
     whoever_is_disabled_is_out_at_once_and_may_come_back,
     an_organization_makes_roles_of_its_own,
+    a_role_that_is_changed_counts_at_once_for_whoever_has_it,
+    nobody_changes_a_role_above_their_own,
+    permissions_that_are_added_at_once_are_all_there,
     who_may_not_read_devices_is_told_which_permission_is_missing,
     a_role_in_a_team_reaches_what_the_team_has,
     an_organization_is_renamed_by_its_owner_alone,
@@ -100,6 +107,7 @@ pub(crate) fn body(path: &str) -> Value {
         "/devices/update-channels" => json!({"tag": "kiosk", "update_channels": {"orbit": "edge"}}),
         _ if path.starts_with("/devices/{") => json!({"tags": ["kiosk"]}),
         "/roles" => json!({"name": "new", "permissions": ["devices:read"]}),
+        _ if path.starts_with("/roles/") => json!({"remove_permissions": ["devices:read"]}),
         "/organization" => json!({"name": "Renamed"}),
         _ if path.contains("/members/") => json!({"role": "viewer"}),
         "/api-keys" => json!({"name": "new", "scopes": ["devices:read"]}),
@@ -405,6 +413,111 @@ async fn an_organization_makes_roles_of_its_own(server: TestServer) {
     server.delete("/roles/viewer").by(&owner).await.expect(409);
     let listed = server.get("/roles").by(&owner).await.json();
     assert_eq!(listed["items"].as_array().unwrap().len(), 4);
+}
+
+async fn make_role(server: &TestServer, by: &Person, name: &str, permissions: Value) {
+    let new = json!({"name": name, "permissions": permissions});
+    server.post("/roles").by(by).json(new).await.expect(201);
+}
+
+async fn alter(server: &TestServer, by: &Person, name: &str, change: Value) -> Reply {
+    server.call("PATCH", &format!("/roles/{name}")).by(by).json(change).await
+}
+
+/// Rows in part: R20, K13, A3
+async fn a_role_that_is_changed_counts_at_once_for_whoever_has_it(server: TestServer) {
+    let owner = server.owner().await;
+    make_role(&server, &owner, "help-desk", json!(["api_keys:write", "devices:read"])).await;
+    let person = server.person(&owner, Role::Viewer).await;
+    change(&server, &owner, &person, json!({"role": "help-desk"})).await.expect(200);
+    let key = json!({"name": "k", "scopes": ["devices:read"]});
+    let key = server.post("/api-keys").by(&person).json(key).await.expect(201).text("key");
+    server.get("/devices").by(&person).await.expect(200);
+    server.get("/devices").bearer(&key).await.expect(200);
+    server.get("/users").by(&person).await.expect(403);
+    let other = json!({"description": "First line", "add_permissions": ["users:read"],
+                       "remove_permissions": ["devices:read"]});
+    let changed = alter(&server, &owner, "help-desk", other).await.expect(200).json();
+    let permissions = json!(["api_keys:write", "users:read"]);
+    let shown = json!({"name": "help-desk", "description": "First line",
+                       "permissions": permissions, "built_in": false});
+    assert_eq!(changed, shown);
+    server.get("/users").by(&person).await.expect(200);
+    server.get("/devices").by(&person).await.expect(403).problem("forbidden");
+    server.get("/devices").bearer(&key).await.expect(403);
+    let me = server.get("/auth/user").by(&person).await.json();
+    assert_eq!(me["permissions"], permissions);
+    let claims = tokens::part(&renew(&server, &person).await.access, 1);
+    assert_eq!(claims["permissions"], permissions);
+    let listed = server.get("/roles").by(&owner).await.json();
+    assert_eq!(listed["items"][4], shown);
+    // What changes nothing is no event.
+    alter(&server, &owner, "help-desk", json!({})).await.expect(200);
+    alter(&server, &owner, "help-desk", json!({"permissions": permissions})).await.expect(200);
+    let events = server.get("/audit?event=role.changed").by(&owner).await.json();
+    assert_eq!(events["items"].as_array().unwrap().len(), 1);
+    let before = json!({"description": "", "permissions": ["api_keys:write", "devices:read"]});
+    let after = json!({"description": "First line", "permissions": permissions});
+    assert_eq!(events["items"][0]["changes"], json!({"before": before, "after": after}));
+    assert_eq!(events["items"][0]["subject"], "role help-desk");
+    assert_eq!(events["items"][0]["actor"], format!("user {}", owner.id));
+}
+
+/// Rows in part: R7, R19, R20, O5
+async fn nobody_changes_a_role_above_their_own(server: TestServer) {
+    let owner = server.owner().await;
+    let admin = server.person(&owner, Role::Admin).await;
+    make_role(&server, &owner, "boss", json!(["devices:read", "organization:write"])).await;
+    make_role(&server, &owner, "low", json!(["devices:read"])).await;
+    let above = [
+        ("boss", json!({"description": "mine"})),
+        ("boss", json!({"permissions": []})),
+        ("boss", json!({"remove_permissions": ["organization:write"]})),
+        ("low", json!({"add_permissions": ["organization:write"]})),
+        ("low", json!({"permissions": ["devices:read", "organization:write"]})),
+    ];
+    for (name, change) in above {
+        alter(&server, &admin, name, change).await.expect(403).problem("forbidden");
+    }
+    alter(&server, &admin, "low", json!({"add_permissions": ["users:read"]})).await.expect(200);
+    let key = json!({"name": "k", "scopes": ["roles:write", "devices:read", "users:read"]});
+    let key = server.post("/api-keys").by(&owner).json(key).await.text("key");
+    let by_key = |change: Value| server.call("PATCH", "/roles/low").bearer(&key).json(change);
+    by_key(json!({"add_permissions": ["teams:read"]})).await.expect(403).problem("forbidden");
+    by_key(json!({"remove_permissions": ["users:read"]})).await.expect(200);
+    for wrong in [
+        json!({"permissions": [], "add_permissions": ["devices:read"]}),
+        json!({"add_permissions": ["users:read"], "remove_permissions": ["users:read"]}),
+        json!({"permissions": ["devices:fly"]}),
+        json!({"description": "x".repeat(201)}),
+        json!({"description": "a\u{0}b"}),
+        json!({"name": "high"}),
+    ] {
+        alter(&server, &owner, "low", wrong).await.expect(422).problem("invalid-fields");
+    }
+    for role in Role::ALL {
+        let name = role.as_str();
+        let built_in = alter(&server, &owner, name, json!({"permissions": []})).await;
+        built_in.expect(409).problem("role-in-use");
+    }
+    alter(&server, &owner, "none", json!({"permissions": []})).await.expect(404);
+    let other = server.other_organization().await;
+    alter(&server, &other, "low", json!({"permissions": []})).await.expect(404);
+    let listed = server.get("/roles").by(&owner).await.json();
+    assert_eq!(listed["items"][5]["permissions"], json!(["devices:read"]));
+}
+
+async fn permissions_that_are_added_at_once_are_all_there(server: TestServer) {
+    let owner = server.owner().await;
+    make_role(&server, &owner, "all", json!([])).await;
+    let adding = Permission::ALL
+        .iter()
+        .map(|permission| alter(&server, &owner, "all", json!({"add_permissions": [permission]})));
+    for reply in futures_util::future::join_all(adding).await {
+        reply.expect(200);
+    }
+    let listed = server.get("/roles").by(&owner).await.json();
+    assert_eq!(listed["items"][4]["permissions"], json!(Permission::ALL));
 }
 
 async fn team_with_device(server: &TestServer, owner: &Person, name: &str) -> (String, String) {

@@ -9,6 +9,7 @@ use crate::harness::{PASSWORD, Person, Reply, TestServer, text};
 
 crate::on_both_databases! {
     a_session_idles_warns_and_runs_out,
+    a_visitor_has_no_session_and_a_planted_cookie_is_none,
     who_asks_is_told_who_they_are_and_nothing_secret,
     an_action_wakes_a_session_and_a_poll_does_not,
     a_session_that_ran_out_stays_so,
@@ -37,8 +38,8 @@ pub(crate) async fn renew(server: &TestServer, person: &Person) -> Person {
     Person::from(&server.post("/auth/refresh").json(refresh).await.expect(200).json())
 }
 
-/// Rows: S1, S3, S5, S7, S11, P6
-/// Rows in part: E4, S9, S12
+/// Rows: S5, S7, S11, P6
+/// Rows in part: E4, S3, S9, S12
 async fn a_session_idles_warns_and_runs_out(server: TestServer) {
     let owner = server.owner().await;
     let begun = state(&server, &owner).await;
@@ -61,6 +62,42 @@ async fn a_session_idles_warns_and_runs_out(server: TestServer) {
     server.post("/auth/refresh").json(refresh).await.expect(401).problem("session-expired");
     let again = server.login(&owner.email).await;
     assert_eq!(state(&server, &again).await["state"], "authenticated");
+}
+
+/// Rows: S1, S3
+async fn a_visitor_has_no_session_and_a_planted_cookie_is_none(server: TestServer) {
+    let owner = server.owner().await;
+    let viewer = server.person(&owner, Role::Viewer).await;
+    let sessions = async || server.sql("SELECT id FROM sessions").await.len();
+    let before = sessions().await;
+    for path in ["/device", "/devices", "/auth/user", "/auth/sessions", "/health/live"] {
+        assert_eq!(server.get(path).await.header("set-cookie"), None, "{path}");
+    }
+    assert_eq!(sessions().await, before);
+    let login = async |person: &Person, cookie: Option<&str>| {
+        let call = server.post("/auth/login");
+        let call = cookie.into_iter().fold(call, |call, cookie| call.header("cookie", cookie));
+        let reply = call.json(json!({"email": person.email, "password": PASSWORD})).await;
+        let given = reply.expect(200).header("set-cookie").unwrap().split(';').next().unwrap();
+        let claims = crate::tokens::part(&reply.text("access_token"), 1);
+        (given.to_owned(), text(&claims, "sid"))
+    };
+    // Somebody who wants the owner's session plants the cookie of one of theirs, or any.
+    let (theirs, their_session) = login(&viewer, None).await;
+    let made_up = "__Host-fleetd_rt=of-nobody".to_owned();
+    let mut seen = std::collections::BTreeSet::from([theirs.clone(), their_session]);
+    for planted in [&theirs, &made_up] {
+        let (given, session) = login(&owner, Some(planted)).await;
+        assert_ne!(given, made_up);
+        assert!(seen.insert(given) && seen.insert(session));
+    }
+    assert_eq!(sessions().await, before + 3);
+    let refresh = async |cookie: &str| {
+        server.post("/auth/refresh").header("cookie", cookie).json(json!({})).await
+    };
+    refresh(&made_up).await.expect(401).problem("wrong-refresh-token");
+    let renewed = refresh(&theirs).await.expect(200).json();
+    assert_eq!(renewed["user"]["id"], viewer.id.as_str());
 }
 
 /// Rows: E4

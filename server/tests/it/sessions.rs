@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use server::{
     Config,
     config::{HashKind, Period},
@@ -17,6 +17,7 @@ use crate::{
 
 crate::on_both_databases! {
     an_access_token_ends_after_fifteen_minutes,
+    an_access_token_lasts_as_long_as_is_configured,
     fifty_parallel_refreshes_get_the_same_token,
     a_refresh_token_used_again_ends_the_session,
     a_session_ends_after_seven_days_however_often_it_is_refreshed,
@@ -54,6 +55,29 @@ async fn an_access_token_ends_after_fifteen_minutes(server: TestServer) {
     let renewed = refresh(&server, &owner.refresh).await;
     assert_eq!(renewed.expect(200).json()["expires_in"], 900);
     server.get("/auth/user").bearer(&renewed.text("access_token")).await.expect(200);
+}
+
+/// Rows: P3a, T1
+async fn an_access_token_lasts_as_long_as_is_configured(server: TestServer) {
+    for (ttl, seconds) in [("90s", 90), ("5m", 300), ("1h", 3600)] {
+        let other = |config: &mut Config| {
+            config.auth.jwt.access_ttl = ttl.parse().unwrap();
+            config.auth.session.timeout = Period::seconds(86_400);
+        };
+        let server = TestServer::start_with(server.engine, other).await;
+        let owner = server.owner().await;
+        let login = json!({"email": owner.email, "password": PASSWORD});
+        let reply = server.post("/auth/login").json(login).await;
+        assert_eq!(reply.expect(200).json()["expires_in"], seconds);
+        let access = reply.text("access_token");
+        let claims = crate::tokens::part(&access, 1);
+        let number = |name: &str| claims[name].as_i64().unwrap();
+        assert_eq!(number("exp") - number("iat"), seconds);
+        server.pass(seconds - 1);
+        server.get("/auth/user").bearer(&access).await.expect(200);
+        server.pass(1);
+        server.get("/auth/user").bearer(&access).await.expect(401).problem("token-expired");
+    }
 }
 
 /// Rows: B7
@@ -118,9 +142,20 @@ async fn logging_out_ends_both_tokens_at_once(server: TestServer) {
 /// Rows in part: T5
 async fn browsers_get_a_cookie_and_other_sites_cannot_use_it(server: TestServer) {
     let owner = server.owner().await;
+    let is_whole = |body: &Value, fields: &[&str]| {
+        let names: BTreeSet<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, BTreeSet::from_iter(fields.iter().copied()));
+        assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(900)));
+    };
+    let login = json!({"email": owner.email, "password": PASSWORD, "client": "cli"});
+    let reply = server.post("/auth/login").json(login).await;
+    let fields = ["access_token", "expires_in", "refresh_token", "token_type", "user"];
+    is_whole(&reply.expect(200).json(), &fields);
+    assert_eq!(reply.header("set-cookie"), None);
     let login = json!({"email": owner.email, "password": PASSWORD});
     let reply = server.post("/auth/login").json(login).await;
-    assert!(reply.expect(200).json().get("refresh_token").is_none());
+    let fields = ["access_token", "expires_in", "token_type", "user"];
+    is_whole(&reply.expect(200).json(), &fields);
     let cookie = reply.header("set-cookie").unwrap();
     for attribute in ["HttpOnly", "Secure", "SameSite=Strict", "Path=/", "Max-Age=604800"] {
         assert!(cookie.contains(attribute), "{cookie}");
@@ -134,7 +169,8 @@ async fn browsers_get_a_cookie_and_other_sites_cannot_use_it(server: TestServer)
     call().header("origin", "null").await.expect(403);
     call().header("sec-fetch-site", "cross-site").await.expect(403);
     let renewed = call().header("origin", "https://fleet.example.com").await;
-    let cookie = renewed.expect(200).header("set-cookie").unwrap().split(';').next().unwrap();
+    is_whole(&renewed.expect(200).json(), &fields);
+    let cookie = renewed.header("set-cookie").unwrap().split(';').next().unwrap();
     assert!(cookie.starts_with("__Host-fleetd_rt="));
     let over_http2 = server.post("https://fleet.example.com/auth/refresh").json(json!({}));
     let over_http2 = over_http2.header("origin", "https://fleet.example.com");

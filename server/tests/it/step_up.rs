@@ -82,7 +82,10 @@ async fn granting_roles_needs_a_recent_password(server: TestServer) {
     let owner = server.owner().await;
     let viewer = server.person(&owner, Role::Viewer).await;
     let team = server.post("/teams").by(&owner).json(json!({"name": "t"})).await.text("id");
+    let role = json!({"name": "r", "permissions": []});
+    server.post("/roles").by(&owner).json(role).await.expect(201);
     let grants = [
+        ("PATCH", "/roles/r".to_owned(), json!({"permissions": ["devices:read"]})),
         ("PATCH", format!("/users/{}", viewer.id), json!({"role": "operator"})),
         ("PUT", format!("/teams/{team}/members/{}", viewer.id), json!({"role": "operator"})),
     ];

@@ -1,14 +1,16 @@
 //! Organizations do not see each other: through the API on both databases, and in PostgreSQL even
 //! where a query forgets to ask.
 
-use serde_json::json;
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
 use server::{config::Secret, http::access::ROUTES};
 use wire::Role;
 
 use crate::{
-    harness::{Engine, Person, TestServer, machine, runtime, text},
+    harness::{Engine, Person, Reply, TestServer, machine, runtime, text},
     postgres::{Bouncer, Cluster, owner_of},
     roles,
 };
@@ -62,23 +64,92 @@ async fn what_belongs_to_another_organization_is_not_found(server: TestServer) {
 
 /// Rows: O1, O6
 async fn lists_show_the_own_organization_alone(server: TestServer) {
-    let ours = server.owner().await;
-    let theirs = server.other_organization().await;
-    for (person, name) in [(&ours, "ours"), (&theirs, "theirs")] {
-        let (_, secret) = server.secret(person, json!({"name": name})).await;
-        server.enroll(&secret, machine("same-hardware")).await.expect(200);
-        server.post("/teams").by(person).json(json!({"name": "Same"})).await.expect(201);
-        let key = json!({"name": name, "scopes": ["devices:read"]});
-        server.post("/api-keys").by(person).json(key).await.expect(201);
-    }
-    for person in [&ours, &theirs] {
-        for noun in ["devices", "teams", "api-keys", "enroll-secrets", "users"] {
-            let listed = server.get(&format!("/{noun}")).by(person).await.json();
-            assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{noun}: {listed}");
+    let (ours, theirs) = (server.owner().await, server.other_organization().await);
+    check_lists(&server, &both(&server, &ours, &theirs).await).await;
+}
+
+/// An organization with one of everything.
+struct Seeded {
+    owner: Person,
+    /// By the noun of their routes.
+    ids: BTreeMap<&'static str, String>,
+    /// What nobody else's replies may contain.
+    marks: Vec<String>,
+}
+
+async fn both(server: &TestServer, ours: &Person, theirs: &Person) -> [Seeded; 2] {
+    [seeded(server, ours, "acorn").await, seeded(server, theirs, "birch").await]
+}
+
+/// Makes one of everything, called `name`; hardware and the team are of the same name everywhere.
+async fn seeded(server: &TestServer, owner: &Person, name: &str) -> Seeded {
+    let make = async |path: &str, new: Value| {
+        server.post(path).by(owner).json(new).await.expect(201).json()
+    };
+    let (secret_id, secret) = server.secret(owner, json!({"name": name})).await;
+    let mut device = machine("same-hardware");
+    device["hostname"] = name.into();
+    let node_key = server.enroll(&secret, device).await.expect(200).text("orbit_node_key");
+    let component = json!({"component": "orbit", "channel": name, "state": "current"});
+    let report = json!({"orbit_node_key": node_key, "components": [component]});
+    server.post("/api/fleet/orbit/updates").json(report).await.expect(200);
+    let team = text(&make("/teams", json!({"name": "Same"})).await, "id");
+    make("/roles", json!({"name": name, "permissions": ["devices:read"]})).await;
+    let member = format!("/teams/{team}/members/{}", owner.id);
+    server.call("PUT", &member).by(owner).json(json!({"role": name})).await.expect(200);
+    let key = make("/api-keys", json!({"name": name, "scopes": ["devices:read"]})).await;
+    let email = format!("{name}@example.com");
+    make("/invitations", json!({"email": email, "role": "viewer"})).await;
+    let ids = BTreeMap::from([
+        ("enroll-secrets", secret_id),
+        ("devices", text(&server.devices(owner).await[0], "id")),
+        ("teams", team),
+        ("api-keys", text(&key, "id")),
+        ("users", owner.id.clone()),
+    ]);
+    let session = text(&crate::tokens::part(&owner.access, 1), "sid");
+    let org_id = server.get("/organization").by(owner).await.text("id");
+    let mut marks = vec![name.to_owned(), owner.email.clone(), session, org_id];
+    marks.extend(ids.values().cloned());
+    Seeded { owner: owner.clone(), ids, marks }
+}
+
+/// Asks for everything that there is to be read, for both at once and again and again.
+async fn check_lists(server: &TestServer, both: &[Seeded; 2]) {
+    let mut calls = Vec::new();
+    let readable = ROUTES.iter().filter(|(method, path, access)| {
+        *method == "GET" && access.admits(Role::Owner).is_some() && !path.contains("{user_code}")
+    });
+    for (_, path, _) in readable {
+        for (own, other) in [(&both[0], &both[1]), (&both[1], &both[0])] {
+            let noun = path.split('/').nth(1).unwrap();
+            let id = own.ids.get(noun).map_or("", String::as_str);
+            let concrete = path.replace("{id}", id);
+            calls.extend((0..5).map(|_| {
+                let call = server.get(&concrete).by(&own.owner);
+                async move { check_list(path, (own, other), &call.await) }
+            }));
         }
     }
-    let names = server.get("/enroll-secrets").by(&ours).await.json();
-    assert_eq!(names["items"][0]["name"], "ours");
+    assert!(calls.len() >= 200, "{}", calls.len());
+    futures_util::future::join_all(calls).await;
+}
+
+fn check_list(path: &str, (own, other): (&Seeded, &Seeded), reply: &Reply) {
+    let told = String::from_utf8(reply.expect(200).body.clone()).unwrap();
+    let foreign = other.marks.iter().find(|mark| told.contains(*mark));
+    assert_eq!(foreign, None, "{path}: {told}");
+    match path {
+        "/billing" => assert_eq!(reply.json()["devices"], 1, "{told}"),
+        // A number and a hash.
+        "/audit/head" => {}
+        _ => assert!(own.marks.iter().any(|mark| told.contains(mark)), "{path}: {told}"),
+    }
+    let is_list = told.starts_with("{\"items\":") && path != "/audit";
+    if is_list {
+        let expected = if path == "/roles" { Role::ALL.len() + 1 } else { 1 };
+        assert_eq!(reply.json()["items"].as_array().unwrap().len(), expected, "{path}: {told}");
+    }
 }
 
 async fn an_enroll_secret_leads_to_its_own_organization(server: TestServer) {
@@ -115,6 +186,26 @@ const TABLES: [&str; 14] = [
     "sessions",
     "team_members",
     "teams",
+];
+
+/// Tables that are secured otherwise: people may be in several organizations.
+const OF_PEOPLE: [&str; 2] = ["password_history", "users"];
+
+/// Tables without row-level security, and why they have none.
+const SHARED: [(&str, &str); 13] = [
+    ("_sqlx_migrations", "the schema's history, which the server only reads"),
+    ("address_folding", "whether addresses were looked through; of persons, ids alone"),
+    ("attempts", "what limits count before anybody is known"),
+    ("device_logins", "found by a code's hash; whose one is, is known once it is approved"),
+    ("ended_organizations", "names of organizations that were, for the operator's command"),
+    ("known_networks", "looked at before a sign-in; each of a person, whom security hides"),
+    ("mails", "the server's queue, to be sent whoever they are for"),
+    ("one_time_tokens", "found by a token's hash, which tells whose account it is about"),
+    ("organizations", "the list that the server goes through; an OrgStore reads its own by id"),
+    ("registrations", "people who belong nowhere yet, found by a token's hash"),
+    ("request_leases", "what limits count, by names that servers give callers"),
+    ("setup_code", "made before there is any organization"),
+    ("signing_keys", "the server's own, encrypted with its master key"),
 ];
 
 /// Fills two organizations and connects as the server's own role.
@@ -194,25 +285,69 @@ fn a_row_cannot_be_written_into_another_organization() {
 
 /// Rows: O2
 #[test]
-fn row_level_security_is_forced_on_every_table_with_an_organization() {
+fn row_level_security_is_forced_on_every_table_but_those_that_are_shared_for_a_reason() {
     crate::harness::runtime().block_on(async {
         let server = TestServer::start(Engine::Postgres).await;
         let database = server.database.split(['/', '?']).nth(3).unwrap();
         let mut admin = Cluster::shared().admin(database).await;
         let rows = sqlx::query(
-            "SELECT c.relname::text, c.relrowsecurity, c.relforcerowsecurity FROM pg_class c
-             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'org_id'
-             WHERE c.relkind = 'r' ORDER BY c.relname",
+            "SELECT c.relname::text, c.relrowsecurity AND c.relforcerowsecurity, EXISTS
+             (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'org_id')
+             FROM pg_class c WHERE c.relkind IN ('r', 'p')
+             AND c.relnamespace = 'public'::regnamespace ORDER BY c.relname",
         )
         .fetch_all(&mut admin)
         .await
         .unwrap();
-        let tables: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        assert_eq!(tables, TABLES);
-        for row in rows {
-            let (on, forced): (bool, bool) = (row.get(1), row.get(2));
-            assert!(on && forced, "{}", row.get::<String, _>(0));
+        let tables = |forced: bool, of_one: bool| -> Vec<String> {
+            let rows = rows.iter().filter(|row| (row.get(1), row.get(2)) == (forced, of_one));
+            rows.map(|row| row.get(0)).collect()
+        };
+        assert_eq!(tables(true, true), TABLES);
+        assert_eq!(tables(true, false), OF_PEOPLE);
+        assert_eq!(tables(false, true), [""; 0]);
+        assert_eq!(tables(false, false), SHARED.map(|(name, _why)| name));
+    });
+}
+
+/// Rows: O2, O7
+#[test]
+fn people_are_seen_where_they_belong_and_changed_only_by_what_is_about_them() {
+    runtime().block_on(async {
+        let server = TestServer::start(Engine::Postgres).await;
+        let (ours, theirs) = (server.owner().await, server.other_organization().await);
+        let org_id = server.get("/organization").by(&ours).await.text("id");
+        server.sql("INSERT INTO password_history SELECT id, 'old', 0 FROM users").await;
+        let mut connection = PgConnection::connect(&server.database).await.unwrap();
+        let (our, their) = (ours.email.as_str(), theirs.email.as_str());
+        for (name, value, seen) in [
+            ("app.org_id", org_id.as_str(), vec![our]),
+            ("app.address", their, vec![their]),
+            ("app.survey", "people", vec![their, our]),
+            ("app.survey", "", vec![]),
+            ("app.user_id", ours.id.as_str(), vec![]),
+            ("app.account", theirs.id.as_str(), vec![their]),
+        ] {
+            let mut tx = connection.begin().await.unwrap();
+            let set = sqlx::query("SELECT set_config($1, $2, true)").bind(name).bind(value);
+            set.execute(&mut *tx).await.unwrap();
+            let rows = sqlx::query("SELECT email FROM users ORDER BY email").fetch_all(&mut *tx);
+            let emails: Vec<String> = rows.await.unwrap().iter().map(|row| row.get(0)).collect();
+            assert_eq!(emails, seen, "{name}");
+            for (table, column) in [("password_history", "used_until"), ("users", "created_at")] {
+                let sql = sqlx::AssertSqlSafe(format!("UPDATE {table} SET {column} = 1"));
+                let changed = sqlx::query(sql).execute(&mut *tx).await.unwrap().rows_affected();
+                assert_eq!(changed, u64::from(name == "app.account"), "{table} by {name}");
+            }
+            tx.rollback().await.unwrap();
+            for table in OF_PEOPLE {
+                assert_eq!(count(&mut connection, table).await, 0, "{table} after {name}");
+            }
         }
+        let stranger = "INSERT INTO users (id, email, name, password_hash, created_at)
+                        VALUES ('x', 'x@example.com', 'X', '', 0)";
+        let error = sqlx::query(stranger).execute(&mut connection).await.unwrap_err();
+        assert!(error.to_string().contains("row-level security"), "{error}");
     });
 }
 
@@ -324,47 +459,37 @@ async fn compare_ids(server: &TestServer, ours: &Person, theirs: &Person) {
 #[test]
 fn without_the_condition_the_tests_fail_on_sqlite_and_pass_on_postgres() {
     for (engine, holds) in [(Engine::Sqlite, false), (Engine::Postgres, true)] {
-        let outcome = runtime().block_on(async {
-            let server = TestServer::start(engine).await;
-            let ours = server.owner().await;
-            let theirs = server.other_organization().await;
+        let outcomes = runtime().block_on(async {
+            let server = Arc::new(TestServer::start(engine).await);
+            let (ours, theirs) = (server.owner().await, server.other_organization().await);
+            let seeded = both(&server, &ours, &theirs).await;
             server.fleet.forget_tenants();
-            tokio::spawn(async move { compare_ids(&server, &ours, &theirs).await }).await
+            let same = Arc::clone(&server);
+            let lists = tokio::spawn(async move { check_lists(&same, &seeded).await }).await;
+            let ids = tokio::spawn(async move { compare_ids(&server, &ours, &theirs).await }).await;
+            [lists, ids]
         });
-        assert_eq!(outcome.is_ok(), holds, "{engine:?}: {outcome:?}");
+        assert!(outcomes.iter().all(|it| it.is_ok() == holds), "{engine:?}: {outcomes:?}");
     }
 }
 
-/// Lists of two organizations, asked for at once.
-async fn interleave(server: &TestServer) {
-    let ours = server.owner().await;
-    let theirs = server.other_organization().await;
-    for (person, name) in [(&ours, "ours"), (&theirs, "theirs")] {
-        server.post("/teams").by(person).json(json!({"name": name})).await.expect(201);
-    }
-    let calls = (0..200).map(|n| {
-        let (person, name) = if n % 2 == 0 { (&ours, "ours") } else { (&theirs, "theirs") };
-        let call = server.get("/teams").by(person);
-        async move { (call.await, name) }
-    });
-    for (reply, name) in futures_util::future::join_all(calls).await {
-        let listed = reply.expect(200).json();
-        let names: Vec<_> =
-            listed["items"].as_array().unwrap().iter().map(|team| text(team, "name")).collect();
-        assert_eq!(names, [name]);
-    }
+/// Everything that two organizations are compared by.
+async fn compare(server: &TestServer) {
+    let (ours, theirs) = (server.owner().await, server.other_organization().await);
+    check_lists(server, &both(server, &ours, &theirs).await).await;
+    compare_ids(server, &ours, &theirs).await;
 }
 
-/// Rows: O3
+/// Rows: O1, O3, O5
 async fn two_organizations_over_a_pool_of_two_never_mix(server: TestServer) {
     let narrow = TestServer::start_with(server.engine, |config| {
         config.database.max_connections = 2;
     })
     .await;
-    interleave(&narrow).await;
+    compare(&narrow).await;
 }
 
-/// Rows: O3
+/// Rows: O1, O3, O5
 #[test]
 fn two_organizations_through_pgbouncer_never_mix() {
     runtime().block_on(async {
@@ -375,7 +500,7 @@ fn two_organizations_through_pgbouncer_never_mix() {
             bouncer = Some(before);
         })
         .await;
-        interleave(&server).await;
+        compare(&server).await;
         let mut connection = PgConnection::connect(&server.database).await.unwrap();
         for table in TABLES {
             assert_eq!(count(&mut connection, table).await, 0, "{table} without an organization");

@@ -24,6 +24,7 @@ crate::on_both_databases! {
     keys_come_and_go_and_nobody_is_signed_out,
     a_key_dropped_at_once_takes_its_tokens_with_it,
     what_is_revoked_is_refused_with_the_next_request,
+    what_is_revoked_stays_so_over_a_restart,
     another_server_notices_within_a_second,
     two_servers_with_one_database_sign_with_one_key,
     a_lost_master_key_costs_a_new_signing_key_and_nothing_else,
@@ -257,6 +258,42 @@ async fn what_is_revoked_is_refused_with_the_next_request(server: TestServer) {
     server.pass(901);
     server.fleet.sweep().await.unwrap();
     assert_eq!(server.sql("SELECT jti FROM revoked_tokens").await.len(), 0);
+}
+
+/// Rows: B2
+async fn what_is_revoked_stays_so_over_a_restart(server: TestServer) {
+    let owner = server.owner().await;
+    let stranger = server.other_organization().await;
+    let [one, two, three, stays] = [
+        server.person(&owner, Role::Viewer).await,
+        server.person(&owner, Role::Viewer).await,
+        server.person(&owner, Role::Viewer).await,
+        server.person(&owner, Role::Viewer).await,
+    ];
+    let claim = |person: &Person, name: &str| part(&person.access, 1)[name].clone();
+    for (by, what) in [
+        (&owner, json!({"what": "token", "jti": claim(&one, "jti")})),
+        (&owner, json!({"what": "session", "id": claim(&two, "sid")})),
+        (&owner, json!({"what": "user", "id": three.id})),
+        (&stranger, json!({"what": "organization"})),
+    ] {
+        server.post("/auth/revocations").by(by).json(what).await.expect(204);
+    }
+    server.fleet.close().await;
+    let again = server.second_node().await;
+    for gone in [&one, &two, &three, &stranger] {
+        again.get("/auth/user").by(gone).await.expect(401);
+    }
+    again.get("/auth/user").by(&stays).await.expect(200);
+    for (person, status) in [(&one, 200), (&two, 401), (&three, 401), (&stranger, 401)] {
+        let refresh = json!({"refresh_token": person.refresh});
+        again.post("/auth/refresh").json(refresh).await.expect(status);
+    }
+    assert_eq!(again.sql("SELECT jti FROM revoked_tokens").await.len(), 1);
+    again.pass(901);
+    again.fleet.sweep().await.unwrap();
+    assert_eq!(again.sql("SELECT jti FROM revoked_tokens").await.len(), 0);
+    again.get("/auth/user").by(&one).await.expect(401).problem("token-expired");
 }
 
 /// Rows: C15

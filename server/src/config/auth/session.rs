@@ -1,5 +1,6 @@
 //! Sessions: how long without an action, how many at once, and what needs more than a session.
 
+use camino::Utf8PathBuf;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,9 @@ pub struct Session {
     pub recent_login: Period,
     /// When a request must come from the network that its person signed in from.
     pub ip_binding: IpBinding,
+    /// A database in MaxMind's format (GeoLite2-City, for one), by which sessions tell where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub places: Option<Utf8PathBuf>,
 }
 
 /// What one session too many does.
@@ -71,6 +75,7 @@ impl Default for Session {
             on_limit: OnLimit::default(),
             recent_login: Period::seconds(15 * 60),
             ip_binding: IpBinding::default(),
+            places: None,
         }
     }
 }

@@ -7,6 +7,9 @@ use wire::{OrgId, UserId};
 
 use super::{Access, Hash, OrgStore, Store, StoreError, Tx, row::Columns as _};
 
+/// What row-level security is told by whatever looks at all people at once.
+pub(super) const EVERYBODY: (&str, &str) = ("app.survey", "people");
+
 /// What a token that works once is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::fleet) enum TokenKind {
@@ -59,14 +62,25 @@ pub(in crate::fleet) struct AccountRow {
     pub email_verified_at: Option<Timestamp>,
 }
 
+/// `SELECT` of a whole row, with what follows it.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, email, name, password_hash, password_changed_at, email_verified_at
+             FROM users ",
+            $rest
+        )
+    };
+}
+
 impl Store {
     /// The account of a person, if it is not disabled.
     pub(in crate::fleet) async fn account(
         &self,
         user_id: UserId,
     ) -> Result<Option<AccountRow>, StoreError> {
-        let mut tx = self.begin(Access::Read).await?;
-        let row = sqlx::query("SELECT * FROM users WHERE id = $1 AND disabled_at IS NULL")
+        let mut tx = self.begin_with(Access::Read, ("app.account", &user_id.to_string())).await?;
+        let row = sqlx::query(select!("WHERE id = $1 AND disabled_at IS NULL"))
             .bind(user_id.to_string())
             .fetch_optional(&mut *tx.inner)
             .await?;
@@ -79,8 +93,8 @@ impl Store {
         &self,
         email: &str,
     ) -> Result<Option<AccountRow>, StoreError> {
-        let mut tx = self.begin(Access::Read).await?;
-        let row = sqlx::query("SELECT * FROM users WHERE email = $1 AND disabled_at IS NULL")
+        let mut tx = self.begin_with(Access::Read, ("app.address", email)).await?;
+        let row = sqlx::query(select!("WHERE email = $1 AND disabled_at IS NULL"))
             .bind(email.to_owned())
             .fetch_optional(&mut *tx.inner)
             .await?;
@@ -141,7 +155,7 @@ impl Store {
         user_id: UserId,
         count: usize,
     ) -> Result<Vec<String>, StoreError> {
-        let mut tx = self.begin(Access::Read).await?;
+        let mut tx = self.begin_with(Access::Read, ("app.account", &user_id.to_string())).await?;
         let rows = sqlx::query(
             "SELECT password_hash FROM password_history WHERE user_id = $1
              ORDER BY used_until DESC LIMIT $2",
@@ -157,7 +171,7 @@ impl Store {
     /// One password hash of each kind that people who may sign in have; several of a kind whose
     /// parameters are shorter than usual.
     pub(in crate::fleet) async fn kinds_of_passwords(&self) -> Result<Vec<String>, StoreError> {
-        let mut tx = self.begin(Access::Read).await?;
+        let mut tx = self.begin_with(Access::Read, EVERYBODY).await?;
         let rows = sqlx::query(
             "SELECT MIN(password_hash) AS password_hash FROM users WHERE disabled_at IS NULL
              GROUP BY CASE WHEN password_hash LIKE '$2%' THEN substr(password_hash, 1, 6)
@@ -175,7 +189,7 @@ impl Store {
         user_id: UserId,
         (old, new): (&str, &str),
     ) -> Result<(), StoreError> {
-        let mut tx = self.begin(Access::Write).await?;
+        let mut tx = self.begin_with(Access::Write, ("app.account", &user_id.to_string())).await?;
         sqlx::query("UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2")
             .bind(user_id.to_string())
             .bind(old.to_owned())
@@ -317,6 +331,7 @@ impl Tx {
         &mut self,
         user_id: UserId,
     ) -> Result<Option<String>, StoreError> {
+        self.about(user_id).await?;
         let row = sqlx::query("SELECT email FROM users WHERE id = $1")
             .bind(user_id.to_string())
             .fetch_optional(&mut *self.inner)

@@ -36,6 +36,18 @@ pub(in crate::fleet) struct NewApiKeyRow<'a> {
     pub requests_per_minute: Option<u32>,
 }
 
+/// `SELECT` of a whole row, with what follows it.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, kind, prefix, last4, scopes, created_by, created_at, expires_at,
+             last_used_at, last_used_ip, revoked_at, requests_per_minute, key_hash, previous_hash,
+             previous_until FROM api_keys ",
+            $rest
+        )
+    };
+}
+
 impl OrgStore {
     pub(in crate::fleet) async fn add_api_key(
         &mut self,
@@ -71,7 +83,7 @@ impl OrgStore {
         page: &Keyset,
     ) -> Result<Vec<ApiKey>, StoreError> {
         let rows = self
-            .query("SELECT * FROM api_keys WHERE org_id = $1 AND id > $2 ORDER BY id LIMIT $3")
+            .query(select!("WHERE org_id = $1 AND id > $2 ORDER BY id LIMIT $3"))
             .bind(page.after.clone())
             .bind(page.limit)
             .fetch_all(self.connection())
@@ -84,7 +96,7 @@ impl OrgStore {
         id: &str,
     ) -> Result<Option<ApiKeyRow>, StoreError> {
         let row = self
-            .query("SELECT * FROM api_keys WHERE org_id = $1 AND id = $2")
+            .query(select!("WHERE org_id = $1 AND id = $2"))
             .bind(id.to_owned())
             .fetch_optional(self.connection())
             .await?;
@@ -98,10 +110,10 @@ impl OrgStore {
         now: Timestamp,
     ) -> Result<Option<ApiKey>, StoreError> {
         let row = self
-            .query(
-                "SELECT * FROM api_keys WHERE org_id = $1 AND name = $2 AND revoked_at IS NULL
-                 AND (expires_at IS NULL OR expires_at > $3) ORDER BY id LIMIT 1",
-            )
+            .query(select!(
+                "WHERE org_id = $1 AND name = $2 AND revoked_at IS NULL
+                 AND (expires_at IS NULL OR expires_at > $3) ORDER BY id LIMIT 1"
+            ))
             .bind(name.to_owned())
             .bind(now.as_millisecond())
             .fetch_optional(self.connection())

@@ -86,9 +86,33 @@ impl Store {
             .await?;
         tx.commit().await
     }
+
+    /// Forgets attempts of the limit called `name` from before `before`.
+    pub(in crate::fleet) async fn sweep_failures(
+        &self,
+        name: &str,
+        before: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin(Access::Note).await?;
+        sqlx::query("DELETE FROM attempts WHERE at <= $1 AND bucket LIKE $2")
+            .bind(before.as_millisecond())
+            .bind(format!("{name} %"))
+            .execute(&mut *tx.inner)
+            .await?;
+        tx.commit().await
+    }
 }
 
 impl Tx {
+    /// When the bucket has room again, as far as this transaction sees; nothing if it has.
+    pub(in crate::fleet) async fn full_until(
+        &mut self,
+        bucket: &Bucket,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        full_until(self, bucket, now).await
+    }
+
     /// Takes an attempt from a bucket in this transaction, which holds what the bucket is about: nobody
     /// else takes one meanwhile. When it passes that the bucket is full; nothing if there was room.
     pub(in crate::fleet) async fn take_held_attempt(

@@ -126,7 +126,8 @@ impl OrgStore {
     ) -> Result<Vec<AuditEvent>, StoreError> {
         let rows = self
             .query(
-                "SELECT * FROM audit_events WHERE org_id = $1 AND seq > $2
+                "SELECT seq, at, event, actor, subject, outcome, address, user_agent, route,
+                 request_id, changes, previous, hash FROM audit_events WHERE org_id = $1 AND seq > $2
                  AND ($3 = '' OR event = $3) ORDER BY seq LIMIT $4",
             )
             .bind(to_number(filter.after))

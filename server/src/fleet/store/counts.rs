@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use wire::api::DeviceState;
 
-use super::{Access, OrgStore, Store, StoreError, row::Columns as _};
+use super::{Access, OrgStore, Store, StoreError, accounts::EVERYBODY, row::Columns as _};
 
 /// Sessions that have not run out, by how long ago their persons did something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(in crate::fleet) struct Ages {
 impl Store {
     /// How many people there are, and mails to be sent.
     pub(in crate::fleet) async fn people_and_mails(&self) -> Result<(u64, u64), StoreError> {
-        let mut tx = self.begin(Access::Read).await?;
+        let mut tx = self.begin_with(Access::Read, EVERYBODY).await?;
         let row = sqlx::query(
             "SELECT (SELECT COUNT(*) FROM users) AS people, (SELECT COUNT(*) FROM mails) AS mails",
         )

@@ -67,6 +67,21 @@ pub(in crate::fleet) struct Details {
     pub osquery_version: Option<String>,
 }
 
+/// `SELECT` of a whole row, with what follows it.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, hostname, computer_name, platform, platform_like, os_version, cpu_type,
+             hardware_uuid, hardware_serial, hardware_model, orbit_version, osquery_version,
+             team_id, end_user_email, last_seen_at, last_seen_ip, state, state_changed_at,
+             state_changed_by, clone_suspected_at, tags, enrolled_at, orbit_enrolled_at,
+             osquery_enrolled_at, update_channels, updates, crash_loops, debug_until, device_key
+             FROM devices ",
+            $rest
+        )
+    };
+}
+
 impl OrgStore {
     /// A page of this organization's devices.
     pub(in crate::fleet) async fn devices(
@@ -76,14 +91,14 @@ impl OrgStore {
         now: Timestamp,
     ) -> Result<Vec<Device>, StoreError> {
         let rows = self
-            .query(
-                "SELECT * FROM devices WHERE org_id = $1 AND id > $2
+            .query(select!(
+                "WHERE org_id = $1 AND id > $2
                  AND ($4 = '' OR team_id = $4)
                  AND ($5 = '%%' OR search_text LIKE $5 ESCAPE '\\')
                  AND ($6 = '*' OR $6 LIKE '%' || team_id || '%')
                  AND ($7 = '' OR state = $7)
-                 ORDER BY id LIMIT $3",
-            )
+                 ORDER BY id LIMIT $3"
+            ))
             .bind(page.after.clone())
             .bind(page.limit)
             .bind(filter.team_id.map(|id| id.to_string()).unwrap_or_default())
@@ -101,7 +116,7 @@ impl OrgStore {
         now: Timestamp,
     ) -> Result<Option<Device>, StoreError> {
         let row = self
-            .query("SELECT * FROM devices WHERE org_id = $1 AND id = $2")
+            .query(select!("WHERE org_id = $1 AND id = $2"))
             .bind(id.to_string())
             .fetch_optional(self.connection())
             .await?;
@@ -376,6 +391,7 @@ fn device(row: &AnyRow, now: Timestamp) -> Result<Device, StoreError> {
         crash_loops: serde_json::from_str(&row.text("crash_loops")?)
             .map_err(|error| corrupt("crash_loops", error))?,
         debug_until: row.optional_time("debug_until")?.filter(|until| *until > now),
+        signs_requests: row.optional_text("device_key")?.is_some(),
     })
 }
 

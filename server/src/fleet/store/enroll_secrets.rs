@@ -19,6 +19,17 @@ pub(in crate::fleet) struct NewEnrollSecretRow<'a> {
     pub hardware_ids: &'a [String],
 }
 
+/// `SELECT` of a whole row, with what follows it.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, team_id, created_at, expires_at, max_uses, needs_approval,
+             hardware_ids, use_count, last_used_at, revoked_at FROM enroll_secrets ",
+            $rest
+        )
+    };
+}
+
 impl OrgStore {
     /// Adds an enroll secret. A value that exists already is a duplicate.
     pub(in crate::fleet) async fn add_enroll_secret(
@@ -53,10 +64,10 @@ impl OrgStore {
         page: &Keyset,
     ) -> Result<Vec<EnrollSecretInfo>, StoreError> {
         let rows = self
-            .query(
-                "SELECT * FROM enroll_secrets WHERE org_id = $1 AND id > $2
-                 AND ($4 = '*' OR $4 LIKE '%' || team_id || '%') ORDER BY id LIMIT $3",
-            )
+            .query(select!(
+                "WHERE org_id = $1 AND id > $2
+                 AND ($4 = '*' OR $4 LIKE '%' || team_id || '%') ORDER BY id LIMIT $3"
+            ))
             .bind(page.after.clone())
             .bind(page.limit)
             .bind(within.to_owned())
@@ -70,7 +81,7 @@ impl OrgStore {
         id: &str,
     ) -> Result<Option<EnrollSecretInfo>, StoreError> {
         let row = self
-            .query("SELECT * FROM enroll_secrets WHERE org_id = $1 AND id = $2")
+            .query(select!("WHERE org_id = $1 AND id = $2"))
             .bind(id.to_owned())
             .fetch_optional(self.connection())
             .await?;

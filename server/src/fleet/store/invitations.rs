@@ -6,6 +6,16 @@ use wire::{InvitationId, api::Invitation};
 
 use super::{CredentialKind, Hash, Keyset, OrgStore, StoreError, row::Columns as _};
 
+/// `SELECT` of a whole row, with what follows it.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, email, role, invited_by, created_at, expires_at FROM invitations ",
+            $rest
+        )
+    };
+}
+
 impl OrgStore {
     /// The invitation of an address, in lower case.
     pub(in crate::fleet) async fn invitation_of(
@@ -13,7 +23,7 @@ impl OrgStore {
         email: &str,
     ) -> Result<Option<Invitation>, StoreError> {
         let row = self
-            .query("SELECT * FROM invitations WHERE org_id = $1 AND email = $2")
+            .query(select!("WHERE org_id = $1 AND email = $2"))
             .bind(email.to_owned())
             .fetch_optional(self.connection())
             .await?;
@@ -55,7 +65,7 @@ impl OrgStore {
         page: &Keyset,
     ) -> Result<Vec<Invitation>, StoreError> {
         let rows = self
-            .query("SELECT * FROM invitations WHERE org_id = $1 AND id > $2 ORDER BY id LIMIT $3")
+            .query(select!("WHERE org_id = $1 AND id > $2 ORDER BY id LIMIT $3"))
             .bind(page.after.clone())
             .bind(page.limit)
             .fetch_all(self.connection())
@@ -68,7 +78,7 @@ impl OrgStore {
         id: &str,
     ) -> Result<Option<Invitation>, StoreError> {
         let row = self
-            .query("SELECT * FROM invitations WHERE org_id = $1 AND id = $2")
+            .query(select!("WHERE org_id = $1 AND id = $2"))
             .bind(id.to_owned())
             .fetch_optional(self.connection())
             .await?;

@@ -16,7 +16,7 @@ impl Store {
         network: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let mut tx = self.begin(Access::Read).await?;
+        let mut tx = self.begin_with(Access::Read, ("app.address", email)).await?;
         let row = sqlx::query(
             "SELECT COUNT(*) AS n FROM known_networks k JOIN users u ON u.id = k.user_id
              WHERE u.email = $1 AND k.network = $2 AND k.seen_at > $3",

@@ -43,10 +43,13 @@ impl Store {
         again_at: Timestamp,
     ) -> Result<Option<MailRow>, StoreError> {
         let mut tx = self.begin(Access::Note).await?;
-        let row = sqlx::query("SELECT * FROM mails WHERE due_at <= $1 ORDER BY due_at, id LIMIT 1")
-            .bind(now.as_millisecond())
-            .fetch_optional(&mut *tx.inner)
-            .await?;
+        let row = sqlx::query(
+            "SELECT id, kind, recipient, data, created_at, attempts FROM mails WHERE due_at <= $1
+             ORDER BY due_at, id LIMIT 1",
+        )
+        .bind(now.as_millisecond())
+        .fetch_optional(&mut *tx.inner)
+        .await?;
         let Some(row) = row else { return Ok(None) };
         let mail = MailRow {
             id: row.text("id")?,

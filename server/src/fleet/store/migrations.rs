@@ -105,6 +105,30 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0017_device_signatures.sql"),
         include_str!("../../../migrations/postgres/0017_device_signatures.sql"),
     ),
+    (
+        18,
+        "request_leases",
+        include_str!("../../../migrations/sqlite/0018_request_leases.sql"),
+        include_str!("../../../migrations/postgres/0018_request_leases.sql"),
+    ),
+    (
+        19,
+        "people_apart",
+        include_str!("../../../migrations/sqlite/0019_people_apart.sql"),
+        include_str!("../../../migrations/postgres/0019_people_apart.sql"),
+    ),
+    (
+        20,
+        "role_descriptions",
+        include_str!("../../../migrations/sqlite/0020_role_descriptions.sql"),
+        include_str!("../../../migrations/postgres/0020_role_descriptions.sql"),
+    ),
+    (
+        21,
+        "address_folding",
+        include_str!("../../../migrations/sqlite/0021_address_folding.sql"),
+        include_str!("../../../migrations/postgres/0021_address_folding.sql"),
+    ),
 ];
 
 /// What brings that database up to date, in order.

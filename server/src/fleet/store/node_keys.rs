@@ -48,6 +48,8 @@ pub(in crate::fleet) struct NodeRow {
     pub orbit_enrolled: bool,
     pub osquery_enrolled: bool,
     pub state: DeviceState,
+    /// What the device signs its requests with.
+    pub device_key: Option<String>,
 }
 
 /// A device that showed a key.
@@ -75,7 +77,7 @@ pub(in crate::fleet) struct SeenDevice {
     osquery_key_hash: Option<String>,
     orbit_certificate: Option<String>,
     osquery_certificate: Option<String>,
-    /// What it signs orbit's requests with: an Ed25519 key in hexadecimal.
+    /// What it signs orbit's requests with, in hexadecimal: its form tells the algorithm.
     pub device_key: Option<String>,
     hardware_uuid: String,
     osquery_identifier: String,
@@ -182,7 +184,7 @@ impl OrgStore {
             .query(
                 "UPDATE devices SET last_seen_at = last_seen_at WHERE org_id = $1 AND id = $2
                  RETURNING id, orbit_secret_id, osquery_secret_id, orbit_enrolled_at,
-                 osquery_enrolled_at, state",
+                 osquery_enrolled_at, state, device_key",
             )
             .bind(id.to_string())
             .fetch_optional(self.connection())
@@ -594,6 +596,7 @@ fn node(row: &AnyRow) -> Result<NodeRow, StoreError> {
         orbit_enrolled: row.optional_number("orbit_enrolled_at")?.is_some(),
         osquery_enrolled: row.optional_number("osquery_enrolled_at")?.is_some(),
         state: row.parsed("state")?,
+        device_key: row.optional_text("device_key")?,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use sqlx::any::AnyRow;
 use wire::{
     Permission, RoleName, TeamId, UserId,
     api::{RoleInfo, TeamMember},
@@ -53,35 +54,88 @@ impl OrgStore {
     /// The roles that this organization made, by name.
     pub(in crate::fleet) async fn roles(&mut self) -> Result<Vec<RoleInfo>, StoreError> {
         let rows = self
-            .query("SELECT name, permissions FROM roles WHERE org_id = $1 ORDER BY name")
+            .query(
+                "SELECT name, description, permissions FROM roles WHERE org_id = $1 ORDER BY name",
+            )
             .fetch_all(self.connection())
             .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(RoleInfo {
-                    name: row.parsed("name")?,
-                    permissions: permissions(&row.text("permissions")?)?.into_iter().collect(),
-                    built_in: false,
-                })
-            })
-            .collect()
+        rows.iter().map(role).collect()
+    }
+
+    /// A role that this organization made.
+    pub(in crate::fleet) async fn made_role(
+        &mut self,
+        name: &RoleName,
+    ) -> Result<Option<RoleInfo>, StoreError> {
+        let row = self
+            .query(
+                "SELECT name, description, permissions FROM roles WHERE org_id = $1 AND name = $2",
+            )
+            .bind(name.to_string())
+            .fetch_optional(self.connection())
+            .await?;
+        row.as_ref().map(role).transpose()
     }
 
     /// Adds a role. A name that exists already is a duplicate.
     pub(in crate::fleet) async fn add_role(
         &mut self,
-        name: &RoleName,
-        permissions: &BTreeSet<Permission>,
+        role: &RoleInfo,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let permissions =
-            serde_json::to_string(permissions).expect("permissions are plain strings");
         self.query(
-            "INSERT INTO roles (org_id, name, permissions, created_at) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO roles (org_id, name, description, permissions, created_at)
+             VALUES ($1, $2, $3, $4, $5)",
         )
-        .bind(name.to_string())
-        .bind(permissions)
+        .bind(role.name.to_string())
+        .bind(role.description.clone())
+        .bind(written(&role.permissions))
         .bind(now.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// What a role that this organization made grants, and this version does not know: a newer one wrote it.
+    pub(in crate::fleet) async fn unknown_permissions(
+        &mut self,
+        name: &RoleName,
+    ) -> Result<Vec<String>, StoreError> {
+        let row = self
+            .query("SELECT permissions FROM roles WHERE org_id = $1 AND name = $2")
+            .bind(name.to_string())
+            .fetch_optional(self.connection())
+            .await?;
+        let Some(row) = row else { return Ok(Vec::new()) };
+        let mut names = names(&row.text("permissions")?)?;
+        names.retain(|name| name.parse::<Permission>().is_err());
+        Ok(names)
+    }
+
+    /// Writes down what a role is for from here on.
+    pub(in crate::fleet) async fn describe_role(
+        &mut self,
+        role: &RoleInfo,
+    ) -> Result<(), StoreError> {
+        self.query("UPDATE roles SET description = $3 WHERE org_id = $1 AND name = $2")
+            .bind(role.name.to_string())
+            .bind(role.description.clone())
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// Writes down what a role is for and what it grants from here on, and nothing else.
+    pub(in crate::fleet) async fn change_role(
+        &mut self,
+        role: &RoleInfo,
+    ) -> Result<(), StoreError> {
+        self.query(
+            "UPDATE roles SET description = $3, permissions = $4 WHERE org_id = $1 AND name = $2",
+        )
+        .bind(role.name.to_string())
+        .bind(role.description.clone())
+        .bind(written(&role.permissions))
         .execute(self.connection())
         .await?;
         Ok(())
@@ -191,9 +245,24 @@ impl OrgStore {
     }
 }
 
+fn role(row: &AnyRow) -> Result<RoleInfo, StoreError> {
+    Ok(RoleInfo {
+        name: row.parsed("name")?,
+        description: row.text("description")?,
+        permissions: permissions(&row.text("permissions")?)?.into_iter().collect(),
+        built_in: false,
+    })
+}
+
+fn written(permissions: &[Permission]) -> String {
+    serde_json::to_string(permissions).expect("permissions are plain strings")
+}
+
 /// What is written down. A permission that this version does not know grants nothing.
 fn permissions(text: &str) -> Result<BTreeSet<Permission>, StoreError> {
-    let names: Vec<String> =
-        serde_json::from_str(text).map_err(|error| corrupt("permissions", error))?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    Ok(names(text)?.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+fn names(text: &str) -> Result<Vec<String>, StoreError> {
+    serde_json::from_str(text).map_err(|error| corrupt("permissions", error))
 }

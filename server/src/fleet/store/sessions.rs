@@ -50,15 +50,25 @@ pub(in crate::fleet) struct Rotation<'a> {
     pub new: &'a Hash,
 }
 
+macro_rules! columns {
+    () => {
+        "id, user_id, created_at, expires_at, client, refresh_hash,
+         previous_refresh_hash, successor_salt, refreshed_at, last_action_at, acted,
+         authenticated_at, methods, address, user_agent, fingerprint"
+    };
+}
+
 /// `SELECT` of a whole row, with what follows it.
 macro_rules! select {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, user_id, created_at, expires_at, client, refresh_hash,
-             previous_refresh_hash, successor_salt, refreshed_at, last_action_at, acted,
-             authenticated_at, methods, address, user_agent, fingerprint FROM sessions ",
-            $rest
-        )
+        concat!("SELECT ", columns!(), " FROM sessions ", $rest)
+    };
+}
+
+/// A change of a row, which gives all of it.
+macro_rules! returning {
+    ($change:literal) => {
+        concat!($change, " RETURNING ", columns!())
     };
 }
 
@@ -110,10 +120,10 @@ impl OrgStore {
     ) -> Result<Option<SessionRow>, StoreError> {
         // SQLite has no `FOR UPDATE`; a change that changes nothing locks the row on both.
         let row = self
-            .query(
+            .query(returning!(
                 "UPDATE sessions SET refreshed_at = refreshed_at
-                 WHERE org_id = $1 AND id = $2 AND ended_at IS NULL RETURNING *",
-            )
+                 WHERE org_id = $1 AND id = $2 AND ended_at IS NULL"
+            ))
             .bind(id.to_owned())
             .fetch_optional(self.connection())
             .await?;
@@ -145,12 +155,11 @@ impl OrgStore {
         now: Timestamp,
     ) -> Result<Option<SessionRow>, StoreError> {
         let rotated = self
-            .query(
+            .query(returning!(
                 "UPDATE sessions SET refresh_hash = $4, previous_refresh_hash = $3,
                  refreshed_at = $5, successor_salt = $6
-                 WHERE org_id = $1 AND id = $2 AND refresh_hash = $3 AND ended_at IS NULL
-                 RETURNING *",
-            )
+                 WHERE org_id = $1 AND id = $2 AND refresh_hash = $3 AND ended_at IS NULL"
+            ))
             .bind(id.to_owned())
             .bind(rotation.old.as_text())
             .bind(rotation.new.as_text())

@@ -53,6 +53,21 @@ impl OrgStore {
         row.as_ref().map(team).transpose()
     }
 
+    /// Renames a team, and tells whether there is one. A name that exists already is a duplicate.
+    pub(in crate::fleet) async fn rename_team(
+        &mut self,
+        id: TeamId,
+        name: &str,
+    ) -> Result<bool, StoreError> {
+        let done = self
+            .query("UPDATE teams SET name = $3 WHERE org_id = $1 AND id = $2")
+            .bind(id.to_string())
+            .bind(name.to_owned())
+            .execute(self.connection())
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// Revokes the team's enroll secrets, and waits for enrollments that are using them, so that
     /// no device can join the team any more.
     pub(in crate::fleet) async fn close_team(

@@ -30,9 +30,9 @@ pub struct Trail {
 }
 
 impl Store {
-    /// Whether anybody can sign in yet.
+    /// Whether anybody can sign in yet: no organization is without an owner.
     pub(in crate::fleet) async fn has_users(&self) -> Result<bool, StoreError> {
-        let row = self.pool.fetch_one("SELECT COUNT(*) AS n FROM users").await?;
+        let row = self.pool.fetch_one("SELECT COUNT(*) AS n FROM organizations").await?;
         Ok(row.number("n")? > 0)
     }
 
@@ -139,10 +139,11 @@ impl Store {
 }
 
 impl Tx {
-    /// Whether anybody can sign in yet.
+    /// Whether anybody can sign in yet: no organization is without an owner.
     pub(in crate::fleet) async fn has_users(&mut self) -> Result<bool, StoreError> {
-        let row =
-            sqlx::query("SELECT COUNT(*) AS n FROM users").fetch_one(&mut *self.inner).await?;
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM organizations")
+            .fetch_one(&mut *self.inner)
+            .await?;
         Ok(row.number("n")? > 0)
     }
 

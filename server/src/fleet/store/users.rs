@@ -39,7 +39,7 @@ pub(in crate::fleet) struct NewUserRow<'a> {
 impl Store {
     /// Finds a person who may sign in by their address, which is in lower case.
     pub(in crate::fleet) async fn login(&self, email: &str) -> Result<Option<Login>, StoreError> {
-        let mut tx = self.begin(Access::Read).await?;
+        let mut tx = self.begin_with(Access::Read, ("app.address", email)).await?;
         let row = sqlx::query(
             "SELECT id, password_hash, password_changed_at FROM users
              WHERE email = $1 AND disabled_at IS NULL",
@@ -76,6 +76,7 @@ impl OrgStore {
         role: &RoleName,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        self.tx.about(id).await?;
         sqlx::query(
             "INSERT INTO users (id, email, name, password_hash, created_at, password_changed_at,
              email_verified_at) VALUES ($1, $2, $3, $4, $5, $5, $6)",

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use wire::{
     RoleName,
-    api::{NewRole, Page as ListPage, RoleInfo},
+    api::{ChangeRole, NewRole, Page as ListPage, RoleInfo},
 };
 
 use crate::{
@@ -32,6 +32,20 @@ pub async fn create(
     ApiJson(new): ApiJson<NewRole>,
 ) -> Result<(StatusCode, Json<RoleInfo>), ApiError> {
     Ok((StatusCode::CREATED, Json(fleet.add_role(&actor, new).await?)))
+}
+
+/// Changes what a role is for and what it grants, to everybody who has it from the next request on. Nobody
+/// changes a role that grants more than they may do themselves, before or after.
+#[utoipa::path(patch, path = "/roles/{name}", tag = "roles", params(("name" = RoleName, Path)),
+    request_body = ChangeRole, security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = RoleInfo), (status = 409, body = wire::api::Problem)))]
+pub async fn change(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    Id(name): Id<RoleName>,
+    ApiJson(change): ApiJson<ChangeRole>,
+) -> Result<Json<RoleInfo>, ApiError> {
+    Ok(Json(fleet.change_role(&actor, &name, change).await?))
 }
 
 /// Deletes a role that nobody has.

@@ -177,7 +177,7 @@ pub async fn end_all(
 /// Refuses tokens of others from here on.
 #[utoipa::path(post, path = "/auth/revocations", tag = "sessions", request_body = Revocation,
     security(("access_token" = []), ("api_key" = [])),
-    responses((status = 204, description = "Done.")))]
+    responses((status = 204, description = "Done."), (status = 404, body = wire::api::Problem)))]
 pub async fn revoke(
     State(fleet): State<Fleet>,
     SignedIn(actor): SignedIn,

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use wire::{
     TeamId,
-    api::{NewTeam, Page as ListPage, Team},
+    api::{ChangeTeam, NewTeam, Page as ListPage, Team},
 };
 
 use crate::{
@@ -51,6 +51,19 @@ pub async fn show(
     Id(id): Id<TeamId>,
 ) -> Result<Json<Team>, ApiError> {
     Ok(Json(fleet.team(&actor, id).await?))
+}
+
+/// Renames a team.
+#[utoipa::path(patch, path = "/teams/{id}", tag = "teams", params(("id" = TeamId, Path)),
+    request_body = ChangeTeam, security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, body = Team), (status = 409, body = wire::api::Problem)))]
+pub async fn change(
+    State(fleet): State<Fleet>,
+    SignedIn(actor): SignedIn,
+    Id(id): Id<TeamId>,
+    ApiJson(change): ApiJson<ChangeTeam>,
+) -> Result<Json<Team>, ApiError> {
+    Ok(Json(fleet.change_team(&actor, id, change).await?))
 }
 
 /// Deletes a team that has no devices; its enroll secrets are revoked.
