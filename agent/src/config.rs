@@ -1,6 +1,8 @@
 //! What the package and the administrator set: flags over the environment over an environment
 //! file, as `ORBIT_*` variables (see [`wire::settings`]). Nothing else reads the environment.
 
+mod origin;
+
 use std::{collections::BTreeMap, env, fmt, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,6 +12,7 @@ use wire::{
     settings::{self, files, vars},
 };
 
+pub use self::origin::{Looks, Origin};
 use crate::{
     complaints::explain,
     durable,
@@ -52,8 +55,8 @@ pub struct Config {
     pub settings: AgentSettings,
     /// Variables that are set and that this agent does not act on.
     pub not_handled: Vec<&'static str>,
-    /// The settings that came from the command line.
-    pub flags: BTreeMap<&'static str, String>,
+    /// What another version has to be content with, too.
+    pub variables: Variables,
     /// This program's own file, if the system tells.
     pub program: Option<Utf8PathBuf>,
 }
@@ -65,6 +68,17 @@ pub struct UpdateSource {
     pub connection: Connection,
     /// The root metadata that it is trusted by.
     pub pinned_root: Utf8PathBuf,
+}
+
+/// What a program is started with to have the settings that count, and nothing else.
+#[derive(Clone, Default)]
+pub struct Variables(pub BTreeMap<String, String>);
+
+/// Shows no values: there may be a secret among them.
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// Where variables are looked up: the first that has one counts.
@@ -184,6 +198,35 @@ impl Sources {
         flag.or_else(other).cloned()
     }
 
+    /// Every variable with the value that counts, by which settings are told from others.
+    fn counting(&self) -> BTreeMap<&str, &str> {
+        let below = [&self.file, &self.environment].into_iter().flatten();
+        let below = below.map(|(name, value)| (name.as_str(), value.as_str()));
+        let above = [&self.profile, &self.flags].into_iter().flatten();
+        let above = above.map(|(name, value)| (*name, value.as_str()));
+        below.chain(above).filter(|(_, value)| !value.is_empty()).collect()
+    }
+
+    /// Whether there is nothing to tell them from `other` ones by, which may have been read later.
+    #[must_use]
+    pub fn count_as(&self, other: &Self) -> bool {
+        self.problems == other.problems && self.counting() == other.counting()
+    }
+
+    /// What a program needs to find the same settings. Device management it asks itself.
+    fn to_hand_on(&self) -> Variables {
+        let flags = self.flags.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let below = [&self.file, &self.environment].into_iter().flatten();
+        let all = below.map(|(name, value)| (name.clone(), value.clone())).chain(flags);
+        Variables(all.filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// Whether the server is all that is missing, according to the `error` that they gave.
+    #[must_use]
+    pub fn want_server_alone(&self, error: &ConfigError) -> bool {
+        self.lookup(vars::FLEET_URL).is_none() && error.problems.len() == 1
+    }
+
     /// The root directory, whether or not the rest can be used.
     #[must_use]
     pub fn root(&self) -> Utf8PathBuf {
@@ -257,7 +300,7 @@ impl Config {
                     updates,
                     settings,
                     not_handled,
-                    flags: sources.flags.clone(),
+                    variables: sources.to_hand_on(),
                     program: own_program(),
                 })
             }

@@ -13,9 +13,11 @@ use wire::settings::files;
 use crate::{
     complaints::explain,
     config::{Config, ConfigError, UpdateSource},
-    platform,
+    device_key::{DeviceKey, Holder},
+    platform::{self, ADMINISTRATOR, Readers},
     server::{RequestError, Server},
     status::Lock,
+    vault::{Slot, Vault},
 };
 
 /// How far the device's clock may be from the server's, in seconds: certificates and signed metadata
@@ -27,6 +29,21 @@ const LITTLE_SPACE: u64 = 256 << 20;
 
 /// Below this the agent may fail to write its own small files.
 const NO_SPACE: u64 = 8 << 20;
+
+/// Files with secrets below the root directory, and whom they are for.
+const PRIVATE: [(&str, Readers); 7] = [
+    (files::ENROLL_SECRET, Readers::Root),
+    (files::KEPT_SECRET, Readers::Root),
+    (files::NODE_KEY, Readers::Root),
+    (files::DEVICE_KEY, Readers::Root),
+    (files::IDENTITY, Readers::Root),
+    (files::CLIENT_KEY, Readers::Root),
+    (files::DESKTOP_TOKEN, Readers::User(None)),
+];
+
+/// What to do about a TPM that does not sign.
+const TPM_ADVICE: &str =
+    "see that the kernel finds the TPM (`/dev/tpmrm0`), and that firmware has it switched on";
 
 /// How long a name may take to be resolved.
 const RESOLUTION: Duration = Duration::from_secs(10);
@@ -40,7 +57,7 @@ pub struct Diagnosis {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// `settings`, `permissions`, `disk`, `secret`, `dns`, `server`, `clock`, `updates` or `service`.
+    /// `settings`, `permissions`, `disk`, `secret`, `device_key`, `dns`, `server`, `clock`, `updates` or `service`.
     pub name: &'static str,
     pub outcome: Outcome,
     /// What there is.
@@ -87,6 +104,10 @@ impl Diagnosis {
         checks.extend([permissions(root), disk(root)].into_iter().flatten());
         if let Ok(config) = config {
             checks.push(secret(config));
+            let vault = config.vault();
+            // A TPM may take its time.
+            let key = tokio::task::spawn_blocking(move || device_key(&vault)).await;
+            checks.extend(key.expect("looking at a key does not panic"));
             checks.extend(dns(&config.connection.url, config.connection.proxy.as_ref()).await);
             let server = Server::new(config.connection.clone());
             checks.push(reach(&server, config).await);
@@ -131,41 +152,43 @@ fn settings(config: Result<&Config, &ConfigError>) -> Check {
     }
 }
 
-/// Whether others than root can read a secret or put a program in place of the agent's. None where
-/// the system keeps more than modes.
+/// Whether others than administrators can read a secret or put a program in place of the agent's. None
+/// where there is nothing to look at.
 fn permissions(root: &Utf8Path) -> Option<Check> {
-    let private = [
-        files::ENROLL_SECRET,
-        files::KEPT_SECRET,
-        files::NODE_KEY,
-        files::DEVICE_KEY,
-        files::IDENTITY,
-        files::CLIENT_KEY,
-    ];
-    let readable = private.iter().map(|name| root.join(name)).find_map(|path| {
-        platform::access_of_others(&path).filter(|access| access.read).map(|_| {
+    let readable = PRIVATE.into_iter().find_map(|(name, readers)| {
+        let path = root.join(name);
+        let access = platform::access_of_others(&path, readers)?;
+        access.read.then(|| {
             Check::failed(
                 "permissions",
-                format!("others than root can read `{path}`"),
-                format!("chmod 600 {path}; if it was so for long, have another secret made"),
+                format!("others than {ADMINISTRATOR} can read `{path}`"),
+                format!(
+                    "{}; if it was so for long, have another secret made",
+                    platform::close_to_readers(&path)
+                ),
             )
         })
     });
     let folders = [root.to_owned(), root.join("bin")];
     let writable = || {
         folders.iter().find_map(|path| {
-            platform::access_of_others(path).filter(|access| access.write).map(|_| {
+            let access = platform::access_of_others(path, Readers::Everyone)?;
+            access.write.then(|| {
                 Check::failed(
                     "permissions",
-                    format!("others than root can write to `{path}`, and root runs what is there"),
-                    format!("chmod go-w {path}"),
+                    format!(
+                        "others than {ADMINISTRATOR} can write to `{path}`, and what is there runs \
+                         with all rights"
+                    ),
+                    platform::close_to_writers(path),
                 )
             })
         })
     };
-    platform::access_of_others(root)?;
+    platform::access_of_others(root, Readers::Everyone)?;
     Some(readable.or_else(writable).unwrap_or_else(|| {
-        Check::ok("permissions", "nobody but root reads secrets or writes programs")
+        let found = format!("nobody but {ADMINISTRATOR} reads secrets or writes programs");
+        Check::ok("permissions", found)
     }))
 }
 
@@ -185,10 +208,42 @@ fn secret(config: &Config) -> Check {
     let Err(error) = config.secrets().look() else {
         return Check::ok("secret", "there is an enroll secret");
     };
-    let advice = "put the enroll secret into that file, one line, readable by root alone";
+    if is_in_anothers_keystore(config) {
+        return Check::ok("secret", "Credential Manager keeps it for the service alone");
+    }
+    let advice = format!(
+        "put the enroll secret into that file, one line, readable by {ADMINISTRATOR} alone"
+    );
     let enrolled = config.home().has_node_key().is_ok_and(|has_key| has_key);
     let check = if enrolled { Check::warning } else { Check::failed };
     check("secret", explain(&error), advice)
+}
+
+/// None where there is no key, or only root could tell.
+fn device_key(vault: &Vault) -> Option<Check> {
+    const NAME: &str = "device_key";
+    let text = vault.look(Slot::DeviceKey).ok()??;
+    let key = DeviceKey::from_text(&text, vault.system())?;
+    let Err(error) = key.try_out() else {
+        return Some(Check::ok(
+            NAME,
+            match key.holder() {
+                Holder::Tpm => "it is in the TPM, and signs",
+                Holder::Software => "it is held by the agent, not by a TPM",
+            },
+        ));
+    };
+    Some(Check::failed(NAME, explain(&error), TPM_ADVICE))
+}
+
+/// Windows has a keystore for each account: what a device has enrolled with is in that of SYSTEM, and
+/// administrators do not see it.
+fn is_in_anothers_keystore(config: &Config) -> bool {
+    let home = config.home();
+    let sees_it = || home.has_node_key().unwrap_or(true);
+    let identity = home.load_identity().ok().flatten();
+    let enrolled = identity.is_some_and(|identity| identity.enrolled_at.is_some());
+    cfg!(windows) && !config.settings.disable_keystore && enrolled && !sees_it()
 }
 
 /// None where the proxy resolves the server's name, or it has none.
@@ -225,6 +280,7 @@ async fn reach(server: &Server, config: &Config) -> Check {
 fn advice(error: &RequestError, proxied: bool) -> &'static str {
     match error {
         RequestError::Setup(_) => "mend the file or setting that is named",
+        RequestError::Sign(_) => TPM_ADVICE,
         RequestError::Dns { .. } | RequestError::Connect { .. } | RequestError::Timeout { .. }
             if proxied =>
         {

@@ -3,20 +3,22 @@
 //!
 //! It never decides on when to try again, and never waits for one thing alone.
 
+mod desktop;
 mod extensions;
 mod startup;
 mod updates;
+mod waits;
 
 use std::{
     collections::VecDeque,
-    future::pending,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
-    sync::mpsc,
+    sync::{RwLock, mpsc},
     task::JoinSet,
     time::{self, Interval},
 };
@@ -26,8 +28,10 @@ use wire::{NodeKey, orbit::AgentConfig};
 
 pub use self::startup::{Agent, StartError};
 use self::{
+    desktop::hear,
     extensions::{Extending, Tended},
     updates::{Standings, Updating},
+    waits::{change, idle, tick, until},
 };
 use crate::{
     VERSION,
@@ -45,8 +49,9 @@ use crate::{
         enroll::{self, EnrollError},
         osqueryd::{
             self, Ended, Launch, Order,
-            relay::{Relay, Way},
+            relay::{Relay, RelayError, Way},
         },
+        tray::{Tray, Word},
         updates::Seen,
     },
 };
@@ -57,6 +62,8 @@ enum Outcome {
     Enrolled(Result<NodeKey, EnrollError>),
     Fetched(NodeKey, Result<AgentConfig, FetchError>),
     DesktopTended,
+    DesktopFares(Word),
+    DateAsked,
     OsquerydEnded(Ended),
     UpdatesSeen(Box<Seen>),
     ExtensionsTended(Tended),
@@ -70,6 +77,8 @@ pub enum Finish {
     Stopped,
     /// Another version of it is to run from here on.
     HandedOver,
+    /// It is to be opened again, with the settings that count now.
+    Changed,
 }
 
 struct Driver {
@@ -79,6 +88,8 @@ struct Driver {
     identity: Identity,
     volume: Volume,
     tasks: JoinSet<Outcome>,
+    /// Held while a thread is at the vault, which goes on when its task is gone.
+    at_vault: Arc<RwLock<()>>,
     /// Events that performing an action brought about at once.
     inbox: VecDeque<Event>,
     osqueryd: Option<Reins>,
@@ -87,6 +98,7 @@ struct Driver {
     last_end: String,
     desktop: Option<Arc<Desktop>>,
     tending_desktop: bool,
+    tray: Option<Tray>,
     updating: Updating,
     extending: Extending,
     /// What the server knows this run of the agent by.
@@ -98,6 +110,9 @@ struct Driver {
     /// What the service manager was last told.
     told: String,
     watchdog: Option<Interval>,
+    changes: Option<mpsc::Receiver<()>>,
+    /// How it ends if all is stopped in order.
+    ends_as: Finish,
     finish: Option<Finish>,
     _lock: Lock,
 }
@@ -117,12 +132,12 @@ impl Agent {
     /// osqueryd is gone. `seed` is for jitter.
     pub async fn run(self, pace: Pace, seed: u64, stop: &mut mpsc::Receiver<()>) -> Finish {
         let osqueryd_installed = osqueryd::program(&self.config.root).exists();
-        let beginning = self.beginning(osqueryd_installed, pace, seed);
+        let beginning = self.beginning(osqueryd_installed, pace.clone(), seed);
         if beginning.logs_more.is_some() {
             self.volume.turn(true);
         }
         let mut state = State::begin(beginning, now());
-        let mut driver = Driver::new(self, osqueryd_installed);
+        let mut driver = Driver::new(self, osqueryd_installed, &pace);
         platform::notify(Notice::Ready);
         let mut actions = Vec::new();
         let finish = loop {
@@ -137,6 +152,13 @@ impl Agent {
             }
         };
         driver.show(&state);
+        if let Some(tray) = driver.tray.take() {
+            tray.end().await;
+        }
+        if finish == Finish::Changed {
+            driver.tasks.abort_all();
+            idle(&driver.at_vault, driver.watchdog.as_mut()).await;
+        }
         finish
     }
 
@@ -160,37 +182,40 @@ impl Agent {
 }
 
 impl Driver {
-    fn new(agent: Agent, osqueryd_installed: bool) -> Self {
-        let Agent { config, home, identity, lock, updater, node_key, device_key, volume, flags: _ } =
-            agent;
+    fn new(agent: Agent, osqueryd_installed: bool, pace: &Pace) -> Self {
+        let Agent { config, home, identity, lock, updater, node_key, device_key, .. } = agent;
         let server = Server::new(config.connection.clone());
         server.sign_with(device_key);
         let record = Record {
             orbit_version: VERSION.to_owned(),
-            server_url: config.connection.url.clone(),
+            server_url: Some(config.connection.url.clone()),
             process_id: std::process::id(),
             state: String::new(),
             started_at: timestamp(),
             last_contact_at: None,
             last_error: None,
+            device_key: None,
             osqueryd_running: osqueryd_installed.then_some(false),
             updates: Vec::new(),
         };
         let updating = Updating::new(&config, updater);
         let desktop = Desktop::of(&config).map(Arc::new);
+        let tray = desktop.as_ref().map(|_| Tray::start(config.root.clone(), pace));
         Self {
             server: Arc::new(server),
             config: Arc::new(config),
             home,
             identity,
-            volume,
+            volume: agent.volume,
             tasks: JoinSet::new(),
+            at_vault: Arc::default(),
             inbox: VecDeque::new(),
             osqueryd: None,
             relay: None,
             last_end: String::new(),
             desktop,
             tending_desktop: false,
+            tray,
             updating,
             extending: Extending::default(),
             instance: Uuid::new_v4().to_string(),
@@ -199,6 +224,8 @@ impl Driver {
             record,
             told: String::new(),
             watchdog: platform::watchdog().map(|within| time::interval(within / 2)),
+            changes: agent.changes,
+            ends_as: Finish::Stopped,
             finish: None,
             _lock: lock,
         }
@@ -214,6 +241,12 @@ impl Driver {
                 Some(()) = stop.recv() => {
                     tracing::info!("asked to stop");
                     platform::notify(Notice::Stopping);
+                    (self.changes, self.ends_as) = (None, Finish::Stopped);
+                    return Event::ShutdownRequested;
+                }
+                Some(()) = change(self.changes.as_mut()) => {
+                    tracing::info!("the settings have changed: starting again with them");
+                    self.ends_as = Finish::Changed;
                     return Event::ShutdownRequested;
                 }
                 Some(joined) = self.tasks.join_next() => match joined {
@@ -223,6 +256,7 @@ impl Driver {
                         Err(_) => continue,
                     },
                 },
+                Some(word) = hear(self.tray.as_mut()) => Outcome::DesktopFares(word),
                 () = until(deadline) => return Event::Timer,
                 () = tick(self.watchdog.as_mut()) => {
                     platform::notify(Notice::Alive);
@@ -271,11 +305,13 @@ impl Driver {
             Action::ForgiveStart => self.forgive_start(),
             Action::ProveOsqueryd => self.prove(Component::Osqueryd),
             Action::RevertOsqueryd => self.revert_osqueryd(),
-            Action::ReportOsquerydLoop => self.report_loop(),
-            Action::ReportOsquerydWell => self.report_well(),
+            Action::ReportOsquerydLoop => {
+                self.report_loop(Component::Osqueryd, self.last_end.clone());
+            }
+            Action::ReportOsquerydWell => self.report_well(Component::Osqueryd),
             Action::LogMore(lasts) => self.log_more(lasts),
             Action::LogAsUsual => self.log_as_usual(),
-            Action::Exit => self.finish = Some(Finish::Stopped),
+            Action::Exit => self.finish = Some(self.ends_as),
             Action::HandOver => self.finish = Some(Finish::HandedOver),
         }
     }
@@ -286,8 +322,9 @@ impl Driver {
             self.identity.describe(&machine, self.config.settings.end_user_email.as_deref());
         let (server, secrets) = (Arc::clone(&self.server), self.config.secrets());
         let keys = self.config.settings.device_key.then(|| self.config.vault());
+        let hold = Arc::clone(&self.at_vault).try_read_owned();
         self.tasks.spawn(async move {
-            Outcome::Enrolled(enroll::enroll(&server, (secrets, keys), device).await)
+            Outcome::Enrolled(enroll::enroll(&server, (secrets, keys), device, hold).await)
         });
     }
 
@@ -331,11 +368,16 @@ impl Driver {
     }
 
     fn start_osqueryd(&mut self, wishes: &Flags) {
-        self.start_relay();
-        let direct = Way::direct(&self.config);
-        let way = self.relay.as_ref().map_or(&direct, Relay::way);
+        let way = match self.osqueryds_way() {
+            Ok(way) => way,
+            Err(error) => {
+                let ended = Ended::NotStarted(io::Error::other(explain(&error)));
+                self.tasks.spawn(async { Outcome::OsquerydEnded(ended) });
+                return;
+            }
+        };
         let node_key = self.accepted.clone().filter(|_| self.identity.lends_node_key);
-        let given = (way, node_key.as_ref());
+        let given = (&way, node_key.as_ref());
         let launch = Launch::new(&self.config, &self.identity, wishes, given);
         let launch = launch.with_program(self.updating.osqueryd());
         let (orders, received) = mpsc::unbounded_channel();
@@ -344,18 +386,16 @@ impl Driver {
         self.tasks.spawn(async move { Outcome::OsquerydEnded(launch.run(received).await) });
     }
 
-    /// osqueryd checks certificates even where the agent does not.
-    fn start_relay(&mut self) {
-        if self.relay.is_some() || !Relay::is_wanted(&self.config) {
-            return;
+    fn osqueryds_way(&mut self) -> Result<Way, RelayError> {
+        if !Relay::is_wanted(&self.config, self.server.signs()) {
+            self.relay = None;
+            return Ok(Way::direct(&self.config));
         }
-        match Relay::start(&self.config, Arc::clone(&self.server)) {
-            Ok(relay) => self.relay = Some(relay),
-            Err(error) => tracing::error!(
-                "osqueryd has to reach the server by itself, whose certificate it checks: {}",
-                explain(&error)
-            ),
-        }
+        let relay = match self.relay.take() {
+            Some(relay) => relay,
+            None => Relay::start(&self.config, Arc::clone(&self.server))?,
+        };
+        Ok(self.relay.insert(relay).way().clone())
     }
 
     /// The agent has just reached the server with the files that it has read; an osqueryd that has read
@@ -416,17 +456,6 @@ impl Driver {
         }
     }
 
-    /// The server has accepted `key`: it may be told another desktop token with it.
-    fn tend_desktop(&mut self, key: NodeKey) {
-        let Some(desktop) = self.desktop.clone().filter(|_| !self.tending_desktop) else { return };
-        let server = Arc::clone(&self.server);
-        self.tending_desktop = true;
-        self.tasks.spawn(async move {
-            desktop.tend(&server, &key, timestamp()).await;
-            Outcome::DesktopTended
-        });
-    }
-
     /// Puts an outcome on record and hands the machine as much of it as it decides by.
     fn note(&mut self, outcome: Outcome) -> Option<Event> {
         Some(match outcome {
@@ -439,6 +468,10 @@ impl Driver {
             }
             Outcome::DesktopTended => {
                 self.tending_desktop = false;
+                return None;
+            }
+            Outcome::DesktopFares(word) => {
+                self.desktop_fares(word);
                 return None;
             }
             Outcome::Fetched(key, answer) => {
@@ -461,6 +494,14 @@ impl Driver {
                     }
                 }
                 Event::ConfigFetched(answer.map_err(|error| error.failure()))
+            }
+            Outcome::DateAsked => {
+                self.begin_look();
+                return None;
+            }
+            Outcome::UpdatesSeen(seen) if !self.updating.is_about_now(&self.config, &seen) => {
+                self.begin_look();
+                return None;
             }
             Outcome::UpdatesSeen(seen) => {
                 self.tend_extensions();
@@ -505,6 +546,7 @@ impl Driver {
     fn show(&mut self, state: &State) {
         let mut record = self.record.clone();
         record.state = state.name().to_owned();
+        record.device_key = self.server.signer_is_held_by();
         record.osqueryd_running = record.osqueryd_running.map(|_| self.osqueryd.is_some());
         record.updates = self.updating.standings().to_vec();
         let told = self.told_text(state);
@@ -539,22 +581,6 @@ fn report_end(ended: &Ended, told_to_end: bool) {
         Ended::NotStarted(error) => tracing::warn!("could not start osqueryd: {error}"),
         Ended::Lost(error) => tracing::warn!("lost sight of osqueryd: {error}"),
         Ended::Withdrawn => {}
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => time::sleep_until(deadline.into()).await,
-        None => pending().await,
-    }
-}
-
-async fn tick(interval: Option<&mut Interval>) {
-    match interval {
-        Some(interval) => {
-            interval.tick().await;
-        }
-        None => pending().await,
     }
 }
 

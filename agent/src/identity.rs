@@ -279,7 +279,7 @@ impl Home {
     /// The key that requests are signed with, if there is a usable one.
     pub fn load_device_key(&self) -> Result<Option<DeviceKey>, FileError> {
         let text = self.vault.load(Slot::DeviceKey)?;
-        Ok(text.and_then(|text| DeviceKey::from_text(&text)))
+        Ok(text.and_then(|text| DeviceKey::from_text(&text, self.vault.system())))
     }
 
     /// Deletes the node key, what requests were signed with beside it, and the desktop token that was set
@@ -374,6 +374,24 @@ mod tests {
             assert_eq!(Uuid::try_parse(&uuid).unwrap().get_version_num(), 8);
             assert!(!uuid.contains("3d1219c7"));
         }
+    }
+
+    /// What Migration Assistant brings is the other Mac's; a Mac has no machine id to tell it by.
+    #[test]
+    fn a_mac_that_was_set_up_from_another_is_a_device_of_its_own() {
+        let server = Url::parse("https://fleet.example.com/").unwrap();
+        let on_mac = |remembered: Option<&Identity>, number: u128, fresh: u128| {
+            let firmware_uuid = Some(Uuid::from_u128(number).to_string());
+            let machine = Machine { firmware_uuid, ..Machine::default() };
+            let (name, fresh) = (HostIdentifier::Uuid, Uuid::from_u128(fresh));
+            recall(remembered.cloned(), &machine, &server, name, fresh)
+        };
+        let (old, anew) = on_mac(None, 0xA1, 1);
+        assert_eq!(anew, Some(Anew::Unknown));
+        assert_eq!(on_mac(Some(&old), 0xA1, 2), (old.clone(), None));
+        let (migrated, anew) = on_mac(Some(&old), 0xA2, 3);
+        assert_eq!((anew, migrated.instance), (Some(Anew::DiskCopied), Uuid::from_u128(3)));
+        assert_ne!(migrated.hardware_uuid, old.hardware_uuid);
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::{
 const RECORD: &str = "installed.json";
 
 /// What the agent makes below its root directory, beside the folders of components.
-const OWN_FILES: [&str; 14] = [
+const OWN_FILES: [&str; 15] = [
     files::ENROLL_SECRET,
     files::KEPT_SECRET,
     files::NODE_KEY,
@@ -48,6 +48,7 @@ const OWN_FILES: [&str; 14] = [
     files::LOCK,
     files::OSQUERY_PID,
     files::EXTENSIONS_LOAD,
+    files::OSQUERY_AUTHORITIES,
 ];
 const OWN_FOLDERS: [&str; 5] =
     [files::OSQUERY_DB, files::OSQUERY_LOGS, files::LOGS, files::UPDATES, files::RELAY];

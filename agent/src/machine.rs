@@ -28,6 +28,7 @@ use std::{collections::BTreeMap, time::Duration, time::Instant};
 use serde_json::Value;
 use wire::{NodeKey, orbit::AgentConfig};
 
+pub(crate) use self::pace::{Backoff, LONGEST_OBEYED, LOOP};
 pub use self::{
     enrolling::Enrolling,
     pace::{Pace, Retry},

@@ -7,6 +7,7 @@ mod failure;
 mod output;
 mod run;
 mod takeover;
+mod waiting;
 
 #[cfg(any(windows, target_os = "macos"))]
 use std::io::Write as _;
@@ -150,7 +151,7 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("could not start the runtime")
 }
 
-#[expect(clippy::disallowed_methods, reason = "`status` and `doctor` are asked now")]
+#[expect(clippy::disallowed_methods, reason = "what is told of is told of now")]
 fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

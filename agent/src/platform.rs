@@ -4,6 +4,12 @@
 mod linux;
 #[cfg(any(target_os = "macos", test))]
 mod macos;
+#[cfg(not(target_os = "linux"))]
+mod no_session;
+#[cfg(not(target_os = "linux"))]
+mod no_tpm;
+#[cfg(any(windows, test))]
+mod sddl;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -22,6 +28,8 @@ pub use self::macos::*;
 pub use self::unix::*;
 #[cfg(windows)]
 pub use self::windows::*;
+#[cfg(not(target_os = "linux"))]
+pub use self::{no_session::*, no_tpm::*};
 
 /// What this machine says of itself. What is not known is empty or absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The server, as the agent sees it: JSON over HTTPS, with every way that it can fail told apart.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fs, io,
     sync::{Arc, Mutex, PoisonError},
@@ -8,6 +9,8 @@ use std::{
 };
 
 use camino::Utf8PathBuf;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use reqwest::{
     Body, Client, ClientBuilder, Method, Proxy, RequestBuilder, Response, StatusCode, header,
@@ -23,7 +26,8 @@ use wire::{
 
 use crate::{
     VERSION,
-    device_key::DeviceKey,
+    device_key::{DeviceKey, Holder, SignError},
+    machine::LONGEST_OBEYED,
     trust::{ClientCertificate, Trust, TrustError},
 };
 
@@ -32,6 +36,9 @@ const HANDING_ON: Duration = Duration::from_secs(600);
 
 /// Larger answers are not read.
 const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Longer requests of somebody else's are not signed; the server takes none that are longer.
+const MAX_SIGNED: usize = 10 << 20;
 
 const JSON: &str = "application/json";
 
@@ -80,6 +87,8 @@ pub struct Server {
     date: Mutex<Option<Told>>,
     /// What requests with a node key are signed with.
     signer: Mutex<Option<Arc<DeviceKey>>>,
+    /// Until when the server asked not to be asked again, by address, and the status that it said so with.
+    busy: Mutex<BTreeMap<String, (u16, Instant)>>,
 }
 
 /// Why the HTTP client cannot be set up.
@@ -100,6 +109,8 @@ pub enum SetupError {
 pub enum RequestError {
     #[error("the connection cannot be set up")]
     Setup(#[from] SetupError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
     #[error("the server's name cannot be resolved")]
     Dns { source: reqwest::Error },
     #[error("the server cannot be reached")]
@@ -124,12 +135,24 @@ pub enum RequestError {
     TooLarge,
 }
 
+/// Why somebody else's request has brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandOnError {
+    #[error("the request is larger than {MAX_SIGNED} bytes")]
+    TooLarge,
+    #[error("the request was cut short")]
+    CutShort(#[source] Box<dyn Error + Send + Sync>),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
 impl RequestError {
     /// One word for each way to fail, for logs.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Setup(_) => "setup",
+            Self::Sign(_) => "sign",
             Self::Dns { .. } => "dns",
             Self::Connect { .. } => "connect",
             Self::Tls { .. } => "tls",
@@ -168,12 +191,30 @@ impl Server {
             client: Mutex::new(None),
             date: Mutex::new(None),
             signer: Mutex::new(None),
+            busy: Mutex::new(BTreeMap::new()),
         }
     }
 
     /// Signs what is sent from here on with `key`, or with none.
     pub fn sign_with(&self, key: Option<DeviceKey>) {
         *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = key.map(Arc::new);
+    }
+
+    /// Whether there is a key to sign with.
+    #[must_use]
+    pub fn signs(&self) -> bool {
+        self.signer().is_some()
+    }
+
+    /// What holds the key to sign with, if there is one.
+    #[must_use]
+    pub fn signer_is_held_by(&self) -> Option<Holder> {
+        self.signer().map(|key| key.holder())
+    }
+
+    /// The key to sign with, if there is one.
+    pub(crate) fn signer(&self) -> Option<Arc<DeviceKey>> {
+        self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends `body` to one of orbit's addresses, e.g. `enroll`, signed if there is a key to sign with, and
@@ -186,9 +227,12 @@ impl Server {
         let path = format!("{PREFIX}/{operation}");
         let url = settings::endpoint(&self.connection.url, &path);
         let body = serde_json::to_vec(body).expect("what is asked serialises");
-        let signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let message = Message { method: "POST", path: url.path(), body: &body };
-        let signature = signer.map(|key| key.sign(&message, self.clock().as_second()));
+        let signer = self.signer();
+        let signature = match &signer {
+            Some(key) => Some(key.sign(&message, self.clock().as_second()).await?),
+            None => None,
+        };
         let mut request = self.client()?.post(url).header(header::CONTENT_TYPE, JSON);
         for (name, value) in signature.into_iter().flatten() {
             request = request.header(name, value);
@@ -207,21 +251,33 @@ impl Server {
         self.ask(self.client()?.get(url), format!("{DEVICE_PREFIX}/[token]/{noun}")).await
     }
 
-    /// Sends somebody else's request, to a path on the server as it is, and gives the answer, whatever
-    /// it is.
+    /// Sends somebody else's request, to a path on the server as it is, signed if there is a key to sign
+    /// with, and gives the answer, whatever it is.
     pub(crate) async fn hand_on(
         &self,
         method: Method,
         (path, query): (&str, Option<&str>),
-        headers: header::HeaderMap,
-        body: Body,
-    ) -> Result<Response, RequestError> {
+        mut headers: header::HeaderMap,
+        body: Incoming,
+    ) -> Result<Response, HandOnError> {
         let mut url = self.connection.url.clone();
         url.set_path(path);
         url.set_query(query);
-        let request = self.client()?.request(method, url).headers(headers).body(body);
-        let request = request.timeout(HANDING_ON);
-        request.send().await.map_err(|error| self.failed(error))
+        let body = match self.signer() {
+            None => Body::wrap(body),
+            Some(key) => {
+                let body = whole(body).await?;
+                let message = Message { method: method.as_str(), path: url.path(), body: &body };
+                let signature = key.sign(&message, self.clock().as_second()).await;
+                for (name, value) in signature.map_err(RequestError::from)? {
+                    headers.insert(name, value.parse().expect("a signature is ASCII"));
+                }
+                Body::from(body)
+            }
+        };
+        let client = self.client().map_err(RequestError::from)?;
+        let request = client.request(method, url).headers(headers).body(body);
+        Ok(self.send(request.timeout(HANDING_ON)).await?)
     }
 
     /// Whether the server is there, and is one: `HEAD /api/fleet/orbit/ping`.
@@ -252,14 +308,20 @@ impl Server {
         Ok(response)
     }
 
-    /// Sends the request and reads the answer. `path` is how its address is told to people.
+    /// Sends the request and reads the answer. `path` is how its address is told to people. One that the
+    /// server asked to wait with is not sent before.
     async fn ask<A: DeserializeOwned>(
         &self,
         request: RequestBuilder,
         path: String,
     ) -> Result<A, RequestError> {
+        self.heed(&path)?;
         let response = self.send(request).await?;
-        let refusal = refusal(&response, path);
+        let refusal = refusal(&response, path.clone());
+        if let Some(RequestError::Busy { status, after }) = refusal {
+            let until = now() + after.min(LONGEST_OBEYED);
+            self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(path, (status, until));
+        }
         let answer = self.read(response).await?;
         match refusal {
             None => serde_json::from_slice(&answer)
@@ -276,6 +338,20 @@ impl Server {
         }
     }
 
+    /// Fails while the server wants to be left alone with this.
+    fn heed(&self, path: &str) -> Result<(), RequestError> {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
+        let Some((status, until)) = busy else { return Ok(()) };
+        let after = until.saturating_duration_since(now());
+        if after.is_zero() { Ok(()) } else { Err(RequestError::Busy { status, after }) }
+    }
+
+    /// Whether nobody on the way can answer in its place.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.connection.url.scheme() == "https" && self.connection.trust != Trust::Insecure
+    }
+
     /// The time by the server's clock, which has gone on since its last answer.
     #[must_use]
     pub fn date(&self) -> Option<Timestamp> {
@@ -283,15 +359,20 @@ impl Server {
         told.and_then(|told| told.date.checked_add(now().duration_since(told.at)).ok())
     }
 
-    /// The server's time if it has told it, so that a wrong clock of this device does not matter; else
-    /// this device's. While the device sleeps its clock alone goes on.
-    fn clock(&self) -> Timestamp {
-        let told = *self.date.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(told) = told else { return wall_clock() };
+    /// The same, if all that this device's clock went ahead since was sleep: it alone goes on then.
+    #[must_use]
+    pub fn date_after_sleep(&self) -> Option<Timestamp> {
+        let told = (*self.date.lock().unwrap_or_else(PoisonError::into_inner))?;
         let slept = wall_clock().duration_since(told.wall).max(SignedDuration::ZERO);
         let passed =
             slept.max(SignedDuration::try_from(now().duration_since(told.at)).unwrap_or(slept));
-        told.date.checked_add(passed).unwrap_or(told.date)
+        Some(told.date.checked_add(passed).unwrap_or(told.date))
+    }
+
+    /// The server's time if it has told it, so that a wrong clock of this device does not matter; else
+    /// this device's.
+    fn clock(&self) -> Timestamp {
+        self.date_after_sleep().unwrap_or_else(wall_clock)
     }
 
     fn client(&self) -> Result<Client, SetupError> {
@@ -378,6 +459,17 @@ impl Connection {
         }
         builder.build().map_err(|source| SetupError::Client { source })
     }
+}
+
+async fn whole(body: Incoming) -> Result<Bytes, HandOnError> {
+    let whole = Limited::new(body, MAX_SIGNED).collect().await;
+    whole.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            HandOnError::TooLarge
+        } else {
+            HandOnError::CutShort(error)
+        }
+    })
 }
 
 /// e.g. `orbit/1.2.3 (linux x86_64)`.

@@ -13,7 +13,9 @@ use wire::{
 };
 
 use crate::{
-    VERSION, durable,
+    VERSION,
+    device_key::Holder,
+    durable,
     identity::{FileError, Home, Identity},
     platform::{self, Readers},
 };
@@ -21,13 +23,18 @@ use crate::{
 /// How often the lock is tried for: somebody may just be looking whether it is held.
 const ATTEMPTS: u32 = 5;
 
+/// The state of an agent that has not been told all that it needs to enroll.
+pub const WAITING: &str = "waiting";
+
 /// What `status.json` holds: what the agent last knew of itself. No secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub orbit_version: String,
-    pub server_url: Url,
+    /// Absent while it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_url: Option<Url>,
     pub process_id: u32,
-    /// `enrolling`, `running`, `stopping` or `stopped`.
+    /// [`WAITING`], `enrolling`, `running`, `stopping` or `stopped`.
     pub state: String,
     pub started_at: Timestamp,
     /// When the server last gave a good answer.
@@ -35,6 +42,9 @@ pub struct Record {
     pub last_contact_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
+    /// What holds the key that requests are signed with: `tpm` or `software`. Absent where none are signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_key: Option<Holder>,
     /// Absent where osqueryd is not installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub osqueryd_running: Option<bool>,
@@ -149,7 +159,8 @@ impl Report {
             enrolled,
             online: fresh && service_running,
             service_running,
-            server_url: configured.or_else(|| agent.as_ref().map(|agent| agent.server_url.clone())),
+            server_url: configured
+                .or_else(|| agent.as_ref().and_then(|agent| agent.server_url.clone())),
             root_dir: root.to_owned(),
             orbit_version: VERSION.to_owned(),
             osqueryd_version,
@@ -173,7 +184,7 @@ impl Report {
         };
         row("enrolled", enrolled_text(self.enrolled));
         row("server", self.server_url.as_ref().map_or("not configured", Url::as_str));
-        row("service", if self.service_running { "running" } else { "not running" });
+        row("service", self.service_text());
         row("last contact", &self.last_contact_text());
         if let Some(error) = self.agent.as_ref().and_then(|agent| agent.last_error.as_ref()) {
             row("last error", &format!("{} ({})", error.message, error.at));
@@ -181,6 +192,9 @@ impl Report {
         if let Some(identity) = &self.identity {
             row("device", &identity.osquery_identifier());
             row("machine id", identity.machine_id.as_deref().unwrap_or("none"));
+        }
+        if let Some(holder) = self.agent.as_ref().and_then(|agent| agent.device_key) {
+            row("device key", holder_text(holder));
         }
         row("orbit", &self.orbit_version);
         row("osqueryd", self.osqueryd_version.as_deref().unwrap_or("not installed"));
@@ -190,12 +204,28 @@ impl Report {
         text
     }
 
+    fn service_text(&self) -> &'static str {
+        let waits = || self.agent.as_ref().is_some_and(|agent| agent.state == WAITING);
+        match self.service_running {
+            true if waits() => "waiting for configuration",
+            true => "running",
+            false => "not running",
+        }
+    }
+
     fn last_contact_text(&self) -> String {
         match self.agent.as_ref().and_then(|agent| agent.last_contact_at) {
             Some(at) if self.online => at.to_string(),
             Some(at) => format!("{at} (not lately)"),
             None => "never".to_owned(),
         }
+    }
+}
+
+const fn holder_text(holder: Holder) -> &'static str {
+    match holder {
+        Holder::Tpm => "in the TPM",
+        Holder::Software => "held by the agent, not by a TPM",
     }
 }
 

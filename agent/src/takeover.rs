@@ -9,16 +9,21 @@ pub(crate) use self::windows::start;
 /// has watched this one.
 #[cfg(unix)]
 mod unix {
-    use std::{env, os::unix::process::CommandExt as _, process::Command};
+    use std::{collections::BTreeMap, env, os::unix::process::CommandExt as _, process::Command};
 
     use anyhow::Context as _;
     use camino::Utf8Path;
 
-    /// Comes back only if it fails.
-    pub(crate) fn start(program: &Utf8Path) -> anyhow::Result<()> {
+    /// Starts it with the `environment` that counts, which may have changed since this process has
+    /// started. Comes back only if it fails.
+    pub(crate) fn start(
+        program: &Utf8Path,
+        environment: &BTreeMap<String, String>,
+    ) -> anyhow::Result<()> {
         tracing::info!("`{program}` takes over");
         #[expect(clippy::disallowed_methods, reason = "the agent starts what replaces it")]
-        let error = Command::new(program).args(env::args_os().skip(1)).exec();
+        let mut command = Command::new(program);
+        let error = command.args(env::args_os().skip(1)).env_clear().envs(environment).exec();
         Err(error).with_context(|| format!("could not start `{program}`"))
     }
 }
@@ -28,6 +33,7 @@ mod unix {
 #[cfg(windows)]
 mod windows {
     use std::{
+        collections::BTreeMap,
         process::{Child, Command, Stdio},
         time::Duration,
     };
@@ -41,8 +47,12 @@ mod windows {
     /// How long the other version may take to end.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Comes back when the other version has ended.
-    pub(crate) fn start(program: &Utf8Path) -> anyhow::Result<()> {
+    /// Comes back when the other version has ended. It is a process of its own, and reads the settings
+    /// itself.
+    pub(crate) fn start(
+        program: &Utf8Path,
+        _environment: &BTreeMap<String, String>,
+    ) -> anyhow::Result<()> {
         tracing::info!("`{program}` takes over");
         platform::adopt_children();
         #[expect(clippy::disallowed_methods, reason = "the agent starts what replaces it")]

@@ -4,4 +4,5 @@ pub mod config;
 pub mod desktop;
 pub mod enroll;
 pub mod osqueryd;
+pub mod tray;
 pub mod updates;

@@ -57,6 +57,7 @@ pub enum Place {
 #[derive(Debug, Clone)]
 pub struct Vault {
     root: Utf8PathBuf,
+    system: Utf8PathBuf,
     keystore: Option<Keystore>,
     /// Without it the keystore is only emptied.
     enabled: bool,
@@ -67,7 +68,14 @@ impl Vault {
     /// nothing unless `enabled`.
     #[must_use]
     pub fn new(root: &Utf8Path, system: &Utf8Path, enabled: bool) -> Self {
-        Self { root: root.to_owned(), keystore: Keystore::below(system, root), enabled }
+        let keystore = Keystore::below(system, root);
+        Self { root: root.to_owned(), system: system.to_owned(), keystore, enabled }
+    }
+
+    /// Below which the system's keystore and TPM are.
+    #[must_use]
+    pub fn system(&self) -> &Utf8Path {
+        &self.system
     }
 
     /// The text in `slot`, left where it is. What cannot be opened counts as none: it was sealed on

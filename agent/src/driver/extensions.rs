@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::Timestamp;
 use wire::orbit::Extension;
 
 use super::{Driver, Outcome, now};
@@ -15,9 +14,10 @@ use crate::{
         osqueryd::extensions::{Shelf, Wish},
         updates::{
             Updates,
-            extensions::{Brought, platform_name},
+            extensions::{Brought, platform},
         },
     },
+    updater::clock::Judged,
 };
 
 /// What the driver knows of extensions.
@@ -48,7 +48,7 @@ impl Driver {
             return;
         }
         self.extending.told = Some(told.clone());
-        self.extending.wishes = Wish::all(told, platform_name());
+        self.extending.wishes = Wish::all(told, platform());
         self.tend_extensions();
     }
 
@@ -105,7 +105,7 @@ impl Driver {
 async fn tend(
     source: Option<Arc<Updates>>,
     wishes: &[Wish],
-    (shelf, now): (&Shelf, Option<Timestamp>),
+    (shelf, now): (&Shelf, Option<Judged>),
 ) -> Tended {
     let brought = match (source, wishes) {
         (_, []) => Ok(Brought::default()),

@@ -4,7 +4,7 @@
 use std::{fs, io};
 
 use camino::Utf8PathBuf;
-use url::Url;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 use wire::{NodeKey, settings::files};
 
@@ -17,7 +17,6 @@ use crate::{
     machine::Flags,
     platform,
     status::{Lock, LockError},
-    tasks::osqueryd::{self, relay::Relay},
     trust::Trust,
     updater::{Updater, disk::RealDisk},
 };
@@ -35,6 +34,8 @@ pub struct Agent {
     pub(super) flags: Flags,
     pub(super) updater: Updater,
     pub(super) volume: Volume,
+    /// Says that other settings count than the agent was opened with.
+    pub(super) changes: Option<mpsc::Receiver<()>>,
     pub(super) lock: Lock,
 }
 
@@ -84,14 +85,31 @@ impl Agent {
         mention_risks(&config);
         mention_not_handled(&config);
         let updater = Updater::open(&config.root, config.program.as_deref(), RealDisk);
-        let volume = Volume::default();
-        Ok(Self { config, home, identity, node_key, device_key, flags, updater, volume, lock })
+        Ok(Self {
+            config,
+            home,
+            identity,
+            node_key,
+            device_key,
+            flags,
+            updater,
+            volume: Volume::default(),
+            changes: None,
+            lock,
+        })
     }
 
     /// Lets the server have more messages logged, by `volume`.
     #[must_use]
     pub fn with_volume(self, volume: Volume) -> Self {
         Self { volume, ..self }
+    }
+
+    /// Has it end, to be opened again, once something is sent on the channel of `changes`: other settings
+    /// count.
+    #[must_use]
+    pub fn with_changes(self, changes: mpsc::Receiver<()>) -> Self {
+        Self { changes: Some(changes), ..self }
     }
 }
 
@@ -119,11 +137,6 @@ fn mention_risks(config: &Config) {
     if config.connection.trust == Trust::Insecure {
         tracing::warn!("the server's certificate is not checked: anyone may pose as the server");
     }
-    let proxy = config.connection.proxy.as_ref();
-    let asks_itself = osqueryd::program(&config.root).exists() && !Relay::is_wanted(config);
-    if let Some(proxy) = proxy.filter(|_| asks_itself) {
-        mention_osqueryds_way(proxy);
-    }
     if config.updates.is_none() && !config.settings.disable_updates {
         tracing::info!(
             "there are no updates: the package has brought no `{}` to trust them by",
@@ -132,16 +145,6 @@ fn mention_risks(config: &Config) {
     }
     if config.connection.url.scheme() == "http" {
         tracing::warn!("the server is spoken to without TLS: secrets travel in the clear");
-    }
-}
-
-fn mention_osqueryds_way(proxy: &Url) {
-    if proxy.scheme().starts_with("socks") {
-        tracing::warn!("osqueryd knows no SOCKS proxies: only the agent uses this one");
-    } else if !proxy.username().is_empty() || proxy.password().is_some() {
-        tracing::warn!(
-            "osqueryd cannot show a name and password to a proxy: only the agent uses those"
-        );
     }
 }
 

@@ -17,7 +17,10 @@ use crate::{
     machine::{Event, News},
     server::{RequestError, Server},
     tasks::updates::{self, Installed, Probe, Question, Seen, Updates},
-    updater::{Updater, UpdaterError, clock},
+    updater::{
+        Updater, UpdaterError,
+        clock::{self, Judged, Told},
+    },
 };
 
 /// What the driver knows of updates.
@@ -46,7 +49,7 @@ impl Updating {
         for component in [Component::Osqueryd, Component::Desktop] {
             complain(updater.mend(component));
         }
-        let probe = Probe { variables: config.flags.clone() };
+        let probe = Probe { variables: Some(config.variables.clone()) };
         let rate = config.settings.update_rate.and_then(NonZeroU64::new);
         let source = config.updates.clone();
         let source =
@@ -84,8 +87,13 @@ impl Updating {
     }
 
     /// The time to judge metadata by; none: nobody knows what time it is.
-    pub(super) fn judged_time(&self, server: &Server) -> Option<Timestamp> {
-        clock::judge_by(timestamp(), self.floor(), server.date())
+    pub(super) fn judged_time(&self, server: &Server) -> Option<Judged> {
+        let (own, floor) = (timestamp(), self.floor());
+        // Where anybody on the way could choose it, only a clock that is wrong for certain yields to it.
+        let told = server.date().zip(server.date_after_sleep());
+        let told = told.filter(|_| own < floor || server.is_verified());
+        let told = told.map(|(least, likely)| Told { least, likely });
+        clock::judge_by(own, floor, told)
     }
 
     fn question(&self, config: &Config, identity: &Identity, server: &Server) -> Question {
@@ -130,6 +138,16 @@ impl Updating {
         said.or_else(|| set.parse().ok()).unwrap_or_else(Channel::stable)
     }
 
+    /// Whether a look was at the channels of this moment: the server may have named another meanwhile, and
+    /// what was found on the one before must not be installed.
+    pub(super) fn is_about_now(&self, config: &Config, seen: &Seen) -> bool {
+        let channel = |name: &str| Some(self.channel(config, name.parse().ok()?));
+        let is_followed = |it: &ComponentUpdate| {
+            channel(&it.component).is_none_or(|channel| channel.as_str() == it.channel)
+        };
+        seen.standings.iter().all(is_followed)
+    }
+
     /// The date of the newest program on this device: no clock is right that is before it.
     fn floor(&self) -> Timestamp {
         let date = |component| {
@@ -164,6 +182,24 @@ impl Updating {
 
 impl Driver {
     pub(super) fn look_for_updates(&mut self) {
+        if self.updating.source.is_none() {
+            return;
+        }
+        // Until the server has told its date, this device's clock is all there is.
+        if self.server.date().is_some() {
+            return self.begin_look();
+        }
+        let server = Arc::clone(&self.server);
+        self.tasks.spawn(async move {
+            if let Err(error) = server.ping().await {
+                tracing::debug!("the server does not tell its date: {}", explain(&error));
+            }
+            Outcome::DateAsked
+        });
+    }
+
+    /// Looks, by all that is known at this moment.
+    pub(super) fn begin_look(&mut self) {
         let Some(source) = self.updating.source.clone() else { return };
         let mut question = self.updating.question(&self.config, &self.identity, &self.server);
         question.server = self.accepted.clone().map(|key| (Arc::clone(&self.server), key));
@@ -222,19 +258,22 @@ impl Driver {
         });
     }
 
-    /// osqueryd ends as often as it is started.
-    pub(super) fn report_loop(&mut self) {
-        let detail = self.last_end.clone();
-        tracing::warn!("osqueryd ends as often as it is started; the server is told");
-        let component = Component::Osqueryd.as_str().to_owned();
-        let known = CrashLoop { component, since: timestamp(), detail };
-        self.updating.standings.crash_loops = Some(vec![known]);
-        self.tell_updates();
+    /// A component ends as often as it is started; `detail` tells how it last ended.
+    pub(super) fn report_loop(&mut self, component: Component, detail: String) {
+        tracing::warn!("{component} ends as often as it is started; the server is told");
+        let name = component.as_str().to_owned();
+        self.report(component, Some(CrashLoop { component: name, since: timestamp(), detail }));
     }
 
-    /// osqueryd runs well, also as far as an earlier run of the agent has told otherwise.
-    pub(super) fn report_well(&mut self) {
-        self.updating.standings.crash_loops = Some(Vec::new());
+    /// A component runs well, also as far as an earlier run of the agent has told otherwise.
+    pub(super) fn report_well(&mut self, component: Component) {
+        self.report(component, None);
+    }
+
+    fn report(&mut self, component: Component, known: Option<CrashLoop>) {
+        let loops = self.updating.standings.crash_loops.get_or_insert_default();
+        loops.retain(|it| it.component != component.as_str());
+        loops.extend(known);
         self.tell_updates();
     }
 

@@ -5,14 +5,11 @@ use std::time::Instant;
 
 use super::{
     Action, Flags, Pace,
-    pace::{Backoff, Dice},
+    pace::{Backoff, Dice, LOOP},
 };
 
 /// How often a new osqueryd may end by itself before it has proven itself.
 const TRIES: u32 = 3;
-
-/// How often in a row one may end by itself, without having run well, before it is worth a word.
-const LOOP: u32 = 5;
 
 /// What is wanted of osqueryd, and what is known of it.
 #[derive(Debug)]

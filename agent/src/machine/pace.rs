@@ -16,9 +16,9 @@ pub struct Pace {
     pub poll: Retry,
     /// The longest `Retry-After` that is obeyed.
     pub longest_obeyed: Duration,
-    /// Between an osqueryd that crashed and the next.
+    /// Between an osqueryd, or a fleet-desktop, that crashed and the next.
     pub osqueryd: Retry,
-    /// An osqueryd that ran for so long was well.
+    /// One that ran for so long was well.
     pub osqueryd_settled: Duration,
     /// How long osqueryd may take to end before it is killed.
     pub osqueryd_grace: Duration,
@@ -40,7 +40,7 @@ impl Default for Pace {
             enroll_slow: seconds(300),
             save: seconds(30),
             poll: Retry { first: seconds(30), most: seconds(300) },
-            longest_obeyed: seconds(3_600),
+            longest_obeyed: LONGEST_OBEYED,
             osqueryd: Retry { first: seconds(1), most: seconds(60) },
             osqueryd_settled: seconds(60),
             osqueryd_grace: seconds(10),
@@ -60,19 +60,25 @@ pub struct Retry {
     pub most: Duration,
 }
 
+/// For no longer than this the server is left alone because it asks to be.
+pub(crate) const LONGEST_OBEYED: Duration = Duration::from_secs(3_600);
+
+/// How often in a row a program may end by itself, without having run well, before it is worth a word.
+pub(crate) const LOOP: u32 = 5;
+
 /// How often something failed in a row.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Backoff(u32);
+pub(crate) struct Backoff(u32);
 
 impl Backoff {
     /// Counts a failure and tells how long to wait after it.
-    pub(super) fn fail(&mut self, retry: Retry) -> Duration {
+    pub(crate) fn fail(&mut self, retry: Retry) -> Duration {
         let delay = retry.first.saturating_mul(1 << self.0.min(20)).min(retry.most);
         self.0 = self.0.saturating_add(1);
         delay
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.0 = 0;
     }
 }

@@ -1,6 +1,8 @@
 //! Linux: SMBIOS, systemd, `/proc`.
 
 mod keystore;
+mod session;
+mod tpm;
 mod tray;
 
 use std::{collections::BTreeMap, fs, io, process::Stdio, time::Duration};
@@ -8,7 +10,12 @@ use std::{collections::BTreeMap, fs, io, process::Stdio, time::Duration};
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::{process::Command, time};
 
-pub use self::{keystore::Keystore, tray::show_icon};
+pub use self::{
+    keystore::Keystore,
+    session::{Session, session},
+    tpm::{TpmError, TpmKey},
+    tray::show_icon,
+};
 use super::{Machine, Notice};
 
 /// Where the package puts the agent's settings, below the root of the system.
@@ -113,14 +120,20 @@ pub fn installed_settings() -> io::Result<BTreeMap<String, String>> {
 /// As the unit's two `EnvironmentFile=` have them: of a variable that is set twice, the later counts.
 fn settings_below(system: &Utf8Path) -> io::Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::new();
-    for path in std::iter::once(system.join(SETTINGS)).chain(dropped_in(system)) {
+    for path in std::iter::once(system.join(SETTINGS)).chain(dropped_in(system)?) {
         match fs::read_to_string(&path) {
             Ok(text) => settings.extend(wire::envfile::parse(&text)),
-            Err(error) if super::is_absent_or_private(&error) => {}
-            Err(error) => return Err(error),
+            Err(error) if is_nothing(&error) => {}
+            Err(error) => return Err(io::Error::new(error.kind(), format!("`{path}`: {error}"))),
         }
     }
     Ok(settings)
+}
+
+/// Whether there is nothing to read. From root nothing is private: what it may not read is there.
+fn is_nothing(error: &io::Error) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    error.kind() == io::ErrorKind::NotFound || !is_root && super::is_absent_or_private(error)
 }
 
 /// Writes `settings` to where the service reads them after its package's, for root alone. Those that
@@ -141,15 +154,20 @@ pub fn restart_service() -> io::Result<()> {
 }
 
 /// In the order of their names, without those that begin with a dot, as glob(3) has them.
-fn dropped_in(system: &Utf8Path) -> Vec<Utf8PathBuf> {
-    let Ok(entries) = system.join(MORE_SETTINGS).read_dir_utf8() else { return Vec::new() };
+fn dropped_in(system: &Utf8Path) -> io::Result<Vec<Utf8PathBuf>> {
+    let folder = system.join(MORE_SETTINGS);
+    let entries = match folder.read_dir_utf8() {
+        Ok(entries) => entries,
+        Err(error) if is_nothing(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(io::Error::new(error.kind(), format!("`{folder}`: {error}"))),
+    };
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.into_path())).collect();
     paths.retain(|path| {
         path.extension() == Some("conf")
             && path.file_name().is_some_and(|name| !name.starts_with('.'))
     });
     paths.sort_unstable();
-    paths
+    Ok(paths)
 }
 
 /// None: only macOS has configuration profiles.
@@ -235,6 +253,13 @@ mod tests {
         let settings = settings_below(system).unwrap();
         let value = |name: &str| settings[name].as_str();
         assert_eq!([value("A"), value("B"), value("C")], ["package", "site", "the device"]);
+
+        // Without one of them it is not known which settings there are.
+        fs::write(system.join("etc/orbit/conf.d/60-half.conf"), b"B=\xff").unwrap();
+        let error = settings_below(system).unwrap_err();
+        assert!(error.to_string().contains("60-half.conf"), "{error}");
+        fs::remove_dir_all(system.join("etc/orbit")).unwrap();
+        assert_eq!(settings_below(system).unwrap()["B"], "package");
     }
 
     #[test]

@@ -60,9 +60,25 @@ pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Resu
     file.sync_all()
 }
 
-/// What others than the owner may do with the file or directory; none where there is no such file.
+/// Who alone may read secrets and write programs.
+pub const ADMINISTRATOR: &str = "root";
+
+/// What a person does to keep others from reading the file.
 #[must_use]
-pub fn access_of_others(path: &Utf8Path) -> Option<Access> {
+pub fn close_to_readers(path: &Utf8Path) -> String {
+    format!("chmod 600 {path}")
+}
+
+/// What a person does to keep others from writing to the folder.
+#[must_use]
+pub fn close_to_writers(path: &Utf8Path) -> String {
+    format!("chmod go-w {path}")
+}
+
+/// What others than the owner may do with the file or directory, which is for `readers`: they own it.
+/// None where there is no such file.
+#[must_use]
+pub fn access_of_others(path: &Utf8Path, _readers: Readers) -> Option<Access> {
     let mode = path.metadata().ok()?.mode();
     Some(Access { read: mode & 0o044 != 0, write: mode & 0o022 != 0 })
 }
@@ -109,7 +125,7 @@ pub fn is_administrator() -> bool {
 }
 
 /// Completes each time that somebody asks the agent to stop: SIGTERM or SIGINT. SIGHUP is passed
-/// over: settings come from the environment, which cannot be read anew.
+/// over: the agent looks at its settings of its own accord.
 #[derive(Debug)]
 pub struct StopRequests {
     terminate: tokio::signal::unix::Signal,

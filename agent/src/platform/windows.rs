@@ -13,8 +13,9 @@ use tokio::signal::windows::{self, CtrlBreak, CtrlC, CtrlClose, CtrlShutdown};
 
 pub use self::{
     files::{
-        access_of_others, default_root, free_space, is_anothers, link, open_log, program,
-        set_program, sync_directory, write_synced,
+        ADMINISTRATOR, access_of_others, close_to_readers, close_to_writers, default_root,
+        free_space, is_anothers, link, open_log, program, set_program, sync_directory,
+        write_synced,
     },
     group::{Group, adopt_children, kill, processes_with_argument, terminate},
     keystore::Keystore,

@@ -1,12 +1,14 @@
 //! The desktop token, with which a device's user asks about the device: made here, told to the
-//! server before it is written down, renewed once an hour.
+//! server before it is written down, renewed once an hour, and when the server takes it no more.
+
+use std::sync::{Mutex, PoisonError};
 
 use camino::Utf8PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 use wire::{
     DesktopToken, NodeKey,
-    orbit::{DesktopTokenRequest, Empty},
+    orbit::{DesktopTokenRequest, DeviceSummary, Empty},
     settings::files,
 };
 
@@ -23,10 +25,15 @@ use crate::{
 /// How old a token becomes.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
+/// How often the server is asked whether it takes the token, give or take a tenth.
+const ASK_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
 /// Keeps the token of one device young.
 #[derive(Debug)]
 pub struct Desktop {
     path: Utf8PathBuf,
+    /// When the server is next asked whether it takes the token, if it has been asked.
+    asks_at: Mutex<Option<Timestamp>>,
 }
 
 /// Why the token is not renewed.
@@ -49,19 +56,47 @@ impl Desktop {
         if let Err(error) = Link::of(config).save(&config.root) {
             tracing::warn!("could not tell fleet-desktop of the server: {}", explain(&error));
         }
-        Some(Self { path: config.root.join(files::DESKTOP_TOKEN) })
+        let path = config.root.join(files::DESKTOP_TOKEN);
+        Some(Self { path, asks_at: Mutex::default() })
     }
 
     /// Renews the token if it is time. Called after the server has accepted `key`.
     pub async fn tend(&self, server: &Server, key: &NodeKey, now: Timestamp) {
         let user = platform::console_user().await;
-        if !self.is_due(user, now) {
+        if !self.is_due(user, now) && !self.is_refused(server, now).await {
             return;
         }
         match self.renew(server, key, user).await {
             Ok(()) => tracing::debug!("the desktop token is renewed"),
-            Err(error) => tracing::debug!("{}; will try again", explain(&error)),
+            Err(error) => {
+                tracing::debug!("{}; will try again", explain(&error));
+                *self.asks_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
         }
+    }
+
+    /// Whether the server takes the token no more. It is asked once in a while only.
+    async fn is_refused(&self, server: &Server, now: Timestamp) -> bool {
+        if !self.asks(now) {
+            return false;
+        }
+        let token = durable::read(&self.path).ok().flatten();
+        let Some(token) = token.and_then(|text| DesktopToken::new(text).ok()) else { return true };
+        let answer = server.get_of_device::<DeviceSummary>(&token, "desktop").await;
+        matches!(answer, Err(RequestError::Unauthenticated))
+    }
+
+    /// Whether it is time to ask the server again; then the next time is set.
+    fn asks(&self, now: Timestamp) -> bool {
+        let mut asks_at = self.asks_at.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was put back keeps nothing waiting for longer.
+        let waits = |at: Timestamp| now < at && at.duration_since(now) < ASK_EVERY * 2;
+        if asks_at.is_some_and(waits) {
+            return false;
+        }
+        let tenths = SignedDuration::from_secs(fastrand::i64(-30..=30));
+        *asks_at = now.checked_add(ASK_EVERY + tenths).ok();
+        true
     }
 
     /// The token's age is the file's. One from the future belongs to a clock that was wrong. Whoever
@@ -91,5 +126,22 @@ impl Desktop {
         durable::replace(&self.path, token.as_bytes(), Readers::User(user))
             .map_err(|source| FileError::Write { path: self.path.clone(), source })?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_is_asked_about_every_five_minutes_whatever_the_clock_does() {
+        let desktop = Desktop { path: Utf8PathBuf::new(), asks_at: Mutex::default() };
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        assert!(desktop.asks(at(10_000)));
+        assert!(!desktop.asks(at(10_000)) && !desktop.asks(at(10_269)));
+        assert!(desktop.asks(at(10_330)));
+        assert!(!desktop.asks(at(10_330)));
+        assert!(desktop.asks(at(1_000)), "the clock was put back");
+        assert!(!desktop.asks(at(1_000)) && desktop.asks(at(90_000)));
     }
 }

@@ -6,8 +6,10 @@ use wire::{
 };
 
 use crate::{
+    complaints::explain,
     device_key::{DeviceKey, MakeKeyError},
     machine::EnrollFailure,
+    platform::TpmError,
     secrets::{ReadSecretError, Secrets},
     server::{RequestError, Server},
     vault::Vault,
@@ -29,17 +31,31 @@ pub enum EnrollError {
 
 /// Shows the secret to the server, which answers with a node key. With a vault for it, this request and
 /// those that follow are signed with a new key, which is in the vault before the server hears of it.
+/// `hold` is dropped once the vault is left alone, even if nobody waits for the outcome any more.
 pub async fn enroll(
     server: &Server,
     (secrets, keys): (Secrets, Option<Vault>),
     device: DeviceIdentity,
+    hold: impl Send + 'static,
 ) -> Result<NodeKey, EnrollError> {
-    // A keystore may take its time.
+    let before = server.signer();
+    // A keystore and a TPM may take their time.
     let prepared = tokio::task::spawn_blocking(move || {
-        let key = keys.map(|vault| DeviceKey::make_in(&vault)).transpose()?;
-        Ok::<_, EnrollError>((secrets.read()?, key))
+        let _hold = hold;
+        // Without a secret, the key that there is stays.
+        let secret = secrets.read()?;
+        let refused = before.as_ref().map(|key| key.holder());
+        if let Some(key) = before.filter(|_| keys.is_some()) {
+            key.rest();
+        }
+        let key = keys.map(|vault| DeviceKey::make_in(&vault, refused)).transpose()?;
+        Ok::<_, EnrollError>((secret, key))
     });
-    let (secret, key) = prepared.await.expect("reading does not panic")?;
+    let (secret, new) = prepared.await.expect("reading does not panic")?;
+    if let Some(error) = new.as_ref().and_then(|new| new.without_tpm.as_ref()) {
+        tell(error);
+    }
+    let key = new.map(|new| new.key);
     let device_key = key.as_ref().map(DeviceKey::public);
     server.sign_with(key);
     let request = EnrollRequest { enroll_secret: secret, device_key, device };
@@ -51,6 +67,18 @@ pub async fn enroll(
             EnrollError::Request(error)
         }
     })
+}
+
+/// Says why the device's key is not its TPM's.
+fn tell(error: &TpmError) {
+    if error.is_absent() {
+        tracing::info!("there is no TPM 2.0 to hold this device's key: the agent holds it itself");
+    } else {
+        tracing::warn!(
+            "the TPM does not hold this device's key, the agent does so itself: {}",
+            explain(error)
+        );
+    }
 }
 
 impl EnrollError {

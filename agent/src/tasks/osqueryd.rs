@@ -1,11 +1,12 @@
 //! osqueryd: how it is started, watched and ended. All that is assumed of it is in this module, in
-//! [`flags`], [`extensions`] and [`relay`].
+//! [`authorities`], [`flags`], [`extensions`] and [`relay`].
 //!
 //! As `-S` it is a shell with a database of its own. It writes its process id to `--pidfile`, takes its enroll secret from the environment variable
 //! that `--enroll_secret_env` names, ends on SIGTERM where there are signals, and names itself by
 //! `--specified_identifier`. Of a flag given twice, the later one counts; `--flagfile` counts at
 //! the place where it stands.
 
+pub mod authorities;
 pub mod extensions;
 pub mod flags;
 pub mod relay;

@@ -35,6 +35,7 @@ use crate::{
     server::{RequestError, Server, SetupError},
     updater::{
         Finding,
+        clock::Judged,
         disk::RealDisk,
         folder::{Brought, Folder, FolderError, Packing},
         ledger::Entry,
@@ -62,7 +63,7 @@ pub struct Updates {
 #[derive(Debug)]
 pub struct Question {
     /// The time to judge by; none: nobody knows what time it is.
-    pub now: Option<Timestamp>,
+    pub now: Option<Judged>,
     /// What names the device.
     pub device: String,
     /// The version of the agent.
@@ -178,15 +179,22 @@ impl Updates {
     async fn refreshed(
         &self,
         kept: Option<Repository>,
-        now: Option<Timestamp>,
+        now: Option<Judged>,
     ) -> Result<(Repository, Timestamp), LookError> {
-        let now = now.ok_or(LookError::Clock)?;
+        let Judged { now, instead } = now.ok_or(LookError::Clock)?;
         let mut repository = match kept {
             Some(repository) => repository,
             None => self.open()?,
         };
-        repository.refresh(now).await?;
-        Ok((repository, now))
+        match (repository.refresh(now).await, instead) {
+            (Ok(()), _) => Ok((repository, now)),
+            (Err(error), Some(instead)) if error.expired().is_some() => {
+                let mut repository = self.open()?;
+                repository.refresh(instead).await?;
+                Ok((repository, instead))
+            }
+            (Err(error), _) => Err(error.into()),
+        }
     }
 
     fn open(&self) -> Result<Repository, LookError> {

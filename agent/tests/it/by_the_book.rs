@@ -11,6 +11,7 @@ use wire::settings::{files, vars};
 use crate::{
     device::{Device, until},
     fleet::{Fleet, SECRET},
+    program::{Orbit, wait_until},
 };
 
 /// What the real one is told by flags, it takes from these.
@@ -18,7 +19,7 @@ const FLAGS: &str = "--tls_dump=true\n--config_refresh=0.05\n--distributed_inter
                      --logger_tls_period=0.05\n";
 
 /// A device that runs it.
-fn device_of(fleet: &Fleet) -> Device {
+pub(crate) fn device_of(fleet: &Fleet) -> Device {
     let device = Device::of(fleet);
     let folder = device.root().join("bin/osqueryd");
     fs::create_dir_all(&folder).unwrap();
@@ -34,7 +35,7 @@ fn exchanges(device: &Device) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn was_answered(device: &Device, path: &str) -> bool {
+pub(crate) fn was_answered(device: &Device, path: &str) -> bool {
     exchanges(device).iter().any(|exchange| {
         exchange["path"].as_str().is_some_and(|it| it.ends_with(path)) && exchange["status"] == 200
     })
@@ -80,12 +81,49 @@ async fn where_nothing_is_checked_osqueryd_asks_through_a_relay_that_serves_it_a
     assert_ne!(key(), before, "keys are made anew at each start");
 }
 
+/// It asks no system, which here has one authority, the server's.
+#[test]
+fn osqueryd_goes_by_the_authorities_that_the_agent_goes_by() {
+    let fleet = Fleet::start();
+    let mut device = device_of(&fleet);
+    let system = device.root().join("system.pem");
+    fs::rename(device.root().join(files::SERVER_CA), &system).unwrap();
+    device.set("SSL_CERT_FILE", system.as_str());
+    device.set("PATH", "/usr/bin:/bin");
+    let orbit = Orbit::start(&device);
+    wait_until("osqueryd's answers", || was_answered(&device, "/distributed/write"));
+    assert!(orbit.stop().success());
+    let given = device.read(files::OSQUERY_AUTHORITIES).unwrap();
+    assert!(given.contains(fleet.ca().trim_end()), "{given}");
+    assert!(given.matches("-----BEGIN CERTIFICATE-----").count() > 100, "Mozilla's come beside it");
+}
+
+/// Where osqueryd was told that the server is.
+pub(crate) fn osqueryds_server(device: &Device) -> String {
+    let process = device.read(files::OSQUERY_PID).unwrap();
+    let arguments = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap();
+    let server = arguments.split('\0').find_map(|it| it.strip_prefix("--tls_hostname="));
+    server.unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn where_there_can_be_no_relay_osqueryd_starts_once_there_can() {
+    let fleet = Fleet::start();
+    let mut device = device_of(&fleet);
+    device.set(vars::INSECURE, "true");
+    device.write(files::RELAY, "where its folder is to be");
+    device
+        .run(async |log| {
+            until(|| log.text().contains("could not start osqueryd")).await;
+            fs::remove_file(device.root().join(files::RELAY)).unwrap();
+            until(|| was_answered(&device, "/distributed/write")).await;
+        })
+        .await;
+}
+
 /// As anybody on the machine would ask.
 async fn check_alone(device: &Device, relay: &Utf8Path) {
-    let arguments =
-        fs::read_to_string(format!("/proc/{}/cmdline", osqueryds_process(device))).unwrap();
-    let server = arguments.split('\0').find_map(|it| it.strip_prefix("--tls_hostname="));
-    let server = server.unwrap();
+    let server = osqueryds_server(device);
     assert!(server.starts_with("localhost:"), "{server}");
     let ask = async |more: &[&str]| {
         let mut curl = Command::new("curl");
@@ -96,10 +134,6 @@ async fn check_alone(device: &Device, relay: &Utf8Path) {
     let [certificate, key] = ["osqueryd.crt", "osqueryd.key"].map(|name| relay.join(name));
     let let_in = ask(&["-f", "--cert", certificate.as_str(), "--key", key.as_str()]).await;
     assert!(let_in.status.success(), "{let_in:?}");
-}
-
-fn osqueryds_process(device: &Device) -> String {
-    device.read(files::OSQUERY_PID).unwrap()
 }
 
 /// A repository in which anything can be published, and a device that trusts it.

@@ -14,7 +14,7 @@ use wire::settings::{files, vars};
 
 use crate::{
     device::{Device, until},
-    fleet::Fleet,
+    fleet::{Fleet, Mood},
 };
 
 pub(crate) fn with_desktop(fleet: &Fleet) -> Device {
@@ -64,12 +64,69 @@ async fn a_token_is_renewed_after_an_hour_and_not_before() {
 }
 
 #[tokio::test]
+async fn a_token_that_the_server_has_forgotten_is_replaced_and_it_is_asked_once_in_a_while_only() {
+    let fleet = Fleet::start();
+    let device = with_desktop(&fleet);
+    device.run(async |_| until(|| device.read(files::DESKTOP_TOKEN).is_some()).await).await;
+    let first = device.read(files::DESKTOP_TOKEN);
+    fleet.memory().tokens.clear();
+    fleet.memory().summaries = 0;
+    device
+        .run(async |_| {
+            until(|| fleet.memory().tokens.len() == 1).await;
+            let served = fleet.memory().served.len();
+            until(|| fleet.memory().served.len() > served + 5).await;
+        })
+        .await;
+    let second = device.read(files::DESKTOP_TOKEN);
+    assert!(second != first && second.as_ref() == fleet.memory().tokens.last());
+    let asked = || {
+        let memory = fleet.memory();
+        (memory.tokens.len(), memory.summaries)
+    };
+    assert_eq!(asked(), (1, 1));
+    // Where the server takes it, it stays.
+    device
+        .run(async |_| {
+            until(|| fleet.memory().summaries == 2).await;
+            let served = fleet.memory().served.len();
+            until(|| fleet.memory().served.len() > served + 5).await;
+        })
+        .await;
+    assert_eq!(asked(), (1, 2));
+    assert_eq!(device.read(files::DESKTOP_TOKEN), second);
+}
+
+#[tokio::test]
 async fn a_token_that_the_server_does_not_take_delays_nothing() {
     let fleet = Fleet::start();
     let device = with_desktop(&fleet);
-    fleet.memory().silent_about_tokens = true;
+    fleet.memory().aside = Mood::Silent;
     device.run(async |_| until(|| fleet.memory().served.len() > 3).await).await;
     assert_eq!(device.read(files::DESKTOP_TOKEN), None);
+}
+
+/// The polls, thirty in that second, go on.
+#[tokio::test]
+async fn a_server_that_is_busy_with_tokens_is_told_one_when_it_wants_to_be() {
+    let fleet = Fleet::start();
+    let device = with_desktop(&fleet);
+    fleet.memory().aside = Mood::Busy(1);
+    let told = || {
+        let is_about_tokens = |(path, _): &&(String, _)| path.ends_with("/device_token");
+        fleet.memory().signatures.iter().filter(is_about_tokens).count()
+    };
+    let begun = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    device
+        .run(async |_| {
+            until(|| told() == 1).await;
+            fleet.memory().aside = Mood::Good;
+            until(|| device.read(files::DESKTOP_TOKEN).is_some()).await;
+        })
+        .await;
+    let took = SystemTime::UNIX_EPOCH.elapsed().unwrap() - begun;
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    assert_eq!(told(), 2);
 }
 
 #[tokio::test]

@@ -144,6 +144,14 @@ fn enrolling_with_what_cannot_be_used_changes_nothing() {
 }
 
 #[test]
+fn a_clock_that_goes_wrong_is_told() {
+    let fleet = Fleet::start();
+    let device = device_of(&fleet);
+    fleet.memory().date = Some("Thu, 01 Jan 2032 00:00:00 GMT".to_owned());
+    assert_check(&device, "clock", "failed", &["behind the server's", "timedatectl"]);
+}
+
+#[test]
 fn a_repository_of_updates_is_looked_for() {
     let fleet = Fleet::start();
     let device = device_of(&fleet);

@@ -209,6 +209,26 @@ async fn a_client_certificate_is_shown_where_there_is_one() {
 }
 
 #[tokio::test]
+async fn a_client_certificate_that_is_replaced_on_disk_is_shown_from_the_next_request_on() {
+    let fleet = Fleet::start_with_mutual_tls();
+    let device = Device::of(&fleet);
+    let replace = |(certificate, key): (String, String)| {
+        device.write(files::CLIENT_CERTIFICATE, &certificate);
+        device.write(files::CLIENT_KEY, &key);
+    };
+    replace(fleet.issue());
+    let log = device.run(async |log| {
+        until(|| !fleet.memory().served.is_empty()).await;
+        replace(Fleet::start().issue());
+        until(|| !log.complaints().is_empty()).await;
+        replace(fleet.issue());
+        until(|| log.text().contains("in contact with the server again")).await;
+    });
+    log.await;
+    assert_eq!(fleet.memory().enrolls.len(), 1);
+}
+
+#[tokio::test]
 async fn a_revoked_secret_is_tried_again_and_may_be_replaced() {
     let fleet = Fleet::start();
     let device = Device::of(&fleet);

@@ -77,12 +77,14 @@ pub(crate) struct Memory {
     pub(crate) issued: Vec<String>,
     /// The desktop tokens that were set, the last one good.
     pub(crate) tokens: Vec<String>,
+    /// How often the device's page was asked for, whatever the answer.
+    pub(crate) summaries: u32,
     /// What was reported of updates.
     pub(crate) updates: Vec<Value>,
     /// The folder at `/updates`, how it is served, and what was asked for and answered there.
     pub(crate) mirror: Mirror,
-    /// Whether a request to set one is never answered.
-    pub(crate) silent_about_tokens: bool,
+    /// How it answers what it is told beside enrolling and polling.
+    pub(crate) aside: Mood,
     /// Each device's valid key, by hardware UUID and machine id.
     pub(crate) valid: BTreeMap<String, String>,
     /// The keys that devices enrolled with, as far as they have one, and how the requests since then were
@@ -237,9 +239,10 @@ impl Memory {
             user_agents: Vec::new(),
             issued: Vec::new(),
             tokens: Vec::new(),
+            summaries: 0,
             updates: Vec::new(),
             mirror: Mirror { dir: PathBuf::new(), mood: Mood::Good, answers: Vec::new() },
-            silent_about_tokens: false,
+            aside: Mood::Good,
             valid: BTreeMap::new(),
             date: None,
             device_keys: Vec::new(),
@@ -300,7 +303,10 @@ fn router(memory: Arc<Mutex<Memory>>) -> Router {
         .route("/updates/{*path}", get(mirror));
     // The same below a path, as behind a reverse proxy.
     let routes = routes.clone().nest("/base", routes);
-    routes.layer(from_fn_with_state(Arc::clone(&memory), note_signature)).with_state(memory)
+    routes
+        .layer(from_fn_with_state(Arc::clone(&memory), note_signature))
+        .layer(from_fn_with_state(Arc::clone(&memory), tell_date))
+        .with_state(memory)
 }
 
 /// Notes how a request to orbit's endpoints is signed.
@@ -318,7 +324,15 @@ async fn note_signature(
     let header = |name| parts.headers.get(name).map(|value| value.to_str().unwrap());
     let received = receive(&message, header).ok();
     memory.lock().unwrap().signatures.push((parts.uri.path().to_owned(), received));
-    let mut response = next.run(Request::from_parts(parts, body.into())).await;
+    next.run(Request::from_parts(parts, body.into())).await
+}
+
+async fn tell_date(
+    State(memory): State<Arc<Mutex<Memory>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
     if let Some(date) = &memory.lock().unwrap().date {
         response.headers_mut().insert(header::DATE, date.parse().unwrap());
     }
@@ -359,8 +373,9 @@ async fn device_token(
     State(memory): State<Arc<Mutex<Memory>>>,
     Json(body): Json<Value>,
 ) -> Response {
-    if memory.lock().unwrap().silent_about_tokens {
-        std::future::pending::<()>().await;
+    let mood = memory.lock().unwrap().aside.clone();
+    if let Some(answer) = answer_by(mood).await {
+        return answer;
     }
     let mut memory = memory.lock().unwrap();
     let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
@@ -373,7 +388,8 @@ async fn device_token(
 
 async fn updates(State(memory): State<Arc<Mutex<Memory>>>, Json(body): Json<Value>) -> Response {
     memory.lock().unwrap().updates.push(body);
-    Json(json!({})).into_response()
+    let mood = memory.lock().unwrap().aside.clone();
+    answer_by(mood).await.unwrap_or_else(|| Json(json!({})).into_response())
 }
 
 /// osquery's side, as Fleet has it: 401 and `node_invalid` where osqueryd has to enroll again.
@@ -418,7 +434,9 @@ async fn osquery(
 }
 
 async fn summary(State(memory): State<Arc<Mutex<Memory>>>, Path(token): Path<String>) -> Response {
-    if memory.lock().unwrap().tokens.last() != Some(&token) {
+    let mut memory = memory.lock().unwrap();
+    memory.summaries += 1;
+    if memory.tokens.last() != Some(&token) {
         return refuse("unknown token");
     }
     let at = "2026-03-01T12:00:00Z";

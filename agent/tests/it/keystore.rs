@@ -3,7 +3,7 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
-    process::{Child, Command, Stdio},
+    process::Command,
 };
 
 use camino::Utf8PathBuf;
@@ -12,7 +12,7 @@ use wire::settings::{files, vars};
 use crate::{
     device::{Device, until},
     fleet::{Fleet, SECRET},
-    program::wait_until,
+    tpm::Tpm,
 };
 
 const NODE_KEY: &str = "orbit-node-key.cred";
@@ -45,6 +45,12 @@ for kind in 0x02000000, 0x03000000:
         tpm.sendall(bytes.fromhex("80010000000e00000165%08x" % session))
         tpm.recv(10)' "$here/tpm" < /dev/null > /dev/null
 exit $code
+"#;
+
+/// One that opens nothing any more.
+const LOCKED: &str = r#"#!/bin/sh
+[ "$1" = encrypt ] || exit 1
+SYSTEMD_CREDENTIAL_SECRET="$(dirname "$0")/host.key" exec /usr/bin/systemd-creds "$@"
 "#;
 
 fn device_with(fleet: &Fleet, systemd_creds: &str) -> Device {
@@ -178,43 +184,11 @@ async fn a_keystore_that_does_not_give_back_what_it_was_given_is_not_used() {
     }
 }
 
-/// A TPM made of software, ended with the test.
-struct Tpm(Child);
-
-impl Tpm {
-    /// One that nobody has sealed anything with.
-    fn start(device: &Device) -> Self {
-        let folder = folder(device);
-        let state = folder.join("tpm.state");
-        let _ = fs::remove_dir_all(&state);
-        fs::create_dir(&state).unwrap();
-        let child = program(&"swtpm".into())
-            .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
-            .args(["--tpmstate", &format!("dir={state}")])
-            .args(["--server", &format!("type=unixio,path={folder}/tpm")])
-            .args(["--ctrl", &format!("type=unixio,path={folder}/tpm.ctrl")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("could not start swtpm: {error}"));
-        wait_until("a TPM", || folder.join("tpm").exists() && folder.join("tpm.ctrl").exists());
-        Self(child)
-    }
-}
-
-impl Drop for Tpm {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test]
 async fn a_tpm_takes_part_and_other_hardware_opens_nothing() {
     let fleet = Fleet::start();
     let device = device_with(&fleet, WITH_TPM);
-    let tpm = Tpm::start(&device);
+    let tpm = Tpm::start(&folder(&device).join("tpm"));
     device.enroll_with(&fleet).await;
     assert_eq!(decrypted(&device, NODE_KEY), fleet.memory().issued[0]);
     let arguments = fs::read_to_string(folder(&device).join("arguments")).unwrap();
@@ -222,11 +196,7 @@ async fn a_tpm_takes_part_and_other_hardware_opens_nothing() {
     device.enroll_with(&fleet).await;
     assert_eq!(fleet.memory().enrolls.len(), 1);
 
-    drop(tpm);
-    for socket in ["tpm", "tpm.ctrl"] {
-        let _ = fs::remove_file(folder(&device).join(socket));
-    }
-    let _other = Tpm::start(&device);
+    let _other = tpm.replace();
     let log = device.run(async |log| {
         until(|| log.text().contains("there is no enroll secret")).await;
         device.write(files::ENROLL_SECRET, SECRET);
@@ -240,4 +210,26 @@ async fn a_tpm_takes_part_and_other_hardware_opens_nothing() {
     let log = log.await;
     assert!(log.text().contains("does not give back `orbit-node-key`"), "{}", log.text());
     assert_eq!(decrypted(&device, NODE_KEY), fleet.memory().issued[1]);
+}
+
+/// What has sealed it may come back, and with it the key that the server knows.
+#[tokio::test]
+async fn a_device_key_that_cannot_be_opened_is_not_replaced_while_its_tpm_fails() {
+    let fleet = Fleet::start();
+    let mut device = device_with(&fleet, WITH_HOST_KEY);
+    device.set(vars::DEVICE_KEY, "true");
+    // Whoever opens it gets no answer.
+    device.write_system("dev/tpmrm0", "");
+    device.enroll_with(&fleet).await;
+    let sealed = || fs::read(device.root().join("orbit-device-key.cred")).unwrap();
+    let before = sealed();
+    device.write_system("usr/bin/systemd-creds", LOCKED);
+    device.write(files::ENROLL_SECRET, SECRET);
+    let said = "the one that it has cannot be opened";
+    device.run(async |log| until(|| log.text().contains(said)).await).await;
+    assert_eq!(fleet.memory().enrolls.len(), 1);
+    assert_eq!(sealed(), before);
+    device.write_system("usr/bin/systemd-creds", WITH_HOST_KEY);
+    let log = device.enroll_with(&fleet).await;
+    assert_eq!(fleet.memory().enrolls.len(), 1, "{}", log.text());
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../../../server/tests/it/beside.rs"]
+mod beside;
 mod device;
 mod fleet;
 
@@ -21,14 +23,20 @@ mod faults;
 mod keystore;
 /// `kill -9` at any moment of enrolling.
 mod kill;
+/// Settings that come late, and that change.
+mod late;
 /// osqueryd's arguments, environment, crashes and end.
 mod osqueryd;
 /// The `orbit` program as the service manager and people see it.
 mod program;
+/// `fleet-desktop` in the session of whoever sits at the device.
+mod session;
 /// Where settings come from and which wins.
 mod settings;
 /// Events in, actions out.
 mod story;
+/// The device's own key in a TPM.
+mod tpm;
 /// The icon that `fleet-desktop` shows.
 mod tray;
 /// Forward proxies.

@@ -100,6 +100,7 @@ async fn osqueryd_is_told_everything_and_its_secret_by_environment_alone() {
         "--config_refresh=60",
         "--distributed_plugin=tls",
         "--logger_plugin=tls",
+        "--carver_block_size=2000000",
         "--events_expiry=60",
         "--enable_x=true",
         "--flagfile=ROOT/osquery.flags",

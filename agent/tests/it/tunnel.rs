@@ -10,6 +10,7 @@ use std::{
 use wire::settings::{files, vars};
 
 use crate::{
+    by_the_book,
     desktop::fleet_desktop,
     device::{Device, until},
     fleet::Fleet,
@@ -57,53 +58,98 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
     let _: io::Result<()> = to.shutdown(std::net::Shutdown::Both);
 }
 
-/// Waits for one client of a SOCKS proxy (RFC 1928) that wants a name and password (RFC 1929), goes
-/// to `server` for it, and gives back what it said of itself.
-fn start_socks(server: SocketAddr) -> (SocketAddr, thread::JoinHandle<(Vec<u8>, u8)>) {
+/// What a client of a SOCKS proxy said of itself, and how it named the server.
+type Said = (Vec<u8>, u8);
+
+/// A SOCKS proxy (RFC 1928) that wants a name and password (RFC 1929), remembers what it is told, and goes
+/// to `server` whatever was asked for.
+fn start_socks(server: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<Said>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let thread = thread::spawn(move || {
-        let (client, _) = listener.accept().unwrap();
-        let take = |count: usize| {
-            let mut bytes = vec![0; count];
-            (&client).read_exact(&mut bytes).unwrap();
-            bytes
-        };
-        let methods = take(2)[1];
-        assert!(take(methods.into()).contains(&2), "it offers name and password");
-        (&client).write_all(&[5, 2]).unwrap();
-        let name = take(2)[1];
-        let mut said = take(name.into());
-        let password = take(1)[0];
-        said.push(b':');
-        said.extend(take(password.into()));
-        (&client).write_all(&[1, 0]).unwrap();
-        let kind = take(4)[3];
-        let length = match kind {
-            1 => 4,
-            3 => take(1)[0].into(),
-            _ => 16,
-        };
-        take(length + 2);
-        (&client).write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
-        let server = TcpStream::connect(server).unwrap();
-        let (from_server, to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-        thread::spawn(move || copy(from_server, to_client));
-        thread::spawn(move || copy(client, server));
-        (said, kind)
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&said);
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, heard) = (client.unwrap(), Arc::clone(&heard));
+            thread::spawn(move || {
+                heard.lock().unwrap().push(greet(&client));
+                let server = TcpStream::connect(server).unwrap();
+                let (from_server, to_client) =
+                    (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || copy(from_server, to_client));
+                copy(client, server);
+            });
+        }
     });
-    (address, thread)
+    (address, said)
+}
+
+fn greet(client: &TcpStream) -> Said {
+    let mut to_client = client;
+    let take = |count: usize| {
+        let (mut bytes, mut from_client) = (vec![0; count], client);
+        from_client.read_exact(&mut bytes).unwrap();
+        bytes
+    };
+    let methods = take(2)[1];
+    assert!(take(methods.into()).contains(&2), "it offers name and password");
+    to_client.write_all(&[5, 2]).unwrap();
+    let name = take(2)[1];
+    let mut said = take(name.into());
+    let password = take(1)[0];
+    said.push(b':');
+    said.extend(take(password.into()));
+    to_client.write_all(&[1, 0]).unwrap();
+    let kind = take(4)[3];
+    let length = match kind {
+        1 => 4,
+        3 => take(1)[0].into(),
+        _ => 16,
+    };
+    take(length + 2);
+    to_client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+    (said, kind)
 }
 
 #[tokio::test]
 async fn a_socks_proxy_is_given_its_password_and_resolves_the_name() {
     let fleet = Fleet::start();
-    let (proxy, thread) = start_socks(fleet.address);
+    let (proxy, said) = start_socks(fleet.address);
     let mut device = Device::of(&fleet);
     device.set(vars::HTTPS_PROXY, &format!("socks5h://ann:pass%20word@{proxy}"));
     device.enroll_with(&fleet).await;
-    let (said, kind) = thread.join().unwrap();
-    assert_eq!((said.as_slice(), kind), (&b"ann:pass word"[..], 3));
+    check_said(&said);
+}
+
+fn check_said(said: &Mutex<Vec<Said>>) {
+    let said = said.lock().unwrap();
+    let expected = (b"ann:pass word".to_vec(), 3);
+    assert!(!said.is_empty() && said.iter().all(|it| *it == expected), "{said:?}");
+}
+
+/// Nothing listens where the server is said to be: the proxy alone leads to it.
+#[tokio::test]
+async fn osqueryd_goes_where_the_agent_goes_through_a_proxy_that_it_does_not_know() {
+    let fleet = Fleet::start();
+    let (http, heads) = start_proxy(fleet.address);
+    let (socks, said) = start_socks(fleet.address);
+    for proxy in
+        [format!("http://ann:pass%20word@{http}"), format!("socks5h://ann:pass%20word@{socks}")]
+    {
+        let mut device = by_the_book::device_of(&fleet);
+        device.set(vars::FLEET_URL, "https://localhost:9/");
+        device.set(vars::HTTPS_PROXY, &proxy);
+        device
+            .run(async |_| {
+                until(|| by_the_book::was_answered(&device, "/distributed/write")).await;
+                let server = by_the_book::osqueryds_server(&device);
+                assert!(server.starts_with("localhost:") && server != "localhost:9", "{server}");
+            })
+            .await;
+    }
+    let heads = heads.lock().unwrap();
+    assert!(heads.iter().all(|head| head.to_lowercase().contains("yw5uonbhc3mgd29yza==")));
+    check_said(&said);
 }
 
 #[tokio::test]

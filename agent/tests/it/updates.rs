@@ -1,5 +1,7 @@
 //! Updates, from the pure core to the real program.
 
+/// Archives whose entries lead out of them.
+mod archives;
 /// The real server, which counts.
 mod counting;
 /// What a device makes of an offer, and what it remembers.

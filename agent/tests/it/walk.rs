@@ -65,6 +65,119 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What the machine begins with.
+#[derive(Debug, Clone)]
+struct Start {
+    enrolled: bool,
+    osqueryd_installed: bool,
+    osqueryd_trial: Option<u32>,
+    updates: bool,
+    logs_more: Option<Duration>,
+    probation: Probation,
+    seed: u64,
+}
+
+fn start() -> impl Strategy<Value = Start> {
+    let probation = select(vec![Probation::None, Probation::Own, Probation::Suspect]);
+    let trial = prop_oneof![2 => Just(None), 1 => (0..4_u32).prop_map(Some)];
+    let logs_more = prop_oneof![2 => Just(None), 1 => (0..900_u64).prop_map(Some)];
+    let osqueryd = prop_oneof![1 => Just(false), 4 => Just(true)];
+    (any::<bool>(), osqueryd, trial, any::<bool>(), logs_more, probation, any::<u64>()).prop_map(
+        |(enrolled, osqueryd_installed, osqueryd_trial, updates, logs_more, probation, seed)| {
+            let logs_more = logs_more.map(Duration::from_secs);
+            Start {
+                enrolled,
+                osqueryd_installed,
+                osqueryd_trial,
+                updates,
+                logs_more,
+                probation,
+                seed,
+            }
+        },
+    )
+}
+
+/// Every state, as [`State::name`] has it.
+const STATES: [&str; 4] = ["enrolling", "running", "stopping", "stopped"];
+
+/// Every action, by name.
+const ACTIONS: [&str; 23] = [
+    "enroll",
+    "save node key",
+    "replace node key",
+    "forget node key",
+    "keep flags",
+    "fetch config",
+    "start osqueryd",
+    "stop osqueryd",
+    "kill osqueryd",
+    "look for updates",
+    "prove orbit",
+    "revert orbit",
+    "condemn orbit",
+    "acquit orbit",
+    "forgive start",
+    "prove osqueryd",
+    "revert osqueryd",
+    "report osqueryd's loop",
+    "report osqueryd well",
+    "log more",
+    "log as usual",
+    "exit",
+    "hand over",
+];
+
+const fn action_name(action: &Action) -> &'static str {
+    ACTIONS[match action {
+        Action::Enroll => 0,
+        Action::SaveNodeKey(_) => 1,
+        Action::ReplaceNodeKey(_) => 2,
+        Action::ForgetNodeKey => 3,
+        Action::KeepFlags(_) => 4,
+        Action::FetchConfig(_) => 5,
+        Action::StartOsqueryd(_) => 6,
+        Action::StopOsqueryd => 7,
+        Action::KillOsqueryd => 8,
+        Action::LookForUpdates => 9,
+        Action::ProveOrbit => 10,
+        Action::RevertOrbit => 11,
+        Action::CondemnOrbit => 12,
+        Action::AcquitOrbit => 13,
+        Action::ForgiveStart => 14,
+        Action::ProveOsqueryd => 15,
+        Action::RevertOsqueryd => 16,
+        Action::ReportOsquerydLoop => 17,
+        Action::ReportOsquerydWell => 18,
+        Action::LogMore(_) => 19,
+        Action::LogAsUsual => 20,
+        Action::Exit => 21,
+        Action::HandOver => 22,
+    }]
+}
+
+/// What the parts of a state may be in, as `Debug` tells it.
+const PARTS: [(&str, &[&str]); 8] = [
+    ("Updates { step: ", &["Off", "Waiting", "Looking"]),
+    (", step: ", &["Waiting", "Asking", "Saving", "WaitingToSave"]),
+    ("), poll: ", &["Waiting", "Asking", "Saving"]),
+    ("process: ", &["Absent", "Idle", "Up", "Ending", "Killed", "Resting"]),
+    ("health: ", &["Unknown", "Well", "Looping"]),
+    ("probation: ", &["None", "Own", "Suspect"]),
+    ("Verbosity(", &["None", "Some"]),
+    ("reason: ", &["Shutdown", "Update"]),
+];
+
+/// What the parts of `state` are in.
+fn parts(state: &State) -> BTreeSet<(&'static str, String)> {
+    let text = format!("{state:?}");
+    let word = |rest: &str| rest.chars().take_while(|it| it.is_alphanumeric()).collect::<String>();
+    PARTS
+        .iter()
+        .filter_map(|(part, _)| text.split_once(part).map(|(_, rest)| (*part, word(rest))))
+        .collect()
+}
+
 /// Every event, by name.
 const EVENTS: [&str; 8] = [
     "timer",
@@ -119,17 +232,18 @@ struct World {
     logs_more_until: Option<Instant>,
     shutdown_at: Option<Instant>,
     exits: u32,
-    /// Which event has come in which state.
+    /// Which event has come in which state, and which actions have followed.
     met: BTreeSet<(&'static str, &'static str)>,
+    actions: BTreeSet<&'static str>,
 }
 
 impl World {
-    fn new(
-        node_key: Option<NodeKey>,
-        osqueryd_installed: bool,
-        probation: Probation,
-        seed: u64,
-    ) -> Self {
+    fn new(start: Start) -> Self {
+        let Start {
+            osqueryd_installed, osqueryd_trial, updates, logs_more, probation, seed, ..
+        } = start;
+        let key = || NodeKey::new("key of an earlier run").unwrap();
+        let node_key = start.enrolled.then(key);
         #[expect(clippy::disallowed_methods, reason = "a walk begins somewhere")]
         let now = Instant::now();
         let pace = Pace::default();
@@ -137,9 +251,9 @@ impl World {
             node_key: node_key.clone(),
             flags: Flags::new(),
             osqueryd_installed,
-            osqueryd_trial: None,
-            updates: true,
-            logs_more: None,
+            osqueryd_trial,
+            updates,
+            logs_more,
             probation,
             pace: pace.clone(),
             seed,
@@ -162,12 +276,13 @@ impl World {
             looking: false,
             may_hand_over: false,
             probation,
-            trial_of_osqueryd: false,
+            trial_of_osqueryd: osqueryd_trial.is_some(),
             crashes: 0,
-            logs_more_until: None,
+            logs_more_until: logs_more.map(|lasts| now + lasts),
             shutdown_at: None,
             exits: 0,
             met: BTreeSet::new(),
+            actions: BTreeSet::new(),
         }
     }
 
@@ -277,6 +392,7 @@ impl World {
 
     fn perform(&mut self, action: Action) {
         assert_eq!(self.exits, 0, "nothing comes after Exit: {action:?}");
+        self.actions.insert(action_name(&action));
         match action {
             Action::Enroll => self.check_enroll(),
             Action::SaveNodeKey(key) => {
@@ -401,14 +517,10 @@ proptest! {
 
     #[test]
     fn nothing_that_must_never_happen_happens(
+        start in start(),
         steps in prop::collection::vec(step(), 0..200),
-        enrolled: bool,
-        osqueryd_installed: bool,
-        probation in select(vec![Probation::None, Probation::Own, Probation::Suspect]),
-        seed: u64,
     ) {
-        let key = enrolled.then(|| NodeKey::new("key of an earlier run").unwrap());
-        let mut world = World::new(key, osqueryd_installed, probation, seed);
+        let mut world = World::new(start);
         for step in steps {
             world.take(step);
         }
@@ -418,20 +530,26 @@ proptest! {
 
 /// What the walk has not met it shows nothing about.
 #[test]
-fn the_walk_meets_every_event_in_every_state() {
+fn the_walk_meets_every_event_in_every_state_every_action_and_what_parts_may_be_in() {
     let mut runner = TestRunner::deterministic();
-    let walk = (prop::collection::vec(step(), 100..200), any::<bool>(), any::<u64>());
-    let mut met = BTreeSet::new();
-    for _ in 0..200 {
-        let (steps, enrolled, seed) = walk.new_tree(&mut runner).unwrap().current();
-        let key = enrolled.then(|| NodeKey::new("key of an earlier run").unwrap());
-        let mut world = World::new(key, true, Probation::None, seed);
+    let walk = (start(), prop::collection::vec(step(), 100..200));
+    let (mut met, mut actions, mut inner) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for _ in 0..3_000 {
+        let (start, steps) = walk.new_tree(&mut runner).unwrap().current();
+        let mut world = World::new(start);
+        inner.append(&mut parts(world.state()));
         for step in steps {
             world.take(step);
+            inner.append(&mut parts(world.state()));
         }
         met.append(&mut world.met);
+        actions.append(&mut world.actions);
     }
-    let states = ["enrolling", "running", "stopping", "stopped"];
-    let all = states.into_iter().flat_map(|state| EVENTS.map(|event| (state, event)));
-    assert_eq!(all.filter(|pair| !met.contains(pair)).collect::<Vec<_>>(), []);
+    let all = STATES.into_iter().flat_map(|state| EVENTS.map(|event| (state, event)));
+    assert_eq!(met, all.collect());
+    assert_eq!(actions, BTreeSet::from(ACTIONS));
+    let of = |(part, words): (&'static str, &[&str])| {
+        words.iter().map(|word| (part, (*word).to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(inner, PARTS.into_iter().flat_map(of).collect());
 }

@@ -5,14 +5,15 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::windows::fs::OpenOptionsExt as _,
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
+use uuid::Uuid;
 use wire::settings::files;
 
 use super::machine;
-use crate::platform::{Access, Readers};
+use crate::platform::{Access, Readers, sddl};
 
 /// Where the package installs unless told otherwise.
 const INSTALLED: &str = r"C:\Program Files\Orbit";
@@ -73,16 +74,58 @@ pub fn link(_target: &Utf8Path, _path: &Utf8Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// None: nobody asks the system, and a disk that is full is told when it is written to.
+/// How many bytes may still be written below `directory`; none: nobody knows.
 #[must_use]
-pub fn free_space(_directory: &Utf8Path) -> Option<u64> {
-    None
+pub fn free_space(directory: &Utf8Path) -> Option<u64> {
+    let mut free = 0;
+    winsafe::GetDiskFreeSpaceEx(Some(directory.as_str()), Some(&mut free), None, None).ok()?;
+    Some(free)
 }
 
-/// None: access control lists say more than three letters.
+/// Who alone may read secrets and write programs.
+pub const ADMINISTRATOR: &str = "administrators";
+
+/// What a person does to keep others from reading the file.
 #[must_use]
-pub fn access_of_others(_path: &Utf8Path) -> Option<Access> {
-    None
+pub fn close_to_readers(path: &Utf8Path) -> String {
+    format!("icacls \"{path}\" /inheritance:r /grant:r *S-1-5-18:F *S-1-5-32-544:F")
+}
+
+/// What a person does to keep others from writing to the folder.
+#[must_use]
+pub fn close_to_writers(path: &Utf8Path) -> String {
+    format!(
+        "icacls \"{path}\" /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F \
+         *S-1-5-32-545:(OI)(CI)RX"
+    )
+}
+
+/// What others than administrators and `readers` may do with the file or directory. None where there is
+/// no such file, or not for this user to look at.
+#[must_use]
+pub fn access_of_others(path: &Utf8Path, readers: Readers) -> Option<Access> {
+    let list = access_list(path).ok()??;
+    Some(sddl::access_of_others(&list, readers))
+}
+
+/// The file's access control list. What icacls shows is in the language of the system, what it saves is
+/// not.
+fn access_list(path: &Utf8Path) -> io::Result<Option<String>> {
+    if !path.try_exists()? {
+        return Ok(None);
+    }
+    let saved = env::temp_dir().join(format!("orbit-{}.acl", Uuid::new_v4()));
+    let text = run_icacls(path, |command| command.arg("/save").arg(&saved).arg("/q"))
+        .and_then(|()| fs::read(&saved));
+    let _ = fs::remove_file(&saved);
+    let text = text_of_utf16(&text?);
+    Ok(text.lines().rfind(|line| line.starts_with("D:")).map(str::to_owned))
+}
+
+fn text_of_utf16(bytes: &[u8]) -> String {
+    let (units, _) = bytes.as_chunks::<2>();
+    let units: Vec<_> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+    String::from_utf16_lossy(&units)
 }
 
 /// Writes `bytes` to a file that is new or emptied, readable by `readers`, and syncs it.
@@ -117,15 +160,23 @@ pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Resu
 /// Windows and takes identifiers that mean the same in every language; the crates that set lists
 /// without unsafe code of ours have not been kept for years.
 fn restrict(path: &Utf8Path, readers: &[&str]) -> io::Result<()> {
+    run_icacls(path, |command| command.args(["/inheritance:r", "/q", "/grant:r"]).args(readers))
+}
+
+/// Runs `icacls` on the file, with the `arguments` that follow its path.
+fn run_icacls(
+    path: &Utf8Path,
+    arguments: impl FnOnce(&mut Command) -> &mut Command,
+) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the platform starts what the system offers")]
-    let mut command = std::process::Command::new(machine::tool("icacls.exe"));
-    command.arg(path).args(["/inheritance:r", "/q", "/grant:r"]).args(readers);
-    let output = command.stdin(Stdio::null()).output()?;
+    let mut command = Command::new(machine::tool("icacls.exe"));
+    command.arg(path);
+    let output = arguments(&mut command).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("icacls could not restrict it: {}", said.trim())))
+    Err(io::Error::other(format!("icacls: {}", said.trim())))
 }
 
 /// Whether a file for [`Readers::User`] should be written again; never, as it is for a group.
@@ -160,6 +211,14 @@ mod tests {
         assert_eq!(root(r"D:\Fleet\BIN\Orbit\1.2.3\orbit.exe"), Some(r"D:\Fleet".into()));
         assert_eq!(root(r"D:\target\debug\orbit.exe"), None);
         assert_eq!(root("orbit.exe"), None);
+    }
+
+    #[test]
+    fn the_disk_of_a_folder_that_is_there_has_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(directory.path()).unwrap();
+        assert!(free_space(root).is_some_and(|free| free > 0));
+        assert_eq!(free_space(&root.join("absent")), None);
     }
 
     #[test]

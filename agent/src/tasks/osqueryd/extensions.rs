@@ -11,7 +11,7 @@ use std::{
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
-use update::Channel;
+use update::{Channel, ExtensionName, Program, ProgramTarget, UpdatePlatform};
 use wire::{orbit::Extension, settings::files};
 
 use crate::{
@@ -27,19 +27,18 @@ const NAME_LENGTH: usize = 16;
 /// An extension that this device is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
-    name: String,
-    platform: String,
+    name: ExtensionName,
+    platform: UpdatePlatform,
     channel: Channel,
 }
 
 impl Wish {
-    /// Those of `told` that are for `platform`, in the words of a repository. What cannot be one is
-    /// named in the log.
+    /// Those of `told` that are for `platform`. What cannot be one is named in the log.
     #[must_use]
-    pub fn all(told: &BTreeMap<String, Extension>, platform: &str) -> Vec<Self> {
-        let ours = told.iter().filter(|(_, extension)| extension.platform == platform);
+    pub fn all(told: &BTreeMap<String, Extension>, platform: UpdatePlatform) -> Vec<Self> {
+        let ours = told.iter().filter(|(_, extension)| extension.platform == platform.as_str());
         ours.filter_map(|(name, extension)| {
-            let wish = Self::of(name, extension);
+            let wish = Self::of(name, platform, &extension.channel);
             if wish.is_none() {
                 tracing::warn!(
                     extension.name = name,
@@ -51,25 +50,20 @@ impl Wish {
         .collect()
     }
 
-    fn of(name: &str, Extension { platform, channel }: &Extension) -> Option<Self> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        if name.is_empty() || name.len() > 100 || !name.bytes().all(plain) {
-            return None;
-        }
-        let (name, platform) = (name.to_owned(), platform.clone());
-        Some(Self { name, platform, channel: channel.parse().ok()? })
+    fn of(name: &str, platform: UpdatePlatform, channel: &str) -> Option<Self> {
+        Some(Self { name: name.parse().ok()?, platform, channel: channel.parse().ok()? })
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_str()
     }
 
     /// What it is called in a repository.
     #[must_use]
     pub fn target(&self) -> String {
-        let Self { name, platform, channel } = self;
-        format!("extensions/{name}/{platform}/{channel}/{}", self.file_name())
-    }
-
-    fn file_name(&self) -> String {
-        let suffix = if self.platform.starts_with("windows") { ".ext.exe" } else { ".ext" };
-        format!("{}{suffix}", self.name)
+        let Self { name, platform, channel } = self.clone();
+        ProgramTarget { program: Program::Extension(name), platform, channel }.to_string()
     }
 }
 
@@ -103,7 +97,7 @@ impl Shelf {
     #[must_use]
     pub fn place(&self, wish: &Wish, sha256: &str) -> Utf8PathBuf {
         let version = sha256.get(..NAME_LENGTH).unwrap_or(sha256);
-        self.folder.join(&wish.name).join(version).join(wish.file_name())
+        self.folder.join(wish.name()).join(version).join(wish.name.file_name(wish.platform))
     }
 
     /// Puts the verified program `from` in its place.
@@ -130,12 +124,12 @@ impl Shelf {
     ) -> Result<bool, FileError> {
         let before = self.loaded();
         let kept = |wish: &Wish| {
-            let own = self.folder.join(&wish.name);
+            let own = self.folder.join(wish.name());
             before.iter().find(|path| path.starts_with(&own) && path.is_file()).cloned()
         };
         let wanted: Vec<_> = wishes
             .iter()
-            .filter_map(|wish| places.get(&wish.name).cloned().or_else(|| kept(wish)))
+            .filter_map(|wish| places.get(wish.name()).cloned().or_else(|| kept(wish)))
             .collect();
         if wanted != before {
             let text: String = wanted.iter().map(|path| format!("{path}\n")).collect();
@@ -160,13 +154,6 @@ impl Shelf {
                 }
             }
         }
-    }
-}
-
-impl Wish {
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
     }
 }
 

@@ -13,7 +13,7 @@ use super::{extensions::Shelf, relay::Way};
 use crate::{config::Config, identity::Identity, machine::Flags, platform};
 
 /// Unless the server or the administrator says otherwise.
-const DEFAULTS: [(&str, &str); 9] = [
+const DEFAULTS: [(&str, &str); 10] = [
     ("config_plugin", "tls"),
     ("config_refresh", "60"),
     ("disable_distributed", "false"),
@@ -23,6 +23,9 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("logger_plugin", "tls"),
     ("logger_tls_period", "10"),
     ("disable_carver", "false"),
+    // In base64 it is within what the server, and a relay that signs, take at once; osquery's own 8 KiB
+    // would make a hundred thousand requests of a gigabyte.
+    ("carver_block_size", "2000000"),
 ];
 
 /// Where osqueryd finds what, below the server's own path.
@@ -92,9 +95,7 @@ fn server(path: &str, way: &Way) -> Vec<String> {
     let path = path.trim_end_matches('/');
     let mut arguments = vec![flag("tls_hostname", &way.server)];
     arguments.extend(ADDRESSES.iter().map(|(name, below)| flag(name, format!("{path}{below}"))));
-    // osqueryd knows no others.
-    let proxy = way.proxy.as_ref();
-    if let Some(proxy) = proxy.filter(|proxy| matches!(proxy.scheme(), "http" | "https")) {
+    if let Some(proxy) = &way.proxy {
         let host = proxy.host_str().unwrap_or_default();
         let port = proxy.port_or_known_default().unwrap_or(8080);
         arguments.push(flag("proxy_hostname", format!("{host}:{port}")));

@@ -1,15 +1,20 @@
-//! How osqueryd reaches the server. By itself where it can check the server's certificate as it always
-//! does; where nothing is to be checked, through a relay on this machine, which osqueryd can check.
+//! How osqueryd reaches the server. By itself where it can: it always checks the server's certificate,
+//! knows HTTP proxies alone and none that want a password, and signs nothing. Else through a relay on this
+//! machine, whose certificate it can check, and which goes the agent's way and signs as the agent does.
 //!
 //! What the relay is known by is made anew at each start of the agent, and its keys are nowhere but in
 //! memory. It serves osqueryd alone, which shows a certificate that was made for it: whoever else got
 //! through would have the agent's client certificate speak for them.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     fs, io,
     net::{Ipv4Addr, TcpListener as StdListener},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,6 +37,7 @@ use rustls::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::{AbortHandle, JoinSet},
     time,
 };
@@ -39,18 +45,16 @@ use tokio_rustls::TlsAcceptor;
 use url::Url;
 use wire::settings::files;
 
+use super::authorities;
 use crate::{
     complaints::explain,
     config::Config,
     durable,
     identity::FileError,
-    platform::{self, Readers},
-    server::Server,
+    platform::Readers,
+    server::{Connection, HandOnError, Server},
     trust::{ClientCertificate, Trust},
 };
-
-/// Certificates that Fleet's packages carry for osqueryd.
-const BUNDLED_CA: &str = "certs.pem";
 
 /// What osqueryd calls the relay, which only listens on this machine.
 const NAME: &str = "localhost";
@@ -83,16 +87,15 @@ pub struct Way {
 }
 
 impl Way {
-    /// Without a relay.
+    /// Without a relay. Blocks for as long as it takes to ask the system for its authorities.
     #[must_use]
     pub fn direct(config: &Config) -> Self {
         let url = &config.connection.url;
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(443);
-        let bundled = || Some(config.root.join(BUNDLED_CA)).filter(|path| path.is_file());
         let authorities = match &config.connection.trust {
             Trust::Pinned(path) => Some(path.clone()),
-            Trust::System | Trust::Insecure => bundled().or_else(platform::system_ca_bundle),
+            Trust::System | Trust::Insecure => authorities::provide(&config.root),
         };
         Self {
             server: format!("{host}:{port}"),
@@ -127,10 +130,13 @@ pub enum RelayError {
 }
 
 impl Relay {
-    /// Whether there is to be one.
+    /// Whether there is to be one, where the device `signs` what it asks or does not.
     #[must_use]
-    pub fn is_wanted(config: &Config) -> bool {
-        config.connection.trust == Trust::Insecure && config.connection.url.scheme() == "https"
+    pub fn is_wanted(config: &Config, signs: bool) -> bool {
+        let Connection { url, trust, proxy, .. } = &config.connection;
+        let goes_by_itself =
+            *trust != Trust::Insecure && proxy.as_ref().is_none_or(is_known_to_osqueryd);
+        url.scheme() == "https" && (signs || !goes_by_itself)
     }
 
     /// Listens for osqueryd, whose requests go where `server`'s do. Needs a tokio runtime.
@@ -176,6 +182,10 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn is_known_to_osqueryd(proxy: &Url) -> bool {
+    proxy.scheme() == "http" && proxy.username().is_empty() && proxy.password().is_none()
 }
 
 /// What osqueryd is given, in PEM.
@@ -230,17 +240,35 @@ fn listen() -> io::Result<(TcpListener, u16)> {
     Ok((TcpListener::from_std(listener)?, port))
 }
 
+/// A connection of which nobody knows yet who it is.
+struct Stranger {
+    task: AbortHandle,
+    is_known: Arc<AtomicBool>,
+}
+
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, server: Arc<Server>) {
-    let mut connections = JoinSet::new();
+    let (mut connections, mut strangers) = (JoinSet::new(), VecDeque::<Stranger>::new());
+    let places = Arc::new(Semaphore::new(MOST));
     loop {
         let accepted = listener.accept().await;
         while connections.try_join_next().is_some() {}
         match accepted {
-            // Anybody on this machine may connect; that costs no more of the agent's open files.
-            Ok((stream, _)) if connections.len() < MOST => {
-                connections.spawn(converse(stream, acceptor.clone(), Arc::clone(&server)));
+            Ok((stream, _)) => {
+                let is_waiting =
+                    |it: &Stranger| !it.task.is_finished() && !it.is_known.load(Ordering::Relaxed);
+                strangers.retain(is_waiting);
+                // Anybody on this machine may connect. That costs no more of the agent's open files, and
+                // whoever says nothing makes room for osqueryd.
+                if strangers.len() >= MOST
+                    && let Some(oldest) = strangers.pop_front()
+                {
+                    oldest.task.abort();
+                }
+                let is_known = Arc::new(AtomicBool::new(false));
+                let guest = (acceptor.clone(), Arc::clone(&is_known), Arc::clone(&places));
+                let task = connections.spawn(converse(stream, guest, Arc::clone(&server)));
+                strangers.push_back(Stranger { task, is_known });
             }
-            Ok(_) => tracing::debug!("the relay has too many connections"),
             // Too many files are open, for example.
             Err(error) => {
                 tracing::debug!("osqueryd could not reach the relay: {error}");
@@ -250,7 +278,11 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, server: Arc<Server>
     }
 }
 
-async fn converse(stream: TcpStream, acceptor: TlsAcceptor, server: Arc<Server>) {
+async fn converse(
+    stream: TcpStream,
+    (acceptor, is_known, places): (TlsAcceptor, Arc<AtomicBool>, Arc<Semaphore>),
+    server: Arc<Server>,
+) {
     let stream = match time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -259,6 +291,11 @@ async fn converse(stream: TcpStream, acceptor: TlsAcceptor, server: Arc<Server>)
         }
         Err(_) => return,
     };
+    let Ok(_place) = places.try_acquire() else {
+        tracing::warn!("osqueryd has too many connections to the relay");
+        return;
+    };
+    is_known.store(true, Ordering::Relaxed);
     let service = service_fn(|request| {
         let server = Arc::clone(&server);
         async move { Ok::<_, Infallible>(hand_on(&server, request).await) }
@@ -272,7 +309,7 @@ async fn hand_on(server: &Server, request: Request<Incoming>) -> Response<Body> 
     let (mut parts, body) = request.into_parts();
     strip(&mut parts.headers);
     let path = (parts.uri.path(), parts.uri.query());
-    let asked = server.hand_on(parts.method, path, parts.headers, Body::wrap(body)).await;
+    let asked = server.hand_on(parts.method, path, parts.headers, body).await;
     match asked {
         Ok(answer) => {
             let mut answer = Response::from(answer);
@@ -283,7 +320,11 @@ async fn hand_on(server: &Server, request: Request<Incoming>) -> Response<Body> 
         Err(error) => {
             tracing::debug!("osqueryd's request did not get through: {}", explain(&error));
             let mut answer = Response::new(Body::from(explain(&error)));
-            *answer.status_mut() = StatusCode::BAD_GATEWAY;
+            *answer.status_mut() = match error {
+                HandOnError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                HandOnError::CutShort(_) => StatusCode::BAD_REQUEST,
+                HandOnError::Request(_) => StatusCode::BAD_GATEWAY,
+            };
             answer
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::PoisonError};
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use update::{
-    Component, Repository,
+    Component, Repository, UpdatePlatform,
     repository::{BringError, OfferError},
 };
 
@@ -13,6 +13,7 @@ use super::{LookError, UpdateError, Updates, platform_of};
 use crate::{
     complaints::explain,
     tasks::osqueryd::extensions::{Shelf, Wish},
+    updater::clock::Judged,
 };
 
 /// Why an extension cannot be had.
@@ -41,10 +42,10 @@ pub struct Brought {
     pub troubles: Vec<String>,
 }
 
-/// What this device is called in a repository, e.g. `linux-arm64`.
+/// What extensions run on here.
 #[must_use]
-pub fn platform_name() -> &'static str {
-    platform_of(Component::Orbit).as_str()
+pub const fn platform() -> UpdatePlatform {
+    platform_of(Component::Orbit)
 }
 
 impl Updates {
@@ -52,7 +53,7 @@ impl Updates {
     pub async fn bring_extensions(
         &self,
         wishes: &[Wish],
-        (shelf, now): (&Shelf, Option<Timestamp>),
+        (shelf, now): (&Shelf, Option<Judged>),
     ) -> Result<Brought, LookError> {
         let mut kept = self.repository.lock().await;
         let (mut repository, now) = self.refreshed(kept.take(), now).await?;

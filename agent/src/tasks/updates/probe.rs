@@ -1,7 +1,6 @@
 //! Whether a program that was brought runs on this device at all, tried before anything leads to it.
 
 use std::{
-    collections::BTreeMap,
     io,
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -10,6 +9,8 @@ use std::{
 use camino::Utf8Path;
 use tokio::{io::AsyncReadExt as _, process::Command, time};
 use update::Component;
+
+use crate::config::Variables;
 
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,9 +24,8 @@ const NOT_INHERITED: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PI
 /// How programs are tried.
 #[derive(Debug, Clone, Default)]
 pub struct Probe {
-    /// Settings that this process has from its command line: another version has to be content with
-    /// them, too.
-    pub variables: BTreeMap<&'static str, String>,
+    /// What they are started with; none: what this process was. Settings may have come since.
+    pub variables: Option<Variables>,
 }
 
 /// Why a program is of no use.
@@ -93,7 +93,10 @@ impl Probe {
 
     async fn ask(&self, program: &Utf8Path, argument: &'static str) -> Result<(), ProbeError> {
         let mut command = Command::new(program);
-        command.arg(argument).envs(&self.variables).kill_on_drop(true);
+        command.arg(argument).kill_on_drop(true);
+        if let Some(Variables(variables)) = &self.variables {
+            command.env_clear().envs(variables);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         for name in NOT_INHERITED {
             command.env_remove(name);

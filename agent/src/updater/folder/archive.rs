@@ -93,16 +93,18 @@ fn inside_of_bundle(path: &Utf8Path) -> Result<Option<Utf8PathBuf>, FolderError>
     Ok(Some(inside).filter(|it| is_bundle && it.file_name().is_some()))
 }
 
-/// Gives the directory if it was not there.
+/// Makes a directory and what is missing above it. Gives all that were not there: each has to be
+/// synced, since an archive need not name the directories that its files are in.
 fn make_dir<D: Disk>(
     folder: &Folder<'_, D>,
     dir: &Utf8Path,
-) -> Result<Option<Utf8PathBuf>, FolderError> {
-    if dir.is_dir() {
-        return Ok(None);
+) -> Result<Vec<Utf8PathBuf>, FolderError> {
+    let missing = dir.ancestors().take_while(|it| !it.is_dir());
+    let missing: Vec<_> = missing.map(Utf8Path::to_owned).collect();
+    if !missing.is_empty() {
+        done("create", dir, folder.disk.make_dir(dir))?;
     }
-    done("create", dir, folder.disk.make_dir(dir))?;
-    Ok(Some(dir.to_owned()))
+    Ok(missing)
 }
 
 /// Bundles have symbolic links within themselves, and no others are made.

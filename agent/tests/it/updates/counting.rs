@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
 };
 
 use reqwest::Client;
@@ -14,12 +14,16 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use wire::orbit::{ComponentUpdate, PREFIX, Tally, UpdateReportReply};
 
+use crate::beside;
+
 /// A server, and the devices that it has admitted.
 pub(super) struct Server {
     url: String,
     client: Client,
     runtime: Runtime,
     secret: String,
+    /// The owner's.
+    token: String,
     node_keys: RefCell<BTreeMap<usize, String>>,
     process: Child,
     _dir: tempfile::TempDir,
@@ -30,7 +34,7 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config.yaml");
         fs::write(&config, "limits: {anonymous_requests_per_minute: 1000000}\n").unwrap();
-        let mut command = command(program());
+        let mut command = beside::command(program());
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config);
         command.arg("--data-dir").arg(dir.path().join("data"));
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -45,8 +49,10 @@ impl Server {
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (client, secret, node_keys) = (Client::new(), String::new(), RefCell::default());
-        let mut server = Self { url, client, runtime, secret, node_keys, process, _dir: dir };
+        let (client, node_keys) = (Client::new(), RefCell::default());
+        let (secret, token) = (String::new(), String::new());
+        let mut server =
+            Self { url, client, runtime, secret, token, node_keys, process, _dir: dir };
         let owner = server.post(
             "/auth/register",
             None,
@@ -55,8 +61,8 @@ impl Server {
                 "password": "9 Correct horses and staples", "organization": "Acme", "client": "cli"
             }),
         );
-        let token = owner["access_token"].as_str();
-        let secret = server.post("/enroll-secrets", token, json!({"name": "all"}));
+        server.token = owner["access_token"].as_str().unwrap().to_owned();
+        let secret = server.post("/enroll-secrets", Some(&server.token), json!({"name": "all"}));
         server.secret = secret["secret"].as_str().unwrap().to_owned();
         server
     }
@@ -82,6 +88,16 @@ impl Server {
         reply.tallies[&standing.component]
     }
 
+    /// What it tells Prometheus of the devices.
+    pub(super) fn report(&self) -> String {
+        let url = format!("{}/devices/metrics", self.url);
+        let request = self.client.get(url).bearer_auth(&self.token);
+        self.runtime.block_on(async {
+            let reply = request.send().await.unwrap().error_for_status().unwrap();
+            reply.text().await.unwrap()
+        })
+    }
+
     fn post(&self, path: &str, token: Option<&str>, body: Value) -> Value {
         let request = self.client.post(format!("{}{path}", self.url)).json(&body);
         let request = token.into_iter().fold(request, |request, token| request.bearer_auth(token));
@@ -100,18 +116,6 @@ impl Drop for Server {
     }
 }
 
-/// The program beside ours. Tests of the whole workspace have it; whoever tests the agent alone may not.
 fn program() -> PathBuf {
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_orbit")).with_file_name("fleet-server");
-    if !program.is_file() {
-        let mut build = command(env!("CARGO").into());
-        build.args(["build", "--quiet", "--locked", "--package", "fleetd-server"]);
-        assert!(build.status().unwrap().success(), "fleet-server cannot be built");
-    }
-    program
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests start programs")]
-fn command(program: PathBuf) -> Command {
-    Command::new(program)
+    beside::program(env!("CARGO_BIN_EXE_orbit"), ("fleet-server", "fleetd-server"))
 }

@@ -122,7 +122,7 @@ pub(super) async fn look(device: &Device, updates: &Updates) -> Seen {
         busy: Vec::new(),
     };
     let question = Question {
-        now: Some(now),
+        now: Some(now.into()),
         device: "device".to_owned(),
         agent: "1.0.0".to_owned(),
         interval: SignedDuration::from_mins(15),
@@ -211,14 +211,14 @@ async fn expired_metadata_changes_nothing_is_told_and_passes() {
     assert!(complaint.contains("the timestamp metadata expired at"), "{complaint}");
 }
 
-/// The real `orbit`, in 1980.
-fn start_in_1980(device: &Device) -> Orbit {
+/// The real `orbit` at another time, as faketime has it.
+fn start_at(device: &Device, time: &str) -> Orbit {
     let libraries = fs::read_dir("/usr/lib").unwrap().map(|it| it.unwrap().path());
     let library =
         libraries.map(|dir| dir.join("faketime/libfaketimeMT.so.1")).find(|it| it.exists());
     let mut command = command(device);
     command.env("LD_PRELOAD", library.expect("the package faketime is not installed"));
-    command.env("FAKETIME", "@1980-01-01 00:00:00");
+    command.env("FAKETIME", time);
     // Files and pauses are as they are.
     command.env("NO_FAKE_STAT", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     Orbit::spawn(device, command)
@@ -231,15 +231,32 @@ fn a_clock_that_is_decades_behind_neither_stops_updates_nor_lets_expired_ones_pa
         let mut releases = Releases::signed_ago(SignedDuration::from_hours(ago));
         releases.publish(Component::Orbit, "9.9.9", GOOD);
         let device = device_of(&fleet, &releases);
-        let orbit = start_in_1980(&device);
+        let orbit = start_at(&device, "@1980-01-01 00:00:00");
         wait_until(state, || told(&fleet, "orbit")["state"] == state);
         assert_eq!(staged(&device, "orbit", "9.9.9"), ago == 0);
         assert_eq!(orbit.stop().code(), Some(0));
         let log = device.read("test.log").unwrap();
-        assert!(
-            log.contains("1980-01-01") && log.contains("this device's clock is wrong"),
-            "{log}"
-        );
+        assert!(log.contains("1980-01-01"), "{log}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_days_off_neither_stops_updates_nor_lets_expired_ones_pass() {
+    // The metadata of the timestamp is good for a week.
+    for (time, ago, state) in
+        [("+10d", 0, "trying"), ("-10d", 24 * 8, "expired"), ("-10d", 0, "trying")]
+    {
+        let fleet = Fleet::start();
+        let mut releases = Releases::signed_ago(SignedDuration::from_hours(ago));
+        releases.publish(Component::Orbit, "9.9.9", GOOD);
+        let device = device_of(&fleet, &releases);
+        let program = fs::File::open(device.root().join("bin/orbit/packaged/orbit")).unwrap();
+        let built = program.metadata().unwrap().modified().unwrap();
+        program.set_modified(built - Duration::from_hours(24 * 60)).unwrap();
+        let orbit = start_at(&device, time);
+        wait_until(state, || told(&fleet, "orbit")["state"] == state);
+        assert_eq!(staged(&device, "orbit", "9.9.9"), ago == 0, "{time}");
+        assert_eq!(orbit.stop().code(), Some(0));
     }
 }
 
@@ -308,6 +325,45 @@ async fn all_three_components_are_replaced_and_a_broken_osqueryd_is_taken_back()
     assert_eq!(program.metadata().unwrap().permissions().mode() & 0o777, 0o755);
     let starts = fs::read_to_string(&started).unwrap();
     assert_eq!(starts, "5.9.0\n5.10.0\n5.11.0\n5.11.0\n5.11.0\n5.10.0\n");
+}
+
+#[tokio::test]
+async fn a_damaged_osqueryd_is_replaced_by_the_one_before_and_fetched_again() {
+    let (fleet, mut releases) = (Fleet::start(), Releases::new());
+    let device = device_of(&fleet, &releases);
+    let started = device.root().join("started");
+    let noting = |version: &str| {
+        let script = String::from_utf8(osqueryd(version, true)).unwrap();
+        script.replace("$STARTED", started.as_str()).into_bytes()
+    };
+    package(&device, "osqueryd", "osqueryd", &noting("5.9.0"));
+    device.write("bin/osqueryd/packaged/VERSION", "5.9.0\n");
+    let folder = device.root().join("bin/osqueryd");
+    let pointer = || folder.join("osqueryd").read_link_utf8().unwrap();
+    device
+        .run(async |_| {
+            for version in ["5.10.0", "5.11.0"] {
+                releases.publish(Component::Osqueryd, version, &noting(version));
+                until(|| pointer() == format!("{version}/osqueryd")).await;
+            }
+            until(|| told(&fleet, "osqueryd")["version"] == "5.11.0").await;
+        })
+        .await;
+    let damaged = folder.join("5.11.0/osqueryd");
+    let program = fs::OpenOptions::new().write(true).open(&damaged).unwrap();
+    program.set_len(10).unwrap();
+    fleet.memory().mirror.mood = Mood::Status(503);
+    let log = device
+        .run(async |_| {
+            until(|| fs::read_to_string(&started).unwrap().ends_with("5.11.0\n5.10.0\n")).await;
+            assert_eq!(pointer(), "5.10.0/osqueryd");
+            fleet.memory().mirror.mood = Mood::Good;
+            until(|| pointer() == "5.11.0/osqueryd").await;
+        })
+        .await;
+    let told = "osqueryd 5.11.0 is damaged; the version before it runs";
+    assert!(log.text().contains(told), "{}", log.text());
+    assert!(fs::read(&damaged).unwrap() == noting("5.11.0"));
 }
 
 #[tokio::test]

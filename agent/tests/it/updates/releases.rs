@@ -59,6 +59,15 @@ impl Releases {
         self.add((component, version, Channel::stable()), content, true);
     }
 
+    /// Makes a program the version that a channel offers, with patches from what was offered before.
+    pub(super) fn publish_patched(
+        &mut self,
+        (component, version, channel): (Component, &str, &str),
+        content: &[u8],
+    ) {
+        self.add((component, version, channel.parse().unwrap()), content, true);
+    }
+
     /// Makes a program the version of orbit that a channel offers.
     pub(super) fn publish_on(&mut self, channel: &str, version: &str, content: &[u8]) {
         self.add((Component::Orbit, version, channel.parse().unwrap()), content, false);
@@ -72,15 +81,10 @@ impl Releases {
     ) {
         let file = self.directory.path().join("file");
         fs::write(&file, content).unwrap();
-        let platform = if cfg!(target_arch = "aarch64") {
-            UpdatePlatform::LinuxArm64
-        } else {
-            UpdatePlatform::Linux
-        };
         let addition = Addition {
             file: Utf8PathBuf::from_path_buf(file).unwrap(),
-            component,
-            platform,
+            program: component.into(),
+            platform: platform(),
             version: version.parse().unwrap(),
             tags: vec![channel],
             is_compressed,
@@ -115,6 +119,11 @@ impl Releases {
     }
 }
 
+/// What this machine is called in a repository.
+pub(super) fn platform() -> UpdatePlatform {
+    if cfg!(target_arch = "aarch64") { UpdatePlatform::LinuxArm64 } else { UpdatePlatform::Linux }
+}
+
 /// Publishers have a process of their own, and here a thread: tests may be in a runtime already.
 fn wait_for<T: Send>(future: impl Future<Output = T> + Send) -> T {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -122,6 +131,6 @@ fn wait_for<T: Send>(future: impl Future<Output = T> + Send) -> T {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the program under test asks for the time, too")]
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::now()
 }
