@@ -11,6 +11,7 @@
 //! | `FLEETCTL_OPENPGP_PASSPHRASE` | its passphrase, or that of the flag's file |
 //! | `FLEETCTL_WINDOWS_PASSPHRASE` | the passphrase of the key of `--windows-certificate` |
 //! | `FLEETCTL_MACOS_INSTALLER_PASSPHRASE` | that of `--macos-installer-certificate` |
+//! | `FLEETCTL_PKCS11_TOOL` | the program that loads libraries of tokens, in place of this one |
 //! | `FLEET_CONTEXT` | the context to use, as `--context` |
 //! | `FLEET_CONFIG` | the file of contexts, as `--config` |
 //!
@@ -20,7 +21,7 @@
 use std::{
     collections::BTreeMap,
     env::{self, VarError},
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -359,6 +360,24 @@ pub(crate) fn code_passphrase(name: &str) -> (String, Option<Hidden>) {
     let variable = format!("FLEETCTL_{}_PASSPHRASE", name.replace('-', "_").to_uppercase());
     let value = env::var(&variable).ok().filter(|value| !value.is_empty()).map(Hidden);
     (variable, value)
+}
+
+pub(crate) const PKCS11_TOOL: &str = "FLEETCTL_PKCS11_TOOL";
+
+/// The program that loads libraries of tokens in place of this one, if one is named.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn pkcs11_tool() -> Option<PathBuf> {
+    env::var_os(PKCS11_TOOL).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The names of all variables that are for this program and are set: secrets are among them, which no program
+/// that it starts has to know.
+pub(crate) fn own_variables() -> impl Iterator<Item = OsString> {
+    let is_own = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        ["FLEET_", "FLEETCTL_"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    env::vars_os().map(|(name, _)| name).filter(move |name| is_own(name))
 }
 
 /// Whether a browser would have somewhere to show itself.

@@ -330,7 +330,8 @@ fn details(device: &Device, teams: &BTreeMap<TeamId, String>) -> Table {
         ("Crashes", format!("{} since {since}: {}", it.component, it.detail))
     });
     let debug = device.debug_until.map(|until| ("Logs more until", time(Some(until))));
-    Table::properties(known.into_iter().chain(updates).chain(crashes).chain(debug))
+    let signs = device.signs_requests.then(|| ("Signs requests", "yes".to_owned()));
+    Table::properties(known.into_iter().chain(updates).chain(crashes).chain(debug).chain(signs))
 }
 
 /// What most needs looking at of a device's updates; empty where nothing is known of them.
@@ -363,9 +364,14 @@ fn listed<'a>(channels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     each.join(", ")
 }
 
-/// e.g. `rolled_back, runs 1.1.0, stable offers 1.2.0: it did not reach the server`.
+/// e.g. `failing, runs 1.1.0, stable offers 1.2.0, failed 3 times: could not bring 1.2.0`.
 fn stands(update: &ComponentUpdate) -> String {
     let mut text = update.state.as_str().to_owned();
+    let failures = match update.failures {
+        0 => None,
+        1 => Some("once".to_owned()),
+        times => Some(format!("{times} times")),
+    };
     let mut add = |what: &str, value: &Option<String>| {
         if let Some(value) = value {
             text.push_str(what);
@@ -374,6 +380,7 @@ fn stands(update: &ComponentUpdate) -> String {
     };
     add(", runs ", &update.version);
     add(&format!(", {} offers ", update.channel), &update.offered_version);
+    add(", failed ", &failures);
     add(": ", &update.detail);
     text
 }

@@ -167,7 +167,6 @@ fn pack(args: PackageArgs, session: &Session) -> anyhow::Result<()> {
         Utf8Path::from_path(scratch.path()).context("the temporary folder is not UTF-8")?;
     let mut packed = Vec::new();
     for (number, order) in orders.into_iter().enumerate() {
-        mention_limits(&order, session);
         let folder = folder.join(number.to_string());
         std::fs::create_dir(&folder).context("could not make a temporary folder")?;
         packed.push(assemble(order, &folder, session)?);
@@ -191,26 +190,6 @@ fn assemble(order: Order, scratch: &Utf8Path, session: &Session) -> anyhow::Resu
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Packed { order, packages })
-}
-
-/// What is asked for and osqueryd cannot do, though the agent can.
-fn mention_limits(order: &Order, session: &Session) {
-    let settings = order.spec.settings();
-    let proxy = settings.proxy.as_ref();
-    if !order.with_osqueryd {
-        return;
-    }
-    if proxy.is_some_and(|proxy| !proxy.username().is_empty() || proxy.password().is_some()) {
-        session.shell.warn(
-            "osqueryd cannot show a name and password to a proxy: only the agent will use those",
-        );
-    }
-    if settings.insecure {
-        session.shell.warn(
-            "--insecure is for the agent alone: osqueryd still checks certificates, \
-             and reaches no server that has none of a known authority",
-        );
-    }
 }
 
 fn make(packed: &[Packed], output: Output, session: &Session) -> anyhow::Result<()> {

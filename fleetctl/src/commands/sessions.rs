@@ -44,7 +44,9 @@ Examples:
 Examples:
   fleetctl sessions revoke 01900000-0000-7000-8000-000000000000
   fleetctl sessions revoke --all --yes
-  fleetctl sessions revoke --user bob@example.com --all --yes"
+  fleetctl sessions revoke --user bob@example.com --all --yes
+  fleetctl sessions revoke --everybody
+  fleetctl sessions revoke --token 6a1d6a0e-6f0e-4f57-9a1c-2f6f1a0c9b7e"
     )]
     Revoke(RevokeArgs),
 }
@@ -78,13 +80,19 @@ pub(crate) struct ShowArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RevokeArgs {
     /// Session's id
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present_any = ["all", "everybody", "token"])]
     session: Option<SessionId>,
     #[command(flatten)]
     whose: Whose,
     /// Every session of that person, the one that asks too
     #[arg(long, conflicts_with = "session")]
     all: bool,
+    /// Every session of everybody in the organization, the one that asks too
+    #[arg(long, conflicts_with_all = ["session", "user", "all"])]
+    everybody: bool,
+    /// An access token alone, by its `jti`; its session goes on
+    #[arg(long, value_name = "JTI", conflicts_with_all = ["session", "user", "all", "everybody"])]
+    token: Option<String>,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -102,6 +110,14 @@ pub(crate) async fn run(command: SessionsCommand, session: &Session) -> anyhow::
             let user = person(&mut client, &args.whose).await?;
             let shown = with_id(&mut client, user.as_ref(), args.session).await?;
             session.shell.data(args.output.format, &shown, properties)
+        }
+        SessionsCommand::Revoke(RevokeArgs { everybody: true, yes, .. }) => {
+            revoke_everybodys(&mut client, session, yes).await
+        }
+        SessionsCommand::Revoke(RevokeArgs { token: Some(jti), .. }) => {
+            client.tell("/auth/revocations", &Revocation::Token { jti: jti.clone() }).await?;
+            session.shell.done(format!("the access token {jti} is refused"));
+            Ok(())
         }
         SessionsCommand::Revoke(args) => {
             let user = person(&mut client, &args.whose).await?;
@@ -152,6 +168,18 @@ async fn revoke_all(
     Ok(())
 }
 
+async fn revoke_everybodys(
+    client: &mut Client,
+    session: &Session,
+    yes: bool,
+) -> anyhow::Result<()> {
+    prompt::confirm(yes, "End all sessions of everybody in the organization, this one too?")?;
+    client.tell("/auth/revocations", &Revocation::Organization).await?;
+    forget(session)?;
+    session.shell.done("all sessions of everybody in the organization have ended");
+    Ok(())
+}
+
 /// Drops tokens that the server refuses from here on.
 fn forget(session: &Session) -> anyhow::Result<()> {
     let file = session.context_file()?;
@@ -189,6 +217,7 @@ fn properties(session: &Listed) -> Table {
         ("Device", session.device.clone()),
         ("Client", client_name(session.client).to_owned()),
         ("Address", session.address.clone()),
+        ("Place", session.place.clone().unwrap_or_default()),
         ("State", state(session.state).to_owned()),
         ("Signed in", time(Some(session.created_at))),
         ("Last action", time(Some(session.last_action_at))),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use wire::{
     RoleName, TeamId,
-    api::{NewTeam, SetTeamRole, Team, TeamMember},
+    api::{ChangeTeam, NewTeam, SetTeamRole, Team, TeamMember},
 };
 
 use super::{find, users};
@@ -18,7 +18,7 @@ use crate::{
     session::Session,
 };
 
-/// Lists, creates and deletes teams, and says who has which role in them
+/// Lists, creates, renames and deletes teams, and says who has which role in them
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -31,6 +31,9 @@ pub(crate) enum TeamsCommand {
     /// Creates a team
     #[command(after_help = "Examples:\n  fleetctl teams create Workstations")]
     Create(CreateArgs),
+    /// Renames a team
+    #[command(after_help = "Examples:\n  fleetctl teams rename Workstations Desktops")]
+    Rename(RenameArgs),
     /// Lists who has a role in a team
     #[command(after_help = "Examples:\n  fleetctl teams members Workstations")]
     Members(MembersArgs),
@@ -56,6 +59,14 @@ pub(crate) struct CreateArgs {
     name: String,
     #[command(flatten)]
     output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenameArgs {
+    /// Team's name or id
+    team: String,
+    /// Name to give it
+    name: String,
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +118,14 @@ pub(crate) async fn run(command: TeamsCommand, session: &Session) -> anyhow::Res
                 return session.shell.line(team.id);
             }
             session.shell.data(args.output.format, &team, |team| table(std::slice::from_ref(team)))
+        }
+        TeamsCommand::Rename(args) => {
+            let team = named(&mut client, &args.team).await?;
+            let (path, change) =
+                (format!("/teams/{}", team.id), ChangeTeam { name: Some(args.name) });
+            let after: Team = client.change(Method::PATCH, &path, &change).await?;
+            session.shell.done(format!("team `{}` is called `{}` now", team.name, after.name));
+            Ok(())
         }
         TeamsCommand::Members(args) => {
             let team = named(&mut client, &args.team).await?;

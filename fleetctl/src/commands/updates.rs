@@ -59,11 +59,13 @@ Examples:
   fleetctl updates migrate --path tuf --from old-tuf
   fleetctl updates migrate --path tuf --from tuf-repo --key root.pem --key targets.pem"))]
     Migrate(MigrateArgs),
-    /// Publishes a component
+    /// Publishes a component, or an extension of osquery
     #[command(after_help = format!("{ENVIRONMENT}\n\n\
 Examples:
   fleetctl updates add --path tuf --target ./orbit --name orbit --platform linux --version 1.2.3 \\
-      -t stable -t edge"))]
+      -t stable -t edge
+  fleetctl updates add --path tuf --target ./hello.ext --name extensions/hello --platform linux \\
+      --version 1.0.0 -t stable"))]
     Add(AddArgs),
     /// Stops listing targets; their files stay for readers who know of them
     #[command(after_help = "\

@@ -20,6 +20,7 @@ use crate::{
     updates::{ADD, with_passphrases},
 };
 
+mod broken_off;
 mod packages;
 mod seaweedfs;
 

@@ -100,6 +100,48 @@ fn channels_are_set_for_one_device_and_for_many() {
     assert!(shown.contains("5.19 of osqueryd"), "{shown}");
 }
 
+/// A version that failed and was taken back, one whose wave is to come, and one that cannot be had.
+#[test]
+fn a_device_tells_how_its_updates_stand() {
+    let orbit = json!({
+        "component": "orbit", "channel": "stable", "version": "1.1.0", "state": "rolled_back",
+        "offered_version": "1.2.0", "blocked_version": "1.2.0",
+        "detail": "it did not reach the server",
+    });
+    let osqueryd = json!({
+        "component": "osqueryd", "channel": "edge", "version": "5.18.0", "state": "waiting",
+        "offered_version": "5.19.0", "due_at": "2026-03-02T12:00:00Z",
+        "detail": "its wave starts at 2026-03-02T12:00:00Z",
+    });
+    let desktop = json!({
+        "component": "desktop", "channel": "stable", "version": "1.1.0", "state": "failing",
+        "offered_version": "1.2.0", "failures": 3, "detail": "could not bring 1.2.0",
+    });
+    let mut device = device(&json!({}));
+    device["updates"] = json!([orbit, osqueryd, desktop]);
+    let show = move || {
+        let device = device.clone();
+        async { Json(device) }
+    };
+    let more = Router::new().route(&format!("/devices/{DEVICE}"), get(show));
+    let server = Server::serving(more);
+    let home = signed_in(&server);
+    let shown = home.fleetctl(["devices", "show", DEVICE]).ok();
+    let lines: Vec<_> = shown.lines().filter(|it| it.contains("Updates of")).collect();
+    for (line, stands) in lines.iter().zip([
+        "rolled_back, runs 1.1.0, stable offers 1.2.0: it did not reach the server",
+        "waiting, runs 5.18.0, edge offers 5.19.0: its wave starts at 2026-03-02T12:00:00Z",
+        "failing, runs 1.1.0, stable offers 1.2.0, failed 3 times: could not bring 1.2.0",
+    ]) {
+        assert!(line.contains(stands), "{shown}");
+    }
+    assert_eq!(lines.len(), 3, "{shown}");
+    let told = home.fleetctl(["devices", "show", DEVICE, "-o", "json"]).ok();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["updates"][0]["blocked_version"], "1.2.0");
+    assert_eq!(told["updates"][2]["failures"], 3);
+}
+
 #[test]
 fn a_device_is_asked_anew() {
     let (_server, home, changes) = fleet();

@@ -1,5 +1,7 @@
 //! `fleetctl package` where disks are full, files are too big, and places cannot be written to.
 
+use serde_json::Value;
+
 use crate::run::{Home, program};
 
 fn home() -> Home {
@@ -61,16 +63,19 @@ fn a_place_that_cannot_be_written_to_is_named() {
     assert!(said.contains("could not make `/proc/agent.deb`"), "{said}");
 }
 
-/// Files of nothing but zeros take no room here.
+/// Writes a file of 3 GB that begins with `head`; the zeros after that take no room here.
+fn big(home: &Home, name: &str, head: impl AsRef<[u8]>) {
+    let path = home.write(name, head);
+    std::fs::File::options().write(true).open(path).unwrap().set_len(BIG).unwrap();
+}
+
+const BIG: u64 = 3_000_000_000;
+
 #[test]
 fn a_program_of_three_gigabytes_is_beyond_some_formats_which_say_so_at_once() {
     let home = home();
-    let big = |name: &str, head: Vec<u8>| {
-        let path = home.write(name, head);
-        std::fs::File::options().write(true).open(path).unwrap().set_len(3 << 30).unwrap();
-    };
-    big("big/orbit", std::fs::read("/bin/true").unwrap());
-    big("big/orbit.exe", crate::package::windows_program(0x8664));
+    big(&home, "big/orbit", std::fs::read("/bin/true").unwrap());
+    big(&home, "big/orbit.exe", crate::package::windows_program(0x8664));
     for (kind, limit) in [("rpm", "a file is over 2147483647 bytes"), ("msi", "its files is over")]
     {
         let flags = ["package", "--type", kind, "--components", "big", "--out-dir", "out"];
@@ -78,6 +83,28 @@ fn a_program_of_three_gigabytes_is_beyond_some_formats_which_say_so_at_once() {
         assert!(said.contains("too big for its format") && said.contains(limit), "{said}");
         assert_eq!(std::fs::read_dir(home.path("out")).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn a_program_of_three_gigabytes_goes_into_a_deb_and_a_pkg_and_is_read_back() {
+    let home = home();
+    big(&home, "big/orbit", "#!/bin/sh\n");
+    for (kind, compression) in [("deb", "zstd:1"), ("pkg", "gzip:1")] {
+        let file = format!("big.{kind}");
+        let flags = ["package", "--type", kind, "--components", "big", "--outfile", &file];
+        home.fleetctl([&flags[..], &["--compression", compression]].concat()).ok();
+    }
+    let read = |verb: &str, file: &str| -> Value {
+        let words = verb.split(' ').chain([file, "-o", "json"]);
+        let said = home.fleetctl(["package"].into_iter().chain(words)).ok();
+        serde_json::from_str(&said).unwrap()
+    };
+    let inspected = read("inspect", "big.deb");
+    let mut files = inspected["files"].as_array().unwrap().iter();
+    let orbit = files.find(|file| file["path"] == "/opt/orbit/bin/orbit/packaged/orbit").unwrap();
+    assert_eq!(orbit["size"], BIG);
+    let verified = read("verify --no-signature", "big.pkg");
+    assert_eq!(verified["good"], true, "{verified}");
 }
 
 #[test]

@@ -150,3 +150,23 @@ fn sessions_of_others_are_revoked_one_by_one_or_all() {
     assert!(asked.len() == 2 && same(&asked[0], &one) && same(&asked[1], &all), "{asked:?}");
     assert!(is_signed_in(&home), "one's own session goes on");
 }
+
+#[test]
+fn everybodys_sessions_end_after_a_question_and_one_token_without() {
+    let (_server, home, changes) = ann();
+    let revoke = |more: &[&str]| home.fleetctl([&["sessions", "revoke"], more].concat());
+    revoke(&["--token", "t-1"]).ok();
+    assert!(is_signed_in(&home), "a session outlives its token");
+    let said = revoke(&["--everybody"]).fails(2);
+    assert!(said.contains("give --yes"), "{said}");
+    for wrong in [["--everybody", "--all"], ["--everybody", HERE], ["--everybody", "--token=t"]] {
+        revoke(&wrong).fails(2);
+    }
+    revoke(&["--everybody", "--yes"]).ok();
+    assert!(!is_signed_in(&home));
+    let asked = changes.lock().unwrap().clone();
+    let asked = asked.iter().map(|it| it.strip_prefix("POST /auth/revocations ").unwrap());
+    let asked: Vec<Value> = asked.map(|it| serde_json::from_str(it).unwrap()).collect();
+    let wanted = [json!({ "what": "token", "jti": "t-1" }), json!({ "what": "organization" })];
+    assert_eq!(asked, wanted);
+}

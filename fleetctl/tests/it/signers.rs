@@ -5,7 +5,7 @@ use crate::{
     updates::{ADD, updates, with_passphrases},
 };
 
-fn executable(home: &Home, name: &str, text: &str) {
+pub(crate) fn executable(home: &Home, name: &str, text: &str) {
     let path = home.write(name, text);
     tool("chmod", ["755", path.to_str().unwrap()]);
 }

@@ -234,6 +234,28 @@ fn a_file_that_was_changed_is_found() {
     assert!(said.contains("`nowhere` has no `1.root.json`"), "{said}");
 }
 
+/// As a scheduled job asks, which tells somebody when the exit code is not 0.
+#[test]
+fn what_is_to_be_signed_soon_is_told_by_the_exit_code() {
+    let mut home = with_passphrases();
+    home.fleetctl(["updates", "init", "--path", "tuf"]).ok();
+    updates(&home, &["status"]).ok();
+    let libraries = std::fs::read_dir("/usr/lib").unwrap().map(|it| it.unwrap().path());
+    let library =
+        libraries.map(|dir| dir.join("faketime/libfaketimeMT.so.1")).find(|it| it.exists());
+    let library = library.expect("the package faketime is not installed");
+    home = home.with("LD_PRELOAD", library.to_str().unwrap()).with("NO_FAKE_STAT", "1");
+    home = home.with("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    for (time, state) in [("+3d", "valid"), ("+5d", "expiring"), ("+8d", "expired")] {
+        home = home.with("FAKETIME", time);
+        let ended = updates(&home, &["status", "-o", "json"]);
+        assert_eq!(ended.code, i32::from(state != "valid"), "{time}: {}", ended.stderr);
+        let status = json(&ended.stdout);
+        let timestamp = &status["roles"][3];
+        assert_eq!((&timestamp["role"], &timestamp["state"]), (&"timestamp".into(), &state.into()));
+    }
+}
+
 /// Three people hold the root; two of them let a new key sign the timestamp.
 #[test]
 fn a_change_of_keys_is_signed_by_people_with_a_folder_each() {
@@ -332,4 +354,64 @@ fn a_passphrase_from_a_pipe_opens_every_key() {
     piped(&["snapshot"]).ok();
     home.write("secret", "one for all\n");
     updates(&home, &["renew", "root", "--passphrase-file", "secret"]).ok();
+}
+
+/// What agents ask for, and no more: nobody would look for it compressed.
+#[test]
+fn an_extension_is_published_for_the_agents_that_are_told_to_have_it() {
+    let home = with_passphrases();
+    let content = "an extension of osquery\n".repeat(200);
+    home.write("hello_world.ext", &content);
+    updates(&home, &["init"]).ok();
+    let add = |name: &str| {
+        let about = ["--platform", "linux", "--version", "1.0.0", "--tag", "stable", "-o", "json"];
+        let file = ["add", "--target", "hello_world.ext", "--name", name];
+        updates(&home, &[&file[..], &about].concat())
+    };
+    let said = add("extensions/../hello").fails(2);
+    assert!(said.contains("is not the name of an extension"), "{said}");
+    let nowhere = ["add", "--target=hello_world.ext", "--name=extensions/hello_world"];
+    let app = ["--platform=macos-app", "--version=1.0.0"];
+    let said = updates(&home, &[&nowhere[..], &app].concat()).fails(2);
+    assert!(said.contains("have --platform macos:"), "{said}");
+    let said = add("hello_world").fails(2);
+    assert!(said.contains("nor an extension (extensions/<name>)"), "{said}");
+    let [version, stable] =
+        ["1.0.0", "stable"].map(|it| format!("extensions/hello_world/linux/{it}/hello_world.ext"));
+    let done = json(&add("extensions/hello_world").ok());
+    assert_eq!(done["targets"], serde_json::json!([version, stable]));
+    home.write("hello_world.ext", "another one");
+    let said = add("extensions/hello_world").fails(2);
+    assert!(said.contains(&format!("`{version}` is published already")), "{said}");
+
+    assert_eq!(brought(&home, &stable).as_deref(), Some(content.as_bytes()));
+    let status = json(&updates(&home, &["status", "-o", "json"]).ok());
+    let listed = |it: usize| [&status["targets"][it]["name"], &status["targets"][it]["version"]];
+    assert_eq!(listed(0), [version.as_str(), "1.0.0"]);
+    assert_eq!(listed(1), [stable.as_str(), "1.0.0"]);
+    updates(&home, &["remove", &stable]).ok();
+    assert_eq!(brought(&home, &stable), None);
+    updates(&home, &["verify"]).ok();
+}
+
+/// What an agent has of `target`, which trusts the first root and was never here.
+fn brought(home: &Home, target: &str) -> Option<Vec<u8>> {
+    let dir = |name: &str| camino::Utf8PathBuf::from_path_buf(home.path(name)).unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let config = update::RepositoryConfig {
+        location: update::Location::Directory(dir("tuf/repository")),
+        pinned_root: std::fs::read(home.path("tuf/repository/1.root.json")).unwrap(),
+        cache_dir: camino::Utf8Path::from_path(cache.path()).unwrap().to_owned(),
+        connection: update::Connection::default(),
+        offline: false,
+    };
+    #[expect(clippy::disallowed_methods, reason = "the program under test has this clock, too")]
+    let now = jiff::Timestamp::now();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut repository = update::Repository::open(config).unwrap();
+        repository.refresh(now).await.unwrap();
+        let file = repository.find(target, now).await.unwrap()?;
+        Some(std::fs::read(repository.bring(&file, now).await.unwrap()).unwrap())
+    })
 }

@@ -6,14 +6,6 @@ mod entitlements;
 mod key;
 mod programs;
 mod timestamps;
-#[cfg_attr(
-    not(any(
-        all(target_os = "linux", not(target_env = "musl")),
-        target_os = "macos",
-        all(windows, target_arch = "x86_64")
-    )),
-    path = "signing/no_token.rs"
-)]
 mod token;
 mod uri;
 

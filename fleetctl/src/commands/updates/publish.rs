@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use clap::Args;
 use update::{
-    Addition, Channel, Component, Edit, Promotion, UpdatePlatform,
+    Addition, Channel, Component, Edit, Program, Promotion, UpdatePlatform,
     editor::{MirrorError, Pausing, Rollout, Stock},
     release::{SEEDS, Wave},
 };
@@ -30,9 +30,9 @@ pub(crate) struct AddArgs {
     /// File to publish
     #[arg(long, value_name = "FILE")]
     target: Utf8PathBuf,
-    /// What it is: orbit, osqueryd or desktop
-    #[arg(long, value_name = "COMPONENT")]
-    name: Component,
+    /// What it is: orbit, osqueryd, desktop, or an extension of osquery, as extensions/NAME
+    #[arg(long, value_name = "PROGRAM")]
+    name: Program,
     /// Where it runs: linux, linux-arm64, macos, macos-app, windows or windows-arm64
     #[arg(long)]
     platform: UpdatePlatform,
@@ -140,9 +140,15 @@ pub(crate) struct RenewOneArgs {
 }
 
 pub(crate) async fn add(args: AddArgs, session: &Session) -> anyhow::Result<()> {
+    if matches!(args.name, Program::Extension(_)) && args.platform == UpdatePlatform::MacosApp {
+        return Err(Stop::usage(
+            "extensions of osquery for macOS have --platform macos: no agent looks for them under macos-app",
+        )
+        .into());
+    }
     let addition = Addition {
         file: args.target,
-        component: args.name,
+        program: args.name,
         platform: args.platform,
         version: args.version,
         tags: args.tags,

@@ -1,27 +1,57 @@
-//! Keys in tokens, reached through the library that a token comes with. Source: PKCS #11 3.0.
+//! Keys in tokens. Source: PKCS #11 3.0.
+//!
+//! A token comes with a library, which this program loads. One that is linked statically cannot: there `pkcs11-tool`, a
+//! program of OpenSC's, loads it. Both are asked to sign digests; what is around a digest is made here.
 
-use std::sync::Mutex;
+#[cfg_attr(
+    not(any(
+        all(target_os = "linux", not(target_env = "musl")),
+        target_os = "macos",
+        all(windows, target_arch = "x86_64")
+    )),
+    path = "token/no_library.rs"
+)]
+mod library;
+mod listing;
+mod tool;
 
-use cryptoki::{
-    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
-    error::{Error, RvError},
-    mechanism::Mechanism,
-    object::{Attribute, AttributeType, ObjectClass, ObjectHandle},
-    session::{Session, UserType},
-    slot::Slot,
-    types::AuthPin,
-};
 use packager::sign::{Scheme, SignError, Signer};
 use sha2::{Digest as _, Sha256, Sha384};
+use wire::api::Hidden;
 
+use self::{library::Library, tool::Tool};
 use super::uri::TokenUri;
+use crate::config::pkcs11_tool;
 
-/// A key in a token. The session with it is open, and whoever has the PIN is signed in.
+/// What is asked for the PIN of a token.
+type AskPin<'a> = &'a dyn Fn() -> Option<String>;
+
+const MAY_NOT_SIGN: &str = "the key in the token may not sign";
+const NO_TOKEN: &str = "there is no such token";
+const PIN_LOCKED: &str = "the PIN is locked: it was wrong too often";
+const PIN_WRONG: &str = "the PIN is wrong";
+
+/// A key in a token.
 #[derive(Debug)]
 pub(crate) struct Token {
-    session: Mutex<Session>,
-    key: ObjectHandle,
+    way: Way,
     scheme: Scheme,
+}
+
+/// What speaks with the token.
+#[derive(Debug)]
+enum Way {
+    Library(Library),
+    Tool(Tool),
+}
+
+/// How a token signs what was digested here.
+#[derive(Debug, Clone, Copy)]
+enum Mechanism {
+    /// `CKM_RSA_PKCS`: the digest comes with [`DIGEST_INFO`].
+    RsaPkcs,
+    /// `CKM_ECDSA`.
+    Ecdsa,
 }
 
 /// What RSA signs with SHA-256: this, and the digest. Source: RFC 8017, 9.2.
@@ -31,37 +61,27 @@ const DIGEST_INFO: [u8; 19] =
 impl Token {
     /// Opens the token that `uri` names, and finds the key in it, which is to sign as `scheme` has it. `pin` is
     /// asked if the token wants one.
-    pub(crate) fn open(
-        uri: &TokenUri,
-        scheme: Scheme,
-        pin: &dyn Fn() -> Option<String>,
-    ) -> Result<Self, String> {
+    pub(crate) fn open(uri: &TokenUri, scheme: Scheme, pin: AskPin<'_>) -> Result<Self, String> {
         if scheme == Scheme::Ed25519 {
             return Err("tokens sign with RSA and ECDSA alone".to_owned());
         }
-        let path = uri.module.as_deref().ok_or("no library of the token is named")?;
-        let told = |error: Error| told(&error);
-        let library = Pkcs11::new(path)
-            .map_err(|error| format!("the library `{}` cannot be used: {error}", path.display()))?;
-        let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
-        match library.initialize(arguments) {
-            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-            Err(error) => return Err(told(error)),
-        }
-        let slot = slot(&library, uri)?;
-        let session = library.open_ro_session(slot).map_err(told)?;
-        if library.get_token_info(slot).map_err(told)?.login_required() {
-            sign_in(&session, pin)?;
-        }
-        let key = key(&session, uri)?;
-        Ok(Self { session: Mutex::new(session), key, scheme })
+        let module = uri.module.as_deref().ok_or("no library of the token is named")?;
+        let way = match pkcs11_tool() {
+            None if Library::CAN_BE_LOADED => Library::open(module, uri, pin).map(Way::Library),
+            named => {
+                let program = named.unwrap_or_else(|| tool::NAME.into());
+                Tool::open((program, module.to_owned()), uri, pin).map(Way::Tool)
+            }
+        };
+        Ok(Self { way: way?, scheme })
     }
 
-    fn sign_digest(&self, mechanism: &Mechanism<'_>, digest: &[u8]) -> Result<Vec<u8>, SignError> {
-        let session = self.session.lock();
-        let session = session.map_err(|_| SignError::Refused("the token is in disorder".into()))?;
-        let signed = session.sign(mechanism, self.key, digest);
-        signed.map_err(|error| SignError::Refused(told(&error).into()))
+    fn sign_digest(&self, mechanism: Mechanism, digest: &[u8]) -> Result<Vec<u8>, SignError> {
+        let signed = match &self.way {
+            Way::Library(library) => library.sign(mechanism, digest),
+            Way::Tool(tool) => tool.sign(mechanism, digest),
+        };
+        signed.map_err(|reason| SignError::Refused(reason.into()))
     }
 }
 
@@ -74,69 +94,41 @@ impl Signer for Token {
         match self.scheme {
             Scheme::RsaSha256 => {
                 let info = [&DIGEST_INFO[..], &Sha256::digest(message)].concat();
-                self.sign_digest(&Mechanism::RsaPkcs, &info)
+                self.sign_digest(Mechanism::RsaPkcs, &info)
             }
             Scheme::EcdsaP256Sha256 => {
-                self.sign_digest(&Mechanism::Ecdsa, &Sha256::digest(message)).map(|it| der(&it))
+                self.sign_digest(Mechanism::Ecdsa, &Sha256::digest(message)).map(|it| der(&it))
             }
             Scheme::EcdsaP384Sha384 => {
-                self.sign_digest(&Mechanism::Ecdsa, &Sha384::digest(message)).map(|it| der(&it))
+                self.sign_digest(Mechanism::Ecdsa, &Sha384::digest(message)).map(|it| der(&it))
             }
             Scheme::Ed25519 | _ => Err(SignError::Refused("it does not sign so".into())),
         }
     }
 }
 
-/// The only slot whose token is the one that `uri` names.
-fn slot(library: &Pkcs11, uri: &TokenUri) -> Result<Slot, String> {
-    let mut fitting = Vec::new();
-    for slot in library.get_slots_with_initialized_token().map_err(|error| told(&error))? {
-        let info = library.get_token_info(slot).map_err(|error| told(&error))?;
-        let wanted = [
-            (&uri.token, info.label()),
-            (&uri.serial, info.serial_number()),
-            (&uri.manufacturer, info.manufacturer_id()),
-            (&uri.model, info.model()),
-        ];
-        let fits = |(wanted, has): &(&Option<String>, &str)| {
-            wanted.as_ref().is_none_or(|wanted| wanted == has.trim_end())
-        };
-        if wanted.iter().all(fits) && uri.slot.is_none_or(|number| number == slot.id()) {
-            fitting.push(slot);
-        }
+fn asked(pin: AskPin<'_>) -> Result<Hidden, String> {
+    let pin = pin().map(Hidden).ok_or("the token wants a PIN, and there is none")?;
+    if pin.0.is_empty() {
+        return Err("the token wants a PIN, and the one given is empty".to_owned());
     }
-    match fitting[..] {
-        [slot] => Ok(slot),
-        [] => Err("there is no such token".to_owned()),
-        _ => Err("there are several such tokens: add token=… or serial=…".to_owned()),
-    }
+    Ok(pin)
 }
 
-fn sign_in(session: &Session, pin: &dyn Fn() -> Option<String>) -> Result<(), String> {
-    let pin = pin().ok_or("the token wants a PIN, and there is none")?;
-    match session.login(UserType::User, Some(&AuthPin::from(pin))) {
-        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-        Err(error) => Err(told(&error)),
-    }
+/// The only one of the tokens that fit.
+fn only_token<T>(fitting: Vec<T>) -> Result<T, String> {
+    only(fitting, NO_TOKEN, "there are several such tokens: add token=… or serial=…")
 }
 
-fn key(session: &Session, uri: &TokenUri) -> Result<ObjectHandle, String> {
-    let mut template = vec![Attribute::Class(ObjectClass::PRIVATE_KEY)];
-    template.extend(uri.object.iter().map(|label| Attribute::Label(label.clone().into_bytes())));
-    template.extend(uri.id.iter().map(|id| Attribute::Id(id.clone())));
-    let found = session.find_objects(&template).map_err(|error| told(&error))?;
-    match found[..] {
-        [key] => {
-            let signs = session.get_attributes(key, &[AttributeType::Sign]);
-            let signs = signs.map_err(|error| told(&error))?;
-            if signs.contains(&Attribute::Sign(false)) {
-                return Err("the key in the token may not sign".to_owned());
-            }
-            Ok(key)
-        }
-        [] => Err("there is no such key in the token".to_owned()),
-        _ => Err("there are several such keys in the token: add id=…".to_owned()),
-    }
+/// The only one of the keys that fit.
+fn only_key<T>(fitting: Vec<T>) -> Result<T, String> {
+    let several = "there are several such keys in the token: add id=…";
+    only(fitting, "there is no such key in the token", several)
+}
+
+fn only<T>(mut fitting: Vec<T>, none: &str, several: &str) -> Result<T, String> {
+    let one = fitting.pop().ok_or(none)?;
+    if fitting.is_empty() { Ok(one) } else { Err(several.to_owned()) }
 }
 
 /// The two numbers of an ECDSA signature, which a token gives one behind the other, as
@@ -153,17 +145,4 @@ fn der(raw: &[u8]) -> Vec<u8> {
     let (one, other) = raw.split_at(raw.len() / 2);
     let numbers = [integer(one), integer(other)].concat();
     [vec![0x30, numbers.len() as u8], numbers].concat()
-}
-
-fn told(error: &Error) -> String {
-    let Error::Pkcs11(reason, _) = error else { return format!("the token failed: {error}") };
-    let wrong =
-        matches!(reason, RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange);
-    if wrong {
-        return "the PIN is wrong".to_owned();
-    }
-    if matches!(reason, RvError::PinLocked) {
-        return "the PIN is locked: it was wrong too often".to_owned();
-    }
-    format!("the token refused: {reason}")
 }

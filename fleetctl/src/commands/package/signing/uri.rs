@@ -19,6 +19,16 @@ pub(crate) struct TokenUri {
     pub(super) pin_file: Option<PathBuf>,
 }
 
+/// What a token tells of itself, and where it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TokenInfo<'a> {
+    pub(super) slot: u64,
+    pub(super) label: &'a str,
+    pub(super) serial: &'a str,
+    pub(super) manufacturer: &'a str,
+    pub(super) model: &'a str,
+}
+
 impl TokenUri {
     pub(crate) const SCHEME: &str = "pkcs11:";
 
@@ -41,6 +51,20 @@ impl TokenUri {
             return Err("it does not tell which key: add object=… or id=…".to_owned());
         }
         Ok(uri)
+    }
+
+    /// Whether it is about this token: in what it does not tell, tokens may differ.
+    pub(super) fn names(&self, token: &TokenInfo<'_>) -> bool {
+        let wanted = [
+            (&self.token, token.label),
+            (&self.serial, token.serial),
+            (&self.manufacturer, token.manufacturer),
+            (&self.model, token.model),
+        ];
+        let fits = |(wanted, has): &(&Option<String>, &str)| {
+            wanted.as_ref().is_none_or(|wanted| wanted == has.trim_end())
+        };
+        wanted.iter().all(fits) && self.slot.is_none_or(|number| number == token.slot)
     }
 
     /// What the file that it names for it has on its first line.
