@@ -6,12 +6,15 @@ mod base;
 mod chaos;
 mod container;
 mod deb;
+mod desktop;
 mod listing;
 mod packages;
 mod rpm;
 mod secrecy;
 mod server;
 mod suite;
+mod together;
+mod updates;
 mod values;
 
 use anyhow::{Context as _, bail};
@@ -59,6 +62,8 @@ const GROUPS: &[Group] = &[
     Group { name: "deb-arm64", network: Network::Shared, unit: "orbit", run: arm64::deb_life },
     Group { name: "rpm-arm64", network: Network::Shared, unit: "orbit", run: arm64::rpm_life },
     Group { name: "chaos", network: Network::Private, unit: "orbit", run: chaos::run },
+    Group { name: "desktop", network: Network::Private, unit: "orbit", run: desktop::run },
+    Group { name: "updates", network: Network::Private, unit: "orbit", run: updates::run },
     Group { name: "server-deb", network: Network::Private, unit: "fleet-server", run: server::deb },
     Group { name: "server-rpm", network: Network::Private, unit: "fleet-server", run: server::rpm },
 ];
@@ -82,7 +87,7 @@ fn counted(workspace: &Workspace, args: &Args) -> anyhow::Result<usize> {
     let desk = Desk::new(workspace, home.path(), folder, Voice::Silent)?;
     let deployment = Deployment::start(desk)?;
     deployment.credentials()?;
-    let shelf = Shelf::build(&deployment, &programs.orbit)?;
+    let shelf = Shelf::build(&deployment, &programs)?;
     shelf.pack_arm64(&deployment, &arm64::program(workspace)?)?;
     shelf.pack_product(workspace, &programs)?;
 

@@ -31,7 +31,7 @@ use crate::{
         self, Purpose,
         target::{Reach, Target},
     },
-    terminal,
+    terminal::{self, Output},
     workspace::Workspace,
 };
 
@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// own code built without optimization
     #[arg(long)]
     quick: bool,
+    /// At xz:6 and zstd:19, too, which takes hours
+    #[arg(long, conflicts_with = "quick")]
+    hard: bool,
     #[command(flatten)]
     repeat: Repeat,
 }
@@ -77,25 +80,20 @@ impl Repeat {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    #[default]
-    Table,
-    Json,
-}
-
 impl Args {
     /// What CI runs.
     pub(crate) fn quick() -> Self {
-        Self { filter: None, quick: true, repeat: Repeat::default() }
+        Self { filter: None, quick: true, hard: false, repeat: Repeat::default() }
     }
 
-    fn settings(&self) -> &'static [Setting] {
-        if self.quick { &Setting::ALL[..2] } else { &Setting::ALL }
+    fn settings(&self) -> impl Iterator<Item = Setting> + use<> {
+        let usual = if self.quick { &Setting::USUAL[..2] } else { &Setting::USUAL };
+        let hard: &[_] = if self.hard { &Setting::HARD } else { &[] };
+        usual.iter().chain(hard).copied()
     }
 
     fn contests(&self) -> impl Iterator<Item = (Format, Setting)> {
-        let all = self.settings().iter().flat_map(|&setting| Format::ALL.map(|it| (it, setting)));
+        let all = self.settings().flat_map(|setting| Format::ALL.map(|it| (it, setting)));
         all.filter(|&(format, setting)| {
             let name = name(format, setting);
             format.takes(setting) && self.filter.as_ref().is_none_or(|part| name.contains(part))
@@ -155,6 +153,16 @@ pub(crate) fn run(workspace: &Workspace, task: &Task) -> anyhow::Result<()> {
         Task::Agent(args) => agent::run(workspace, args),
         Task::Updates(args) => updates::run(workspace, args),
     }
+}
+
+/// `bench agent --quick`.
+pub(crate) fn agent_quickly(workspace: &Workspace) -> anyhow::Result<()> {
+    agent::run(workspace, &agent::Args::quick())
+}
+
+/// `bench updates --quick`.
+pub(crate) fn updates_quickly(workspace: &Workspace) -> anyhow::Result<()> {
+    updates::run(workspace, &updates::Args::quick())
 }
 
 pub(crate) fn package(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {

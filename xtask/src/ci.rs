@@ -69,6 +69,14 @@ const HERE: &[Step] = &[
         command: "cargo xtask bench package --quick",
         run: |workspace, _| bench::package(workspace, &bench::Args::quick()),
     },
+    Step {
+        command: "cargo xtask bench updates --quick",
+        run: |workspace, _| bench::updates_quickly(workspace),
+    },
+    Step {
+        command: "cargo xtask bench agent --quick",
+        run: |workspace, _| bench::agent_quickly(workspace),
+    },
 ];
 
 /// With what was built, beside [`HERE`], one after the other, each in a process of its own.

@@ -120,6 +120,11 @@ impl Deployment {
     /// Makes certificates, starts the server on a free port and sets it up.
     pub(crate) fn start(desk: Desk) -> anyhow::Result<Self> {
         desk.run("fleet-server cert --out-dir tls --host localhost --host 127.0.0.1")?;
+        Self::certified(desk)
+    }
+
+    /// The same, with the certificate that is in `tls`.
+    pub(crate) fn certified(desk: Desk) -> anyhow::Result<Self> {
         let server = desk.start(
             "fleet-server",
             "fleet-server serve --listen 127.0.0.1:0 --data-dir data --tls-certificate tls/server.pem --tls-key tls/server.key",

@@ -7,6 +7,7 @@ mod ci;
 mod cleanup;
 mod codegen;
 mod conformance;
+mod coverage;
 mod cross;
 mod demo;
 mod deployment;
@@ -53,6 +54,8 @@ enum Task {
     Codegen(codegen::Args),
     /// Check that the server answers as its OpenAPI document says
     Conformance,
+    /// Show which lines of the agent's state machine its tests reach; fails if those are too few
+    Coverage(coverage::Args),
     /// Install, upgrade, remove and purge packages in a booted Debian, with a real server
     Acceptance(acceptance::Args),
     /// Show the product at work on this machine, from building it to an enrolled device
@@ -95,6 +98,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Tidy => tidy::run(&workspace)?,
         Task::Codegen(args) => codegen::run(&workspace, &args)?,
         Task::Conformance => conformance::run(&workspace)?,
+        Task::Coverage(args) => coverage::run(&workspace, &args)?,
         Task::Acceptance(args) => {
             acceptance::run(&workspace, &args)?;
         }

@@ -1,10 +1,13 @@
 //! `cargo xtask platforms`: programs built for other systems, run here by emulators or, where there
 //! is none, read. docs/platforms.md tells what has been seen to run and what has not.
 
+mod authority;
 mod image;
 mod msi;
 mod packages;
+mod rcodesign;
 mod runner;
+mod surroundings;
 mod trial;
 mod wine;
 

@@ -52,6 +52,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("cabextract", "reads the cabinets in them"),
     ("osslsigncode", "judges signatures for Windows"),
     ("softhsm2", "a token whose keys sign"),
+    ("opensc", "`pkcs11-tool`, the way to it of programs that load no libraries"),
     ("postgresql-15", "the server's tests run on it, too"),
     ("pgbouncer", "the server's tests put it before PostgreSQL"),
     ("python3-aiosmtpd", "a mail server for the server's tests"),
@@ -70,6 +71,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("wine64", "runs programs for Windows on x86_64"),
     ("qemu-user-static", "runs programs for Linux on arm64"),
     ("file", "second opinion on programs that do not run here"),
+    ("dnsmasq-base", "a name server for the programs of other systems"),
 ];
 
 /// Packages in one call of apt-get. Big calls fail more often, and lose more when they do.

@@ -4,6 +4,14 @@
 
 use std::io::{self, IsTerminal as _};
 
+/// How a task prints what it has measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    #[default]
+    Table,
+    Json,
+}
+
 /// A line of output.
 pub(crate) fn line(text: &str) {
     println!("{text}");

@@ -71,6 +71,15 @@ impl Workspace {
         })
     }
 
+    /// Builds the example `name` of `package`, unless the tests have; tells where it is.
+    pub(crate) fn example(&self, package: &str, name: &str) -> anyhow::Result<PathBuf> {
+        if !self.built.get() {
+            let sh = &self.sh;
+            cmd!(sh, "cargo build --locked -p {package} --example {name}").quiet().run()?;
+        }
+        Ok(self.target.join("debug").join("examples").join(name))
+    }
+
     /// Takes note that `cargo test --workspace` has just built the programs. Tests bring features of
     /// dependencies with them, so that building the programs alone would compile half of the
     /// dependencies again.

@@ -20,6 +20,8 @@ const PACKAGES: &[&str] = &[
     "systemd",
     "systemd-sysv",
     "dbus",
+    "dbus-user-session",
+    "libpam-systemd",
     "init-system-helpers",
     "ca-certificates",
     "iproute2",

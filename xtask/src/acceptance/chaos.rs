@@ -1,14 +1,15 @@
 //! What may go wrong between a device and its server in half an hour, one after the other: in a system that has
 //! both and no network but its own, and in which time goes twenty times as fast for the agent.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::{
-    packages::{COMMAND, SERVERS},
     suite::{SOON, Stage, Suite},
+    together,
 };
 use crate::process::wait_until;
 
@@ -19,7 +20,15 @@ const FAKETIME: &str = "usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 const FAST: &str = "+0 x20";
 const FAST_AND_SIX_HOURS_ON: &str = "+21600 x20";
 
-const URL: &str = "https://127.0.0.1:8080";
+/// What the clock is set to where time goes as it does, in seconds: never to before the server's certificate.
+const RIGHT: &str = "+0";
+const SET_TO: [&str; 4] = ["+86400", RIGHT, "-21600", RIGHT];
+
+/// How long all of it takes by that clock, the six hours included.
+const ALL: SignedDuration = SignedDuration::from_mins(6 * 60 + 30);
+
+/// How long an agent whose time goes as it does may take to ask the server again.
+const A_POLL: Duration = Duration::from_secs(90);
 
 /// Takes its arguments as osqueryd does, and does nothing.
 const OSQUERYD: &str = r#"#!/bin/sh
@@ -33,13 +42,19 @@ sleep 1000000 & wait
 /// Has time go faster, for the agent and what it starts.
 const DROP_IN: &str = "[Service]
 Environment=LD_PRELOAD=/srv/faketime.so FAKETIME_TIMESTAMP_FILE=/srv/clock FAKETIME_NO_CACHE=1
-Environment=ORBIT_DISABLE_KEYSTORE=true ORBIT_DISABLE_UPDATES=true
+Environment=ORBIT_DISABLE_KEYSTORE=true ORBIT_DISABLE_UPDATES=true ORBIT_FLEET_DESKTOP=true
+";
+
+/// Leaves the clock that nobody sets as it is.
+const DROP_IN_FOR_THE_WALL: &str = "[Service]
+Environment=FAKETIME_DONT_FAKE_MONOTONIC=1
 ";
 
 /// The part of `status.json` that is looked at.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 struct Seen {
-    last_contact_at: Option<String>,
+    started_at: Timestamp,
+    last_contact_at: Option<Timestamp>,
     last_error: Option<Complaint>,
 }
 
@@ -60,6 +75,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> anyhow::Result<()> {
         back(stage, || Ok(()))?;
         osqueryd(stage).map(drop)
     });
+    suite.check("the server takes the desktop token", |stage| desktop(stage).map(drop));
     let process = suite.stage.main_pid()?;
     suite.check("the server is started again: the device is back", |stage| {
         back(stage, || stage.run("systemctl restart fleet-server").map(drop))
@@ -76,7 +92,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> anyhow::Result<()> {
         another_osqueryd(stage, &before)
     });
     suite.check(
-        "the node key is refused while the disk is full: no key is lost",
+        "node key and desktop token are refused while the disk is full: no key is lost, and there is another token",
         refused_on_a_full_disk,
     );
     suite.check("the clock jumps six hours: the device is there", |stage| {
@@ -104,42 +120,31 @@ pub(super) fn run(suite: &mut Suite<'_>) -> anyhow::Result<()> {
             rows => bail!("it lists {rows:?}"),
         }
     });
+    suite.check("half an hour has passed for the agent, which is in contact still", |stage| {
+        let passed = wait_until(A_POLL, || {
+            let lasted = seen(stage)?
+                .and_then(|seen| Some(seen.last_contact_at?.duration_since(seen.started_at)));
+            Ok(lasted.is_some_and(|lasted| lasted >= ALL).then_some(()))
+        })?;
+        passed.context("it has not, or the agent has lost contact")
+    });
     suite.check("it stops in order", |stage| {
         stage.run("systemctl stop orbit")?;
         stage.expect_no_process()?;
         stage.run("test $(systemctl show --property Result --value orbit) = success").map(drop)
     });
+    suite.check(
+        "the system's clock alone is set, forth and back: the device is there, and so is its token",
+        wall_clock_alone,
+    );
     Ok(())
 }
 
 fn set_up(stage: &Stage<'_>) -> anyhow::Result<()> {
-    for name in [COMMAND, SERVERS[0]] {
-        stage.install("dpkg --install {}", name, "deb")?;
-    }
-    stage.run(
-        "fleet-server cert --out-dir /srv/tls --host 127.0.0.1 && \
-         install --group fleet-server --mode 640 /srv/tls/server.pem /srv/tls/server.key /etc/fleet-server/ && \
-         printf 'tls:\\n  certificate: /etc/fleet-server/server.pem\\n  key: /etc/fleet-server/server.key\\n' \
-         >> /etc/fleet-server/config.yaml && systemctl restart fleet-server",
-    )?;
-    let log = stage.run("journalctl --unit fleet-server --output cat")?;
-    let (_, code) = log.rsplit_once("--code ").context("the log has no set-up code")?;
-    let code = code.split_whitespace().next().unwrap_or_default();
-    stage.run(&format!(
-        "echo Copper-walrus-7-ledgers | fleetctl setup --url {URL} --fleet-certificate /srv/tls/ca.pem --code {code} \
-         --email ann@example.com --name Ann --organization Example --password-stdin"
-    ))?;
-    stage.run(
-        "fleetctl enroll-secrets create --name all --quiet > /srv/secret && \
-         fleetctl api-keys create --name list --scope devices:read --quiet > /srv/api-key",
-    )?;
+    together::serve(stage)?;
     prepare_agent(stage)?;
-    stage.install("dpkg --install {}", "unconfigured", "deb")?;
-    stage.run(&format!(
-        "cp /srv/tls/ca.pem /srv/trusted.pem && \
-         orbit enroll --fleet-url {URL} --fleet-certificate /srv/trusted.pem --enroll-secret-file /srv/secret"
-    ))?;
-    stage.expect_service("active")
+    stage.run("cp /srv/tls/ca.pem /srv/trusted.pem")?;
+    together::enroll(stage, "unconfigured", "/srv/trusted.pem")
 }
 
 /// Lays down what the agent finds when it starts: a small disk, osqueryd, and a clock.
@@ -151,6 +156,7 @@ fn prepare_agent(stage: &Stage<'_>) -> anyhow::Result<()> {
     let drop_ins = inside("etc/systemd/system/orbit.service.d");
     fs::create_dir_all(&drop_ins).context("could not make a folder for a drop-in")?;
     fs::write(drop_ins.join("fast.conf"), DROP_IN).context("could not write a drop-in")?;
+    fs::write(inside("srv/wall.conf"), DROP_IN_FOR_THE_WALL).context("could not write a file")?;
     fs::write(inside("srv/osqueryd"), OSQUERYD).context("could not write a stand-in")?;
     set_clock(stage, FAST)?;
     stage
@@ -170,15 +176,23 @@ fn set_clock(stage: &Stage<'_>, clock: &str) -> anyhow::Result<()> {
 fn refused_on_a_full_disk(stage: &Stage<'_>) -> anyhow::Result<()> {
     let [before] = rows(stage)?.try_into().ok().context("there is not one device")?;
     let Row { id, .. } = before;
-    stage.run("cat /dev/zero > /opt/orbit/filler 2>/dev/null || true")?;
+    let token = desktop(stage)?;
+    // What becomes free meanwhile is taken at once.
+    stage.run(
+        "touch /srv/fill && { while test -e /srv/fill; do cat /dev/zero >> /opt/orbit/filler; done \
+         > /dev/null 2>&1 & } && sleep 1",
+    )?;
     stage.run(&format!("fleetctl devices delete {id} --yes"))?;
     let told = wait_until(SOON, || {
         let log = stage.run("journalctl --unit orbit --output cat")?;
         Ok(log.contains("No space left on device").then_some(()))
     })?;
     told.context("the agent does not tell of the full disk")?;
-    back(stage, || stage.run("rm /opt/orbit/filler").map(drop))?;
+    back(stage, || stage.run("rm /srv/fill && sleep 1 && rm /opt/orbit/filler").map(drop))?;
     stage.run("test -s /opt/orbit/secret-orbit-node-key.txt")?;
+    if desktop(stage)? == token {
+        bail!("the server takes a desktop token of the device that was deleted");
+    }
     match rows(stage)?.as_slice() {
         [row] if row.id != id => Ok(()),
         rows => bail!("the server lists {rows:?} after `{id}` was deleted"),
@@ -197,11 +211,48 @@ fn new_certificate(stage: &Stage<'_>) -> anyhow::Result<()> {
     another_osqueryd(stage, &before)
 }
 
+/// Time goes on as it does, while the system is told another.
+fn wall_clock_alone(stage: &Stage<'_>) -> anyhow::Result<()> {
+    set_clock(stage, RIGHT)?;
+    stage.run(
+        "cp /srv/wall.conf /etc/systemd/system/orbit.service.d/ && systemctl daemon-reload && \
+         systemctl start orbit",
+    )?;
+    back(stage, || Ok(()))?;
+    let process = stage.main_pid()?;
+    for clock in SET_TO {
+        back_within(stage, A_POLL, || set_clock(stage, clock))
+            .with_context(|| format!("the clock is at {clock} seconds"))?;
+        desktop(stage)?;
+    }
+    if stage.main_pid()? != process {
+        bail!("the agent was started anew");
+    }
+    stage.run("systemctl stop orbit").map(drop)
+}
+
+/// The device's desktop token, once the server takes it.
+fn desktop(stage: &Stage<'_>) -> anyhow::Result<String> {
+    let ask = "printf 'GET /api/latest/fleet/device/%s/desktop HTTP/1.0\r\n\r\n' $(cat /opt/orbit/identifier) | \
+               openssl s_client -quiet -connect 127.0.0.1:8080 -CAfile /srv/tls/ca.pem 2>/dev/null | \
+               head --lines 1 | grep --quiet ' 200 ' && cat /opt/orbit/identifier";
+    let token = wait_until(A_POLL, || Ok(stage.run(ask).ok()))?;
+    token.context("the server does not take the desktop token")
+}
+
 /// Waits until the agent has been in contact after `what` was done, and has nothing to complain about.
 fn back(stage: &Stage<'_>, what: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    back_within(stage, SOON, what)
+}
+
+fn back_within(
+    stage: &Stage<'_>,
+    time: Duration,
+    what: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let before = seen(stage)?.and_then(|seen| seen.last_contact_at);
     what()?;
-    let contact = wait_until(SOON, || {
+    let contact = wait_until(time, || {
         let seen = seen(stage)?;
         let well = seen.is_some_and(|seen| {
             seen.last_error.is_none()
@@ -242,9 +293,5 @@ fn another_osqueryd(stage: &Stage<'_>, before: &str) -> anyhow::Result<()> {
 }
 
 fn rows(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
-    let json = stage.run(&format!(
-        "FLEET_URL={URL} FLEET_API_KEY=$(cat /srv/api-key) FLEET_CERTIFICATE=/srv/tls/ca.pem \
-         fleetctl devices list --output json"
-    ))?;
-    serde_json::from_str(&json).context("could not read the list of devices")
+    together::devices(stage)
 }

@@ -1,6 +1,8 @@
 //! The life of a .deb: install, upgrade, remove, reinstall, purge; and what an admin has said about
 //! the service.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 
 use super::{
@@ -9,11 +11,14 @@ use super::{
     secrecy::{self, NODE_KEY},
     suite::{Stage, Suite},
 };
+use crate::process::wait_until;
 
 const INSTALL: &str = "dpkg --install {}";
 /// What `dpkg --verify` says when every file is as packaged, but for the secret that the keystore has taken over:
 /// dpkg, unlike rpm, knows no file that may be missing.
 pub(super) const UNCHANGED: &str = "missing     /opt/orbit/secret.txt\n";
+/// How long a restart that waits for the package manager may take.
+const LATER: Duration = Duration::from_secs(90);
 /// What an admin writes into the configuration.
 const EDIT: &str = "ORBIT_END_USER_EMAIL=edited@example.com";
 
@@ -162,10 +167,31 @@ pub(super) fn service_states(suite: &mut Suite<'_>) -> anyhow::Result<()> {
         stage.expect_unit("enabled")?;
         stage.expect_running(fourth)
     });
+    suite.check("a script below the agent installs another version to its end", |stage| {
+        installed_from_below(stage, first)
+    });
     suite.check("without being removed first, it is purged while it runs", |stage| {
         stage.run("dpkg --purge fleetd")?;
         stage.expect_service("inactive")?;
         stage.run("test ! -e /opt/orbit && test ! -e /etc/default/orbit").map(|_| ())
     });
     Ok(())
+}
+
+/// Has a process in the service's control group install `version`, and waits for the restart.
+fn installed_from_below(stage: &Stage<'_>, version: &str) -> anyhow::Result<()> {
+    let (package, pid) = (stage.deliver(version, "deb")?, stage.main_pid()?);
+    stage.run(&format!(
+        "for group in $(grep -rlsx --include=cgroup.procs {pid} /sys/fs/cgroup); do
+             echo $$ > $group || true
+         done
+         grep orbit.service /proc/self/cgroup && dpkg --install {package}"
+    ))?;
+    expect_output(stage, "dpkg-query --show --showformat '${db:Status-Abbrev}' fleetd", "ii ")?;
+    if stage.main_pid()? != pid {
+        bail!("the service was restarted while the package was installed");
+    }
+    let restarted = wait_until(LATER, || Ok((stage.main_pid()? != pid).then_some(())))?;
+    restarted.context("the service was not restarted")?;
+    stage.expect_running(version)
 }

@@ -36,7 +36,8 @@ pub(super) struct Shelf {
 
 impl Shelf {
     /// Builds every package that the checks install.
-    pub(super) fn build(deployment: &Deployment, orbit: &Path) -> anyhow::Result<Self> {
+    pub(super) fn build(deployment: &Deployment, programs: &Programs) -> anyhow::Result<Self> {
+        let orbit = &programs.orbit;
         let shelf = Self { dir: deployment.desk.dir.join("packages") };
         let server = server_flags(deployment);
         for version in VERSIONS {
@@ -46,6 +47,7 @@ impl Shelf {
         }
         let [first, ..] = VERSIONS;
         shelf.package(deployment, ("unconfigured", first), first, "--type deb")?;
+        shelf.desktop(deployment, programs)?;
         values::prepare(deployment)?;
         let flags = format!("--type deb {server} {}", values::FLAGS);
         let flags = flags.replace("secret.txt", values::SECRET_FILE);
@@ -127,6 +129,16 @@ impl Shelf {
         let sh = Shell::new().context("could not start in the current directory")?;
         cmd!(sh, "strip -o {program} {orbit}").quiet().run()?;
         mark(&program, version)
+    }
+
+    /// Packs an agent without configuration that shows an icon.
+    fn desktop(&self, deployment: &Deployment, programs: &Programs) -> anyhow::Result<()> {
+        const NAME: &str = "desktop";
+        self.component(&programs.orbit, NAME)?;
+        let (program, built) = (self.components(NAME).join("fleet-desktop"), &programs.desktop);
+        let sh = Shell::new().context("could not start in the current directory")?;
+        cmd!(sh, "strip -o {program} {built}").quiet().run()?;
+        self.package(deployment, (NAME, NAME), VERSIONS[0], "--type deb --fleet-desktop")
     }
 
     fn package(

@@ -5,9 +5,9 @@ use anyhow::{Context as _, bail};
 use super::{
     packages::VERSIONS,
     secrecy,
-    suite::{Stage, Suite},
+    suite::{SOON, Stage, Suite},
 };
-use crate::deployment::Deployment;
+use crate::{deployment::Deployment, process::wait_until};
 
 /// Everything that means something to a shell, systemd, a format string or a comment.
 const AWKWARD: &str = r#"a b $HOME ${x} "double" 'single' \back\n %n #hash ;semi `tick` ünï→"#;
@@ -68,15 +68,22 @@ fn by_hand(suite: &mut Suite<'_>) {
     suite.check("a package without configuration installs", |stage| {
         stage.install("dpkg --install {}", "unconfigured", "deb")
     });
-    suite.check("its service says what is missing and is not restarted for ever", |stage| {
-        stage.expect_service("failed")?;
-        let logged = stage.run("journalctl --no-pager --unit orbit --output cat")?;
-        if !logged.contains("ORBIT_FLEET_URL") {
-            bail!("the journal does not name the variable:\n{logged}");
+    suite.check("its service waits, says for what, and is not restarted", |stage| {
+        stage.expect_service("active")?;
+        let text = stage.run("systemctl show --property StatusText --value orbit")?;
+        if !text.contains("waiting for configuration") || !text.contains("ORBIT_FLEET_URL") {
+            bail!("systemd is told {text}");
         }
-        stage.run("test $(systemctl show --property NRestarts --value orbit) -le 1").map(|_| ())
+        let logged = stage.run(
+            "journalctl --no-pager --output cat _SYSTEMD_INVOCATION_ID=$(systemctl show --property InvocationID --value orbit)",
+        )?;
+        if logged.matches("ORBIT_FLEET_URL").count() != 1 {
+            bail!("the journal does not name the variable once:\n{logged}");
+        }
+        stage.run("test $(systemctl show --property NRestarts --value orbit) -eq 0").map(|_| ())
     });
-    suite.check("a secret set by hand in /etc/default/orbit admits the device", |stage| {
+    suite.check("what is put into /etc/orbit/conf.d then admits the device, without a restart", |stage| {
+        let process = stage.main_pid()?;
         let secret = text(stage, "secret.txt")?;
         let certificate = text(stage, "tls/ca.pem")?;
         std::fs::write(stage.container.root.join("srv/ca.pem"), certificate)?;
@@ -85,9 +92,23 @@ fn by_hand(suite: &mut Suite<'_>) {
             stage.deployment.url,
             secret.trim()
         );
-        stage.run(&format!("printf '{lines}' >> /etc/default/orbit && systemctl restart orbit"))?;
-        stage.expect_service("active")?;
-        stage.expect_running(VERSIONS[0])?;
+        stage.run(&format!(
+            "mkdir --parents /etc/orbit/conf.d && printf '{lines}' > /etc/orbit/conf.d/60-late.conf"
+        ))?;
+        stage.device()?;
+        if stage.main_pid()? != process {
+            bail!("the service was started again");
+        }
+        stage.expect_running(VERSIONS[0])
+    });
+    suite.check("what is changed there counts while the service runs", |stage| {
+        let started = || {
+            stage.run("grep --only-matching '\"started_at\": *\"[^\"]*\"' /opt/orbit/status.json")
+        };
+        let before = started()?;
+        stage.run("echo ORBIT_END_USER_EMAIL=ann@example.com >> /etc/orbit/conf.d/60-late.conf")?;
+        let again = wait_until(SOON, || Ok((started()? != before).then_some(())))?;
+        again.context("the agent did not start again")?;
         stage.device().map(|_| ())
     });
 }

@@ -32,9 +32,6 @@ use crate::{
 /// How long enrolling may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the agent is left alone before it counts as idle.
-const SETTLING: Duration = Duration::from_secs(20);
-
 /// How often its memory is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -49,7 +46,7 @@ pub(crate) struct Args {
     /// For how many minutes
     #[arg(long, value_name = "NUMBER", default_value_t = 10)]
     minutes: u32,
-    /// Only show that measuring works: for ten seconds, and the agent built without optimization
+    /// Only show that measuring works: for three seconds, and the agent built without optimization
     #[arg(long)]
     quick: bool,
     /// Measure this orbit instead of building one
@@ -78,27 +75,40 @@ struct Measured {
 }
 
 impl Args {
-    fn duration(&self) -> Duration {
-        if self.quick {
-            Duration::from_secs(10)
-        } else {
-            Duration::from_secs(60) * self.minutes.max(1)
+    /// What CI runs.
+    pub(super) fn quick() -> Self {
+        Self { minutes: 1, quick: true, program: None, output: Output::default() }
+    }
+
+    fn pace(&self) -> Pace {
+        let seconds = Duration::from_secs;
+        match self.quick {
+            true => Pace { settling: seconds(1), idling: seconds(3) },
+            false => Pace { settling: seconds(20), idling: seconds(60) * self.minutes.max(1) },
         }
     }
 }
 
+/// How long the agent is left alone: before it counts as idle, and from then on.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    settling: Duration,
+    idling: Duration,
+}
+
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    let programs = workspace.programs()?;
     let orbit = match &args.program {
         Some(program) => program.clone(),
-        None => built(workspace, args)?,
+        None if args.quick => programs.orbit.clone(),
+        None => built(workspace)?,
     };
-    let programs = workspace.programs()?;
     let folder = programs.server.parent().context("the programs lie nowhere")?;
     let home = TemporaryDir::new()?;
     let desk = Desk::new(workspace, home.path(), folder, Voice::Silent)?;
     let deployment = Deployment::start(desk)?;
     deployment.credentials()?;
-    let measured = measure(&deployment, &orbit, args.duration())?;
+    let measured = measure(&deployment, &orbit, args.pace())?;
     match args.output {
         Output::Table => print(&measured),
         Output::Json => terminal::line(
@@ -108,17 +118,16 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn built(workspace: &Workspace, args: &Args) -> anyhow::Result<PathBuf> {
-    let purpose = if args.quick { Purpose::Proof } else { Purpose::Measuring };
+fn built(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let here = Reach::One(Target::of_this_machine()?);
-    Ok(dist::build(workspace, here, &["orbit"], purpose)?.join("orbit"))
+    Ok(dist::build(workspace, here, &["orbit"], Purpose::Measuring)?.join("orbit"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "it measures how long the agent takes")]
 fn measure(
     deployment: &Deployment,
     orbit: &std::path::Path,
-    duration: Duration,
+    pace: Pace,
 ) -> anyhow::Result<Measured> {
     let (_, port) = deployment.url.rsplit_once(':').context("an address has a port")?;
     let meter = Meter::start(port.parse().context("a port is a number")?)?;
@@ -135,13 +144,13 @@ fn measure(
     let enrolled = enrolled
         .with_context(|| format!("the agent is not enrolled:\n{}", agent.output()))?
         .as_secs_f64();
-    thread::sleep(SETTLING);
+    thread::sleep(pace.settling);
 
     meter.take();
     let pid = agent.pid();
     let (cpu, sleeps, begin) = (cpu_of(pid)?, sleeps_of(pid)?, Instant::now());
     let mut memory_bytes = 0;
-    while begin.elapsed() < duration {
+    while begin.elapsed() < pace.idling {
         thread::sleep(LOOK);
         memory_bytes = memory_bytes.max(memory_of(pid)?);
     }

@@ -52,31 +52,41 @@ pub(super) enum Setting {
     Gzip6,
     #[serde(rename = "gzip:9")]
     Gzip9,
+    #[serde(rename = "xz:6")]
+    Xz6,
+    #[serde(rename = "zstd:19")]
+    Zstd19,
 }
 
 impl Setting {
-    pub(super) const ALL: [Self; 3] = [Self::Zstd3, Self::Gzip6, Self::Gzip9];
+    pub(super) const USUAL: [Self; 3] = [Self::Zstd3, Self::Gzip6, Self::Gzip9];
+    /// With which a package takes a minute of the processor and more.
+    pub(super) const HARD: [Self; 2] = [Self::Xz6, Self::Zstd19];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Zstd3 => "zstd:3",
             Self::Gzip6 => "gzip:6",
             Self::Gzip9 => "gzip:9",
+            Self::Xz6 => "xz:6",
+            Self::Zstd19 => "zstd:19",
         }
     }
 
     pub(super) const fn algorithm(self) -> &'static str {
         match self {
-            Self::Zstd3 => "zstd",
+            Self::Zstd3 | Self::Zstd19 => "zstd",
             Self::Gzip6 | Self::Gzip9 => "gzip",
+            Self::Xz6 => "xz",
         }
     }
 
     const fn level(self) -> &'static str {
         match self {
             Self::Zstd3 => "3",
-            Self::Gzip6 => "6",
+            Self::Gzip6 | Self::Xz6 => "6",
             Self::Gzip9 => "9",
+            Self::Zstd19 => "19",
         }
     }
 
@@ -84,7 +94,7 @@ impl Setting {
     pub(super) const fn goal(self) -> f64 {
         match self {
             Self::Zstd3 => 0.8,
-            Self::Gzip6 | Self::Gzip9 => 0.5,
+            Self::Gzip6 | Self::Gzip9 | Self::Xz6 | Self::Zstd19 => 0.5,
         }
     }
 }
@@ -221,14 +231,19 @@ fn dpkg_deb(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<C
 /// rpmbuild does what packing needs and nothing else: no stripping, no search for dependencies, and
 /// the files come by hard link.
 fn rpmbuild(payload: &Payload, setting: Setting, out: &Path) -> anyhow::Result<Contender> {
-    let suffix = if setting == Setting::Zstd3 { "zstdio" } else { "gzdio" };
+    let suffix = match setting {
+        Setting::Zstd3 | Setting::Zstd19 => ".zstdio",
+        Setting::Gzip6 | Setting::Gzip9 => ".gzdio",
+        // On all cores, which it does for xz alone.
+        Setting::Xz6 => "T0.xzdio",
+    };
     let tree = payload.tree.display();
     let files: String = Payload::installed().map(|path| format!("/{path}\n")).collect();
     let spec = payload.dir.join(format!("rpmbuild-{}.spec", setting.as_str()));
     let text = format!(
         "Name: peer\nVersion: 1.0.0\nRelease: 1\nSummary: peer\nLicense: MIT\nAutoReqProv: no\n\
          %define debug_package %{{nil}}\n%define __os_install_post %{{nil}}\n%define _build_id_links none\n\
-         %define _binary_payload w{}.{suffix}\n\
+         %define _binary_payload w{}{suffix}\n\
          %description\npeer\n%install\nmkdir -p %{{buildroot}}\ncp -al {tree}/opt %{{buildroot}}/\n%files\n{files}",
         setting.level()
     );

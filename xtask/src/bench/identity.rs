@@ -1,5 +1,5 @@
 //! `cargo xtask bench identity`: signing in, checking and issuing tokens, against better-auth and
-//! oidc-provider, on one machine in one run. Prints what was measured and whether the goals are met; asserts
+//! oidc-provider, and what agents' signatures cost, on one machine in one run. Prints what was measured and whether the goals are met; asserts
 //! nothing about time, which belongs to the machine.
 
 mod contender;

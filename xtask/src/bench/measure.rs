@@ -17,6 +17,8 @@ pub(super) struct Run {
     pub(super) wall: Duration,
     /// User and system time of the process and its children.
     pub(super) cpu: Duration,
+    /// User time of them alone.
+    pub(super) user: Duration,
     /// The most memory that any one of its processes had, in bytes.
     pub(super) memory: u64,
     /// Bytes of what it wrote.
@@ -28,6 +30,7 @@ pub(super) struct Run {
 pub(super) struct Median {
     pub(super) wall_seconds: f64,
     pub(super) cpu_seconds: f64,
+    pub(super) user_seconds: f64,
     pub(super) peak_bytes: u64,
     pub(super) size_bytes: u64,
 }
@@ -44,8 +47,9 @@ impl Run {
         if !used.status.success() {
             bail!("{command:?} failed ({})", used.status);
         }
-        let cpu = used.rusage.utime + used.rusage.stime;
-        Ok(Self { wall, cpu, memory: used.rusage.maxrss, size: 0 })
+        let user = used.rusage.utime;
+        let cpu = user + used.rusage.stime;
+        Ok(Self { wall, cpu, user, memory: used.rusage.maxrss, size: 0 })
     }
 }
 
@@ -55,6 +59,7 @@ impl Median {
         Self {
             wall_seconds: seconds(|run| run.wall),
             cpu_seconds: seconds(|run| run.cpu),
+            user_seconds: seconds(|run| run.user),
             peak_bytes: median(runs.iter().map(|run| run.memory)),
             size_bytes: median(runs.iter().map(|run| run.size)),
         }

@@ -59,15 +59,32 @@ pub(crate) fn find(
     target: &Target,
     wanted: Option<Origin>,
 ) -> anyhow::Result<Toolchain> {
+    let refusal = fs::read_to_string(cross.refusal(target.triple)).ok();
+    choose(target, wanted, refusal.as_deref(), |origin| {
+        let rustc = compiler(workspace, cross, origin)?;
+        if !has_library(workspace, &rustc, target)? {
+            return Ok(None);
+        }
+        let version = described(workspace, &rustc)?;
+        Ok(Some((rustc, version)))
+    })
+}
+
+/// Takes the first compiler that `look` gives, with what it says about itself. `refusal` is what
+/// `rustup target add` has said, if it was tried and failed.
+fn choose(
+    target: &Target,
+    wanted: Option<Origin>,
+    refusal: Option<&str>,
+    look: impl Fn(Origin) -> anyhow::Result<Option<(PathBuf, String)>>,
+) -> anyhow::Result<Toolchain> {
     let mut passed_over = Vec::new();
     let origins = [Origin::Rustup, Origin::Debian];
     for origin in origins.into_iter().filter(|origin| wanted.is_none_or(|it| it == *origin)) {
-        let rustc = compiler(workspace, cross, origin)?;
-        if has_library(workspace, &rustc, target)? {
-            let version = described(workspace, &rustc)?;
+        if let Some((rustc, version)) = look(origin)? {
             return Ok(Toolchain { origin, rustc, version, passed_over });
         }
-        passed_over.push(reason(cross, origin, target));
+        passed_over.push(reason(origin, refusal));
     }
     bail!(
         "nothing here builds for {}: {}; `cargo xtask setup --cross --target {}` installs what does",
@@ -146,20 +163,107 @@ pub(crate) fn has_library(
     }
     let (sh, triple) = (&workspace.sh, target.triple);
     let dir = cmd!(sh, "{rustc} --print target-libdir --target {triple}").quiet().read()?;
-    let Ok(listing) = fs::read_dir(dir) else { return Ok(false) };
-    let is_std = |name: &str| name.starts_with("libstd-") && name.ends_with(".rlib");
-    Ok(listing.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_std)))
+    Ok(has_std(Path::new(&dir)))
 }
 
-fn reason(cross: &Cross, origin: Origin, target: &Target) -> String {
+/// Tells whether `dir` is there and has the standard library that programs are linked with.
+fn has_std(dir: &Path) -> bool {
+    let Ok(listing) = fs::read_dir(dir) else { return false };
+    let is_std = |name: &str| name.starts_with("libstd-") && name.ends_with(".rlib");
+    listing.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_std))
+}
+
+fn reason(origin: Origin, refusal: Option<&str>) -> String {
     match origin {
         Origin::Rustup => {
-            let refusal = fs::read_to_string(cross.refusal(target.triple)).ok();
-            let told = refusal.as_deref().map(str::trim).filter(|text| !text.is_empty());
+            let told = refusal.map(str::trim).filter(|text| !text.is_empty());
             let told = told.map(|text| format!("`rustup target add` said: {text}"));
             let told = told.unwrap_or_else(|| "`rustup target add` was not tried".to_owned());
             format!("rustup has installed no standard library for it ({told})")
         }
         Origin::Debian => "Debian's compiler is not set up for it".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRIPLE: &str = "aarch64-unknown-linux-musl";
+    const REFUSED: &str = "could not download file\n";
+
+    /// What is chosen where only the compilers of `there` have the standard library.
+    fn chosen(there: &[Origin], wanted: Option<Origin>, refusal: Option<&str>) -> String {
+        let target = Target::named(TRIPLE).unwrap();
+        let found = choose(target, wanted, refusal, |origin| {
+            let known = (PathBuf::from("rustc"), "rustc 1.0.0\nhost: here".to_owned());
+            Ok(there.contains(&origin).then_some(known))
+        });
+        match found {
+            Ok(it) => {
+                format!("{} {}; passed over: {:?}", it.origin(), it.name(), it.passed_over)
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn rustups_compiler_is_preferred() {
+        let said = chosen(&[Origin::Debian, Origin::Rustup], None, None);
+        assert_eq!(said, "rustup's rustc 1.0.0; passed over: []");
+    }
+
+    #[test]
+    fn debians_is_taken_where_rustup_has_no_library_and_the_reason_is_told() {
+        let said = chosen(&[Origin::Debian], None, Some(REFUSED));
+        assert_eq!(
+            said,
+            "Debian's rustc 1.0.0; passed over: [\"rustup has installed no standard library for it \
+             (`rustup target add` said: could not download file)\"]"
+        );
+        for untried in [None, Some(""), Some("\n")] {
+            let said = chosen(&[Origin::Debian], None, untried);
+            assert!(said.contains("(`rustup target add` was not tried)"), "{said}");
+        }
+    }
+
+    #[test]
+    fn every_reason_is_told_where_there_is_none_and_what_installs_one() {
+        assert_eq!(
+            chosen(&[], None, Some(REFUSED)),
+            "nothing here builds for aarch64-unknown-linux-musl: rustup has installed no standard \
+             library for it (`rustup target add` said: could not download file); Debian's compiler \
+             is not set up for it; `cargo xtask setup --cross --target aarch64-unknown-linux-musl` \
+             installs what does"
+        );
+    }
+
+    #[test]
+    fn what_is_wanted_is_taken_or_nothing() {
+        let both = [Origin::Rustup, Origin::Debian];
+        let said = chosen(&both, Some(Origin::Debian), Some(REFUSED));
+        assert_eq!(said, "Debian's rustc 1.0.0; passed over: []");
+        let said = chosen(&[Origin::Debian], Some(Origin::Rustup), None);
+        assert!(said.starts_with("nothing here builds for"), "{said}");
+        assert!(!said.contains("Debian"), "{said}");
+    }
+
+    #[test]
+    fn a_compiler_that_fails_is_no_compiler_that_is_not_there() {
+        let target = Target::named(TRIPLE).unwrap();
+        let error = choose(target, None, None, |_| bail!("it crashed")).unwrap_err();
+        assert_eq!(error.to_string(), "it crashed");
+    }
+
+    #[test]
+    fn a_library_is_what_programs_are_linked_with() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!has_std(&dir.path().join("nowhere")));
+        for other in ["libstd-0a1b.so", "libcore-0a1b.rlib", "libstd-0a1b.rmeta"] {
+            fs::write(dir.path().join(other), "").unwrap();
+        }
+        assert!(!has_std(dir.path()));
+        fs::write(dir.path().join("libstd-0a1b.rlib"), "").unwrap();
+        assert!(has_std(dir.path()));
     }
 }

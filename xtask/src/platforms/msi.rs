@@ -1,8 +1,14 @@
 //! An msi's life: installed, configured, upgraded, repaired and removed by wine's Windows Installer, with
 //! the real agent as its service and a real server. docs/platforms.md says what wine cannot show.
 
+mod osqueryd;
+mod policies;
+mod secret;
+mod update;
+
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -32,6 +38,11 @@ const ICON: &[u8] = include_bytes!("../../../templates/windows/fleetd.ico");
 /// Where the installer hands properties to the agent.
 const STAGED: &str = r"'HKLM\SOFTWARE\fleetd\Installer'";
 
+/// SYSTEM, Administrators and the owner may do everything with the desktop token, and whoever is signed in
+/// at the device may read it.
+const TOKEN_READERS: &str =
+    "D:P(A;;FA;;;S-1-5-18)(A;;FA;;;S-1-5-32-544)(A;;FA;;;S-1-3-4)(A;;FR;;;S-1-5-4)";
+
 /// What somebody writes over the enroll secret after the installation.
 const ROTATED: &str = "an-enroll-secret-that-came-later\n";
 
@@ -39,11 +50,27 @@ const ROTATED: &str = "an-enroll-secret-that-came-later\n";
 const BARE: &str = "bare";
 const OLD: &str = "old";
 const NEW: &str = "new";
-const PACKAGES: [(&str, &str, &str); 3] = [
+const UPDATING: &str = "updating";
+const PACKAGES: [(&str, &str, &str); 4] = [
     (BARE, "1.0.0", ""),
     (OLD, "1.0.0", "--fleet-url {} --enroll-secret-file secret.txt --disable-keystore"),
-    (NEW, "1.1.0", "--fleet-url {} --enroll-secret-file secret.txt --disable-keystore"),
+    (
+        NEW,
+        "1.1.0",
+        "--fleet-url {} --enroll-secret-file secret.txt --disable-keystore --windows-certificate signer.crt --windows-key signer.key",
+    ),
+    (
+        UPDATING,
+        "1.0.0",
+        "--fleet-url {} --enroll-secret-file secret.txt --disable-keystore --update-roots roots.json --update-tls-certificate tls/ca.pem",
+    ),
 ];
+
+/// Who signs a package and the programs in it.
+const SIGNER: &str = "openssl req -x509 -newkey rsa:2048 -noenc -subj /CN=Signer -days 2 -addext extendedKeyUsage=critical,codeSigning -addext basicConstraints=critical,CA:false -keyout signer.key -out signer.crt";
+
+/// A repository of updates, and who is to be trusted for it.
+const REPOSITORY: &str = "openssl rand -base64 18 > passphrase.txt && fleetctl updates init --path updates --passphrase-file passphrase.txt && fleetctl updates roots --path updates > roots.json";
 
 /// Goes through all of it. `components` is the folder with `orbit.exe`.
 pub(super) fn live(
@@ -60,9 +87,12 @@ pub(super) fn live(
         }
     };
     course.later_configuration();
+    course.secret();
     course.refusal();
     course.versions();
     course.removal();
+    course.update();
+    course.osqueryd();
     course.policies();
 }
 
@@ -70,6 +100,8 @@ pub(super) fn live(
 struct Stage<'a> {
     deployment: &'a Deployment,
     prefix: &'a Prefix,
+    /// The folder with `orbit.exe`.
+    components: PathBuf,
     /// The server's address with a name in it.
     server: String,
     /// Where the agent is installed.
@@ -140,6 +172,9 @@ impl Course<'_, '_> {
             let token = || Ok(stage.file("identifier").exists().then_some(()));
             wait_until(SOON, token)?.context("the agent has made no desktop token")
         });
+        self.check("the desktop token is for administrators and who is signed in", |stage| {
+            stage.expect_access("identifier", TOKEN_READERS)
+        });
         self.check("the secret is in no log and no readable part of the registry", |stage| {
             stage.expect_secret_nowhere()
         });
@@ -174,6 +209,10 @@ impl Course<'_, '_> {
             stage.replace(NEW, "1.1.0", before.as_ref())?;
             stage.expect_settings(&["ORBIT_END_USER_EMAIL=bob@example.com", "ORBIT_FLEET_URL="])
         });
+        self.check("that package was signed, and so is the program that it has laid", |stage| {
+            stage.expect_signed("new.msi")?;
+            stage.expect_signed(&stage.file("bin/orbit/packaged/orbit.exe").display().to_string())
+        });
         let before = self.device.clone();
         self.check("a repair lays what is missing, and restores no old secret", |stage| {
             let missing = stage.file("bin/orbit/packaged/VERSION");
@@ -184,13 +223,13 @@ impl Course<'_, '_> {
             if !missing.exists() {
                 bail!("what was missing is missing");
             }
-            stage.expect_rotated()?;
+            stage.expect_placed(ROTATED)?;
             expect_same(before.as_ref(), &stage.in_contact(&started)?)
         });
         let before = self.device.clone();
         self.check("an older version goes over a newer one, and keeps the same", |stage| {
             stage.replace(OLD, "1.0.0", before.as_ref())?;
-            stage.expect_rotated()
+            stage.expect_placed(ROTATED)
         });
     }
 
@@ -214,33 +253,6 @@ impl Course<'_, '_> {
     }
 }
 
-/// Where policies are, as a file for `reg import` has them.
-const POLICIES: &str = r"Windows Registry Editor Version 5.00
-
-[HKEY_LOCAL_MACHINE\SOFTWARE\Policies\fleetd]
-";
-
-impl Course<'_, '_> {
-    fn policies(&mut self) {
-        self.check("policies configure a package without configuration", |stage| {
-            stage.install(BARE, "DISABLE_KEYSTORE=True")?;
-            stage.expect_log("ORBIT_FLEET_URL")?;
-            let dir = &stage.deployment.desk.dir;
-            let secret = fs::read_to_string(dir.join("secret.txt"));
-            let secret = secret.context("could not read the secret")?;
-            let (server, secret) = (&stage.server, secret.trim());
-            let values = format!("\"FleetURL\"=\"{server}\"\n\"EnrollSecret\"=\"{secret}\"\n");
-            let file = dir.join("policies.reg");
-            fs::write(&file, format!("{POLICIES}{values}")).context("could not write policies")?;
-            stage.wine(&format!("reg import {}", Prefix::path(&file)))?;
-            // It may have ended for want of an address.
-            let _ended = stage.wine("net stop orbit");
-            stage.wine("net start orbit")?;
-            stage.in_contact("").map(drop)
-        });
-    }
-}
-
 fn expect_same(before: Option<&Enrolled>, after: &Enrolled) -> anyhow::Result<()> {
     let before = before.context("it was never enrolled")?;
     if before.id != after.id {
@@ -260,6 +272,9 @@ impl<'a> Stage<'a> {
     ) -> anyhow::Result<Self> {
         let (_, port) = deployment.url.rsplit_once(':').context("an address has a port")?;
         let server = format!("https://localhost:{port}");
+        for line in [SIGNER, REPOSITORY] {
+            deployment.desk.run(line)?;
+        }
         for (name, version, flags) in PACKAGES {
             let flags = flags.replace("{}", &server);
             deployment.desk.run(&format!(
@@ -272,7 +287,8 @@ impl<'a> Stage<'a> {
         // A Windows that the first installation starts would keep that one's output open for ever.
         windows.wait_for("its first word", |log| log.contains("running").then_some(()))?;
         let root = prefix.drive.join("Program Files").join("Orbit");
-        Ok(Self { deployment, prefix, server, root, _windows: windows })
+        let components = components.to_owned();
+        Ok(Self { deployment, prefix, components, server, root, _windows: windows })
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -328,6 +344,17 @@ impl<'a> Stage<'a> {
 
     /// Waits until an agent that did not start at `before` has been in contact with the server.
     fn in_contact(&self, before: &str) -> anyhow::Result<Enrolled> {
+        self.reached(before)?;
+        let [device] = &self.deployment.devices()?[..] else {
+            bail!("the server does not list one device");
+        };
+        let node_key = fs::read_to_string(self.file("secret-orbit-node-key.txt"))
+            .context("could not read the node key")?;
+        Ok(Enrolled { id: device.id.clone(), node_key })
+    }
+
+    /// The same where the node key is in no file.
+    fn reached(&self, before: &str) -> anyhow::Result<()> {
         let status = format!("'{}' status", self.file("bin/orbit/packaged/orbit.exe").display());
         let seen = wait_until(SOON, || {
             let fresh = self.status().is_some_and(|status| {
@@ -335,13 +362,24 @@ impl<'a> Stage<'a> {
             });
             Ok((fresh && self.wine(&status).is_ok()).then_some(()))
         })?;
-        seen.context("the agent is not in contact with the server")?;
-        let [device] = &self.deployment.devices()?[..] else {
-            bail!("the server does not list one device");
-        };
-        let node_key = fs::read_to_string(self.file("secret-orbit-node-key.txt"))
-            .context("could not read the node key")?;
-        Ok(Enrolled { id: device.id.clone(), node_key })
+        seen.context("the agent is not in contact with the server")
+    }
+
+    /// Fails unless the agent had Windows give its file `name` the access control list `expected`, and nobody
+    /// else can read it as wine has it.
+    fn expect_access(&self, name: &str, expected: &str) -> anyhow::Result<()> {
+        let log = fs::read_to_string(self.prefix.drive.join("windows").join("icacls.log"))
+            .context("icacls was not called")?;
+        // It is written beside, and renamed.
+        let beside = format!(r"\.{name}.new ");
+        let list = log.lines().rev().find_map(|line| line.split_once(&beside));
+        let (_, list) = list.with_context(|| format!("icacls was not called for `{name}`"))?;
+        let file = fs::metadata(self.file(name)).context("there is no such file")?;
+        let mode = file.permissions().mode();
+        if list != expected || mode & 0o007 != 0 {
+            bail!("`{name}` has the list {list} and the mode {mode:o}");
+        }
+        Ok(())
     }
 
     fn expect_running(&self) -> anyhow::Result<()> {
@@ -375,35 +413,17 @@ impl<'a> Stage<'a> {
         Ok(found.lines().map(|line| self.deployment.desk.dir.join(line)).collect())
     }
 
+    /// The service's settings, as `reg query` shows them.
+    fn settings(&self) -> anyhow::Result<String> {
+        self.wine(&format!("reg query {SERVICE} /v Environment"))
+    }
+
     fn expect_settings(&self, expected: &[&str]) -> anyhow::Result<()> {
-        let settings = self.wine(&format!("reg query {SERVICE} /v Environment"))?;
+        let settings = self.settings()?;
         match expected.iter().find(|text| !settings.contains(**text)) {
             Some(text) => bail!("the service's settings have no {text}: {settings}"),
             None => Ok(()),
         }
-    }
-
-    fn expect_rotated(&self) -> anyhow::Result<()> {
-        let secret = fs::read_to_string(self.file("secret.txt"));
-        if secret.context("there is no enroll secret")? == ROTATED {
-            Ok(())
-        } else {
-            bail!("the enroll secret is another")
-        }
-    }
-
-    fn expect_secret_nowhere(&self) -> anyhow::Result<()> {
-        let secret = fs::read_to_string(self.deployment.desk.dir.join("secret.txt"))
-            .context("could not read the secret")?;
-        let log = fs::read_to_string(self.log(BARE)).context("the installer has no log")?;
-        let service = self.wine(&format!("reg query {SERVICE} /s"))?;
-        let agent = fs::read_to_string(self.file("logs/orbit.log")).unwrap_or_default();
-        for (place, text) in [("the log", log), ("the service", service), ("orbit.log", agent)] {
-            if text.is_empty() || text.contains(secret.trim()) {
-                bail!("{place} is empty, or has the secret in it");
-            }
-        }
-        self.expect_absent("properties staged in the registry", &format!("reg query {STAGED}"))
     }
 
     fn expect_gone(&self) -> anyhow::Result<()> {
@@ -413,7 +433,7 @@ impl<'a> Stage<'a> {
         if !self.icons()?.is_empty() {
             bail!("its icon is there still");
         }
-        self.expect_absent("properties staged in the registry", &format!("reg query {STAGED}"))?;
+        self.expect_nothing_staged()?;
         self.expect_no_service()
     }
 
@@ -428,6 +448,13 @@ impl<'a> Stage<'a> {
             Ok(found) => bail!("there is {what} still: {found}"),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Fails unless osslsigncode finds that the test's signer has signed `file`.
+    fn expect_signed(&self, file: &str) -> anyhow::Result<()> {
+        let line = format!("osslsigncode verify -CAfile signer.crt -in '{file}'");
+        let said = self.deployment.desk.read(&line)?;
+        if said.contains("Succeeded") { Ok(()) } else { bail!("osslsigncode says {said}") }
     }
 
     fn read_tables(&self) -> anyhow::Result<()> {

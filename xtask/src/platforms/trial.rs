@@ -1,5 +1,7 @@
 //! One system's programs at work: with a server that they have never met, and an agent that enrolls.
 
+mod doctor;
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
@@ -10,8 +12,10 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 
 use super::{
-    image, msi, packages,
+    authority::{self, Authority},
+    image, msi, packages, rcodesign,
     runner::{Emulator, Runner},
+    surroundings::{NAME, Surroundings},
 };
 use crate::{
     cleanup::TemporaryDir,
@@ -33,6 +37,12 @@ const FLEETCTL: &str = "fleetctl";
 const SERVER: &str = "fleet-server";
 const ORBIT: &str = "orbit";
 const DESKTOP: &str = "fleet-desktop";
+
+/// Takes system calls away that an older Linux has not.
+const OLD_KERNEL: &str = include_str!("old_kernel.py");
+
+/// The last system call that Linux 3.2 has on x86_64, `process_vm_writev`.
+const LAST_CALL: u32 = 311;
 
 /// What is tried.
 #[derive(Debug)]
@@ -102,6 +112,10 @@ impl<'a> Trial<'a> {
         }
         let Some(emulator) = self.plan.emulator else {
             self.read(report);
+            // Packages have programs for every Mac.
+            if self.plan.purpose == Purpose::Shipping && self.plan.reach == Reach::Universal {
+                rcodesign::judge(self.workspace, &self.desk, &self.dir, report)?;
+            }
             return Ok(());
         };
         let runner = Runner::new(emulator, &self.desk, &self.dir)?;
@@ -115,21 +129,32 @@ impl<'a> Trial<'a> {
             self.replace_server(&runner)?;
         }
         let plan = self.plan;
-        let deployment = Deployment::start(self.desk)?;
+        let surroundings = Surroundings::new(&self.desk)?;
+        let _authority = Authority::new(&self.desk)?;
+        let deployment = Deployment::certified(self.desk)?;
         let issued = deployment.credentials();
         if plan.programs.contains(&SERVER) {
             report.record("fleet-server serves by TLS, is set up, and issues secrets", issued);
         } else {
             issued?;
         }
-        let stage = Stage { deployment: &deployment, runner: &runner };
+        let (_, port) = deployment.url.rsplit_once(':').context("an address has a port")?;
+        let url = format!("https://{NAME}:{port}");
+        let (deployment, runner, surroundings) = (&deployment, &runner, &surroundings);
+        let stage = Stage { deployment, url: &url, runner, surroundings };
         stage.enroll(plan.programs.contains(&DESKTOP), report);
-        if let Some(prefix) = runner.wine() {
-            msi::live(&deployment, prefix, &self.dir, report);
-        }
         if plan.programs.contains(&FLEETCTL) {
             stage.connect(report);
-            let outcome = packages::compare(&deployment.desk, &runner, &self.dir);
+        }
+        stage.rely_on_system(&plan.programs, report);
+        if runner.emulator() == Emulator::None {
+            stage.grow_old(&plan.programs, report)?;
+        }
+        if let Some(prefix) = runner.wine() {
+            msi::live(deployment, prefix, &self.dir, report);
+        }
+        if plan.programs.contains(&FLEETCTL) {
+            let outcome = packages::compare(&deployment.desk, runner, &self.dir);
             report.record("fleetctl makes the same packages as on this machine", outcome);
         }
         Ok(())
@@ -217,7 +242,21 @@ impl<'a> Trial<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Stage<'a> {
     deployment: &'a Deployment,
+    /// Its address, by name.
+    url: &'a str,
     runner: &'a Runner,
+    surroundings: &'a Surroundings,
+}
+
+/// A line of shell that tells whether a program trusts the server.
+#[derive(Debug)]
+struct Attempt {
+    program: &'static str,
+    line: String,
+    /// What it prints if so.
+    content: &'static str,
+    /// And if not.
+    refusal: &'static str,
 }
 
 impl Stage<'_> {
@@ -232,11 +271,15 @@ impl Stage<'_> {
         };
         report.record("orbit tells that it is not enrolled", before);
         let listed = self.start().and_then(|agent| self.expect_listed(agent));
+        let listed = listed.and_then(|agent| self.surroundings.expect_asked().map(|()| agent));
         let (agent, outcome) = match listed {
             Ok(agent) => (Some(agent), Ok(())),
             Err(error) => (None, Err(error.context(self.deployment.log_tail()))),
         };
-        report.record("orbit enrolls by TLS at a name, with an authority of its own", outcome);
+        report.record(
+            "orbit enrolls by TLS at a name that it asks for, with an authority of its own",
+            outcome,
+        );
         let Some(agent) = agent else { return };
         let outcome = self.expect_content(&status, &agent);
         report.record("orbit tells that it is enrolled and in contact", outcome);
@@ -245,6 +288,7 @@ impl Stage<'_> {
             let outcome = self.expect_content(&line, &agent);
             report.record("fleet-desktop learns by TLS that the device is online", outcome);
         }
+        self.diagnose(report);
     }
 
     /// Waits until `line` succeeds.
@@ -260,15 +304,19 @@ impl Stage<'_> {
 
     /// A line of shell that runs `program` on the agent's state.
     fn of_agent(self, program: &str, args: &str) -> String {
-        self.runner.line(program, &format!("{args} --root-dir {}", self.runner.path("agent")))
+        self.line(program, &format!("{args} --root-dir {}", self.runner.path("agent")))
+    }
+
+    /// A line of shell that runs `program` where names are asked for.
+    fn line(self, program: &str, args: &str) -> String {
+        self.surroundings.around(&self.runner.line(program, args))
     }
 
     fn start(self) -> anyhow::Result<Daemon> {
-        let (_, port) = self.deployment.url.rsplit_once(':').context("an address has a port")?;
-        let (certificate, secret) =
-            (self.runner.path("tls/ca.pem"), self.runner.path("secret.txt"));
+        let (url, certificate, secret) =
+            (self.url, self.runner.path(authority::CERTIFICATE), self.runner.path("secret.txt"));
         let args = format!(
-            "--fleet-url https://localhost:{port} --fleet-certificate {certificate} --enroll-secret-path {secret}"
+            "--fleet-url {url} --fleet-certificate {certificate} --enroll-secret-path {secret}"
         );
         self.deployment.desk.run("mkdir -p agent")?;
         let line = self.of_agent(ORBIT, &args);
@@ -289,22 +337,77 @@ impl Stage<'_> {
         }
     }
 
-    /// The admin's part: a server is trusted for its authority alone.
+    /// The admin's part: a server is trusted for the authority that is named.
     fn connect(self, report: &mut Report) {
-        let desk = &self.deployment.desk;
-        let line = |options: &str| {
-            let args = format!("debug connection {} {options}", self.deployment.url);
-            self.runner.line(FLEETCTL, &args)
-        };
-        let told = format!("--fleet-certificate {}", self.runner.path("tls/ca.pem"));
-        let outcome = desk.read(&line(&told)).map(|_| ());
+        let authority = self.runner.path(authority::CERTIFICATE);
+        let args = format!("debug connection {} --fleet-certificate {authority}", self.url);
+        let outcome = self.deployment.desk.read(&self.line(FLEETCTL, &args)).map(|_| ());
         report.record("fleetctl speaks TLS with a server whose authority it is told", outcome);
-        let outcome = match desk.read(&line("")) {
-            Ok(text) => Err(anyhow!("it does, and says {text}")),
-            Err(error) if format!("{error:#}").contains("certificate") => Ok(()),
-            Err(error) => Err(error),
+    }
+
+    /// Where none is named, the system's authorities count, and what is added to them.
+    fn rely_on_system(self, programs: &[&str], report: &mut Report) {
+        let attempts = self.attempts(programs, "");
+        for Attempt { program, line, refusal, .. } in &attempts {
+            let name = format!("{program} trusts no server whose authority it does not know");
+            report.record(&name, self.says(line, refusal));
+        }
+        let desk = &self.deployment.desk;
+        let outcome = self.surroundings.trust(desk, self.runner, authority::CERTIFICATE);
+        report.record("an authority is added to those that the system trusts", outcome);
+        for Attempt { program, line, content, .. } in &attempts {
+            let name = format!("{program} trusts a server whose authority the system trusts");
+            report.record(&name, self.says(line, content));
+        }
+    }
+
+    /// Where Linux is an old one, names, TLS and the system's authorities are as before.
+    fn grow_old(self, programs: &[&str], report: &mut Report) -> anyhow::Result<()> {
+        let desk = &self.deployment.desk;
+        fs::write(desk.dir.join("old_kernel.py"), OLD_KERNEL)
+            .context("could not write a script that takes system calls away")?;
+        let before = format!("python3 old_kernel.py {LAST_CALL} ");
+        let missing = format!("{before} python3 -c 'import os; os.getrandom(1)'");
+        let outcome = self.says(&missing, "Function not implemented");
+        report.record("system calls that came after Linux 3.2 can be taken away", outcome);
+        for Attempt { program, line, content, .. } in self.attempts(programs, &before) {
+            let name = format!("{program} needs no system call that came after Linux 3.2");
+            report.record(&name, self.says(&line, content));
+        }
+        Ok(())
+    }
+
+    /// Fails unless what the shell line `line` prints, however it ends, has `text` in it.
+    fn says(self, line: &str, text: &str) -> anyhow::Result<()> {
+        says(&self.deployment.desk, &format!("{line} 2>&1 || true"), text)
+    }
+
+    /// What those of `programs` that can tell are asked, by a line with `before` before it. wine 8 knows no trust in authorities beside
+    /// the system's, such as orbit brings, and refuses it every client without one that is named.
+    fn attempts(self, programs: &[&str], before: &str) -> Vec<Attempt> {
+        let (url, secret) = (self.url, self.runner.path("secret.txt"));
+        let line = |program: &str, args: &str| {
+            self.surroundings.around(&format!("{before}{}", self.runner.line(program, args)))
         };
-        report.record("fleetctl does not with one whose authority it does not know", outcome);
+        let doctor = format!(
+            "doctor --fleet-url {url} --enroll-secret-path {secret} --root-dir {}",
+            self.runner.path("agent")
+        );
+        let agent = Attempt {
+            program: ORBIT,
+            line: line(ORBIT, &doctor),
+            content: "` answers",
+            refusal: "no trusted TLS connection",
+        };
+        let admin = Attempt {
+            program: FLEETCTL,
+            line: line(FLEETCTL, &format!("debug connection {url}")),
+            content: "trusted by this system",
+            refusal: "invalid peer certificate",
+        };
+        let there = |it: &Attempt| programs.contains(&it.program);
+        let agent = Some(agent).filter(|_| self.runner.emulator() != Emulator::Wine);
+        agent.into_iter().chain([admin]).filter(there).collect()
     }
 }
 

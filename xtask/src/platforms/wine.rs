@@ -19,6 +19,12 @@ const RANDOM: &str = include_str!("bcryptprimitives.c");
 /// What wine's Windows Installer lacks.
 const MSIEXEC: &str = include_str!("msiexec.c");
 
+/// What it lacks of `certutil`.
+const TRUST: &str = include_str!("trust.c");
+
+/// What its own `icacls` does not do.
+const ICACLS: &str = include_str!("icacls.c");
+
 /// A folder that wine keeps a Windows in.
 #[derive(Debug)]
 pub(super) struct Prefix {
@@ -35,7 +41,7 @@ impl Prefix {
     pub(super) fn new(desk: &Desk) -> anyhow::Result<Self> {
         let dir = desk.dir.join("wine");
         let environment = format!(
-            "WINEPREFIX='{}' WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml=' WINESERVER={SERVER} DISPLAY=",
+            "WINEPREFIX='{}' WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml=;icacls.exe=n' WINESERVER={SERVER} DISPLAY=",
             dir.display()
         );
         let stop = format!("env {environment} {SERVER} -k -w");
@@ -46,10 +52,16 @@ impl Prefix {
         desk.run(&format!("{} wineboot --init", prefix.command()))
             .and_then(|_| desk.run(&format!("{} winecfg -v win10", prefix.command())))
             .context("could not make a Windows with wine")?;
-        for (name, source) in [("bcryptprimitives.c", RANDOM), ("msiexec.c", MSIEXEC)] {
+        for (name, source) in [
+            ("bcryptprimitives.c", RANDOM),
+            ("msiexec.c", MSIEXEC),
+            ("trust.c", TRUST),
+            ("icacls.c", ICACLS),
+        ] {
             fs::write(desk.dir.join(name), source).context("could not write a source")?;
         }
         desk.run("x86_64-w64-mingw32-gcc -O2 -s -shared -o wine/drive_c/windows/system32/bcryptprimitives.dll bcryptprimitives.c -ladvapi32")?;
+        desk.run("x86_64-w64-mingw32-gcc -municode -O2 -s -o icacls.exe icacls.c -ladvapi32 && mv -f icacls.exe wine/drive_c/windows/system32/")?;
         desk.run("mkdir upgrading && x86_64-w64-mingw32-gcc -municode -O2 -s -o upgrading/msiexec.exe msiexec.c -lmsi")?;
         Ok(prefix)
     }
@@ -57,6 +69,12 @@ impl Prefix {
     /// What stands before a Windows program on a line of shell.
     pub(super) fn command(&self) -> String {
         format!("env {} {WINE}", self.environment)
+    }
+
+    /// Has Windows trust the authority in the file `path`, which is as it writes paths, in PEM format.
+    pub(super) fn trust(&self, desk: &Desk, path: &str) -> anyhow::Result<()> {
+        desk.run("x86_64-w64-mingw32-gcc -municode -O2 -s -o trust.exe trust.c -lcrypt32")?;
+        desk.run(&format!("{} ./trust.exe {path}", self.command())).map(|_| ())
     }
 
     /// `path` of this machine as Windows there has it, quoted for the shell.

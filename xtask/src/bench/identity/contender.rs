@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     database::Database,
     node::Node,
-    station::{Exchange, Person, Station},
+    station::{Device, Exchange, Person, Station},
 };
 use crate::{cleanup::TemporaryDir, process::Daemon};
 
@@ -21,6 +21,9 @@ const PASSWORD: &str = "Copper walrus, 7 ledgers";
 
 /// The route of ours that does nothing but find out who asks and what they may do.
 const CHECKED: &str = "/check";
+
+/// Where agents ask every half minute what is wanted of them.
+const POLL: &str = "/api/fleet/orbit/config";
 
 /// What is asked of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -33,6 +36,12 @@ pub(super) enum Deed {
     RareKeyCheck,
     /// Another token for a session: a refresh, where there is such a thing.
     TokenIssue,
+    /// An agent asks, and signs nothing.
+    Poll,
+    /// The same, signed by the device's key.
+    PollEd25519,
+    /// The same, signed as TPMs can.
+    PollP256,
 }
 
 /// A server that is started and knows people.
@@ -72,6 +81,8 @@ pub(super) struct Site<'a> {
 struct Ready {
     people: Vec<Person>,
     keys: Vec<String>,
+    #[serde(default)]
+    devices: Vec<Device>,
 }
 
 impl Site<'_> {
@@ -97,12 +108,14 @@ impl Site<'_> {
         let ready: Ready = serde_json::from_value(self.node.client("setup", &settings)?)
             .context("the client reported something else")?;
         let station = Station { people: ready.people, keys: ready.keys, ..station };
-        let deeds = vec![
+        let mut deeds = vec![
             (Deed::TokenCheck, with_tokens(CHECKED, &station)),
             (Deed::KeyCheck, with_keys(&station.keys[..1])),
             (Deed::RareKeyCheck, with_keys(&station.keys)),
             (Deed::TokenIssue, refresh(&station)),
         ];
+        let polls = [Deed::Poll, Deed::PollEd25519, Deed::PollP256];
+        deeds.extend(polls.into_iter().zip(ready.devices.into_iter().map(poll)));
         let login = Some(login("/auth/login", &station));
         let sessions =
             json!({"login": "/auth/login", "use": "/auth/user", "token": "access_token"});
@@ -222,7 +235,7 @@ fn serve(program: &Path, home: &Path) -> anyhow::Result<Daemon> {
 }
 
 fn exchange(path: &'static str, headers: Value, carried: Vec<String>) -> Exchange {
-    Exchange { method: "GET", path, headers, body: None, carries: None, carried }
+    Exchange { method: "GET", path, headers, body: None, signer: None, carries: None, carried }
 }
 
 fn with_tokens(path: &'static str, station: &Station) -> Exchange {
@@ -232,6 +245,15 @@ fn with_tokens(path: &'static str, station: &Station) -> Exchange {
 
 fn with_keys(keys: &[String]) -> Exchange {
     exchange(CHECKED, json!({"x-api-key": "$"}), keys.to_vec())
+}
+
+fn poll(device: Device) -> Exchange {
+    Exchange {
+        method: "POST",
+        body: Some(r#"{"orbit_node_key":"$"}"#.to_owned()),
+        signer: device.signer,
+        ..exchange(POLL, json!({}), vec![device.node_key])
+    }
 }
 
 fn refresh(station: &Station) -> Exchange {

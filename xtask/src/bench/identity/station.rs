@@ -21,6 +21,14 @@ pub(super) struct Person {
     pub(super) refresh: String,
 }
 
+/// A device that has enrolled.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Device {
+    pub(super) node_key: String,
+    /// For the client; none: the device signs nothing.
+    pub(super) signer: Option<Value>,
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(super) struct Station {
@@ -38,6 +46,9 @@ pub(super) struct Exchange {
     pub(super) headers: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) body: Option<String>,
+    /// What each request is signed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signer: Option<Value>,
     /// The field of the answer that the next request carries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) carries: Option<&'static str>,

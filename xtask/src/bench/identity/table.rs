@@ -15,11 +15,14 @@ const MEMORY_GOAL: f64 = 1.0 / 3.0;
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
-const DEEDS: [(Deed, &str); 4] = [
+const DEEDS: [(Deed, &str); 7] = [
     (Deed::TokenCheck, "token check"),
     (Deed::KeyCheck, "API key check"),
     (Deed::RareKeyCheck, "API key check, uncached"),
     (Deed::TokenIssue, "token issue (refresh)"),
+    (Deed::Poll, "agent's poll, unsigned"),
+    (Deed::PollEd25519, "agent's poll, signed by Ed25519"),
+    (Deed::PollP256, "agent's poll, signed by P-256"),
 ];
 
 pub(super) fn print(results: &Results) {

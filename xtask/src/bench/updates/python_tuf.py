@@ -6,6 +6,7 @@ python_tuf.py nothing | sign OUT FOLDER | add OUT FILE | timestamp OUT | hash FI
 import datetime
 import os
 import pathlib
+import shutil
 import sys
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -22,16 +23,17 @@ def write(out, name, metadata, signer):
     metadata.to_file(str(out / name))
 
 
-def link(out, file, target):
+def lay_down(out, file, target):
     place = out / "targets/orbit/linux" / file.name / f"{target.hashes['sha256']}.orbit"
     place.parent.mkdir(parents=True, exist_ok=True)
-    os.link(file, place)
+    # As ours does, so that both do the same work: whoever writes to the file later changes no copy.
+    os.replace(shutil.copyfile(file, place.with_suffix(".new")), place)
 
 
 def listed(out, file):
     target = TargetFile.from_file(f"orbit/linux/{file.name}/orbit", str(file), ["sha256"])
     target.unrecognized_fields["custom"] = {"version": file.name}
-    link(out, file, target)
+    lay_down(out, file, target)
     return target
 
 

@@ -44,8 +44,28 @@ const SYSTEM: &[&str] = &[
     "wtsapi32.dll",
 ];
 
-/// Names that stand for whichever library has the functions.
-const SETS: &[&str] = &["api-ms-win-core-", "api-ms-win-crt-"];
+/// Names that stand for whichever library has the functions: those of Windows 8 that Rust's standard
+/// library and the `windows` crates use, and those of the C runtime that Windows 10 brings. Others
+/// came later, with `-l1-2-1` and the like at their ends.
+const SETS: &[&str] = &[
+    "api-ms-win-core-synch-l1-2-0.dll",
+    "api-ms-win-core-winrt-error-l1-1-0.dll",
+    "api-ms-win-crt-conio-l1-1-0.dll",
+    "api-ms-win-crt-convert-l1-1-0.dll",
+    "api-ms-win-crt-environment-l1-1-0.dll",
+    "api-ms-win-crt-filesystem-l1-1-0.dll",
+    "api-ms-win-crt-heap-l1-1-0.dll",
+    "api-ms-win-crt-locale-l1-1-0.dll",
+    "api-ms-win-crt-math-l1-1-0.dll",
+    "api-ms-win-crt-multibyte-l1-1-0.dll",
+    "api-ms-win-crt-private-l1-1-0.dll",
+    "api-ms-win-crt-process-l1-1-0.dll",
+    "api-ms-win-crt-runtime-l1-1-0.dll",
+    "api-ms-win-crt-stdio-l1-1-0.dll",
+    "api-ms-win-crt-string-l1-1-0.dll",
+    "api-ms-win-crt-time-l1-1-0.dll",
+    "api-ms-win-crt-utility-l1-1-0.dll",
+];
 
 pub(super) fn problems(bytes: &[u8], cpu: Cpu) -> anyhow::Result<Vec<String>> {
     let file = PeFile64::parse(bytes)?;
@@ -86,7 +106,7 @@ fn imports(file: &PeFile64<'_>) -> anyhow::Result<Vec<String>> {
 }
 
 fn is_of_the_system(library: &str) -> bool {
-    SYSTEM.contains(&library) || SETS.iter().any(|set| library.starts_with(set))
+    SYSTEM.contains(&library) || SETS.contains(&library)
 }
 
 #[cfg(test)]
@@ -99,5 +119,17 @@ mod tests {
             assert!(!is_of_the_system(name), "{name}");
         }
         assert!(is_of_the_system("api-ms-win-crt-heap-l1-1-0.dll"));
+    }
+
+    #[test]
+    fn later_sets_of_functions_are_not_of_every_supported_system() {
+        for name in [
+            "api-ms-win-core-synch-l1-2-1.dll",
+            "api-ms-win-core-memory-l1-1-8.dll",
+            "api-ms-win-core-winrt-error-l1-1-1.dll",
+        ] {
+            assert!(!is_of_the_system(name), "{name}");
+        }
+        assert!(is_of_the_system("api-ms-win-core-synch-l1-2-0.dll"));
     }
 }

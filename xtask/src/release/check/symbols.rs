@@ -1,13 +1,13 @@
 //! What the linker left of each crate, compared with the bill of materials.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use xshell::cmd;
 
 use super::Specimen;
-use crate::release::graph::Catalogue;
+use crate::{release::graph::Catalogue, workspace::Programs};
 
 /// Crates of the standard library, and what the compiler makes up.
 const STANDARD: &[&str] = &[
@@ -28,32 +28,40 @@ const STANDARD: &[&str] = &[
 ];
 
 impl Specimen<'_> {
-    /// A crate whose functions are in the program is in its bill of materials.
+    /// A crate whose functions are in a program is in the bill of materials.
     pub(super) fn check_symbols(&self) -> anyhow::Result<()> {
-        let (sh, fleetctl) = (&self.workspace.sh, &self.programs.fleetctl);
-        let symbols = cmd!(sh, "nm --defined-only --format=just-symbols {fleetctl}");
-        let symbols = symbols.quiet().ignore_stderr().read()?;
-        let linked: BTreeSet<_> = symbols.lines().filter_map(krate).map(plain).collect();
         let bill = fs::read_to_string(self.release.join(format!("{}.cdx.json", self.stem()?)))?;
         let bill: Value = serde_json::from_str(&bill)?;
         let components = bill["components"].as_array().context("it lists no components")?;
         let named: BTreeSet<_> =
             components.iter().filter_map(|it| it["name"].as_str()).map(plain).collect();
-        let dynamic = self.only_if_linked_dynamically()?;
-        let missing: Vec<_> = linked
-            .difference(&named)
-            .filter(|name| !STANDARD.iter().any(|it| plain(it) == **name))
-            .filter(|name| !dynamic.contains(*name))
-            .collect();
-        ensure!(linked.len() > 50, "nm shows {} crates alone: {linked:?}", linked.len());
-        ensure!(missing.is_empty(), "not in the bill of materials: {missing:?}");
+        let Programs { fleetctl, server, .. } = &self.programs;
+        for (name, path) in [("fleetctl", fleetctl), ("fleet-server", server)] {
+            let linked = self.linked(path)?;
+            let dynamic = self.only_if_linked_dynamically(name)?;
+            let missing: Vec<_> = linked
+                .difference(&named)
+                .filter(|name| !STANDARD.iter().any(|it| plain(it) == **name))
+                .filter(|name| !dynamic.contains(*name))
+                .collect();
+            ensure!(linked.len() > 50, "nm shows {} crates of {name}: {linked:?}", linked.len());
+            ensure!(missing.is_empty(), "of {name}, not in the bill of materials: {missing:?}");
+        }
         Ok(())
     }
 
+    /// The crates whose functions are in the program at `path`.
+    fn linked(&self, path: &Path) -> anyhow::Result<BTreeSet<String>> {
+        let sh = &self.workspace.sh;
+        let symbols = cmd!(sh, "nm --defined-only --format=just-symbols {path}");
+        let symbols = symbols.quiet().ignore_stderr().read()?;
+        Ok(symbols.lines().filter_map(krate).map(plain).collect())
+    }
+
     /// What the program that stands in for a static one has beyond it: tests build for glibc.
-    fn only_if_linked_dynamically(&self) -> anyhow::Result<BTreeSet<String>> {
+    fn only_if_linked_dynamically(&self, program: &str) -> anyhow::Result<BTreeSet<String>> {
         let catalogue = Catalogue::read(self.workspace)?;
-        let package = catalogue.package("fleetctl")?;
+        let package = catalogue.package(program)?;
         let names = |libc: &str| {
             let triple = format!("{}-unknown-linux-{libc}", std::env::consts::ARCH);
             let graph = catalogue.graph(self.workspace, package, &triple)?;

