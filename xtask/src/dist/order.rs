@@ -1,6 +1,12 @@
 //! What `cargo xtask dist` is asked for, and how that is made.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use wait4::Wait4 as _;
@@ -102,7 +108,8 @@ impl Order {
         reach: Reach,
         out: (&Path, Earlier),
     ) -> anyhow::Result<()> {
-        self.make(workspace, place, reach, out)
+        alone(out.0, reach)
+            .and_then(|_lock| self.make(workspace, place, reach, out))
             .with_context(|| format!("could not build for {}", reach.name()))
     }
 
@@ -197,6 +204,16 @@ impl Order {
     }
 }
 
+/// Waits until nobody else fills the folder of `reach` below `out`: platforms are tried while others are
+/// measured. Whoever has the lock has it until it is dropped.
+fn alone(out: &Path, reach: Reach) -> anyhow::Result<File> {
+    let path = out.join(format!("{}.lock", reach.name()));
+    fs::create_dir_all(out)
+        .and_then(|()| File::create(&path))
+        .and_then(|file| file.lock().map(|()| file))
+        .with_context(|| format!("could not lock `{}`", path.display()))
+}
+
 /// Runs `cmd`; gives what it and all that it started took of the processors.
 fn processor_time(cmd: Cmd<'_>) -> anyhow::Result<Duration> {
     let shown = cmd.to_string();
@@ -244,6 +261,19 @@ mod tests {
         let choice = Choice::new(&owned(targets))?;
         let choice = super::fitting(choice, &program::chosen(&owned(programs))?)?;
         Ok(choice.targets.iter().map(|target| target.triple).collect())
+    }
+
+    #[test]
+    fn a_folder_is_filled_by_one_alone_and_others_beside_it() {
+        let out = tempfile::TempDir::new().unwrap();
+        let [one, other] = [0, 1].map(|at| Reach::One(&super::super::target::TARGETS[at]));
+        let held = alone(out.path(), one).unwrap();
+        let beside = alone(out.path(), other).unwrap();
+        let path = out.path().join(format!("{}.lock", one.name()));
+        let second = File::open(&path).unwrap();
+        assert!(second.try_lock().is_err());
+        drop((held, beside));
+        assert!(second.try_lock().is_ok());
     }
 
     #[test]
