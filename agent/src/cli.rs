@@ -117,12 +117,14 @@ Examples:
     },
     /// Ask this device's osquery by hand, in a database of its own.
     ///
-    /// Starts the osqueryd that the agent runs as an interactive shell. What follows `--` is for
-    /// osquery. The agent and its osqueryd go on undisturbed.
+    /// Starts the osqueryd that the agent runs as an interactive shell, with the same extensions and
+    /// flags as far as they are for this user to read. What follows `--` is for osquery, and wins. The
+    /// agent and its osqueryd go on undisturbed.
     #[command(after_help = "\
 Examples:
   sudo orbit shell
   orbit shell -- --json 'SELECT version FROM osquery_info'")]
+    #[command(visible_alias = "osqueryi")]
     Shell {
         #[arg(last = true, value_name = "ARGUMENT")]
         arguments: Vec<std::ffi::OsString>,

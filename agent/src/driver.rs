@@ -49,11 +49,13 @@ use crate::{
         enroll::{self, EnrollError},
         osqueryd::{
             self, Ended, Launch, Order,
+            authorities::Watch,
             relay::{Relay, RelayError, Way},
         },
         tray::{Tray, Word},
         updates::Seen,
     },
+    trust::Trust,
 };
 
 /// What a task comes back with.
@@ -123,6 +125,8 @@ struct Reins {
     told_to_end: bool,
     /// How the certificates and keys were that it has read.
     seal: Seal,
+    /// The authorities that it has read, where none are pinned.
+    authorities: Option<Watch>,
     /// The node key that it enrolls with, if it is not the enroll secret.
     node_key: Option<NodeKey>,
 }
@@ -368,6 +372,10 @@ impl Driver {
     }
 
     fn start_osqueryd(&mut self, wishes: &Flags) {
+        let goes_by_itself = !Relay::is_wanted(&self.config, self.server.signs());
+        let trusts_system = self.config.connection.trust == Trust::System;
+        let authorities =
+            (goes_by_itself && trusts_system).then(|| Watch::begin(&self.config.root));
         let way = match self.osqueryds_way() {
             Ok(way) => way,
             Err(error) => {
@@ -382,7 +390,7 @@ impl Driver {
         let launch = launch.with_program(self.updating.osqueryd());
         let (orders, received) = mpsc::unbounded_channel();
         let seal = self.config.connection.seal();
-        self.osqueryd = Some(Reins { orders, told_to_end: false, seal, node_key });
+        self.osqueryd = Some(Reins { orders, told_to_end: false, seal, authorities, node_key });
         self.tasks.spawn(async move { Outcome::OsquerydEnded(launch.run(received).await) });
     }
 
@@ -402,8 +410,10 @@ impl Driver {
     /// others is to read them, too.
     fn compare_certificates(&mut self) {
         let Some(seal) = self.server.seal() else { return };
-        let running = self.osqueryd.as_ref().filter(|reins| !reins.told_to_end);
-        if running.is_some_and(|reins| reins.seal != seal) {
+        let Some(running) = self.osqueryd.as_mut().filter(|reins| !reins.told_to_end) else {
+            return;
+        };
+        if running.seal != seal || running.authorities.as_mut().is_some_and(Watch::has_changed) {
             tracing::info!("certificates have been replaced: osqueryd is started again");
             self.inbox.push_back(Event::OsquerydOutdated);
         }
@@ -445,7 +455,7 @@ impl Driver {
     }
 
     fn log_as_usual(&mut self) {
-        self.volume.turn(false);
+        self.volume.turn(self.config.settings.debug);
         tracing::info!("as much is logged as the settings say");
         self.keep_debug(None);
     }

@@ -30,7 +30,7 @@ pub struct Style {
 pub struct Volume(Arc<dyn Fn(bool) + Send + Sync>);
 
 impl Volume {
-    /// Has more messages written from here on, or as many as the style says.
+    /// Has more messages written from here on, or no more than usual.
     pub fn turn(&self, up: bool) {
         (self.0)(up);
     }
@@ -59,7 +59,7 @@ where
     let (filter, handle) = reload::Layer::new(targets(style.debug));
     let volume = Volume(Arc::new(move |up| {
         // Without a subscriber there are no messages.
-        let _ = handle.reload(targets(up || style.debug));
+        let _ = handle.reload(targets(up));
     }));
     if style.journal {
         (Box::new(registry.with(layer.event_format(Journal).with_filter(filter))), volume)
@@ -109,5 +109,45 @@ const fn priority(level: Level) -> u8 {
         Level::WARN => 4,
         Level::INFO => 6,
         Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::Mutex,
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn as_many_messages_come_as_was_said_last() {
+        let written = Written::default();
+        let writer = written.clone();
+        let style = Style { debug: true, journal: true };
+        let (subscriber, volume) = subscriber(style, move || writer.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let say = |number| tracing::debug!(target: "agent", "detail {number}");
+        say(1);
+        volume.turn(false);
+        say(2);
+        volume.turn(true);
+        say(3);
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, "<7>detail 1\n<7>detail 3\n");
     }
 }

@@ -92,11 +92,10 @@ fn doctor(cli: &Cli, output: Output) -> anyhow::Result<ExitCode> {
 }
 
 fn shell(cli: &Cli, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    let root = installed(cli)?.root();
-    let program = osqueryd::program(&root);
-    let ended = runtime()?.block_on(osqueryd::shell(&root, arguments)).with_context(|| {
-        format!("could not start `{program}`; `orbit status` tells whether it is installed")
-    })?;
+    let sources = installed(cli)?;
+    // They are root's alone to read; others go without.
+    let wishes = sources.home().load_flags().unwrap_or_default();
+    let ended = runtime()?.block_on(osqueryd::shell(&sources.root(), &wishes, arguments))?;
     // A shell that a signal has ended has no code.
     Ok(ExitCode::from(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }

@@ -11,11 +11,12 @@ use std::{
 use camino::Utf8PathBuf;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
+use jiff::{SignedDuration, Timestamp};
 use reqwest::{
     Body, Client, ClientBuilder, Method, Proxy, RequestBuilder, Response, StatusCode, header,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use update::connection::{date, retry_after};
 use url::Url;
 use wire::{
     DesktopToken,
@@ -75,6 +76,17 @@ impl Default for Timeouts {
 /// When files were last changed, and how long they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seal(Vec<Option<(SystemTime, u64)>>);
+
+impl Seal {
+    /// How the files at `paths` are now.
+    pub fn of<'a>(paths: impl IntoIterator<Item = &'a Utf8PathBuf>) -> Self {
+        let state = |path: &Utf8PathBuf| {
+            let metadata = fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        };
+        Self(paths.into_iter().map(state).collect())
+    }
+}
 
 /// A connection that is kept open between requests.
 #[derive(Debug)]
@@ -425,11 +437,7 @@ impl Connection {
             Trust::System | Trust::Insecure => None,
         };
         let client = self.client.iter().flat_map(|client| [&client.certificate, &client.key]);
-        let state = |path: &Utf8PathBuf| {
-            let metadata = fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        };
-        Seal(authorities.into_iter().chain(client).map(state).collect())
+        Seal::of(authorities.into_iter().chain(client))
     }
 
     fn build_client(&self) -> Result<Client, SetupError> {
@@ -499,17 +507,6 @@ fn refusal(response: &Response, path: String) -> Option<RequestError> {
     }
 }
 
-/// `Retry-After` in seconds, or as a date measured against the answer's own `Date` (RFC 9110,
-/// 10.2.3), so that this device's clock does not matter.
-fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let (until, sent) = (date(headers, header::RETRY_AFTER)?, date(headers, header::DATE)?);
-    u64::try_from((until - sent).get_seconds()).ok().map(Duration::from_secs)
-}
-
 /// The server's time, and this device's when it was told.
 #[derive(Debug, Clone, Copy)]
 struct Told {
@@ -532,11 +529,6 @@ fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "a signature says when it was made")]
 fn wall_clock() -> Timestamp {
     Timestamp::now()
-}
-
-fn date(headers: &header::HeaderMap, name: header::HeaderName) -> Option<Timestamp> {
-    let text = headers.get(name)?.to_str().ok()?;
-    rfc2822::parse(text).ok().map(|date| date.timestamp())
 }
 
 fn not_json(answer: &[u8], error: &serde_json::Error) -> String {

@@ -1,8 +1,15 @@
 //! How the repository's server is reached.
 
-use std::{fmt, num::NonZeroU64, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU64,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use reqwest::{Certificate, Client, Identity, Proxy};
+use jiff::{Timestamp, fmt::rfc2822};
+use reqwest::{Certificate, Client, Identity, Proxy, Response, StatusCode, header};
+use tokio::time::Instant;
 use url::Url;
 
 /// Certificates and proxy for an update server. The default trusts what the system trusts.
@@ -26,6 +33,8 @@ pub struct Connection {
     pub rate: Option<NonZeroU64>,
     /// How long the server may take.
     pub patience: Patience,
+    /// How long the server wants to be left alone; clones know what any of them has been told.
+    pub respite: Respite,
 }
 
 /// How long a server may take that sends a byte now and then, so that its connection never breaks.
@@ -47,6 +56,60 @@ impl Default for Patience {
             slowest: const { NonZeroU64::new(4 * 1024).unwrap() },
         }
     }
+}
+
+/// A server is left alone for no longer than this because it asks to be.
+pub const LONGEST_RESPITE: Duration = Duration::from_hours(1);
+
+/// What a busy server has said about when to come again: 429 or 503 with `Retry-After` (RFC 9110, 10.2.3).
+#[derive(Debug, Clone, Default)]
+pub struct Respite(Arc<Mutex<Option<Told>>>);
+
+/// The status of the answer, for how long nothing was to be asked, and until when that is.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    status: StatusCode,
+    after: Duration,
+    until: Instant,
+}
+
+impl Respite {
+    /// The status that it was asked for with and how long it is in all, while it lasts.
+    pub(crate) fn lasts(&self) -> Option<(StatusCode, Duration)> {
+        let told = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        (Instant::now() < told.until).then_some((told.status, told.after))
+    }
+
+    /// Takes note if `reply` asks for one.
+    pub(crate) fn hear(&self, reply: &Response) {
+        let status = reply.status();
+        if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            return;
+        }
+        let Some(after) = retry_after(reply.headers()) else { return };
+        let after = after.min(LONGEST_RESPITE);
+        let told = Told { status, after, until: Instant::now() + after };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+}
+
+/// `Retry-After` in seconds, or as a date measured against the answer's own `Date` (RFC 9110,
+/// 10.2.3), so that this device's clock does not matter.
+#[must_use]
+pub fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let (until, sent) = (date(headers, header::RETRY_AFTER)?, date(headers, header::DATE)?);
+    u64::try_from((until - sent).get_seconds()).ok().map(Duration::from_secs)
+}
+
+/// The date in the header called `name`, if it is one.
+#[must_use]
+pub fn date(headers: &header::HeaderMap, name: header::HeaderName) -> Option<Timestamp> {
+    let text = headers.get(name)?.to_str().ok()?;
+    rfc2822::parse(text).ok().map(|date| date.timestamp())
 }
 
 impl fmt::Debug for Connection {

@@ -10,13 +10,13 @@ use std::{
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use reqwest::{Response, StatusCode, header};
+use reqwest::{RequestBuilder, Response, StatusCode, header};
 use tokio::io::AsyncSeekExt as _;
 use tokio_util::io::ReaderStream;
 use url::Url;
 
 use crate::{
-    connection::Patience,
+    connection::{Patience, Respite},
     repository::{is_of_tuftool, targets_of},
 };
 
@@ -47,6 +47,7 @@ pub(crate) struct Http {
     pub(crate) targets: Option<Url>,
     pub(crate) polled: Polled,
     pub(crate) patience: Patience,
+    pub(crate) respite: Respite,
 }
 
 /// The directory of targets.
@@ -96,7 +97,7 @@ impl Transport {
             Some((tag, _)) => request.header(header::IF_NONE_MATCH, tag),
             None => request,
         };
-        let reply = request.send().await.map_err(|error| failed(&at, error))?;
+        let reply = http.send(request, &at).await?;
         if let (StatusCode::NOT_MODIFIED, Some((tag, bytes))) = (reply.status(), known) {
             polled.keep(tag, &bytes);
             return Ok(Some(bytes));
@@ -134,7 +135,7 @@ impl Transport {
         offset: u64,
     ) -> Result<Option<Opened>, TransportError> {
         match self {
-            Self::Http(http) => get(&http.client, http.url(name), offset).await,
+            Self::Http(http) => http.get(http.url(name), offset).await,
             Self::Directory(dir) => open_file(path(dir, name), offset).await,
         }
     }
@@ -184,6 +185,19 @@ pub enum TransportError {
         /// The HTTP status.
         status: StatusCode,
     },
+    /// The server wants to be left alone.
+    #[error(
+        "could not fetch `{at}`: the server has answered {status}, and wants nothing to be asked for {} seconds",
+        .after.as_secs()
+    )]
+    Busy {
+        /// The URL.
+        at: String,
+        /// The HTTP status that it said so with.
+        status: StatusCode,
+        /// For how long, since that answer.
+        after: Duration,
+    },
     /// A local file that cannot be read.
     #[error("could not read `{at}`")]
     Read {
@@ -219,6 +233,35 @@ impl Http {
             (Some(_) | None, None) => join_quoted(&self.base, name),
         }
     }
+
+    /// Asks, unless the server wants to be left alone.
+    async fn send(&self, request: RequestBuilder, at: &str) -> Result<Response, TransportError> {
+        let rest = || match self.respite.lasts() {
+            Some((status, after)) => Err(TransportError::Busy { at: at.to_owned(), status, after }),
+            None => Ok(()),
+        };
+        rest()?;
+        let reply = request.send().await.map_err(|error| failed(at, error))?;
+        self.respite.hear(&reply);
+        rest()?;
+        Ok(reply)
+    }
+
+    async fn get(&self, url: Url, offset: u64) -> Result<Option<Opened>, TransportError> {
+        let at = shown(&url);
+        let mut request = self.client.get(url.clone());
+        if offset > 0 {
+            request = request.header(header::RANGE, format!("bytes={offset}-"));
+        }
+        let reply = self.send(request, &at).await?;
+        let begins = begins_at(&reply);
+        if offset > 0 && (begins.is_none() || reply.status() == StatusCode::RANGE_NOT_SATISFIABLE) {
+            // What is here is no part of what is there: all of it is fetched anew.
+            return Box::pin(self.get(url, 0)).await;
+        }
+        let stream = body(reply, &at)?;
+        Ok(stream.map(|stream| Opened { offset: begins.unwrap_or_default(), stream }))
+    }
 }
 
 impl Polled {
@@ -236,26 +279,6 @@ impl Polled {
 
 fn failed(at: &str, source: reqwest::Error) -> TransportError {
     TransportError::Request { at: at.to_owned(), source: source.without_url() }
-}
-
-async fn get(
-    client: &reqwest::Client,
-    url: Url,
-    offset: u64,
-) -> Result<Option<Opened>, TransportError> {
-    let at = shown(&url);
-    let mut request = client.get(url.clone());
-    if offset > 0 {
-        request = request.header(header::RANGE, format!("bytes={offset}-"));
-    }
-    let reply = request.send().await.map_err(|error| failed(&at, error))?;
-    let begins = begins_at(&reply);
-    if offset > 0 && (begins.is_none() || reply.status() == StatusCode::RANGE_NOT_SATISFIABLE) {
-        // What is here is no part of what is there: all of it is fetched anew.
-        return Box::pin(get(client, url, 0)).await;
-    }
-    let stream = body(reply, &at)?;
-    Ok(stream.map(|stream| Opened { offset: begins.unwrap_or_default(), stream }))
 }
 
 /// The byte that the answer begins with (RFC 9110, 14.4); none where a part of the file does not say.

@@ -61,7 +61,7 @@ pub struct Retry {
 }
 
 /// For no longer than this the server is left alone because it asks to be.
-pub(crate) const LONGEST_OBEYED: Duration = Duration::from_secs(3_600);
+pub(crate) const LONGEST_OBEYED: Duration = update::connection::LONGEST_RESPITE;
 
 /// How often in a row a program may end by itself, without having run well, before it is worth a word.
 pub(crate) const LOOP: u32 = 5;

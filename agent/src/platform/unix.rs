@@ -41,6 +41,19 @@ pub fn extensions_socket(root: &Utf8Path) -> String {
     root.join("orbit-osquery.em").into_string()
 }
 
+/// Where a shell with that `folder` listens for extensions.
+#[must_use]
+pub fn shell_socket(folder: &Utf8Path) -> String {
+    folder.join("osquery.em").into_string()
+}
+
+/// A folder for this process and what it starts, which nobody else can look into; it goes with the
+/// guard.
+pub fn make_scratch() -> io::Result<tempfile::TempDir> {
+    let nobody_else = fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix("orbit-").permissions(nobody_else).tempdir()
+}
+
 /// Writes `bytes` to a file that is new or emptied, readable by `readers`, and syncs it.
 pub fn write_synced(path: &Utf8Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let mode = match readers {

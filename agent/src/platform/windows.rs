@@ -42,6 +42,18 @@ pub fn extensions_socket(_root: &Utf8Path) -> String {
     r"\\.\pipe\orbit-osquery-extension".to_owned()
 }
 
+/// Where a shell listens for extensions, whatever its folder is called.
+#[must_use]
+pub fn shell_socket(_folder: &Utf8Path) -> String {
+    format!(r"\\.\pipe\orbit-osquery-shell-{}", std::process::id())
+}
+
+/// A folder for this process and what it starts, below the user's own, which nobody else can look into;
+/// it goes with the guard.
+pub fn make_scratch() -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("orbit-").tempdir()
+}
+
 /// None: osqueryd takes what its own package brings, for the system keeps no such file.
 #[must_use]
 pub fn system_ca_bundle() -> Option<Utf8PathBuf> {

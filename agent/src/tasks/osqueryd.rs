@@ -1,7 +1,7 @@
 //! osqueryd: how it is started, watched and ended. All that is assumed of it is in this module, in
 //! [`authorities`], [`flags`], [`extensions`] and [`relay`].
 //!
-//! As `-S` it is a shell with a database of its own. It writes its process id to `--pidfile`, takes its enroll secret from the environment variable
+//! As `-S` it is a shell. It writes its process id to `--pidfile`, takes its enroll secret from the environment variable
 //! that `--enroll_secret_env` names, ends on SIGTERM where there are signals, and names itself by
 //! `--specified_identifier`. Of a flag given twice, the later one counts; `--flagfile` counts at
 //! the place where it stands.
@@ -11,7 +11,12 @@ pub mod extensions;
 pub mod flags;
 pub mod relay;
 
-use std::{ffi::OsString, io, process::ExitStatus, process::Stdio, time::Duration};
+use std::{
+    ffi::OsString,
+    fs, io,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::{
@@ -243,14 +248,36 @@ async fn end_orphans(mark: &str) {
     }
 }
 
-/// Runs osqueryd as the interactive shell `osqueryi`, with a database in memory, at the terminal that
-/// the agent was called from. Gives how it ended.
-pub async fn shell(root: &Utf8Path, arguments: &[OsString]) -> io::Result<ExitStatus> {
+/// Why there is no shell.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShellError {
+    #[error("could not make a folder for the shell's database")]
+    Folder(#[source] io::Error),
+    #[error("could not start `{program}`; `orbit status` tells whether it is installed")]
+    Start { program: Utf8PathBuf, source: io::Error },
+}
+
+/// Runs osqueryd as the interactive shell `osqueryi`, at the terminal that the agent was called from,
+/// with the flags that the agent has it started with, the server's `wishes` among them, and the
+/// extensions. Its database is in a folder that goes with it. Gives how it ended.
+pub async fn shell(
+    root: &Utf8Path,
+    wishes: &Flags,
+    arguments: &[OsString],
+) -> Result<ExitStatus, ShellError> {
+    let folder = platform::make_scratch().map_err(ShellError::Folder)?;
+    let place = Utf8Path::from_path(folder.path())
+        .ok_or_else(|| ShellError::Folder(io::ErrorKind::InvalidFilename.into()))?;
+    fs::write(place.join(flags::SHELL_CONFIG), "{}\n").map_err(ShellError::Folder)?;
     // Ctrl-C ends a query there, and not us, who are asked how the shell has ended.
     let ignored = tokio::spawn(async { while signal::ctrl_c().await.is_ok() {} });
-    let ended = Command::new(program(root)).arg("-S").args(arguments).status().await;
+    let program = program(root);
+    let mut command = Command::new(&program);
+    command.arg("-S").args(flags::of_shell(root, place, wishes)).args(arguments);
+    let ended = command.status().await;
     ignored.abort();
-    ended
+    ended.map_err(|source| ShellError::Start { program, source })
 }
 
 /// The version that the program tells, e.g. `5.9.1`, if it is there and answers within 5 s.

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use update::{
     Channel, Component, Location, Repository, RepositoryConfig, TargetName, UpdatePlatform,
-    connection::Patience,
+    connection::{Patience, Respite},
     repository::{BringError, Offer, OpenError, RefreshError},
 };
 use wire::{
@@ -32,7 +32,7 @@ use crate::{
     complaints::explain,
     config::UpdateSource,
     platform,
-    server::{RequestError, Server, SetupError},
+    server::{RequestError, Seal, Server, SetupError},
     updater::{
         Finding,
         clock::Judged,
@@ -54,10 +54,15 @@ pub struct Updates {
     reserve: u64,
     patience: Patience,
     probe: Probe,
-    repository: Mutex<Option<Repository>>,
+    repository: Mutex<Option<Kept>>,
+    /// Outlives a repository that is opened again.
+    respite: Respite,
     /// What has come of extensions whose download broke off: it is gone on with.
     begun_extensions: std::sync::Mutex<Vec<String>>,
 }
+
+/// An open repository, and how the certificates and keys were that it was opened with.
+type Kept = (Repository, Seal);
 
 /// What a look needs to know.
 #[derive(Debug)]
@@ -141,6 +146,7 @@ impl Updates {
             patience: Patience::default(),
             probe,
             repository: Mutex::new(None),
+            respite: Respite::default(),
             begun_extensions: std::sync::Mutex::default(),
         }
     }
@@ -167,9 +173,9 @@ impl Updates {
     pub async fn look(&self, question: Question) -> Seen {
         let mut kept = self.repository.lock().await;
         match self.refreshed(kept.take(), question.now).await {
-            Ok((mut repository, now)) => {
+            Ok(((mut repository, seal), now)) => {
                 let seen = self.look_into(&mut repository, &question, now).await;
-                *kept = Some(repository);
+                *kept = Some((repository, seal));
                 seen
             }
             Err(error) => unseen(&error, &question.components),
@@ -178,20 +184,22 @@ impl Updates {
 
     async fn refreshed(
         &self,
-        kept: Option<Repository>,
+        kept: Option<Kept>,
         now: Option<Judged>,
-    ) -> Result<(Repository, Timestamp), LookError> {
+    ) -> Result<(Kept, Timestamp), LookError> {
         let Judged { now, instead } = now.ok_or(LookError::Clock)?;
+        // Taken before the files are read: what is replaced meanwhile is read the next time.
+        let seal = self.source.connection.seal();
         let mut repository = match kept {
-            Some(repository) => repository,
-            None => self.open()?,
+            Some((repository, before)) if before == seal => repository,
+            Some(_) | None => self.open()?,
         };
         match (repository.refresh(now).await, instead) {
-            (Ok(()), _) => Ok((repository, now)),
+            (Ok(()), _) => Ok(((repository, seal), now)),
             (Err(error), Some(instead)) if error.expired().is_some() => {
                 let mut repository = self.open()?;
                 repository.refresh(instead).await?;
-                Ok((repository, instead))
+                Ok(((repository, seal), instead))
             }
             (Err(error), _) => Err(error.into()),
         }
@@ -208,6 +216,7 @@ impl Updates {
             client: Some(connection.build_download_client()?),
             rate: self.rate,
             patience: self.patience,
+            respite: self.respite.clone(),
             ..update::Connection::default()
         };
         let cache_dir = self.root.join(files::UPDATES);

@@ -34,6 +34,19 @@ echo $$ >> "$here/starts"
 while :; do sleep 0.02; done
 "#;
 
+/// Tells of its folder and what is there, and all that it is told.
+const SHELL: &str = r#"#!/bin/sh
+for argument; do
+  case $argument in
+    --logger_path=*) here=${argument#--logger_path=} ;;
+    --config_path=*) configuration=$(cat "${argument#--config_path=}") ;;
+  esac
+done
+echo "$here $(stat -c %a "$here") $configuration"
+printf '%s\n' "$@"
+exit 3
+"#;
+
 /// A device with a stand-in for osqueryd.
 struct Stage {
     device: Device,
@@ -169,12 +182,45 @@ fn the_shell_is_told_what_is_for_it_and_its_end_is_ours() {
     let fleet = Fleet::start();
     let stage = Stage::of(&fleet);
     let program = stage.directory.join("osqueryd");
-    fs::write(&program, "#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit 3\n").unwrap();
+    fs::write(&program, SHELL).unwrap();
+    stage.device.write("server-flags.json", r#"{ "events_expiry": 60, "config_plugin": "tls" }"#);
+    stage.device.write(files::OSQUERY_FLAGS, "--verbose\n");
+    stage.device.write(files::EXTENSIONS_LOAD, "/somewhere/hello.ext\n");
     let shell =
         |arguments: &[&str]| command(&stage.device).arg("shell").args(arguments).output().unwrap();
     let ended = shell(&["--", "--json", "SELECT 1"]);
-    assert_eq!(String::from_utf8(ended.stdout).unwrap(), "-S\n--json\nSELECT 1\n");
+    let told = String::from_utf8(ended.stdout).unwrap();
+    let (folder, told) = told.split_once(' ').unwrap();
+    let told = told.replace(folder, "FOLDER").replace(stage.device.root().as_str(), "ROOT");
+    snapbox::assert_data_eq!(
+        told,
+        snapbox::str![[r#"
+700 {}
+-S
+--config_plugin=tls
+--events_expiry=60
+--extensions_autoload=ROOT/extensions.load
+--flagfile=ROOT/osquery.flags
+--config_plugin=filesystem
+--config_path=FOLDER/osquery.conf
+--logger_plugin=filesystem
+--logger_path=FOLDER
+--disable_distributed=true
+--disable_carver=true
+--disable_enrollment=true
+--pidfile=FOLDER/osquery.pid
+--database_path=FOLDER/osquery.db
+--extensions_socket=FOLDER/osquery.em
+--tls_server_certs=ROOT/fleet.pem
+--json
+SELECT 1
+
+"#]]
+    );
+    assert!(!fs::exists(folder).unwrap(), "{folder}");
     assert_eq!(ended.status.code(), Some(3));
+    let ended = command(&stage.device).arg("osqueryi").output().unwrap();
+    assert_eq!(ended.status.code(), Some(3), "as it is called elsewhere");
     assert_eq!(shell(&["--json"]).status.code(), Some(2), "what is for osquery follows `--`");
     fs::remove_file(&program).unwrap();
     let ended = shell(&[]);
@@ -333,6 +379,34 @@ async fn certificates_that_are_replaced_on_disk_restart_osqueryd_once() {
         .await;
     stage.check_never_two();
     assert_eq!(stage.starts().len(), 2);
+}
+
+/// The agent polls as it does in production, so that this takes half a minute.
+#[test]
+fn authorities_that_administrators_replace_restart_osqueryd_where_none_are_pinned() {
+    let fleet = Fleet::start();
+    let stage = Stage::of(&fleet);
+    fs::remove_file(stage.device.root().join(files::SERVER_CA)).unwrap();
+    // Whom the system of this device trusts.
+    stage.device.write_system("authorities.pem", &fleet.ca());
+    stage.device.write("certs.pem", &fleet.ca());
+    let mut orbit = command(&stage.device);
+    orbit.env("SSL_CERT_FILE", stage.device.system().join("authorities.pem"));
+    let orbit = Orbit::spawn(&stage.device, orbit);
+    wait_until("osqueryd", || stage.starts().len() == 1);
+    let given = "--tls_server_certs=ROOT/certs.pem".to_owned();
+    assert!(stage.arguments().contains(&given), "{:#?}", stage.arguments());
+    stage.device.write("certs.pem", &Fleet::start().ca());
+    let served = fleet.memory().served.len();
+    // Twice, as a poll comes after no more than 36 s.
+    for _ in 0..2 {
+        if fleet.memory().served.len() == served {
+            std::thread::sleep(std::time::Duration::from_secs(18));
+        }
+    }
+    wait_until("another osqueryd", || stage.starts().len() == 2);
+    stage.check_never_two();
+    assert!(orbit.stop().success());
 }
 
 #[tokio::test]

@@ -26,8 +26,8 @@ impl Location {
                 let (client, base) = (connection.client()?, url.clone());
                 let targets = connection.targets.clone().or_else(|| beside(url));
                 let polled = Polled::default();
-                let patience = connection.patience;
-                let http = Http { client, base, targets, polled, patience };
+                let (patience, respite) = (connection.patience, connection.respite.clone());
+                let http = Http { client, base, targets, polled, patience, respite };
                 Ok(Transport::Http(Box::new(http)))
             }
             Self::Directory(dir) => Ok(Transport::Directory(dir.clone())),

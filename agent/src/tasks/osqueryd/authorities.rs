@@ -1,11 +1,14 @@
 //! Whose word osqueryd takes that somebody is the server. It asks no system, but reads a file: the agent
 //! writes one, of the authorities that it goes by itself.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, mem};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pem::{EncodeConfig, LineEnding, Pem};
-use rustls::{RootCertStore, pki_types::CertificateDer};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use wire::settings::files;
 
 use crate::{
@@ -13,6 +16,7 @@ use crate::{
     durable,
     identity::FileError,
     platform::{self, Readers},
+    server::Seal,
 };
 
 /// What administrators, and Fleet's packages, put there for osqueryd.
@@ -33,6 +37,61 @@ pub fn provide(root: &Utf8Path) -> Option<Utf8PathBuf> {
             Some(path).filter(|path| path.is_file()).or_else(platform::system_ca_bundle)
         }
     }
+}
+
+/// What there is for osqueryd already, the server's own pinned ones first.
+#[must_use]
+pub fn present(root: &Utf8Path) -> Option<Utf8PathBuf> {
+    let names = [files::SERVER_CA, ADMINISTRATORS, files::OSQUERY_AUTHORITIES];
+    names.map(|name| root.join(name)).into_iter().find(|path| path.is_file())
+}
+
+/// What a running osqueryd has read of authorities, to find out when there are others.
+#[derive(Debug)]
+pub struct Watch {
+    root: Utf8PathBuf,
+    /// How the files are that its own is made of, or that stand in its place.
+    sources: Seal,
+    given: (Option<Utf8PathBuf>, Seal),
+}
+
+impl Watch {
+    /// For an osqueryd that is about to be started where no certificates are pinned.
+    #[must_use]
+    pub fn begin(root: &Utf8Path) -> Self {
+        // Before they are read: what is replaced meanwhile is news.
+        let sources = sources(root);
+        Self { root: root.to_owned(), sources, given: given(root) }
+    }
+
+    /// Whether osqueryd would read others now. Tells so once, and waits while `certs.pem` is half written.
+    pub fn has_changed(&mut self) -> bool {
+        let sources = sources(&self.root);
+        if sources == self.sources || !is_usable(&self.root.join(ADMINISTRATORS)) {
+            return false;
+        }
+        self.sources = sources;
+        let given = given(&self.root);
+        mem::replace(&mut self.given, given.clone()) != given
+    }
+}
+
+fn sources(root: &Utf8Path) -> Seal {
+    let system = platform::system_ca_bundle();
+    Seal::of([&root.join(ADMINISTRATORS)].into_iter().chain(&system))
+}
+
+fn given(root: &Utf8Path) -> (Option<Utf8PathBuf>, Seal) {
+    let path = provide(root);
+    let seal = Seal::of(&path);
+    (path, seal)
+}
+
+/// Whether there are certificates in the file at `path` and nothing else, or no such file at all.
+fn is_usable(path: &Utf8Path) -> bool {
+    let Ok(pem) = fs::read(path) else { return !path.exists() };
+    let mut certificates = CertificateDer::pem_slice_iter(&pem).peekable();
+    certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }
 
 fn write(path: &Utf8Path) -> Result<(), FileError> {
@@ -63,10 +122,8 @@ fn bundle(system: &[CertificateDer<'_>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
-    use rustls::pki_types::pem::PemObject as _;
-
     use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
     fn count(bundle: &str) -> usize {
         let roots = CertificateDer::pem_slice_iter(bundle.as_bytes());
@@ -103,5 +160,25 @@ mod tests {
         let theirs = root.join(ADMINISTRATORS);
         fs::write(&theirs, "").unwrap();
         assert_eq!(provide(root), Some(theirs));
+    }
+
+    #[test]
+    fn other_authorities_are_news_once_and_never_half_of_them() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let root = Utf8Path::from_path(directory.path()).unwrap();
+        let theirs = root.join(ADMINISTRATORS);
+        let mut watch = Watch::begin(root);
+        assert!(!watch.has_changed());
+
+        let mozillas = bundle(&[]);
+        let (half, _) = mozillas.split_at(mozillas.len() - 40);
+        for (text, is_news) in [("", false), (half, false), (mozillas.as_str(), true)] {
+            fs::write(&theirs, text).unwrap();
+            assert_eq!((watch.has_changed(), watch.has_changed()), (is_news, false));
+        }
+        // The next osqueryd begins with what there is.
+        assert!(!Watch::begin(root).has_changed());
+        fs::remove_file(&theirs).unwrap();
+        assert!(watch.has_changed() && !watch.has_changed());
     }
 }

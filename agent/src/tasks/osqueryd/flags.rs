@@ -5,11 +5,13 @@
 //! 3. the administrator's own `osquery.flags` on this device, which is never lost,
 //! 4. what must be as the agent says, or the device would fall apart.
 
+use std::fs::File;
+
 use camino::Utf8Path;
 use serde_json::Value;
 use wire::settings::files;
 
-use super::{extensions::Shelf, relay::Way};
+use super::{authorities, extensions::Shelf, relay::Way};
 use crate::{config::Config, identity::Identity, machine::Flags, platform};
 
 /// Unless the server or the administrator says otherwise.
@@ -57,14 +59,46 @@ pub fn arguments(
     if config.settings.debug {
         arguments.push(flag("verbose", "true"));
     }
-    arguments.extend(wishes.iter().filter_map(|(name, value)| wish(name, value)));
-    let shelf = Shelf::below(&config.root);
+    arguments.extend(told(&config.root, wishes));
+    arguments.extend(forced(config, identity, (way, has_secret)));
+    arguments
+}
+
+/// All arguments of an interactive shell before its user's own: what osqueryd is told by others, but
+/// none of that has it talk to the server, or meet the one that runs. All that it writes is in `folder`.
+#[must_use]
+pub fn of_shell(root: &Utf8Path, folder: &Utf8Path, wishes: &Flags) -> Vec<String> {
+    let mut arguments = told(root, wishes);
+    arguments.extend([
+        flag("config_plugin", "filesystem"),
+        flag("config_path", folder.join(SHELL_CONFIG)),
+        flag("logger_plugin", "filesystem"),
+        flag("logger_path", folder),
+        flag("disable_distributed", "true"),
+        flag("disable_carver", "true"),
+        flag("disable_enrollment", "true"),
+        flag("pidfile", folder.join(files::OSQUERY_PID)),
+        flag("database_path", folder.join(files::OSQUERY_DB)),
+        flag("extensions_socket", platform::shell_socket(folder)),
+    ]);
+    arguments.extend(authorities::present(root).map(|path| flag("tls_server_certs", path)));
+    arguments
+}
+
+/// The shell's configuration, below its folder.
+pub(super) const SHELL_CONFIG: &str = "osquery.conf";
+
+/// What the server and the administrator have to say, and the extensions.
+fn told(root: &Utf8Path, wishes: &Flags) -> Vec<String> {
+    let mut arguments: Vec<_> =
+        wishes.iter().filter_map(|(name, value)| wish(name, value)).collect();
+    let shelf = Shelf::below(root);
     arguments.extend(shelf.list().map(|path| flag("extensions_autoload", path)));
-    let local = config.root.join(files::OSQUERY_FLAGS);
-    if local.is_file() {
+    let local = root.join(files::OSQUERY_FLAGS);
+    // A shell's user may not be allowed to read it.
+    if local.is_file() && File::open(&local).is_ok() {
         arguments.push(flag("flagfile", local));
     }
-    arguments.extend(forced(config, identity, (way, has_secret)));
     arguments
 }
 

@@ -56,7 +56,7 @@ impl Updates {
         (shelf, now): (&Shelf, Option<Judged>),
     ) -> Result<Brought, LookError> {
         let mut kept = self.repository.lock().await;
-        let (mut repository, now) = self.refreshed(kept.take(), now).await?;
+        let ((mut repository, seal), now) = self.refreshed(kept.take(), now).await?;
         let (mut brought, mut begun) = (Brought::default(), Vec::new());
         for wish in wishes {
             let bringing = self.bring_extension(&mut repository, wish, (shelf, now), &mut begun);
@@ -68,7 +68,7 @@ impl Updates {
                 Err(error) => brought.troubles.push(explain(&error)),
             }
         }
-        *kept = Some(repository);
+        *kept = Some((repository, seal));
         *self.begun_extensions.lock().unwrap_or_else(PoisonError::into_inner) = begun;
         Ok(brought)
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     device::{Device, Log, until},
-    fleet::Fleet,
+    fleet::{Fleet, Mood},
     tunnel::start_proxy,
 };
 
@@ -74,6 +74,54 @@ async fn an_update_server_is_shown_the_certificate_that_is_for_it() {
         let expected = [UpdateState::Unreachable, UpdateState::Trying][number];
         assert_eq!(seen.standings[0].state, expected, "{:?}", seen.trouble);
     }
+}
+
+/// The agent goes on with the repository that it has open; a certificate that is to come is renewed there.
+#[tokio::test]
+async fn an_update_servers_certificate_that_is_replaced_counts_from_the_next_look() {
+    let Apart { fleet, mirror, device, .. } = &apart(Fleet::start_with_mutual_tls());
+    device.write(files::UPDATE_CA, &mirror.ca());
+    let show = |(certificate, key): (String, String)| {
+        device.write(files::UPDATE_CLIENT_CERTIFICATE, &certificate);
+        device.write(files::UPDATE_CLIENT_KEY, &key);
+    };
+    show(mirror.issue());
+    let source = device.config().unwrap().updates.unwrap();
+    let updates = Updates::new(source, &device.root(), Probe::default());
+    let unreachable =
+        async || look(device, &updates).await.standings[0].state == UpdateState::Unreachable;
+    assert!(!unreachable().await);
+    show(fleet.issue());
+    assert!(unreachable().await, "an authority that the mirror does not know has issued it");
+    show(mirror.issue());
+    assert!(!unreachable().await);
+}
+
+/// What a mirror wants counts for the agent's next looks, too, however it opens the repository.
+#[tokio::test]
+async fn a_busy_mirror_is_left_alone_for_as_long_as_it_asks() {
+    let Apart { mirror, device, .. } = &apart(Fleet::start());
+    device.write(files::UPDATE_CA, &mirror.ca());
+    let source = device.config().unwrap().updates.unwrap();
+    let updates = Updates::new(source, &device.root(), Probe::default());
+    let asked = || mirror.memory().mirror.answers.len();
+    mirror.memory().mirror.mood = Mood::Busy(1);
+    let seen = look(device, &updates).await;
+    assert!(trouble(&seen).contains("wants nothing to be asked for 1 seconds"), "{seen:?}");
+    assert_eq!(asked(), 1);
+    mirror.memory().mirror.mood = Mood::Good;
+    until(|| asked() == 1).await;
+    while look(device, &updates).await.standings[0].state == UpdateState::Unreachable {
+        assert_eq!(asked(), 1, "nothing is asked before the second is over");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    mirror.memory().mirror.mood = Mood::Busy(u64::MAX);
+    let seen = look(device, &updates).await;
+    assert!(trouble(&seen).contains("for 3600 seconds"), "an hour at most: {seen:?}");
+    let before = asked();
+    mirror.memory().mirror.mood = Mood::Good;
+    trouble(&look(device, &updates).await);
+    assert_eq!(asked(), before);
 }
 
 /// Another server's name and password are no business of this one's.
