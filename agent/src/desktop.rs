@@ -3,7 +3,6 @@
 //! user read.
 
 pub mod redirect;
-#[cfg(target_os = "linux")]
 pub mod tray;
 
 use std::{fs::File, io};

@@ -10,6 +10,8 @@ mod no_session;
 mod no_tpm;
 #[cfg(any(windows, test))]
 mod sddl;
+#[cfg(any(windows, target_os = "macos"))]
+mod tray;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]

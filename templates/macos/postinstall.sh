@@ -4,6 +4,8 @@ set -eu
 {% if let Some(service) = lifecycle.service %}
 label={{ service.name }}
 plist=/Library/LaunchDaemons/$label.plist
+icon_label=com.fleetdm.fleet-desktop
+icon=/Library/LaunchAgents/$icon_label.plist
 orbit=/opt/orbit/bin/orbit
 {%- if service.start %}
 
@@ -31,6 +33,10 @@ rm -rf "$orbit/macos" /opt/orbit/bin/osqueryd/macos-app /opt/orbit/bin/desktop/m
 
 chown 0:0 "$plist"
 chmod 644 "$plist"
+if [ -e "$icon" ]; then
+    chown 0:0 "$icon"
+    chmod 644 "$icon"
+fi
 {% if service.start %}
 is_disabled() {
     launchctl print-disabled system 2>/dev/null | grep -Eq "\"$label\" => (true|disabled)"
@@ -51,6 +57,17 @@ restart() {
         sleep 1
     done
     launchctl kickstart "system/$label"
+    show_icon
+}
+
+# Whoever sits at the device sees the icon now, others when they sign in. One that was shown already is
+# started again by launchd.
+show_icon() {
+    [ -e "$icon" ] || return 0
+    user=$(stat -f %u /dev/console)
+    if [ "$user" -ne 0 ] && ! launchctl print "gui/$user/$icon_label" >/dev/null 2>&1; then
+        launchctl bootstrap "gui/$user" "$icon" || true
+    fi
 }
 
 if [ "$first" = no ] && is_disabled; then

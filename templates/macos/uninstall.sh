@@ -6,6 +6,8 @@ set -eu
 
 label={{ service }}
 plist=/Library/LaunchDaemons/$label.plist
+icon_label=com.fleetdm.fleet-desktop
+icon=/Library/LaunchAgents/$icon_label.plist
 
 # Deletes the symlink $1 if it leads to a packaged program, which is about to go.
 unpoint() {
@@ -16,6 +18,12 @@ unpoint() {
 
 stop() {
     launchctl bootout "system/$label" 2>/dev/null || true
+    if [ -e "$icon" ]; then
+        # In every session that shows it: who runs it is who sees it.
+        for user in $(ps -axo uid=,comm= | sed -n 's,^ *\([0-9]*\) .*fleet-desktop$,\1,p' | sort -u); do
+            launchctl bootout "gui/$user/$icon_label" 2>/dev/null || true
+        done
+    fi
     pkill -x fleet-desktop || true
 }
 
@@ -37,7 +45,7 @@ remove() {
 {%- for path in owned %}
     rm -rf {{ path }}
 {%- endfor %}
-    rm -f "$plist"
+    rm -f "$plist" "$icon"
     # Folders that are empty, and no others.
     for folder in /opt/orbit/bin/* /opt/orbit/bin /opt/orbit; do
         rmdir "$folder" 2>/dev/null || true

@@ -69,6 +69,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3-venv", "keeps apart what the benchmark and cross-compiling install"),
     ("gcc-mingw-w64-x86-64-win32", "compiles C and links for Windows on x86_64"),
     ("wine64", "runs programs for Windows on x86_64"),
+    ("xvfb", "a screen that nobody sees, for icons of programs for Windows"),
     ("qemu-user-static", "runs programs for Linux on arm64"),
     ("file", "second opinion on programs that do not run here"),
     ("dnsmasq-base", "a name server for the programs of other systems"),

@@ -2,23 +2,24 @@
 
 #[path = "../output.rs"]
 mod output;
+#[cfg(not(target_os = "linux"))]
+#[path = "fleet-desktop/succession.rs"]
+mod succession;
 
 use std::{io::Write as _, process::ExitCode};
 
 use agent::{
     VERSION,
-    desktop::{self, Link},
-    platform,
-};
-#[cfg(target_os = "linux")]
-use agent::{
-    desktop::tray::{self, Face},
+    desktop::{
+        self, Link,
+        tray::{self, Face},
+    },
     log::{self, Style},
+    platform,
 };
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
-#[cfg(target_os = "linux")]
 use tokio::sync::{mpsc, watch};
 use wire::{api::DeviceStatus, orbit::DeviceSummary};
 
@@ -43,8 +44,7 @@ struct Cli {
 enum Command {
     /// Show an icon beside the clock, until the user logs off: how the device stands, and the way to its page.
     ///
-    /// Where there is nothing to show it with, it waits until there is.
-    #[cfg(target_os = "linux")]
+    /// Where there is nothing to show it with, or nothing to show, it waits until there is.
     Tray,
     /// Tell what the server knows of this device.
     ///
@@ -66,7 +66,6 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = cli.root_dir.unwrap_or_else(platform::default_root);
     let outcome = match cli.command {
-        #[cfg(target_os = "linux")]
         Command::Tray => tray(root),
         Command::Status { output } => status(&root, output),
         Command::Open => open(&root),
@@ -110,8 +109,9 @@ fn open(root: &Utf8Path) -> anyhow::Result<ExitCode> {
 
 /// The main thread is the icon's: some systems draw on no other. What is asked and done meanwhile is
 /// on a thread of its own.
-#[cfg(target_os = "linux")]
 fn tray(root: Utf8PathBuf) -> anyhow::Result<ExitCode> {
+    #[cfg(windows)]
+    platform::leave_console();
     use_crypto();
     let style = Style { debug: false, journal: false };
     let (subscriber, _) = log::subscriber(style, std::io::stderr);
@@ -121,6 +121,12 @@ fn tray(root: Utf8PathBuf) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("could not start the runtime")?;
+    #[cfg(not(target_os = "linux"))]
+    if let Some(successor) = runtime.block_on(succession::wait_for_use(&root)) {
+        return succession::hand_over(&successor);
+    }
+    #[cfg(not(target_os = "linux"))]
+    runtime.spawn(succession::watch(root.clone()));
     let (faces, shown) = watch::channel(Face::default());
     let (wishes, wished) = mpsc::unbounded_channel();
     runtime.spawn(tray::tend(root, faces, wished));

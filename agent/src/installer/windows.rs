@@ -54,6 +54,9 @@ const PROPERTIES: [(&str, &str); 17] = [
     ("NO_PROXY", vars::NO_PROXY),
 ];
 
+/// What shows the icon in the sessions of whoever is signed in.
+const ICON: &str = "fleet-desktop.exe";
+
 /// How long a service that was asked to stop may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -242,8 +245,10 @@ pub(crate) fn service_program() -> Option<Utf8PathBuf> {
     Some(quoted.unwrap_or_else(|| text.trim_end_matches(" service")).into())
 }
 
-/// Puts the settings aside, and stops the service. Both are fine where there is none.
+/// Puts the settings aside, and stops the service. Both are fine where there is none. Icons end, too:
+/// what runs cannot be replaced.
 pub fn stop(root: &Utf8Path) -> Result<(), InstallerError> {
+    platform::kill_all(ICON);
     let Some(service) = open(ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)? else {
         return Ok(());
     };

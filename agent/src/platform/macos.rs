@@ -7,9 +7,11 @@
 )]
 mod keystore;
 mod tools;
+#[cfg(target_os = "macos")]
+mod tray;
 
 #[cfg(target_os = "macos")]
-pub use self::{keystore::Keystore, system::*};
+pub use self::{keystore::Keystore, system::*, tray::show_icon};
 
 #[cfg(target_os = "macos")]
 mod system {

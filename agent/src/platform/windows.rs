@@ -5,6 +5,7 @@ mod group;
 mod keystore;
 mod machine;
 pub mod service;
+mod tray;
 
 use std::{collections::BTreeMap, io, time::Duration};
 
@@ -17,9 +18,10 @@ pub use self::{
         free_space, is_anothers, link, open_log, program, set_program, sync_directory,
         write_synced,
     },
-    group::{Group, adopt_children, kill, processes_with_argument, terminate},
+    group::{Group, adopt_children, kill, kill_all, processes_with_argument, terminate},
     keystore::Keystore,
     machine::describe,
+    tray::{leave_console, show_icon},
 };
 use super::Notice;
 

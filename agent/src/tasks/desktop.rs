@@ -1,7 +1,10 @@
 //! The desktop token, with which a device's user asks about the device: made here, told to the
 //! server before it is written down, renewed once an hour, and when the server takes it no more.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    fs, io,
+    sync::{Mutex, PoisonError},
+};
 
 use camino::Utf8PathBuf;
 use jiff::{SignedDuration, Timestamp};
@@ -51,6 +54,13 @@ impl Desktop {
     #[must_use]
     pub fn of(config: &Config) -> Option<Self> {
         if !config.settings.fleet_desktop {
+            // Icons that the system starts at sign-in are shown to whoever has it.
+            let link = config.root.join(files::DESKTOP_LINK);
+            if let Err(error) = fs::remove_file(&link)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!("could not delete `{link}`: {error}");
+            }
             return None;
         }
         if let Err(error) = Link::of(config).save(&config.root) {

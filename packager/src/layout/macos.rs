@@ -13,7 +13,7 @@ use super::root::{self, Root, require_no_password, require_wanted};
 use crate::{
     error::AssembleError,
     package::{Lifecycle, Metadata, Package, Service, SourceDate},
-    payload::{Os, Payload},
+    payload::{ComponentKind, Os, Payload},
     spec::PackageSpec,
     template::{LICENSES, MacosUninstall, rendered},
     tree::{Entry, InstallPath, Owner, Role},
@@ -24,6 +24,9 @@ const LOGS: &str = "/var/log/orbit";
 /// Fleet's, so that its agent is replaced and not fought.
 const LABEL: &str = "com.fleetdm.orbit";
 const DAEMON: &str = "/Library/LaunchDaemons/com.fleetdm.orbit.plist";
+/// Not Fleet's, whose agent starts its icon by itself.
+const ICON_LABEL: &str = "com.fleetdm.fleet-desktop";
+const ICON: &str = "/Library/LaunchAgents/com.fleetdm.fleet-desktop.plist";
 const UNINSTALL: &str = "uninstall.sh";
 
 const DESCRIPTION: &str = "\
@@ -54,6 +57,10 @@ pub(crate) fn assemble(
     add_uninstaller(&mut root, &lifecycle)?;
     let daemon = Entry::bytes(launchd::render(spec, LABEL), Role::Data);
     root.tree.insert(InstallPath::fixed(DAEMON), daemon)?;
+    if payload.has(ComponentKind::Desktop) {
+        let icon = Entry::bytes(launchd::render_icon(ICON_LABEL), Role::Data);
+        root.tree.insert(InstallPath::fixed(ICON), icon)?;
+    }
     let tree = root.tree.owned_by(Owner::WHEEL);
     Ok(Package { metadata: metadata(spec, payload), tree, lifecycle, built_at })
 }

@@ -206,7 +206,29 @@ fn secrets_are_for_the_system_and_administrators() {
     assert_eq!(locked("FLEET_SECRET"), ["D:PAI(A;CI;KA;;;SY)(A;CI;KA;;;BA)"]);
     let registry = Table::read(&path, "Registry");
     assert_eq!(registry.value("FLEET_SECRET", "Value"), "=[FLEET_SECRET]");
-    assert!(registry.rows.iter().all(|row| locked(&row[0]).len() == 1));
+    let staged = registry.rows.iter().filter(|row| row[0] != "SignIn");
+    for row in staged {
+        assert_eq!(locked(&row[0]).len(), 1, "{row:?}");
+    }
+}
+
+#[test]
+fn whoever_signs_in_is_shown_the_icon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = msi(folder.path(), draft());
+    let (files, registry) = (Table::read(&path, "File"), Table::read(&path, "Registry"));
+    let desktop = files.rows.iter().find(|row| row[2].ends_with("fleet-desktop.exe")).unwrap();
+    let row = registry.rows.iter().find(|row| row[0] == "SignIn").unwrap();
+    let command = format!("\"[#{}]\" tray", desktop[0]);
+    let expected = [
+        "SignIn",
+        "2",
+        r"SOFTWARE\Microsoft\Windows\CurrentVersion\Run",
+        "fleet-desktop",
+        command.as_str(),
+        desktop[1].as_str(),
+    ];
+    assert_eq!(row, &expected);
 }
 
 #[test]

@@ -30,8 +30,8 @@ fn component(kind: ComponentKind, version: &str, program: &[u8]) -> Component {
 }
 
 pub(crate) fn package(draft: Draft, version: &str) -> Package {
-    let programs = [ComponentKind::Orbit, ComponentKind::Osqueryd];
-    let components = programs.map(|kind| component(kind, version, device::ORBIT.as_bytes()));
+    let components =
+        ComponentKind::ALL.map(|kind| component(kind, version, device::ORBIT.as_bytes()));
     assemble(&spec(draft), &Payload::new(MAC, components).unwrap(), DATE).unwrap()
 }
 
@@ -264,9 +264,14 @@ fn the_tree_is_that_of_the_contract() {
     snapbox::assert_data_eq!(
         Pkg::default().tree(&package).to_string(),
         snapbox::str![[r#"
+-rw-r--r-- root wheel [..] /Library/LaunchAgents/com.fleetdm.fleet-desktop.plist
 -rw-r--r-- root wheel [..] /Library/LaunchDaemons/com.fleetdm.orbit.plist
 drwxr-xr-x root wheel     0 /opt/orbit
 drwxr-xr-x root wheel     0 /opt/orbit/bin
+drwxr-xr-x root wheel     0 /opt/orbit/bin/desktop
+drwxr-xr-x root wheel     0 /opt/orbit/bin/desktop/packaged
+-rw-r--r-- root wheel [..] /opt/orbit/bin/desktop/packaged/VERSION
+-rwxr-xr-x root wheel [..] /opt/orbit/bin/desktop/packaged/fleet-desktop
 drwxr-xr-x root wheel     0 /opt/orbit/bin/orbit
 drwxr-xr-x root wheel     0 /opt/orbit/bin/orbit/packaged
 -rw-r--r-- root wheel [..] /opt/orbit/bin/orbit/packaged/VERSION

@@ -167,9 +167,12 @@ fn flags(target: &Target) -> &'static [&'static str] {
         (System::Windows, Linker::Mingw) => &["-Clink-arg=-Wl,--no-insert-timestamp"],
         (System::Windows, _) => &[],
         // `-S`: no map of object files, whose paths and times would be part of the program's UUID.
-        (System::Macos, _) => {
-            &["-Clinker-flavor=ld64.lld", "-Clink-arg=-adhoc_codesign", "-Clink-arg=-S"]
-        }
+        (System::Macos, _) => &[
+            "-Clinker-flavor=ld64.lld",
+            "-Clink-arg=-adhoc_codesign",
+            "-Clink-arg=-S",
+            "-Clink-arg=--error-limit=0",
+        ],
     }
 }
 

@@ -26,6 +26,7 @@ const FRAMEWORKS: &[(&str, char)] = &[
     ("AppKit", 'C'),
     ("CFNetwork", 'A'),
     ("CoreFoundation", 'A'),
+    ("CoreGraphics", 'A'),
     ("CoreServices", 'A'),
     ("Foundation", 'C'),
     ("IOKit", 'A'),

@@ -1,6 +1,7 @@
 //! An msi's life: installed, configured, upgraded, repaired and removed by wine's Windows Installer, with
 //! the real agent as its service and a real server. docs/platforms.md says what wine cannot show.
 
+mod icon;
 mod osqueryd;
 mod policies;
 mod secret;
@@ -93,6 +94,7 @@ pub(super) fn live(
     course.removal();
     course.update();
     course.osqueryd();
+    course.icon();
     course.policies();
 }
 

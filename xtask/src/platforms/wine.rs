@@ -41,7 +41,7 @@ impl Prefix {
     pub(super) fn new(desk: &Desk) -> anyhow::Result<Self> {
         let dir = desk.dir.join("wine");
         let environment = format!(
-            "WINEPREFIX='{}' WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml=;icacls.exe=n' WINESERVER={SERVER} DISPLAY=",
+            "WINEPREFIX='{}' WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml=;icacls.exe=n' WINESERVER={SERVER}",
             dir.display()
         );
         let stop = format!("env {environment} {SERVER} -k -w");
@@ -68,7 +68,12 @@ impl Prefix {
 
     /// What stands before a Windows program on a line of shell.
     pub(super) fn command(&self) -> String {
-        format!("env {} {WINE}", self.environment)
+        self.command_on("")
+    }
+
+    /// The same for one that draws on the X display of that name.
+    pub(super) fn command_on(&self, display: &str) -> String {
+        format!("env {} DISPLAY={display} {WINE}", self.environment)
     }
 
     /// Has Windows trust the authority in the file `path`, which is as it writes paths, in PEM format.

@@ -41,7 +41,8 @@ fn root_above(program: &Utf8Path) -> Option<&Utf8Path> {
     let fits = |path: &Utf8Path, name: &str| {
         path.file_name().is_some_and(|found| found.eq_ignore_ascii_case(name))
     };
-    (fits(component, "orbit") && fits(bin, "bin")).then(|| bin.parent()).flatten()
+    let is_ours = ["orbit", "desktop"].iter().any(|name| fits(component, name));
+    (is_ours && fits(bin, "bin")).then(|| bin.parent()).flatten()
 }
 
 /// The program of a component below `root`: in the folder that the pointer names, else the packaged

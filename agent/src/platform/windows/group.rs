@@ -107,6 +107,18 @@ pub fn kill(process: u32) {
     }
 }
 
+/// Ends every program of that file name, whoever runs it.
+pub fn kill_all(name: &str) {
+    #[expect(clippy::disallowed_methods, reason = "the platform starts what the system offers")]
+    let mut command = std::process::Command::new(machine::tool("taskkill.exe"));
+    command.args(["/F", "/IM", name]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // That there is none is a failure, too.
+    if let Err(error) = command.status() {
+        tracing::warn!("could not end `{name}`: {error}");
+    }
+}
+
 /// None: a job ends with the agent that holds it, so nothing is ever left behind.
 #[must_use]
 pub fn processes_with_argument(_argument: &str) -> Vec<u32> {

@@ -15,6 +15,7 @@ pub(super) struct Definition {
     pub(super) settings: Settings,
     pub(super) permissions: Permissions,
     pub(super) service: Service,
+    pub(super) sign_in: SignIn,
     #[serde(rename = "requirement")]
     pub(super) requirements: Vec<Requirement>,
     #[serde(rename = "action")]
@@ -68,6 +69,16 @@ pub(super) struct Service {
     pub(super) name: String,
     pub(super) display_name: String,
     pub(super) description: String,
+    pub(super) arguments: String,
+}
+
+/// What runs in the session of whoever signs in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignIn {
+    /// Below `HKEY_LOCAL_MACHINE`: where Windows finds it.
+    pub(super) key: String,
+    pub(super) name: String,
     pub(super) arguments: String,
 }
 

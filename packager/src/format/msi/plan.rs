@@ -70,9 +70,18 @@ impl<'a> Plan<'a> {
 
     /// The agent's program, which is also the service.
     pub(super) fn agent(&self, package: &Package) -> Option<&PlannedFile<'a>> {
+        self.program(package, ComponentKind::Orbit)
+    }
+
+    /// The program of a component, if it is in the package.
+    pub(super) fn program(
+        &self,
+        package: &Package,
+        kind: ComponentKind,
+    ) -> Option<&PlannedFile<'a>> {
         let mut pointers = package.lifecycle.pointers.iter();
-        let agent = pointers.find(|pointer| pointer.component == ComponentKind::Orbit)?;
-        self.files.iter().find(|file| *file.path == agent.packaged)
+        let pointer = pointers.find(|pointer| pointer.component == kind)?;
+        self.files.iter().find(|file| *file.path == pointer.packaged)
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     package::{Metadata, Package},
+    payload::ComponentKind,
     tree::Role,
 };
 
@@ -19,6 +20,8 @@ use crate::{
 const FEATURE: &str = "Agent";
 /// Whom all components are for: the 64-bit registry and file system.
 const COMPONENT_64_BIT: i32 = 256;
+/// `HKEY_LOCAL_MACHINE`.
+const LOCAL_MACHINE: i32 = 2;
 
 /// All rows but the product code, which follows from them.
 pub(super) fn database(package: &Package, plan: &Plan<'_>, hashes: &[Hash]) -> Database {
@@ -30,6 +33,7 @@ pub(super) fn database(package: &Package, plan: &Plan<'_>, hashes: &[Hash]) -> D
     add_permissions(&mut database, definition, plan);
     add_settings(&mut database, definition);
     add_service(&mut database, definition, package, plan);
+    add_sign_in(&mut database, definition, package, plan);
     add_upgrades(&mut database, definition);
     add_actions(&mut database, definition, package, plan);
     add_sequences(&mut database, definition, plan.agent(package).is_some());
@@ -170,7 +174,6 @@ fn add_permissions(database: &mut Database, definition: &Definition, plan: &Plan
 /// Each setting as a value of the same name, after a sign that keeps the installer from reading it
 /// as a number, or as nothing.
 fn add_settings(database: &mut Database, definition: &Definition) {
-    const LOCAL_MACHINE: i32 = 2;
     let component = folder_component(ROOT);
     for property in &definition.settings.properties {
         let row = [
@@ -183,6 +186,26 @@ fn add_settings(database: &mut Database, definition: &Definition) {
         ];
         database.add("Registry", row);
     }
+}
+
+/// The packaged icon starts, and hands over to the version that is installed.
+fn add_sign_in(
+    database: &mut Database,
+    definition: &Definition,
+    package: &Package,
+    plan: &Plan<'_>,
+) {
+    let Some(desktop) = plan.program(package, ComponentKind::Desktop) else { return };
+    let about = &definition.sign_in;
+    let row = [
+        "SignIn".into(),
+        LOCAL_MACHINE.into(),
+        about.key.as_str().into(),
+        about.name.as_str().into(),
+        format!("\"[#{}]\" {}", desktop.id, about.arguments).into(),
+        desktop.component.as_str().into(),
+    ];
+    database.add("Registry", row);
 }
 
 fn add_service(

@@ -1,4 +1,4 @@
-//! The daemon as launchd knows it. Source: launchd.plist(5).
+//! The daemon and the icon as launchd knows them. Source: launchd.plist(5).
 //!
 //! Everybody on the device can read a daemon's environment (`launchctl print`), so no secret is in it.
 
@@ -8,6 +8,8 @@ use wire::settings::vars;
 use crate::spec::PackageSpec;
 
 const PROGRAM: &str = "/opt/orbit/bin/orbit/orbit";
+/// The version that the pointer leads to.
+const DESKTOP: &str = "/opt/orbit/bin/desktop/fleet-desktop";
 const LOG: &str = "/var/log/orbit/orbit.log";
 /// What is said before the log is open, and panics.
 const STDERR: &str = "/var/log/orbit/orbit.stderr.log";
@@ -32,8 +34,27 @@ pub(super) fn render(spec: &PackageSpec, label: &str) -> Vec<u8> {
         // launchd starts what lies in the folder, if not now, then when the device does.
         set("Disabled", true.into());
     }
+    written(daemon)
+}
+
+/// What shows the icon in the session of everybody who signs in with a screen.
+pub(super) fn render_icon(label: &str) -> Vec<u8> {
+    let mut agent = Dictionary::new();
+    let mut set = |key: &str, value: Value| agent.insert(key.to_owned(), value);
+    set("Label", label.into());
+    set("ProgramArguments", Value::Array(vec![DESKTOP.into(), "tray".into()]));
+    set("LimitLoadToSessionType", "Aqua".into());
+    set("RunAtLoad", true.into());
+    set("KeepAlive", true.into());
+    set("ThrottleInterval", THROTTLE.into());
+    set("ProcessType", "Interactive".into());
+    written(agent)
+}
+
+fn written(properties: Dictionary) -> Vec<u8> {
     let mut text = Vec::new();
-    Value::Dictionary(daemon).to_writer_xml(&mut text).expect("writing to memory does not fail");
+    let list = Value::Dictionary(properties);
+    list.to_writer_xml(&mut text).expect("writing to memory does not fail");
     text.push(b'\n');
     text
 }

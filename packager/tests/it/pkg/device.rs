@@ -12,6 +12,7 @@ use packager::{Draft, format::pkg::Pkg};
 use super::{Unpacked, package};
 use crate::fixture::{as_root, draft, output};
 
+const ICON: &str = "Library/LaunchAgents/com.fleetdm.fleet-desktop.plist";
 pub(crate) const PLIST: &str = "Library/LaunchDaemons/com.fleetdm.orbit.plist";
 
 /// Stands in for every program of a package. As orbit it points to the programs and takes over the
@@ -34,10 +35,19 @@ fi
 [ -e installed.json ] || : > installed.json
 "#;
 
-const STAND_INS: [(&str, &str); 5] = [
+const STAND_INS: [(&str, &str); 7] = [
     (
         "launchctl",
-        r#"case $1 in
+        r#"case $2 in
+    gui/501*)
+        case $1 in
+            bootstrap) : > /shown ;;
+            bootout) rm /shown ;;
+            print) [ -e /shown ] ;;
+        esac
+        exit ;;
+esac
+case $1 in
     bootstrap) [ "$(cat /refusals)" -eq 0 ] || { echo $(($(cat /refusals) - 1)) > /refusals; exit 5; } ;;
     bootout | print) [ -e /loaded ] || exit 3 ;;
     print-disabled) [ ! -e /disabled ] || printf '\t"com.fleetdm.orbit" => disabled\n' ;;
@@ -52,6 +62,8 @@ esac
     ("pkill", "exit 1\n"),
     ("pkgutil", "[ \"$1\" != --file-info ] || echo 'pkgid: com.fleetdm.orbit.base.pkg'\n"),
     ("sleep", ""),
+    ("stat", "echo 501\n"),
+    ("ps", "printf '    0 /sbin/launchd\\n  501 /opt/orbit/bin/desktop/fleet-desktop\\n'\n"),
     ("dscl", ""),
 ];
 
@@ -182,9 +194,15 @@ launchctl bootstrap system /Library/LaunchDaemons/com.fleetdm.orbit.plist
 sleep 1
 launchctl bootstrap system /Library/LaunchDaemons/com.fleetdm.orbit.plist
 launchctl kickstart system/com.fleetdm.orbit
+stat -f %u /dev/console
+launchctl print gui/501/com.fleetdm.fleet-desktop
+launchctl bootstrap gui/501 /Library/LaunchAgents/com.fleetdm.fleet-desktop.plist
 
 "#]]
         );
+        let calls = device.install(draft(), "1.0.0");
+        assert!(calls.contains("pkill -x fleet-desktop\n"), "{calls}");
+        assert!(!calls.contains("bootstrap gui"), "launchd starts what it shows again: {calls}");
         assert_eq!(device.link("local/bin/orbit"), "/opt/orbit/bin/orbit/orbit");
         assert_eq!(device.link("opt/orbit/bin/orbit/orbit"), "packaged/orbit");
         assert!(device.path("var/log/orbit").is_dir());
@@ -301,7 +319,8 @@ fn removal_keeps_the_device_itself_and_purge_nothing() {
         let key = device.path("opt/orbit/secret-orbit-node-key.txt");
         fs::write(&key, "node key").unwrap();
         let calls = device.uninstall("");
-        assert!(calls.contains("launchctl bootout"), "{calls}");
+        assert!(calls.contains("launchctl bootout system"), "{calls}");
+        assert!(calls.contains("launchctl bootout gui/501/com.fleetdm.fleet-desktop"), "{calls}");
         assert!(calls.contains("pkgutil --forget com.fleetdm.orbit.base.pkg"), "{calls}");
         let mut left: Vec<_> = fs::read_dir(device.path("opt/orbit"))
             .unwrap()
@@ -309,6 +328,7 @@ fn removal_keeps_the_device_itself_and_purge_nothing() {
             .collect();
         left.sort();
         assert_eq!(left, ["installed.json", "secret-orbit-node-key.txt", "secret.txt"]);
+        assert!(!device.path(ICON).exists());
         assert!(!device.path(PLIST).exists() && !device.path("local/bin/orbit").is_symlink());
         device.install(draft(), "1.0.0");
         assert_eq!(fs::read_to_string(&key).unwrap(), "node key");

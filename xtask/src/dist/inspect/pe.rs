@@ -18,6 +18,7 @@ const SYSTEM: &[&str] = &[
     "bcrypt.dll",
     "bcryptprimitives.dll",
     "combase.dll",
+    "comctl32.dll",
     "crypt32.dll",
     "gdi32.dll",
     "iphlpapi.dll",
