@@ -19,6 +19,10 @@ const INSTALL: &str = "dpkg --install {}";
 pub(super) const UNCHANGED: &str = "missing     /opt/orbit/secret.txt\n";
 /// How long a restart that waits for the package manager may take.
 const LATER: Duration = Duration::from_secs(90);
+/// Where settings of the service are that are not the package's.
+const DROP_INS: &str = "/etc/systemd/system/orbit.service.d";
+/// An agent that says nothing for so long hangs.
+const WATCHDOG: &str = "[Service]\\nWatchdogSec=5\\n";
 /// What an admin writes into the configuration.
 const EDIT: &str = "ORBIT_END_USER_EMAIL=edited@example.com";
 
@@ -167,6 +171,9 @@ pub(super) fn service_states(suite: &mut Suite<'_>) -> anyhow::Result<()> {
         stage.expect_unit("enabled")?;
         stage.expect_running(fourth)
     });
+    suite
+        .check("systemd leaves an agent that is well alone, and starts one that hangs again", hung);
+    suite.check("it is the same device", |stage| stage.expect_device(&id));
     suite.check("a script below the agent installs another version to its end", |stage| {
         installed_from_below(stage, first)
     });
@@ -176,6 +183,26 @@ pub(super) fn service_states(suite: &mut Suite<'_>) -> anyhow::Result<()> {
         stage.run("test ! -e /opt/orbit && test ! -e /etc/default/orbit").map(|_| ())
     });
     Ok(())
+}
+
+/// Has an agent whose watchdog is in a hurry do nothing any more.
+fn hung(stage: &Stage<'_>) -> anyhow::Result<()> {
+    stage.run(&format!(
+        "mkdir --parents {DROP_INS} && printf '{WATCHDOG}' > {DROP_INS}/watchdog.conf && systemctl daemon-reload && systemctl restart orbit"
+    ))?;
+    stage.device()?;
+    let pid = stage.main_pid()?;
+    stage.run("sleep 12")?;
+    if stage.main_pid()? != pid {
+        bail!("an agent that was well is gone");
+    }
+    stage.run(&format!("kill -STOP {pid}"))?;
+    stage.expect_other_process(&pid)?;
+    let said = stage.run("journalctl --unit orbit --no-pager")?;
+    if !said.contains("Watchdog timeout") {
+        bail!("systemd says {said}");
+    }
+    stage.run(&format!("rm -r {DROP_INS} && systemctl daemon-reload")).map(drop)
 }
 
 /// Has a process in the service's control group install `version`, and waits for the restart.
