@@ -377,12 +377,14 @@ pub struct NewRole {
     pub permissions: Vec<Permission>,
 }
 
-/// `PATCH /roles/{name}`. What is absent stays as it is; so does the name, which people, teams and invitations
-/// know the role by.
+/// `PATCH /roles/{name}`. What is absent stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChangeRole {
+    /// What it is called from here on, by whoever has it or is invited to it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<RoleName>,
     /// What it is for: at most 200 characters; empty takes it away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

@@ -31,6 +31,7 @@ Examples:
 Examples:
   fleetctl roles update help-desk --add-permission teams:read
   fleetctl roles update help-desk --permissions devices:read,users:read
+  fleetctl roles update help-desk --name support
   fleetctl roles update help-desk --description \"First line of support\"")]
     Update(UpdateArgs),
     /// Deletes a role that nobody has
@@ -62,7 +63,7 @@ pub(crate) struct UpdateArgs {
     name: RoleName,
     /// Permission to grant besides, e.g. teams:read; may be repeated
     #[arg(long = "add-permission", value_name = "PERMISSION", value_delimiter = ',',
-        required_unless_present_any = ["remove_permissions", "permissions", "description"])]
+        required_unless_present_any = ["remove_permissions", "permissions", "description", "rename"])]
     add_permissions: Vec<Permission>,
     /// Permission to grant no longer; may be repeated
     #[arg(long = "remove-permission", value_name = "PERMISSION", value_delimiter = ',')]
@@ -74,6 +75,9 @@ pub(crate) struct UpdateArgs {
     /// What the role is for; an empty text takes it away
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// What the role is called from here on, for everybody who has it
+    #[arg(long = "name", value_name = "NAME")]
+    rename: Option<RoleName>,
     #[command(flatten)]
     output: Output,
 }
@@ -107,6 +111,7 @@ pub(crate) async fn run(command: RolesCommand, session: &Session) -> anyhow::Res
         RolesCommand::Update(args) => {
             let path = format!("/roles/{}", args.name);
             let change = ChangeRole {
+                name: args.rename,
                 description: args.description,
                 permissions: args.permissions,
                 add_permissions: args.add_permissions,

@@ -18,6 +18,9 @@ use super::{
 /// How many roles an organization may make.
 const MAX_ROLES: usize = 100;
 
+/// What there is already.
+const SAME_NAME: &str = "a role with this name";
+
 impl Fleet {
     /// Every role of the organization: the four that all have, least first, then its own.
     pub async fn roles(&self, actor: &Actor) -> Result<Vec<RoleInfo>, ManageError> {
@@ -42,11 +45,7 @@ impl Fleet {
         let mut errors = FieldErrors::default();
         errors.check_description(&new.description, "/description");
         errors.into_result().map_err(ManageError::Invalid)?;
-        // A service's key calls itself so, a device's token too.
-        let reserved = ["service", "device"].contains(&new.name.as_str());
-        if reserved || new.name.built_in().is_some() {
-            return Err(ManageError::Duplicate("a role with this name"));
-        }
+        require_free(&new.name)?;
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.lock("roles").await?;
         if org.roles().await?.len() >= MAX_ROLES {
@@ -59,14 +58,14 @@ impl Fleet {
             built_in: false,
         };
         let added = org.add_role(&role, self.now()).await;
-        added.map_err(taken("a role with this name"))?;
+        added.map_err(taken(SAME_NAME))?;
         let deed = (EventKind::RoleCreated, format!("role {}", role.name));
         self.record_deed(&mut org, actor, deed, json!({"permissions": role.permissions}));
         org.commit().await?;
         Ok(role)
     }
 
-    /// Changes what a role is for and what it grants. Nobody changes one that grants more than they may
+    /// Changes what a role is called, what it is for and what it grants. Nobody changes one that grants more than they may
     /// do themselves, before or after: whoever has it would get, or lose, what is not theirs to give. What
     /// it grants that only a newer version knows would be lost, so that is not changed here.
     pub async fn change_role(
@@ -88,16 +87,21 @@ impl Fleet {
         let granted = before.permissions.iter().chain(&after.permissions).copied().collect();
         actor.require_all(&granted)?;
         if after != before {
+            if after.name != before.name {
+                require_free(&after.name)?;
+                let renamed = org.rename_role(name, &after.name).await;
+                renamed.map_err(taken(SAME_NAME))?;
+            }
             if after.permissions == before.permissions {
                 org.describe_role(&after).await?;
             } else {
-                let unknown = org.unknown_permissions(name).await?;
+                let unknown = org.unknown_permissions(&after.name).await?;
                 if !unknown.is_empty() {
                     return Err(ManageError::UnknownPermissions(unknown.join("`, `")));
                 }
                 org.change_role(&after).await?;
             }
-            let deed = (EventKind::RoleChanged, format!("role {name}"));
+            let deed = (EventKind::RoleChanged, format!("role {}", after.name));
             let changes = json!({"before": told(&before), "after": told(&after)});
             self.record_deed(&mut org, actor, deed, changes);
         }
@@ -113,14 +117,14 @@ impl Fleet {
         }
         let mut org = self.0.store.org(actor.org_id, Access::Write).await?;
         org.lock("roles").await?;
-        let permissions = org.role_permissions(name).await?.ok_or(ManageError::Unknown("role"))?;
-        actor.require_all(&permissions)?;
+        let role = org.made_role(name).await?.ok_or(ManageError::Unknown("role"))?;
+        actor.require_all(&role.permissions.iter().copied().collect())?;
         if org.is_role_used(name).await? {
             return Err(ManageError::RoleInUse);
         }
         org.remove_role(name).await?;
         let deed = (EventKind::RoleDeleted, format!("role {name}"));
-        self.record_deed(&mut org, actor, deed, json!({"permissions": permissions}));
+        self.record_deed(&mut org, actor, deed, json!({"before": told(&role), "after": null}));
         org.commit().await?;
         Ok(())
     }
@@ -209,7 +213,8 @@ pub(super) async fn known_role(
 
 /// Passes if a change does not contradict itself.
 fn check_change(change: &ChangeRole) -> Result<(), ManageError> {
-    let ChangeRole { description, permissions, add_permissions, remove_permissions } = change;
+    let ChangeRole { name: _, description, permissions, add_permissions, remove_permissions } =
+        change;
     let mut errors = FieldErrors::default();
     errors.check_description(description.as_deref().unwrap_or_default(), "/description");
     let in_part = !add_permissions.is_empty() || !remove_permissions.is_empty();
@@ -230,15 +235,26 @@ fn changed(before: &RoleInfo, change: ChangeRole) -> RoleInfo {
     permissions.extend(change.add_permissions);
     permissions.retain(|permission| !change.remove_permissions.contains(permission));
     RoleInfo {
+        name: change.name.unwrap_or_else(|| before.name.clone()),
         description: change.description.unwrap_or_else(|| before.description.clone()),
         permissions: permissions.into_iter().collect(),
         ..before.clone()
     }
 }
 
+/// Passes if an organization may call a role so, unless it has one already.
+fn require_free(name: &RoleName) -> Result<(), ManageError> {
+    // A service's key calls itself so, a device's token too.
+    let reserved = ["service", "device"].contains(&name.as_str());
+    if reserved || name.built_in().is_some() {
+        return Err(ManageError::Duplicate(SAME_NAME));
+    }
+    Ok(())
+}
+
 /// What the audit trail says of a role.
 fn told(role: &RoleInfo) -> Value {
-    json!({"description": role.description, "permissions": role.permissions})
+    json!({"name": role.name, "description": role.description, "permissions": role.permissions})
 }
 
 fn of_teams(permissions: BTreeSet<Permission>) -> BTreeSet<Permission> {

@@ -31,6 +31,7 @@ crate::on_both_databases! {
     whoever_is_disabled_is_out_at_once_and_may_come_back,
     an_organization_makes_roles_of_its_own,
     a_role_that_is_changed_counts_at_once_for_whoever_has_it,
+    a_role_that_is_renamed_stays_with_whoever_has_it,
     nobody_changes_a_role_above_their_own,
     permissions_that_are_added_at_once_are_all_there,
     who_may_not_read_devices_is_told_which_permission_is_missing,
@@ -424,6 +425,57 @@ async fn alter(server: &TestServer, by: &Person, name: &str, change: Value) -> R
     server.call("PATCH", &format!("/roles/{name}")).by(by).json(change).await
 }
 
+/// Rows in part: R20, A3
+async fn a_role_that_is_renamed_stays_with_whoever_has_it(server: TestServer) {
+    let owner = server.owner().await;
+    make_role(&server, &owner, "help-desk", json!(["devices:read", "teams:read"])).await;
+    make_role(&server, &owner, "other", json!([])).await;
+    let (person, member) =
+        (server.person(&owner, Role::Viewer).await, server.person(&owner, Role::Viewer).await);
+    change(&server, &owner, &person, json!({"role": "help-desk"})).await.expect(200);
+    let team = server.post("/teams").by(&owner).json(json!({"name": "t"})).await.text("id");
+    let in_team = format!("/teams/{team}/members/{}", member.id);
+    let role = json!({"role": "help-desk"});
+    server.call("PUT", &in_team).by(&owner).json(role.clone()).await.expect(200);
+    let invited = json!({"email": "new@example.com", "role": "help-desk"});
+    server.post("/invitations").by(&owner).json(invited).await.expect(201);
+
+    for taken in ["other", "viewer", "owner", "service", "device"] {
+        let refused = alter(&server, &owner, "help-desk", json!({"name": taken})).await;
+        refused.expect(409).problem("conflict");
+    }
+    let same = alter(&server, &owner, "help-desk", json!({"name": "help-desk"})).await;
+    same.expect(200);
+    let change = json!({"name": "support", "remove_permissions": ["teams:read"]});
+    let renamed = alter(&server, &owner, "help-desk", change).await.expect(200).json();
+    assert_eq!(
+        (&renamed["name"], &renamed["permissions"]),
+        (&json!("support"), &json!(["devices:read"]))
+    );
+    alter(&server, &owner, "help-desk", json!({"description": "d"})).await.expect(404);
+    server.get("/devices").by(&person).await.expect(200);
+    let me = server.get("/auth/user").by(&person).await.json();
+    assert_eq!(me["role"], "support");
+    let members = server.get(&format!("/teams/{team}/members")).by(&owner).await.json();
+    assert!(members.to_string().contains("\"role\":\"support\""), "{members}");
+    let invitations = server.get("/invitations").by(&owner).await.json();
+    assert_eq!(invitations["items"][0]["role"], "support");
+    server.delete("/roles/support").by(&owner).await.expect(409).problem("role-in-use");
+    let events = server.get("/audit?event=role.changed").by(&owner).await.json();
+    let event = &events["items"][0];
+    assert_eq!(
+        (&event["subject"], &event["changes"]["before"]["name"]),
+        (&json!("role support"), &json!("help-desk"))
+    );
+    assert_eq!(events["items"].as_array().unwrap().len(), 1);
+    // The name is free again.
+    make_role(&server, &owner, "help-desk", json!([])).await;
+    server.delete("/roles/help-desk").by(&owner).await.expect(204);
+    let events = server.get("/audit?event=role.deleted").by(&owner).await.json();
+    let before = json!({"name": "help-desk", "description": "", "permissions": []});
+    assert_eq!(events["items"][0]["changes"], json!({"before": before, "after": null}));
+}
+
 /// Rows in part: R20, K13, A3
 async fn a_role_that_is_changed_counts_at_once_for_whoever_has_it(server: TestServer) {
     let owner = server.owner().await;
@@ -456,8 +508,10 @@ async fn a_role_that_is_changed_counts_at_once_for_whoever_has_it(server: TestSe
     alter(&server, &owner, "help-desk", json!({"permissions": permissions})).await.expect(200);
     let events = server.get("/audit?event=role.changed").by(&owner).await.json();
     assert_eq!(events["items"].as_array().unwrap().len(), 1);
-    let before = json!({"description": "", "permissions": ["api_keys:write", "devices:read"]});
-    let after = json!({"description": "First line", "permissions": permissions});
+    let before = json!({"name": "help-desk", "description": "",
+                        "permissions": ["api_keys:write", "devices:read"]});
+    let after =
+        json!({"name": "help-desk", "description": "First line", "permissions": permissions});
     assert_eq!(events["items"][0]["changes"], json!({"before": before, "after": after}));
     assert_eq!(events["items"][0]["subject"], "role help-desk");
     assert_eq!(events["items"][0]["actor"], format!("user {}", owner.id));
@@ -491,7 +545,7 @@ async fn nobody_changes_a_role_above_their_own(server: TestServer) {
         json!({"permissions": ["devices:fly"]}),
         json!({"description": "x".repeat(201)}),
         json!({"description": "a\u{0}b"}),
-        json!({"name": "high"}),
+        json!({"name": "High Desk"}),
     ] {
         alter(&server, &owner, "low", wrong).await.expect(422).problem("invalid-fields");
     }

@@ -112,6 +112,27 @@ impl OrgStore {
         Ok(names)
     }
 
+    /// Calls a role something else, wherever it is named. A name that exists already is a duplicate.
+    pub(in crate::fleet) async fn rename_role(
+        &mut self,
+        name: &RoleName,
+        to: &RoleName,
+    ) -> Result<(), StoreError> {
+        for statement in [
+            "UPDATE roles SET name = $3 WHERE org_id = $1 AND name = $2",
+            "UPDATE memberships SET role = $3 WHERE org_id = $1 AND role = $2",
+            "UPDATE team_members SET role = $3 WHERE org_id = $1 AND role = $2",
+            "UPDATE invitations SET role = $3 WHERE org_id = $1 AND role = $2",
+        ] {
+            self.query(statement)
+                .bind(name.to_string())
+                .bind(to.to_string())
+                .execute(self.connection())
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Writes down what a role is for from here on.
     pub(in crate::fleet) async fn describe_role(
         &mut self,

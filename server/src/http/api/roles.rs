@@ -34,7 +34,7 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(fleet.add_role(&actor, new).await?)))
 }
 
-/// Changes what a role is for and what it grants, to everybody who has it from the next request on. Nobody
+/// Changes what a role is called, what it is for and what it grants, to everybody who has it from the next request on. Nobody
 /// changes a role that grants more than they may do themselves, before or after.
 #[utoipa::path(patch, path = "/roles/{name}", tag = "roles", params(("name" = RoleName, Path)),
     request_body = ChangeRole, security(("access_token" = []), ("api_key" = [])),
