@@ -122,11 +122,13 @@ fn tray(root: Utf8PathBuf) -> anyhow::Result<ExitCode> {
         .build()
         .context("could not start the runtime")?;
     #[cfg(not(target_os = "linux"))]
-    if let Some(successor) = runtime.block_on(succession::wait_for_use(&root)) {
-        return succession::hand_over(&successor);
+    {
+        let version = succession::Version::own(root.clone())?;
+        if let Some(successor) = runtime.block_on(version.wait_for_use()) {
+            return succession::hand_over(&successor);
+        }
+        runtime.spawn(version.watch());
     }
-    #[cfg(not(target_os = "linux"))]
-    runtime.spawn(succession::watch(root.clone()));
     let (faces, shown) = watch::channel(Face::default());
     let (wishes, wished) = mpsc::unbounded_channel();
     runtime.spawn(tray::tend(root, faces, wished));

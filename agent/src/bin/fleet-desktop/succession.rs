@@ -7,6 +7,7 @@ use std::{
 };
 
 use agent::{config, platform};
+use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::time;
 use wire::settings::files;
@@ -14,41 +15,56 @@ use wire::settings::files;
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// Waits until the agent below `root` has something to show. Gives another version that is to show it.
-pub(crate) async fn wait_for_use(root: &Utf8Path) -> Option<Utf8PathBuf> {
-    while !root.join(files::DESKTOP_LINK).exists() {
-        time::sleep(LOOK).await;
+/// The version that this process is of.
+pub(crate) struct Version {
+    root: Utf8PathBuf,
+    program: Utf8PathBuf,
+}
+
+impl Version {
+    /// To be asked at the start: a symlink that the process was started by leads elsewhere later.
+    pub(crate) fn own(root: Utf8PathBuf) -> anyhow::Result<Self> {
+        let program = config::own_program().context("could not find out which program this is")?;
+        let program = program.canonicalize_utf8().unwrap_or(program);
+        Ok(Self { root, program })
     }
-    successor(root)
-}
 
-/// Ends this process once another version is to show the icon, or nothing is to be shown any more.
-pub(crate) async fn watch(root: Utf8PathBuf) {
-    loop {
-        time::sleep(LOOK).await;
-        let next = successor(&root);
-        if next.is_none() && root.join(files::DESKTOP_LINK).exists() {
-            continue;
+    /// Waits until the agent has something to show. Gives another version that is to show it.
+    pub(crate) async fn wait_for_use(&self) -> Option<Utf8PathBuf> {
+        while !self.is_of_use() {
+            time::sleep(LOOK).await;
         }
-        if let Err(error) = hand_over(&next.unwrap_or_else(own_program)) {
-            tracing::warn!("{error:#}");
-            continue;
-        }
-        process::exit(0);
+        self.successor()
     }
-}
 
-/// This version waits anew until there is something to show.
-fn own_program() -> Utf8PathBuf {
-    config::own_program().unwrap_or_default()
-}
+    /// Ends this process once another version is to show the icon, or nothing is to be shown any more:
+    /// then this version waits anew.
+    pub(crate) async fn watch(self) {
+        loop {
+            time::sleep(LOOK).await;
+            let next = match self.successor() {
+                Some(successor) => successor,
+                None if self.is_of_use() => continue,
+                None => self.program.clone(),
+            };
+            match hand_over(&next) {
+                Ok(_) => process::exit(0),
+                Err(error) => tracing::warn!("{error:#}"),
+            }
+        }
+    }
 
-/// The installed version, if this one has been installed and is another.
-fn successor(root: &Utf8Path) -> Option<Utf8PathBuf> {
-    let own = config::own_program()?.canonicalize_utf8().ok()?;
-    let installed = platform::program(root, "desktop", "fleet-desktop").canonicalize_utf8().ok()?;
-    let folder = root.join("bin").join("desktop").canonicalize_utf8().ok()?;
-    (own.starts_with(folder) && own != installed).then_some(installed)
+    fn is_of_use(&self) -> bool {
+        self.root.join(files::DESKTOP_LINK).exists()
+    }
+
+    /// The installed version, if this one has been installed and is another.
+    fn successor(&self) -> Option<Utf8PathBuf> {
+        let installed = platform::program(&self.root, "desktop", "fleet-desktop");
+        let installed = installed.canonicalize_utf8().ok()?;
+        let folder = self.root.join("bin").join("desktop").canonicalize_utf8().ok()?;
+        (self.program.starts_with(folder) && self.program != installed).then_some(installed)
+    }
 }
 
 /// Has `program` show the icon in place of this process, which is to end: launchd starts it.
@@ -62,8 +78,6 @@ pub(crate) fn hand_over(_program: &Utf8Path) -> anyhow::Result<ExitCode> {
 #[cfg(windows)]
 pub(crate) fn hand_over(program: &Utf8Path) -> anyhow::Result<ExitCode> {
     use std::os::windows::process::CommandExt as _;
-
-    use anyhow::Context as _;
 
     /// No window of its own (`CREATE_NO_WINDOW`).
     const NO_WINDOW: u32 = 0x0800_0000;

@@ -14,6 +14,9 @@ use crate::{
 /// The package.
 const NAME: &str = "with-icon";
 
+/// A version of fleet-desktop that comes later.
+const OTHER: &str = "2.0.0";
+
 /// What Windows starts when somebody signs in.
 const RUN: &str = r"'HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Run'";
 
@@ -47,10 +50,13 @@ impl Course<'_, '_> {
             let shown = shown.as_ref().context("nobody has signed in")?;
             stage.click(shown)
         });
+        self.check("another version that is installed shows the icon instead", |stage| {
+            stage.install_other_icon()
+        });
         self.check("removed, the icon ends and is started no more", |stage| {
             stage.remove(NAME, "")?;
-            if stage.shows_icon()? {
-                bail!("it is shown still");
+            if let [icon, ..] = &stage.icons_shown()?[..] {
+                bail!("`{icon}` shows it still");
             }
             stage.expect_absent("a start", &format!("reg query {RUN} /v fleet-desktop"))?;
             stage.expect_gone()
@@ -119,7 +125,28 @@ impl Stage<'_> {
         seen.with_context(|| format!("{} other pages are opened", opened().lines().count()))
     }
 
-    fn shows_icon(&self) -> anyhow::Result<bool> {
-        Ok(self.programs()?.iter().any(|(_, path)| path.ends_with(r"\fleet-desktop.exe")))
+    /// Does what an update does.
+    fn install_other_icon(&self) -> anyhow::Result<()> {
+        let desktop = self.file("bin/desktop");
+        let (packaged, other) = (desktop.join("packaged"), desktop.join(OTHER));
+        fs::create_dir(&other)
+            .and_then(|()| {
+                fs::copy(packaged.join("fleet-desktop.exe"), other.join("fleet-desktop.exe"))
+            })
+            .and_then(|_| fs::write(desktop.join("current"), OTHER))
+            .context("could not install a version")?;
+        let ending = format!(r"\{OTHER}\fleet-desktop.exe");
+        let changed = wait_until(SOON, || {
+            let icons = self.icons_shown()?;
+            Ok(matches!(&icons[..], [icon] if icon.ends_with(&ending)).then_some(()))
+        })?;
+        changed.with_context(|| format!("there are {:?}", self.icons_shown()))
+    }
+
+    /// The programs that show one.
+    fn icons_shown(&self) -> anyhow::Result<Vec<String>> {
+        let mut paths: Vec<_> = self.programs()?.into_iter().map(|(_, path)| path).collect();
+        paths.retain(|path| path.ends_with(r"\fleet-desktop.exe"));
+        Ok(paths)
     }
 }
