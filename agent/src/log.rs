@@ -30,7 +30,7 @@ pub struct Style {
 pub struct Volume(Arc<dyn Fn(bool) + Send + Sync>);
 
 impl Volume {
-    /// Has more messages written from here on, or no more than usual.
+    /// Has more messages written from here on, or as many as without [`Style::debug`].
     pub fn turn(&self, up: bool) {
         (self.0)(up);
     }

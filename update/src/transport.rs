@@ -187,7 +187,7 @@ pub enum TransportError {
     },
     /// The server wants to be left alone.
     #[error(
-        "could not fetch `{at}`: the server has answered {status}, and wants nothing to be asked for {} seconds",
+        "could not fetch `{at}`: the server has answered {status}, and wants to be left alone for {} s",
         .after.as_secs()
     )]
     Busy {

@@ -18,7 +18,9 @@ pub use self::{
         free_space, is_anothers, link, open_log, program, set_program, sync_directory,
         write_synced,
     },
-    group::{Group, adopt_children, kill, kill_all, processes_with_argument, terminate},
+    group::{
+        Group, adopt_children, kill, kill_all, processes_with_argument, start_instead, terminate,
+    },
     keystore::Keystore,
     machine::describe,
     tray::{leave_console, show_icon},

@@ -43,6 +43,18 @@ async fn a_token_is_told_to_the_server_and_kept_for_the_user_alone() {
     assert!(!device.read(files::DESKTOP_LINK).unwrap().contains(&token));
 }
 
+/// An icon that the system starts at sign-in asks whether there is a link.
+#[tokio::test]
+async fn a_device_that_is_to_have_no_icon_any_more_has_no_link_either() {
+    let fleet = Fleet::start();
+    let mut device = with_desktop(&fleet);
+    device.enroll_with(&fleet).await;
+    assert!(device.read(files::DESKTOP_LINK).is_some());
+    device.set(vars::FLEET_DESKTOP, "false");
+    device.enroll_with(&fleet).await;
+    assert_eq!(device.read(files::DESKTOP_LINK), None);
+}
+
 #[tokio::test]
 async fn a_token_is_renewed_after_an_hour_and_not_before() {
     let fleet = Fleet::start();

@@ -67,24 +67,11 @@ impl Version {
     }
 }
 
-/// Has `program` show the icon in place of this process, which is to end: launchd starts it.
-#[cfg(target_os = "macos")]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-pub(crate) fn hand_over(_program: &Utf8Path) -> anyhow::Result<ExitCode> {
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Has `program` show the icon in place of this process, which is to end.
-#[cfg(windows)]
+/// Has `program` show the icon in place of this process, which is to end. launchd starts it by itself.
 pub(crate) fn hand_over(program: &Utf8Path) -> anyhow::Result<ExitCode> {
-    use std::os::windows::process::CommandExt as _;
-
-    /// No window of its own (`CREATE_NO_WINDOW`).
-    const NO_WINDOW: u32 = 0x0800_0000;
-
-    #[expect(clippy::disallowed_methods, reason = "a version starts the one that replaces it")]
-    let mut command = process::Command::new(program);
-    command.args(std::env::args_os().skip(1)).creation_flags(NO_WINDOW);
-    command.spawn().with_context(|| format!("could not start `{program}`"))?;
+    #[cfg(windows)]
+    platform::start_instead(program).with_context(|| format!("could not start `{program}`"))?;
+    #[cfg(not(windows))]
+    tracing::debug!("`{program}` is to be started");
     Ok(ExitCode::SUCCESS)
 }

@@ -1,8 +1,9 @@
 //! Programs that the agent runs, held by job objects: what the job's last handle leaves behind is
 //! ended by the system itself, however the agent ended.
 
-use std::{process::Stdio, sync::OnceLock};
+use std::{env, io, os::windows::process::CommandExt as _, process::Stdio, sync::OnceLock};
 
+use camino::Utf8Path;
 use tokio::process::{Child, Command};
 use win32job::{ExtendedLimitInfo, Job, JobError};
 
@@ -105,6 +106,14 @@ pub fn kill(process: u32) {
     if let Err(error) = command.status() {
         tracing::warn!(process.pid = process, "could not end process {process}: {error}");
     }
+}
+
+/// Starts `program` with this process's own arguments, to go on when this process has ended.
+pub fn start_instead(program: &Utf8Path) -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "a version starts the one that replaces it")]
+    let mut command = std::process::Command::new(program);
+    command.args(env::args_os().skip(1)).creation_flags(NO_WINDOW);
+    command.spawn().map(drop)
 }
 
 /// Ends every program of that file name, whoever runs it.
