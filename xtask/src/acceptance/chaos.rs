@@ -180,8 +180,13 @@ fn refused_on_a_full_disk(stage: &Stage<'_>) -> anyhow::Result<()> {
     // What becomes free meanwhile is taken at once.
     stage.run(
         "touch /srv/fill && { while test -e /srv/fill; do cat /dev/zero >> /opt/orbit/filler; done \
-         > /dev/null 2>&1 & } && sleep 1",
+         > /dev/null 2>&1 & }",
     )?;
+    let full = wait_until(SOON, || {
+        let free = stage.run("stat --file-system --format %a /opt/orbit")?;
+        Ok((free.trim() == "0").then_some(()))
+    })?;
+    full.context("the disk does not become full")?;
     stage.run(&format!("fleetctl devices delete {id} --yes"))?;
     let told = wait_until(SOON, || {
         let log = stage.run("journalctl --unit orbit --output cat")?;
