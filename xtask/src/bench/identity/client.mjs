@@ -153,5 +153,6 @@ async function load({ url, total, workers = 1, rate, seconds, exchange, carried 
 }
 
 const [task, settings] = [process.argv[2], JSON.parse(process.argv[3])];
-console.log(JSON.stringify(await { setup, sessions, load }[task](settings)));
-process.exit(0);
+const report = JSON.stringify(await { setup, sessions, load }[task](settings));
+// Only once all of it is in the pipe, which holds less than what is told of thousands of sessions.
+process.stdout.write(`${report}\n`, () => process.exit(0));
